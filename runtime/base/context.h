@@ -1,0 +1,36 @@
+/*
+** context.h -- everything that bdl keeps hangs off one bdl_context; there are no globals.
+** A layer stores what it owns in its slot and says how to free it.
+*/
+#ifndef BDL_CONTEXT_H
+#define BDL_CONTEXT_H
+
+#include <signal.h>
+
+#include "base/base.h"
+
+typedef enum bdl_slot { BDL_SLOT_DEVICE, BDL_SLOT_STATE, BDL_SLOT_EXEC, BDL_SLOT_LUA, BDL_SLOT_COUNT } bdl_slot;
+
+struct bdl_context {
+  bdl_alloc_fn alloc;
+  void *alloc_ud;
+  size_t mem_used, mem_peak, mem_limit; /* bytes; limit 0: none */
+  bdl_error error;
+  volatile sig_atomic_t interrupted; /* set from a signal handler or another thread; loops look at it */
+  int threads;                       /* upper bound for parallel regions; 0: all processors */
+  int verify;                        /* run the IR verifier after every pass */
+  int unfused;                       /* one group per equation: the oracle of the fusion tests */
+  bdl_map interned;                  /* hash -> char *, for file names */
+  struct {
+    void *p;
+    void (*fini)(bdl_context *c, void *p);
+  } slot[BDL_SLOT_COUNT];
+};
+
+/* NULL hook: malloc.  Returns NULL only when the hook does. */
+bdl_context *bdl_context_new(bdl_alloc_fn alloc, void *ud);
+void bdl_context_free(bdl_context *c);
+/* The one copy of a string that lives as long as the context; NULL: BDL_ENOMEM. */
+const char *bdl_intern(bdl_context *c, const char *s);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+** device.h -- the device table, buffers and tensors.  Knows nothing of programs or Lua.
+*/
+#ifndef BDL_DEVICE_H
+#define BDL_DEVICE_H
+
+#include "base/base.h"
+
+typedef struct bdl_device bdl_device;
+typedef struct bdl_stream bdl_stream; /* an order of work; the CPU has one, which is never busy */
+typedef struct bdl_fence bdl_fence;   /* a point in a stream */
+
+/* One table a kind of device.  (optional) entries may be NULL; then the stated default holds. */
+typedef struct bdl_device_ops {
+  const char *name; /* "cpu", "gpu" */
+  bdl_status (*alloc)(bdl_device *d, size_t size, void **p);
+  void (*free)(bdl_device *d, void *p, size_t size);
+  bdl_status (*upload)(bdl_device *d, bdl_stream *s, void *dst, const void *host, size_t n);
+  bdl_status (*download)(bdl_device *d, bdl_stream *s, void *host, const void *src, size_t n);
+  bdl_status (*copy)(bdl_device *d, bdl_stream *s, void *dst, const void *src, size_t n);
+  bdl_status (*stream_new)(bdl_device *d, bdl_stream **s);     /* (optional) one stream, NULL */
+  void (*stream_free)(bdl_device *d, bdl_stream *s);           /* (optional) */
+  bdl_status (*stream_sync)(bdl_device *d, bdl_stream *s);     /* (optional) work is done when a call returns */
+  bdl_status (*fence_new)(bdl_device *d, bdl_stream *s, bdl_fence **f); /* (optional) as stream_sync */
+  bdl_status (*fence_wait)(bdl_device *d, bdl_fence *f);       /* (optional) */
+  void (*fence_free)(bdl_device *d, bdl_fence *f);             /* (optional) */
+  /* Run a plan over a frame of slot pointers; both are exec's types. */
+  bdl_status (*launch)(bdl_device *d, bdl_stream *s, const void *plan, void *frame);
+  void (*fini)(bdl_device *d);
+} bdl_device_ops;
+
+struct bdl_device {
+  const bdl_device_ops *ops;
+  bdl_context *ctx;
+};
+
+/* The device by platform name.  Errors: BDL_EVALUE unknown name, or not built in; the message lists what there is. */
+bdl_status bdl_device_get(bdl_context *c, const char *platform, bdl_device **d);
+bdl_device *bdl_device_cpu(bdl_context *c); /* NULL: BDL_ENOMEM */
+
+/* ---- buffers: refcounted, 64-byte aligned, and padded so that a whole vector may be read at the end */
+#define BDL_ALIGN 64
+#define BDL_PAD 64
+
+typedef struct bdl_buffer {
+  int32_t refs; /* one context lives in one thread: plain counts */
+  bdl_device *device;
+  void *data;
+  size_t size;
+} bdl_buffer;
+
+bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **b); /* uninitialised; names the size on BDL_ENOMEM */
+void bdl_buffer_ref(bdl_buffer *b);
+void bdl_buffer_unref(bdl_buffer *b); /* NULL is fine */
+
+/* ---- tensors: an aval over a buffer.  Views share the buffer; strides are in elements. */
+typedef struct bdl_tensor {
+  bdl_aval aval;
+  int64_t stride[BDL_MAX_NDIM];
+  int64_t offset; /* in elements */
+  bdl_buffer *buf;
+} bdl_tensor;
+
+bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t); /* contiguous, uninitialised, owns one reference */
+bdl_status bdl_tensor_scalar(bdl_device *d, bdl_dtype dt, bdl_scalar v, bdl_tensor *t);
+bdl_tensor bdl_tensor_ref(const bdl_tensor *t); /* the same view with a reference of its own */
+void bdl_tensor_unref(bdl_tensor *t);
+bool bdl_tensor_contiguous(const bdl_tensor *t);
+/* A contiguous tensor of the same values: t itself (referenced) or a copy. */
+bdl_status bdl_tensor_pack(const bdl_tensor *t, bdl_tensor *out);
+static inline void *bdl_tensor_data(const bdl_tensor *t) {
+  return (char *)t->buf->data + (size_t)t->offset * bdl_dtype_size(t->aval.dtype);
+}
+/* Element at a row-major position, any strides; for printing and tests, not for loops. */
+bdl_scalar bdl_tensor_at(const bdl_tensor *t, int64_t linear);
+
+#endif

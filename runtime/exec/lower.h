@@ -1,0 +1,43 @@
+/*
+** lower.h -- how a primitive runs: the `lower` column of prims.def as a table, and the kernel adapters.
+** An adapter reads parameters and types, then calls plain-array kernels of kernels/; it makes no allocation.
+*/
+#ifndef BDL_LOWER_H
+#define BDL_LOWER_H
+
+#include "prim/prim.h"
+
+/* One call of a kernel.  Operands and results are contiguous and row-major. */
+typedef struct bdl_kcall {
+  bdl_context *ctx;
+  const struct bdl_k_table *k; /* element kernels of this processor */
+  const bdl_param *params;
+  int n_in, n_out;
+  const void *const *in;
+  const bdl_aval *in_aval;
+  void *const *out;
+  const bdl_aval *out_aval;
+  void *scratch; /* as many bytes as bdl_scratch_<name> asked for, 64-byte aligned; contents undefined */
+  int threads;   /* how many threads the kernel may use; results must not depend on it */
+} bdl_kcall;
+
+typedef bdl_status (*bdl_kernel)(const bdl_kcall *k);
+/* Scratch bytes for these types; called when the plan is made. */
+typedef size_t (*bdl_scratch)(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out);
+
+typedef enum bdl_lower_kind {
+  BDL_LOWER_TILE, BDL_LOWER_REDUCE, BDL_LOWER_COMPACT, BDL_LOWER_STRIDED, BDL_LOWER_VIEW, BDL_LOWER_KERNEL, BDL_LOWER_UPDATE,
+  BDL_LOWER_CONTROL
+} bdl_lower_kind;
+
+typedef struct bdl_lowering {
+  bdl_lower_kind kind;
+  int tile;            /* kind TILE: bdl_tile_op */
+  bdl_kernel kernel;   /* kinds REDUCE (partial), KERNEL, UPDATE */
+  bdl_scratch scratch; /* (optional) none */
+} bdl_lowering;
+
+/* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name> where exec/lower.c lists it. */
+const bdl_lowering *bdl_lowering_of(bdl_prim_id p);
+
+#endif

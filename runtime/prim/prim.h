@@ -1,0 +1,58 @@
+/*
+** prim.h -- the primitive table.  One row a primitive in prims.def; its rules stand in prim/<family>.c.
+*/
+#ifndef BDL_PRIM_H
+#define BDL_PRIM_H
+
+#include "ir/ir.h"
+
+enum {
+  BDL_F_ELEMENTWISE = 1, /* operands broadcast together; each result element needs one element of each operand */
+  BDL_F_COMMUTATIVE = 2,
+  BDL_F_EFFECT = 4,      /* never dropped, never reordered with other effects, never folded */
+  BDL_F_CONTROL = 8,     /* has programs among its parameters; executed by the plan, not by a kernel */
+  BDL_F_LINEAR = 16      /* linear in the operands named in its transpose rule */
+};
+
+/* Result types.  in: n_in operand types; out: room for the results.  Messages name the primitive and both sides. */
+typedef bdl_status (*bdl_type_rule)(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out);
+
+/* Tangents dz of the results from tangents dx of the operands (BDL_ZERO: none).
+** x, z: primal operands and results, already in b.  params of e as in prims.def. */
+typedef bdl_status (*bdl_jvp_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z, bdl_atom *dz);
+
+/* Cotangents ct_in of the linear operands from those of the results.  is_linear[i]: operand i is one of them (its x is not
+** to be used, only its type); the others are primal values.  ct_in of other operands stays BDL_ZERO. */
+typedef bdl_status (*bdl_transpose_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear, const bdl_atom *ct,
+                                         bdl_atom *ct_in);
+
+/* Batched version: axis[i] is the batched axis of operand i, -1: not batched.  out_axis likewise. */
+typedef bdl_status (*bdl_batch_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const int *axis, int64_t size, bdl_atom *z,
+                                     int *out_axis);
+
+typedef struct bdl_prim {
+  const char *name;
+  int n_in;  /* -1: any number */
+  int n_out; /* -1: depends on the parameters, see bdl_ir_n_out */
+  int flags;
+  const char *params; /* "axes:I keepdims:i": name:kind, by one space */
+  bdl_type_rule type;
+  bdl_jvp_rule jvp;             /* NULL: no rule, an error while tracing */
+  bdl_transpose_rule transpose; /* NULL: not linear, or no rule */
+  bdl_batch_rule batch;
+  const char *synopsis;
+} bdl_prim;
+
+extern const bdl_prim bdl_prims[BDL_P_COUNT];
+
+int bdl_prim_find(const char *name);          /* -1: none */
+int bdl_prim_param(bdl_prim_id p, const char *name); /* index of a parameter; -1: none */
+int bdl_prim_n_params(bdl_prim_id p);
+bdl_param_kind bdl_prim_param_kind(bdl_prim_id p, int i);
+/* Copies the i-th parameter's name into buf. */
+const char *bdl_prim_param_name(bdl_prim_id p, int i, char buf[32]);
+
+/* "add: shapes f32[3] and f32[4] do not broadcast": the start of every message of a type rule. */
+#define BDL_FAIL_PRIM(c, status, prim, fmt, ...) bdl_fail(c, status, "%s: " fmt, prim, __VA_ARGS__)
+
+#endif

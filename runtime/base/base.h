@@ -145,6 +145,8 @@ void bdl_map_init(bdl_map *m, bdl_context *c);
 void bdl_map_fini(bdl_map *m);
 bool bdl_map_get(const bdl_map *m, uint64_t key, uint64_t *value);
 bdl_status bdl_map_put(bdl_map *m, uint64_t key, uint64_t value);
+/* Every entry, in no order: `int64_t i = 0; while (bdl_map_next(m, &i, &key, &value)) ...` */
+bool bdl_map_next(const bdl_map *m, int64_t *i, uint64_t *key, uint64_t *value);
 uint64_t bdl_hash(const void *p, size_t n, uint64_t seed);
 
 /* ---- dtypes and avals ---------------------------------------------------------------------- */
@@ -206,7 +208,7 @@ typedef union bdl_scalar {
   uint64_t bits;
 } bdl_scalar;
 bdl_scalar bdl_scalar_from_f64(bdl_dtype d, double v); /* saturates integers; NaN -> 0 for integers */
-bdl_scalar bdl_scalar_from_i64(bdl_dtype d, int64_t v);
+bdl_scalar bdl_scalar_from_i64(bdl_dtype d, int64_t v); /* integers wrap */
 double bdl_scalar_to_f64(bdl_dtype d, bdl_scalar s);
 
 #endif

@@ -1,0 +1,120 @@
+/*
+** tensor.c -- buffers and tensors.
+*/
+#include <string.h>
+
+#include "device/device.h"
+
+bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
+  bdl_buffer *b = bdl_alloc(d->ctx, sizeof *b);
+  if (!b) return BDL_ENOMEM;
+  *b = (bdl_buffer){.refs = 1, .device = d, .size = size};
+  bdl_status s = d->ops->alloc(d, size, &b->data);
+  if (s != BDL_OK) {
+    bdl_free(d->ctx, b, sizeof *b);
+    return s;
+  }
+  *out = b;
+  return BDL_OK;
+}
+
+void bdl_buffer_ref(bdl_buffer *b) { b->refs++; }
+
+void bdl_buffer_unref(bdl_buffer *b) {
+  if (!b || --b->refs > 0) return;
+  bdl_context *c = b->device->ctx;
+  b->device->ops->free(b->device, b->data, b->size);
+  bdl_free(c, b, sizeof *b);
+}
+
+static void row_major(bdl_tensor *t) {
+  int64_t stride = 1;
+  for (int k = t->aval.ndim - 1; k >= 0; k--) {
+    t->stride[k] = stride;
+    stride *= t->aval.shape[k];
+  }
+}
+
+bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t) {
+  TRY(bdl_aval_check(d->ctx, a));
+  bdl_buffer *b;
+  bdl_status s = bdl_buffer_new(d, bdl_aval_bytes(a), &b);
+  if (s == BDL_ENOMEM) {
+    char text[BDL_AVAL_TEXT];
+    return bdl_fail(d->ctx, s, "out of memory for %s (%zu bytes)", bdl_aval_text(a, true, text), bdl_aval_bytes(a));
+  }
+  if (s != BDL_OK) return s;
+  *t = (bdl_tensor){.aval = *a, .buf = b};
+  row_major(t);
+  return BDL_OK;
+}
+
+bdl_status bdl_tensor_scalar(bdl_device *d, bdl_dtype dt, bdl_scalar v, bdl_tensor *t) {
+  bdl_aval a = bdl_aval_scalar(dt);
+  TRY(bdl_tensor_new(d, &a, t));
+  return d->ops->upload(d, NULL, t->buf->data, &v, bdl_dtype_size(dt));
+}
+
+bdl_tensor bdl_tensor_ref(const bdl_tensor *t) {
+  bdl_buffer_ref(t->buf);
+  return *t;
+}
+
+void bdl_tensor_unref(bdl_tensor *t) {
+  bdl_buffer_unref(t->buf);
+  t->buf = NULL;
+}
+
+bool bdl_tensor_contiguous(const bdl_tensor *t) {
+  int64_t stride = 1;
+  for (int k = t->aval.ndim - 1; k >= 0; k--) {
+    if (t->aval.shape[k] != 1 && t->stride[k] != stride) return bdl_aval_numel(&t->aval) == 0;
+    stride *= t->aval.shape[k];
+  }
+  return true;
+}
+
+/* Element offset of a row-major position. */
+static int64_t element(const bdl_tensor *t, int64_t linear) {
+  int64_t at = t->offset;
+  for (int k = t->aval.ndim - 1; k >= 0; k--) {
+    at += linear % t->aval.shape[k] * t->stride[k];
+    linear /= t->aval.shape[k];
+  }
+  return at;
+}
+
+bdl_scalar bdl_tensor_at(const bdl_tensor *t, int64_t linear) {
+  bdl_scalar v = {.bits = 0};
+  size_t size = bdl_dtype_size(t->aval.dtype);
+  bdl_device *d = t->buf->device;
+  (void)d->ops->download(d, NULL, &v, (char *)t->buf->data + (size_t)element(t, linear) * size, size);
+  return v;
+}
+
+bdl_status bdl_tensor_pack(const bdl_tensor *t, bdl_tensor *out) {
+  if (bdl_tensor_contiguous(t)) {
+    *out = bdl_tensor_ref(t);
+    return BDL_OK;
+  }
+  bdl_device *d = t->buf->device;
+  TRY(bdl_tensor_new(d, &t->aval, out));
+  /* Rows along the last axis; a unit stride there is one copy a row. */
+  size_t size = bdl_dtype_size(t->aval.dtype);
+  int last = t->aval.ndim - 1;
+  int64_t n = bdl_aval_numel(&t->aval), row = t->aval.shape[last], step = t->stride[last];
+  for (int64_t i = 0; i < n; i += row) {
+    const char *src = (const char *)t->buf->data + (size_t)element(t, i) * size;
+    char *dst = (char *)out->buf->data + (size_t)i * size;
+    bdl_status s = BDL_OK;
+    if (step == 1) s = d->ops->copy(d, NULL, dst, src, (size_t)row * size);
+    else
+      for (int64_t j = 0; j < row && s == BDL_OK; j++)
+        s = d->ops->copy(d, NULL, dst + (size_t)j * size, src + j * step * (int64_t)size, size);
+    if (s != BDL_OK) {
+      bdl_tensor_unref(out);
+      return s;
+    }
+  }
+  return BDL_OK;
+}

@@ -1,0 +1,160 @@
+/*
+** plan.h -- a program made ready to run: fused groups, kernels, loops, and a place for every value.
+**
+**     program --schedule--> nodes (groups | kernels | loops) --place--> plan
+**
+** Values live in slots; a frame holds one pointer a slot.  Bodies of loops and branches share the frame of the plan,
+** so that a loop moves a few pointers and nothing else.
+*/
+#ifndef BDL_PLAN_H
+#define BDL_PLAN_H
+
+#include "cpu/tile.h"
+#include "exec/lower.h"
+#include "ir/ir.h"
+
+typedef enum bdl_slot_kind {
+  BDL_S_INPUT,   /* pointer given by the caller */
+  BDL_S_OUTPUT,  /* pointer given by the caller */
+  BDL_S_CONST,   /* data of a constant of the program */
+  BDL_S_LITERAL, /* a scalar kept in the plan */
+  BDL_S_ARENA,   /* at a fixed offset of the plan's arena */
+  BDL_S_MOVING   /* set by a scan before each iteration: a slice of a stacked operand or result */
+} bdl_slot_kind;
+
+typedef struct bdl_pslot {
+  bdl_slot_kind kind;
+  int32_t index;      /* of input, output or constant */
+  size_t offset;      /* ARENA */
+  size_t bytes;
+  bdl_scalar literal; /* LITERAL */
+  void *data;         /* CONST: where it is */
+  int32_t first, last; /* positions of the first and last instruction that touch it */
+} bdl_pslot;
+
+/* A place: slot and byte offset into it. */
+typedef struct bdl_ref {
+  int32_t slot;
+  int64_t offset;
+} bdl_ref;
+
+/* ---- fused groups: straight-line tile code over one domain */
+typedef enum bdl_operand_kind { BDL_O_NONE, BDL_O_REG, BDL_O_ARRAY, BDL_O_SCALAR } bdl_operand_kind;
+typedef struct bdl_operand {
+  bdl_operand_kind kind;
+  int32_t reg;   /* REG */
+  bdl_ref ref;   /* ARRAY: element i of the domain at i; SCALAR: one element */
+  int32_t size;  /* bytes an element */
+} bdl_operand;
+
+/* Strided read of an operand into a register: element (i0, i1, ..) of the domain is at sum i_k stride[k]. */
+typedef struct bdl_load {
+  bdl_ref ref;
+  int32_t ndim, size;
+  int64_t shape[BDL_MAX_NDIM], stride[BDL_MAX_NDIM]; /* collapsed: no extent 1, no mergeable axes */
+} bdl_load;
+
+typedef enum bdl_tile_kind { BDL_T_OP, BDL_T_LOAD, BDL_T_REDUCE, BDL_T_COMPACT } bdl_tile_kind;
+typedef struct bdl_tile_inst {
+  bdl_tile_kind kind;
+  bdl_prim_id prim;      /* for dumps */
+  int32_t z, x, y, w;    /* operands of the group; -1: none */
+  union {
+    bdl_k_tile fn;       /* OP */
+    const bdl_load *load; /* LOAD: z a register */
+    struct {             /* REDUCE: x reduced; partial results of the tiles in z, the result in y */
+      bdl_k_reduce tile;
+      bdl_k_combine combine;
+    } red;
+    int64_t (*compact)(int32_t *ids, const void *s, int64_t n, int64_t i0); /* COMPACT: x -> ids in z, their number in y */
+  };
+} bdl_tile_inst;
+
+typedef struct bdl_group {
+  int64_t n;     /* elements of the domain */
+  bdl_aval domain; /* for dumps */
+  int32_t n_operands, n_insts, n_prologue, n_regs;
+  bdl_operand *operands;
+  bdl_tile_inst *insts; /* the first n_prologue run once (scalars splatted to registers), the others once a tile */
+  int32_t reg_bytes;    /* bytes a register: BDL_TILE elements of the widest type, and a line to spread cache sets */
+  int32_t n_roots;      /* reductions and compactions among insts */
+  bool serial;          /* has a compaction: tiles in order */
+} bdl_group;
+
+typedef struct bdl_block {
+  int32_t n;
+  struct bdl_inst *v;
+} bdl_block;
+
+typedef enum bdl_inst_kind { BDL_I_GROUP, BDL_I_KERNEL, BDL_I_COPY, BDL_I_SCAN, BDL_I_WHILE, BDL_I_COND } bdl_inst_kind;
+
+typedef struct bdl_inst {
+  bdl_inst_kind kind;
+  bdl_prim_id prim;
+  bdl_src src;
+  union {
+    bdl_group *group;
+    struct {
+      bdl_kernel fn;
+      const bdl_param *params;
+      int32_t n_in, n_out;
+      bdl_ref *in, *out;
+      bdl_aval *in_aval, *out_aval;
+      int32_t scratch; /* slot; -1: none */
+      const void **in_ptr; /* room for the call */
+      void **out_ptr;
+    } kernel;
+    struct {
+      bdl_ref dst, src;
+      size_t bytes;
+    } copy;
+    struct {
+      int64_t length;
+      bool reverse;
+      int32_t n_moving; /* stacked operands and results */
+      struct bdl_moving {
+        int32_t slot;
+        bdl_ref base;
+        int64_t step; /* bytes an iteration */
+      } *moving;
+      bdl_block body; /* ends with the copies that bring the carry home */
+    } scan;
+    struct {
+      bdl_block cond, body;
+      bdl_ref pred;
+    } loop;
+    struct {
+      bdl_ref index;
+      int32_t n;
+      bdl_block *branches;
+    } cond;
+  };
+} bdl_inst;
+
+typedef struct bdl_plan {
+  bdl_context *ctx;
+  bdl_prog *prog;
+  bdl_arena arena; /* of the plan's own structures */
+  BDL_VEC(bdl_pslot) slots;
+  bdl_block block;
+  int32_t n_in, n_out;
+  bool *inplace;     /* [n_out] result k may be written over the operand paired with it */
+  bool can_fail;     /* has an equation that may fail while running: never run in place */
+  bool loop_only;    /* one scan or while, whose carry are the results: an interrupted run leaves whole steps */
+  size_t arena_bytes, reg_bytes;
+  int32_t threads;
+  /* the frame, kept between runs */
+  bool busy;
+  char **frame;
+  void *memory;        /* arena and registers */
+  size_t memory_bytes;
+} bdl_plan;
+
+/* p: optimised program.  pair[k] is the operand that result k replaces (a written State), -1: none; NULL: no pairs.
+** Holds a reference to p. */
+bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_plan **plan);
+void bdl_plan_free(bdl_plan *plan);
+/* Groups, kernels, loops and the buffers, readable. */
+bdl_status bdl_plan_print(const bdl_plan *plan, bdl_str *out);
+
+#endif

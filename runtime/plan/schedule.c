@@ -1,0 +1,202 @@
+/*
+** schedule.c -- fusion.
+**
+** Walking the equations in order, an element-wise equation joins the latest group of its domain that comes after
+** everything it reads; other equations become nodes of their own.  Then, backwards, equations sink to the group of
+** their first reader, so that what only that group needs never goes to memory.
+*/
+#include <string.h>
+
+#include "exec/lower.h"
+#include "plan/schedule.h"
+
+enum { MAX_GROUP = 160 }; /* equations a group: bounds registers and operand tables */
+
+bool bdl_schedule_is_root(const bdl_prog *p, const bdl_eqn *e) {
+  bdl_lower_kind kind = bdl_lowering_of(e->prim)->kind;
+  if (kind == BDL_LOWER_COMPACT) return true;
+  const bdl_aval *x = kind == BDL_LOWER_REDUCE ? bdl_aval_of(p, e->in[0]) : NULL;
+  return x && e->params[0].n == x->ndim && bdl_aval_numel(x) > 0;
+}
+
+/* The domain of an equation that can be part of a group; NULL: it cannot. */
+static const bdl_aval *domain_of(const bdl_prog *p, const bdl_eqn *e) {
+  if (bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE) return bdl_aval_of(p, e->out[0]);
+  return bdl_schedule_is_root(p, e) ? bdl_aval_of(p, e->in[0]) : NULL;
+}
+
+static bool same_domain(const bdl_aval *a, const bdl_aval *b) {
+  int i = 0, j = 0;
+  for (;;) { /* equal but for extents 1 */
+    while (i < a->ndim && a->shape[i] == 1) i++;
+    while (j < b->ndim && b->shape[j] == 1) j++;
+    if (i == a->ndim || j == b->ndim) return i == a->ndim && j == b->ndim;
+    if (a->shape[i++] != b->shape[j++]) return false;
+  }
+}
+
+bool bdl_schedule_aligned(const bdl_schedule *s, bdl_atom x, const bdl_aval *domain) {
+  const bdl_view *v = &s->view.v[x];
+  return v->whole && same_domain(bdl_aval_of(s->prog, x), domain);
+}
+
+static bdl_status new_node(bdl_schedule *s, const bdl_aval *domain) {
+  bdl_node n = {.group = domain != NULL};
+  if (domain) n.domain = *domain;
+  return BDL_PUSH(s->ctx, s->nodes, n) ? BDL_OK : BDL_ENOMEM;
+}
+
+/* Must the data of operand x be complete before node n starts? */
+static int32_t earliest(const bdl_schedule *s, const bdl_eqn *e, const bdl_aval *domain) {
+  int32_t at = 0;
+  for (int i = 0; i < e->n_in; i++) {
+    bdl_atom b = s->view.v[e->in[i]].base;
+    int32_t n = s->def_node[b];
+    if (n < 0) continue;
+    bool in_group = domain && s->nodes.v[n].group && bdl_schedule_aligned(s, e->in[i], domain) &&
+                    same_domain(&s->nodes.v[n].domain, domain) && !bdl_schedule_is_root(s->prog, &s->prog->eqns.v[s->prog->vars.v[b].index]);
+    at = BDL_MAX(at, in_group ? n : n + 1);
+  }
+  return at;
+}
+
+static bdl_status join(bdl_schedule *s, int32_t i, bool fuse) {
+  const bdl_prog *p = s->prog;
+  const bdl_eqn *e = &p->eqns.v[i];
+  const bdl_aval *domain = domain_of(p, e);
+  int32_t node = (int32_t)s->nodes.n;
+  if (domain && fuse) {
+    int32_t at = earliest(s, e, domain);
+    for (int32_t n = (int32_t)s->nodes.n - 1; n >= at; n--) {
+      bdl_node *g = &s->nodes.v[n];
+      if (!g->group || g->eqns.n >= MAX_GROUP || !same_domain(&g->domain, domain)) continue;
+      node = n;
+      break;
+    }
+  }
+  if (node == s->nodes.n) TRY(new_node(s, domain));
+  if (!BDL_PUSH(s->ctx, s->nodes.v[node].eqns, i)) return BDL_ENOMEM;
+  s->node_of[i] = node;
+  for (int k = 0; k < e->n_out; k++) s->def_node[e->out[k]] = node;
+  return BDL_OK;
+}
+
+/* first_use[v]: the earliest node that reads v; -1: none yet.  sinkable[v]: every reader there is aligned. */
+static void note_use(bdl_schedule *s, int32_t *first_use, bool *sinkable, const bdl_eqn *e, int32_t node) {
+  for (int i = 0; i < e->n_in; i++) {
+    bdl_atom b = s->view.v[e->in[i]].base;
+    bool aligned = s->nodes.v[node].group && bdl_schedule_aligned(s, e->in[i], &s->nodes.v[node].domain);
+    if (first_use[b] < 0 || node < first_use[b]) {
+      first_use[b] = node;
+      sinkable[b] = aligned;
+    } else if (node == first_use[b]) sinkable[b] &= aligned;
+  }
+}
+
+static void sink(bdl_schedule *s, int32_t *first_use, bool *sinkable) {
+  const bdl_prog *p = s->prog;
+  for (int64_t v = 0; v < p->vars.n; v++) first_use[v] = -1;
+  for (int i = 0; i < p->n_outputs; i++) {
+    bdl_atom b = s->view.v[p->outputs[i]].base;
+    first_use[b] = s->def_node[b]; /* results stay */
+    sinkable[b] = false;
+  }
+  for (int64_t i = p->eqns.n - 1; i >= 0; i--) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    int32_t node = s->node_of[i];
+    if (node < 0) continue;
+    if (s->nodes.v[node].group && bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE) {
+      int32_t to = first_use[e->out[0]];
+      if (to > node && sinkable[e->out[0]] && s->nodes.v[to].group && same_domain(&s->nodes.v[to].domain, &s->nodes.v[node].domain))
+        s->node_of[i] = s->def_node[e->out[0]] = node = to;
+    }
+    note_use(s, first_use, sinkable, e, node);
+  }
+}
+
+/* Nodes without equations go; equations of a node stand in program order. */
+static bdl_status renumber(bdl_schedule *s) {
+  const bdl_prog *p = s->prog;
+  for (int64_t n = 0; n < s->nodes.n; n++) s->nodes.v[n].eqns.n = 0;
+  for (int32_t i = 0; i < p->eqns.n; i++)
+    if (s->node_of[i] >= 0 && !BDL_PUSH(s->ctx, s->nodes.v[s->node_of[i]].eqns, i)) return BDL_ENOMEM;
+  int64_t kept = 0;
+  for (int64_t n = 0; n < s->nodes.n; n++) {
+    bdl_node node = s->nodes.v[n];
+    if (node.eqns.n == 0) {
+      BDL_VEC_FREE(s->ctx, node.eqns);
+      continue;
+    }
+    for (int64_t k = 0; k < node.eqns.n; k++) {
+      const bdl_eqn *e = &p->eqns.v[node.eqns.v[k]];
+      s->node_of[node.eqns.v[k]] = (int32_t)kept;
+      for (int o = 0; o < e->n_out; o++) s->def_node[e->out[o]] = (int32_t)kept;
+    }
+    s->nodes.v[kept++] = node;
+  }
+  s->nodes.n = kept;
+  for (int64_t v = 0; v < p->vars.n; v++) s->last_use[v] = -1;
+  for (int64_t i = 0; i < p->eqns.n; i++)
+    for (int k = 0; s->node_of[i] >= 0 && k < p->eqns.v[i].n_in; k++) {
+      bdl_atom b = s->view.v[p->eqns.v[i].in[k]].base;
+      s->last_use[b] = BDL_MAX(s->last_use[b], s->node_of[i]);
+    }
+  for (int i = 0; i < p->n_outputs; i++) s->last_use[s->view.v[p->outputs[i]].base] = (int32_t)s->nodes.n;
+  return BDL_OK;
+}
+
+static bdl_status views(bdl_schedule *s) {
+  const bdl_prog *p = s->prog;
+  for (bdl_atom v = 0; v < p->vars.n; v++)
+    if (!BDL_PUSH(s->ctx, s->view, bdl_view_self(p, v))) return BDL_ENOMEM;
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    bdl_view v;
+    s->node_of[i] = 0;
+    if (e->n_in > 0 && e->n_out == 1 && bdl_view_of_eqn(p, e, &s->view.v[e->in[0]], &v)) {
+      s->view.v[e->out[0]] = v;
+      s->node_of[i] = -1;
+    }
+  }
+  return BDL_OK;
+}
+
+static bdl_status build(bdl_schedule *s, bool fuse) {
+  const bdl_prog *p = s->prog;
+  TRY(views(s));
+  for (int64_t v = 0; v < p->vars.n; v++) s->def_node[v] = -1;
+  for (int32_t i = 0; i < p->eqns.n; i++)
+    if (s->node_of[i] >= 0) TRY(join(s, i, fuse));
+  if (fuse) {
+    size_t n = (size_t)p->vars.n + 1;
+    bool *sinkable = bdl_calloc(s->ctx, n);
+    if (!sinkable) return BDL_ENOMEM;
+    sink(s, s->last_use, sinkable);
+    bdl_free(s->ctx, sinkable, n);
+  }
+  return renumber(s);
+}
+
+static size_t eqn_bytes(const bdl_prog *p) { return (size_t)(p->eqns.n + 1) * sizeof(int32_t); }
+static size_t var_bytes(const bdl_prog *p) { return (size_t)(p->vars.n + 1) * sizeof(int32_t); }
+
+bdl_status bdl_schedule_new(bdl_schedule *s, const bdl_prog *p, bool fuse) {
+  bdl_context *c = p->ctx;
+  *s = (bdl_schedule){.ctx = c, .prog = p};
+  s->node_of = bdl_calloc(c, eqn_bytes(p));
+  s->def_node = bdl_calloc(c, var_bytes(p));
+  s->last_use = bdl_calloc(c, var_bytes(p));
+  bdl_status st = s->node_of && s->def_node && s->last_use ? build(s, fuse) : BDL_ENOMEM;
+  if (st != BDL_OK) bdl_schedule_free(s);
+  return st;
+}
+
+void bdl_schedule_free(bdl_schedule *s) {
+  bdl_context *c = s->ctx;
+  bdl_free(c, s->node_of, eqn_bytes(s->prog));
+  bdl_free(c, s->def_node, var_bytes(s->prog));
+  bdl_free(c, s->last_use, var_bytes(s->prog));
+  for (int64_t n = 0; n < s->nodes.n; n++) BDL_VEC_FREE(c, s->nodes.v[n].eqns);
+  BDL_VEC_FREE(c, s->nodes);
+  BDL_VEC_FREE(c, s->view);
+}

@@ -1,0 +1,242 @@
+# bdl: the only build file.  Settings on top, no configure, GNU make.  `make help` lists the targets.
+#
+#   make [CC=clang] [BUILD=dir] [SAN=address,undefined | SAN=thread] [DEBUG=1] [target]
+#
+# Objects go to $(BUILD); a build with asserts (DEBUG=1, which `make test` and `make fuzz` set) to $(BUILD)/debug, a
+# sanitizer build to $(BUILD)-asan and so on.  A change of compiler or flags rebuilds what it concerns.  V=1 shows commands.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BUILD   ?= build
+SAN     ?=
+DEBUG   ?=
+WERROR  ?= -Werror
+JOBS    ?= $(shell getconf _NPROCESSORS_ONLN)
+MODEL   ?= models/coba_ei.lua
+V       ?=
+
+ifeq ($(origin CC),default)
+CC := $(if $(filter thread,$(SAN)),clang,gcc)  # only clang's OpenMP tells the thread sanitizer of its barriers
+endif
+CC := $(strip $(CC))
+
+WARN := -Wall -Wextra -Wpedantic $(WERROR)
+OPT  := -O2 -g
+# Kernels may assume that nobody reads errno or floating-point flags, nothing else: the bits of a sum or a product must
+# not depend on the compiler.
+KOPT := -O3 -g -fno-math-errno -fno-trapping-math -ffp-contract=off
+
+# The tile kernels are compiled once an instruction set and chosen at run time.
+ISA_x86_64 :=
+ISA_avx2   := -mavx2 -mfma -mprefer-vector-width=256
+ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null || uname -m)))
+ISAS    := $(or $(if $(filter x86_64,$(MACHINE)),x86_64 avx2 avx512),$(filter aarch64,$(MACHINE)),generic)
+
+# ---- which build this is ----------------------------------------------------------------------------------------------
+
+GOALS   := $(or $(MAKECMDGOALS),all)
+TESTING := $(filter test fuzz,$(GOALS))
+null    :=
+space   := $(null) $(null)
+
+ifneq ($(SAN),)
+OUT := $(BUILD)-$(or $(if $(findstring address,$(SAN)),asan),$(if $(findstring thread,$(SAN)),tsan),$(SAN))
+OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DBDL_DEBUG
+KOPT += $(filter-out -O1,$(OPT))
+else ifneq ($(DEBUG)$(TESTING),)
+OUT := $(BUILD)/debug
+OPT  += -DBDL_DEBUG
+KOPT += -DBDL_DEBUG
+else
+OUT := $(BUILD)
+endif
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+# ---- dependencies -----------------------------------------------------------------------------------------------------
+
+# deps.sh installs what is missing, or says how, and writes the compiler flags of what it found.  make runs it once, then
+# starts over.
+NEED := build$(if $(filter test,$(GOALS)),-test)$(if $(findstring clang,$(CC))$(filter fuzz,$(GOALS)),-clang)
+NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)
+ifneq ($(filter-out clean uninstall help,$(GOALS)),)
+include $(BUILD)/deps-$(NEED).mk
+endif
+
+$(BUILD)/deps-%.mk: tools/deps.sh
+	@mkdir -p $(@D)
+	@CC="$(CC)" sh tools/deps.sh $(subst -, ,$*) > $@.tmp && mv $@.tmp $@
+
+# ---- sources ----------------------------------------------------------------------------------------------------------
+
+VERSION := $(shell sed -n 's/^\#define BDL_VERSION "\(.*\)"/\1/p' runtime/bdl.h)
+SONAME  := libbdl.so.$(firstword $(subst ., ,$(VERSION)))
+
+RUNTIME := $(wildcard runtime/*/*.c) $(wildcard lua/binding/*.c)
+KERNELS := $(wildcard kernels/cpu/*.c)
+PER_ISA := $(filter %_isa.c,$(KERNELS))
+MODULES := $(shell find lua/bdl -name '*.lua' | LC_ALL=C sort)
+PROGRAM := $(filter-out tools/embed.c,$(wildcard tools/*.c))
+TESTS   := $(wildcard tests/*/test_*.c)
+SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
+FUZZERS := $(wildcard tests/fuzz/*.c)
+HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/cpu/*.h)
+
+obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
+LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o \
+           $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
+
+CPPFLAGS += -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
+ALL_CFLAGS = -std=c11 $(OPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
+ALL_KFLAGS = -std=c11 $(KOPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) -fopenmp $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed $(LDFLAGS)
+LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
+
+# ---- products ---------------------------------------------------------------------------------------------------------
+
+.PHONY: all run test golden bench fuzz tidy install uninstall clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(OUT)/bdl $(OUT)/libbdl.a $(OUT)/libbdl.so  ## the program and the two libraries
+
+$(OUT)/bdl: $(call obj,$(PROGRAM)) $(OUT)/libbdl.a
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ $(LIBS)
+
+$(OUT)/libbdl.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(OUT)/libbdl.so: $(LIB_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,-Bsymbolic-functions $(if $(SAN),,-Wl,--no-undefined) -o $@ $^ $(LIBS)
+
+# The command line that everything in $(OUT) was built with; its text is the prerequisite, not its age.
+FLAGS = $(CC) $(ALL_CFLAGS) : $(KOPT) : $(ISAS)
+$(OUT)/flags: force
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' > $@
+.PHONY: force
+
+$(OUT)/obj/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/obj/kernels/%.o: kernels/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_KFLAGS) -MMD -MP -c -o $@ $<
+
+define isa_rule
+$(OUT)/obj/%.$(1).o: %.c $(OUT)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(ALL_KFLAGS) -DBDL_ISA=$(1) $$(ISA_$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
+
+# The Lua modules, inside the library.  `modules` changes when a module is added or removed.
+$(OUT)/modules: force
+	@mkdir -p $(@D)
+	@printf '%s\n' $(MODULES) | cmp -s - $@ || printf '%s\n' $(MODULES) > $@
+
+$(BUILD)/embed: tools/embed.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -std=c11 -O1 $(WARN) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS)
+
+$(OUT)/embedded.c: $(BUILD)/embed $(OUT)/modules $(MODULES)
+	$(call say,EMBED,$@)
+	$(Q)$(BUILD)/embed $(MODULES) > $@
+
+$(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell [ -d $(OUT)/obj ] && find $(OUT)/obj -name '*.d')
+
+# ---- use, test, measure -----------------------------------------------------------------------------------------------
+
+run: $(OUT)/bdl  ## build, then simulate a network of 4,000 neurons (MODEL=models/...)
+	$(OUT)/bdl run $(MODEL)
+
+TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
+SUITES   := $(TESTS) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
+            $(if $(wildcard tests/golden/run.lua),$(wildcard tests/golden/*/))
+
+$(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $^ -lcmocka $(LIBS)
+
+test: $(OUT)/bdl $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=pattern)
+	@OUT=$(OUT) SAN=$(SAN) ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
+
+golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, BDL_GOLDEN=dir)
+	@$(OUT)/bdl run --quiet tests/golden/run.lua
+
+fuzz: $(FUZZERS:tests/fuzz/%.c=$(BUILD)/fuzz/%)  ## build the fuzz drivers; FUZZ=seconds also runs each so long
+	@$(if $(FUZZ),for f in $^; do mkdir -p $$f.corpus && $$f -max_total_time=$(FUZZ) -timeout=10 $$f.corpus || exit 1; done)
+
+$(BUILD)/fuzz-asan/libbdl.a: force
+	@$(MAKE) CC=clang SAN=address,undefined,fuzzer-no-link BUILD=$(BUILD)/fuzz $@
+
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/fuzz-asan/libbdl.a
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)clang -std=c11 -O1 -g -DBDL_DEBUG $(WARN) $(CPPFLAGS) -fopenmp -fsanitize=fuzzer,address,undefined -o $@ $< \
+	  $(BUILD)/fuzz-asan/libbdl.a $(LIBS)
+
+REFS := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
+bench: $(OUT)/bdl $(REFS)  ## times beside the C references and, where installed, the peers (PEERS=1 installs them)
+	@$(if $(PEERS),sh tools/bench/peers.sh $(BUILD)/bench)
+	@BUILD=$(BUILD) BDL=$(OUT)/bdl ONLY='$(ONLY)' $(OUT)/bdl run --quiet tools/bench/bench.lua
+
+$(BUILD)/bench/%: tools/bench/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)gcc -O3 -march=native -ffast-math -fopenmp -o $@ $< -lm -ldl
+
+# One stamp a file, made after its object: a changed header has its users checked again.
+TIDY := $(filter-out $(PER_ISA),$(RUNTIME) $(KERNELS) $(PROGRAM) $(TESTS) $(SUPPORT))
+tidy: $(TIDY:%=$(OUT)/tidy/%)  ## clang-tidy over the files that changed since the last time
+
+$(OUT)/tidy/%.c: $(OUT)/obj/%.o .clang-tidy
+	@mkdir -p $(@D)
+	$(call say,TIDY,$*.c)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $*.c -- -std=c11 $(CPPFLAGS) -fopenmp 2>/dev/null
+	@touch $@
+
+install: all  ## PREFIX=/usr/local DESTDIR=
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/bdl
+	install -m 755 $(OUT)/bdl $(DESTDIR)$(PREFIX)/bin/bdl
+	install -m 644 $(OUT)/libbdl.a $(DESTDIR)$(PREFIX)/lib/libbdl.a
+	install -m 755 $(OUT)/libbdl.so $(DESTDIR)$(PREFIX)/lib/libbdl.so.$(VERSION)
+	ln -sf libbdl.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libbdl.so
+	install -m 644 runtime/bdl.h $(DESTDIR)$(PREFIX)/include/bdl.h
+	cp -R models $(DESTDIR)$(PREFIX)/share/bdl/
+	{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; echo; \
+	  echo 'Name: bdl'; echo 'Description: runtime for brain-dynamics models'; echo 'Version: $(VERSION)'; \
+	  echo 'Libs: -L$${libdir} -lbdl'; echo 'Libs.private: $(LIBS) -fopenmp'; \
+	  echo 'Cflags: -I$${includedir}'; } > $(DESTDIR)$(PREFIX)/lib/pkgconfig/bdl.pc
+
+uninstall:  ## what install put under PREFIX
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/bdl lib/libbdl.a lib/libbdl.so* include/bdl.h lib/pkgconfig/bdl.pc)
+	rm -rf $(DESTDIR)$(PREFIX)/share/bdl
+
+clean:  ## remove every build folder
+	rm -rf $(BUILD) $(BUILD)-*
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'

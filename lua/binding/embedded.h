@@ -1,0 +1,18 @@
+/*
+** embedded.h -- the modules of lua/bdl inside the library; the table is written by tools/embed.c while building.
+*/
+#ifndef BDL_EMBEDDED_H
+#define BDL_EMBEDDED_H
+
+#include <stddef.h>
+
+struct bdl_embedded {
+  const char *name;          /* "bdl.nn.lif", for require; NULL ends the table */
+  const char *file;          /* "[bdl]/nn/lif.lua", for messages; lua/bdl/nn/lif.lua in the source */
+  const unsigned char *data; /* bytecode of this build's Lua, with debug information; its chunk name is "@" file */
+  size_t size;
+};
+
+extern const struct bdl_embedded bdl_embedded_modules[]; /* by name of file */
+
+#endif

@@ -1,0 +1,72 @@
+#!/bin/sh
+# deps.sh -- finds the tools and libraries a build needs; installs the missing ones with apt when it may, else names the
+# command and fails.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
+# stdout: make variables with the flags of what was found.  stderr: what is going on.
+set -eu
+: "${CC:=gcc}"
+
+missing=
+want() { # want PACKAGE command...: PACKAGE is missing when the command fails
+  package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+found() { command -v "$1"; }
+header() { [ -e "/usr/include/$1" ] || echo "#include <$1>" | "$CC" -E -x c - ; }
+# OpenBLAS is opened at run time, so no compiler looks for it.
+shared() {
+  for dir in /usr/lib/*-linux-gnu* /usr/lib64 /usr/lib /usr/local/lib; do
+    for file in "$dir"/$1; do [ -e "$file" ] && return 0; done
+  done
+  return 1
+}
+
+check() {
+  missing=
+  for part in "$@"; do
+    case $part in
+    build)
+      case $CC in *clang*) ;; *) want gcc found "$CC" ;; esac
+      want libc6-dev header stdio.h
+      want pkg-config found pkg-config
+      want liblua5.4-dev pkg-config --exists lua5.4
+      want libsleef-dev header sleef.h
+      want libffi-dev pkg-config --exists libffi
+      want libopenblas0-openmp shared 'openblas-openmp/libopenblas.so.0'
+      ;;
+    test) want libcmocka-dev header cmocka.h ;;
+    clang)
+      want clang found clang
+      want libomp-dev shared 'libomp.so*'
+      ;;
+    tidy) want clang-tidy found clang-tidy ;;
+    *)
+      echo "deps.sh: no part '$part' (build, test, clang, tidy)" >&2
+      exit 2
+      ;;
+    esac
+  done
+}
+
+check "$@"
+if [ -n "$missing" ]; then
+  as=
+  [ "$(id -u)" = 0 ] || as="sudo"
+  command="apt-get install -y --no-install-recommends$missing"
+  if found apt-get >/dev/null && { [ -z "$as" ] || sudo -n true 2>/dev/null; }; then
+    echo "installing:$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    { $as apt-get update -qq && $as env DEBIAN_FRONTEND=noninteractive $command; } >&2 || true
+    check "$@"
+  fi
+  if [ -n "$missing" ]; then
+    echo "bdl needs these packages:$missing" >&2
+    echo "  ${as:+$as }apt-get update && ${as:+$as }$command" >&2
+    exit 1
+  fi
+fi
+
+echo "LUA_CFLAGS := $(pkg-config --cflags lua5.4)"
+echo "LUA_LIBS := $(pkg-config --libs lua5.4)"
+echo "DEP_CFLAGS := $(pkg-config --cflags libffi)"
+echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi)"

@@ -93,7 +93,9 @@ struct bdl_prog {
   BDL_VEC(bdl_tensor) consts; /* each holds a reference */
   bdl_atom *outputs;
   int32_t n_outputs;
-  bdl_src src; /* given to equations appended from now on */
+  bool effects;   /* has an equation with an effect, also in bodies */
+  bdl_map known;  /* hash of a literal or constant -> its atom */
+  bdl_src src;    /* given to equations appended from now on */
 };
 
 /* ---- building.  Every function leaves the program unchanged on error. */

@@ -52,6 +52,12 @@ bdl_param_kind bdl_prim_param_kind(bdl_prim_id p, int i);
 /* Copies the i-th parameter's name into buf. */
 const char *bdl_prim_param_name(bdl_prim_id p, int i, char buf[32]);
 
+/* What the type rule may take for granted: the number of operands, the kinds of the parameters, bdl_ir_n_out() >= 0. */
+bdl_status bdl_prim_check(bdl_context *c, bdl_prim_id p, const bdl_param *params, int n_in);
+/* The whole check of one equation: bdl_prim_check, the type rule, sizes of results.  out: bdl_ir_n_out() avals.
+** Errors: those of the rule; the message starts with the primitive's name. */
+bdl_status bdl_prim_type(bdl_context *c, bdl_prim_id p, const bdl_param *params, const bdl_aval *in, int n_in, bdl_aval *out);
+
 /* "add: shapes f32[3] and f32[4] do not broadcast": the start of every message of a type rule. */
 #define BDL_FAIL_PRIM(c, status, prim, fmt, ...) bdl_fail(c, status, "%s: " fmt, prim, __VA_ARGS__)
 

@@ -1,0 +1,26 @@
+/*
+** edit.h -- what the files of ir/ share below bdl_bind: appending without checks, and taking back.
+*/
+#ifndef BDL_EDIT_H
+#define BDL_EDIT_H
+
+#include "ir/ir.h"
+
+/* Append a copy of e (prim, params, src, n_out; operands: atoms of p) with result types avals[n_out].  No type rule runs.
+** Errors: BDL_ENOMEM, p unchanged. */
+bdl_status bdl_ir_append(bdl_prog *p, const bdl_eqn *e, const bdl_aval *avals, bdl_atom *out);
+
+/* A point to return to when a sequence of appends fails half-way. */
+typedef struct bdl_ir_mark {
+  int64_t vars, eqns, inputs, consts;
+  bool effects;
+} bdl_ir_mark;
+bdl_ir_mark bdl_ir_here(const bdl_prog *p);
+void bdl_ir_rollback(bdl_prog *p, bdl_ir_mark m);
+
+/* The equation that made x; NULL: an input, a constant, a literal. */
+static inline const bdl_eqn *bdl_ir_maker(const bdl_prog *p, bdl_atom x) {
+  return p->vars.v[x].kind == BDL_V_EQN ? &p->eqns.v[p->vars.v[x].index] : NULL;
+}
+
+#endif

@@ -11,6 +11,7 @@
 typedef struct bdl_kcall {
   bdl_context *ctx;
   const struct bdl_k_table *k; /* element kernels of this processor */
+  struct bdl_blas *blas;       /* the context's; opened by the first kernel that needs it */
   const bdl_param *params;
   int n_in, n_out;
   const void *const *in;

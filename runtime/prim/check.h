@@ -1,6 +1,6 @@
 /*
-** check.h -- checks that the type rules of several families share.  Each records a message that starts with the
-** primitive's name.
+** check.h -- checks that the type rules of several families share.  bdl_prim_type puts the primitive's name before
+** their messages.
 */
 #ifndef BDL_CHECK_H
 #define BDL_CHECK_H
@@ -16,54 +16,51 @@
 #define BDL_MAX_EXTENT ((int64_t)1 << 46)
 
 /* Errors: BDL_EVALUE axis is not one of x's. */
-static inline bdl_status bdl_check_axis(bdl_context *c, const char *prim, int64_t axis, const bdl_aval *x) {
+static inline bdl_status bdl_check_axis(bdl_context *c, int64_t axis, const bdl_aval *x) {
   if (axis >= 0 && axis < x->ndim) return BDL_OK;
-  return BDL_FAIL_PRIM(c, BDL_EVALUE, prim, "axis %" PRId64 " is not an axis of %s", axis, BDL_TEXT(x));
+  return bdl_fail(c, BDL_EVALUE, "axis %" PRId64 " is not an axis of %s", axis, BDL_TEXT(x));
 }
 
 /* Sets used[axis] for a list of axes.  Errors: BDL_EVALUE out of range, or used already. */
-static inline bdl_status bdl_check_axes(bdl_context *c, const char *prim, const bdl_param *axes, const bdl_aval *x,
-                                        bool used[BDL_MAX_NDIM]) {
+static inline bdl_status bdl_check_axes(bdl_context *c, const bdl_param *axes, const bdl_aval *x, bool used[BDL_MAX_NDIM]) {
   for (int i = 0; i < axes->n; i++) {
-    TRY(bdl_check_axis(c, prim, axes->ints[i], x));
+    TRY(bdl_check_axis(c, axes->ints[i], x));
     if (used[axes->ints[i]])
-      return BDL_FAIL_PRIM(c, BDL_EVALUE, prim, "axis %" PRId64 " of %s is named twice", axes->ints[i], BDL_TEXT(x));
+      return bdl_fail(c, BDL_EVALUE, "axis %" PRId64 " of %s is named twice", axes->ints[i], BDL_TEXT(x));
     used[axes->ints[i]] = true;
   }
   return BDL_OK;
 }
 
 /* Errors: BDL_EVALUE a list parameter has not one entry an axis. */
-static inline bdl_status bdl_check_length(bdl_context *c, const char *prim, const char *name, const bdl_param *p, int n) {
+static inline bdl_status bdl_check_length(bdl_context *c, const char *name, const bdl_param *p, int n) {
   if (p->n == n) return BDL_OK;
-  return BDL_FAIL_PRIM(c, BDL_EVALUE, prim, "%s has %d entries where %d are needed", name, p->n, n);
+  return bdl_fail(c, BDL_EVALUE, "%s has %d entries where %d are needed", name, p->n, n);
 }
 
 /* Errors: BDL_EVALUE more axes than a tensor can have. */
-static inline bdl_status bdl_check_ndim(bdl_context *c, const char *prim, int64_t ndim) {
+static inline bdl_status bdl_check_ndim(bdl_context *c, int64_t ndim) {
   if (ndim <= BDL_MAX_NDIM) return BDL_OK;
-  return BDL_FAIL_PRIM(c, BDL_EVALUE, prim, "%" PRId64 " axes, at most %d are possible", ndim, BDL_MAX_NDIM);
+  return bdl_fail(c, BDL_EVALUE, "%" PRId64 " axes, at most %d are possible", ndim, BDL_MAX_NDIM);
 }
 
 /* The aval of a `shape` parameter.  Errors: BDL_EVALUE too many axes, negative or too large extents. */
-static inline bdl_status bdl_check_shape(bdl_context *c, const char *prim, const bdl_param *shape, bdl_dtype d,
-                                         bdl_aval *out) {
-  TRY(bdl_check_ndim(c, prim, shape->n));
+static inline bdl_status bdl_check_shape(bdl_context *c, const bdl_param *shape, bdl_dtype d, bdl_aval *out) {
+  TRY(bdl_check_ndim(c, shape->n));
   *out = bdl_aval_make(d, shape->n, shape->ints);
   return bdl_aval_check(c, out);
 }
 
 /* Errors: BDL_ETYPE x is not a scalar of dtype d. */
-static inline bdl_status bdl_check_scalar(bdl_context *c, const char *prim, const char *what, const bdl_aval *x,
-                                          bdl_dtype d) {
+static inline bdl_status bdl_check_scalar(bdl_context *c, const char *what, const bdl_aval *x, bdl_dtype d) {
   if (x->ndim == 0 && x->dtype == d) return BDL_OK;
-  return BDL_FAIL_PRIM(c, BDL_ETYPE, prim, "%s is %s, not %s[]", what, BDL_TEXT(x), bdl_dtype_name(d));
+  return bdl_fail(c, BDL_ETYPE, "%s is %s, not %s[]", what, BDL_TEXT(x), bdl_dtype_name(d));
 }
 
 /* Errors: BDL_ETYPE the dtypes of two operands differ. */
-static inline bdl_status bdl_check_same_dtype(bdl_context *c, const char *prim, const bdl_aval *x, const bdl_aval *y) {
+static inline bdl_status bdl_check_same_dtype(bdl_context *c, const bdl_aval *x, const bdl_aval *y) {
   if (x->dtype == y->dtype) return BDL_OK;
-  return BDL_FAIL_PRIM(c, BDL_ETYPE, prim, "dtypes of %s and %s differ", BDL_TEXT(x), BDL_TEXT(y));
+  return bdl_fail(c, BDL_ETYPE, "dtypes of %s and %s differ", BDL_TEXT(x), BDL_TEXT(y));
 }
 
 /* x without the axes marked in `drop`. */

@@ -51,7 +51,7 @@ bdl_status bdl_type_scan(bdl_context *c, const bdl_param *p, const bdl_aval *in,
       out[i] = in[consts + i];
       if (!bdl_aval_eq(y, &out[i])) return differ(c, "scan", "carried value", i, &out[i], y);
     } else {
-      TRY(bdl_check_ndim(c, "scan", y->ndim + 1));
+      TRY(bdl_check_ndim(c, y->ndim + 1));
       out[i] = (bdl_aval){.dtype = y->dtype, .ndim = y->ndim + 1, .shape = {length}};
       for (int k = 0; k < y->ndim; k++) out[i].shape[k + 1] = y->shape[k];
     }
@@ -89,7 +89,7 @@ bdl_status bdl_type_while(bdl_context *c, const bdl_param *p, const bdl_aval *in
 bdl_status bdl_type_cond(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   const bdl_prog *first = p[0].progs[0];
   if (n_in < 1) return check_count(c, "cond", "operands", n_in, 1);
-  TRY(bdl_check_scalar(c, "cond", "the index", &in[0], BDL_I32));
+  TRY(bdl_check_scalar(c, "the index", &in[0], BDL_I32));
   for (int k = 0; k < p[0].n; k++) {
     const bdl_prog *q = p[0].progs[k];
     TRY(check_count(c, "cond", "operands of a branch", q->inputs.n, n_in - 1));

@@ -196,16 +196,19 @@ static bool is_identity(const bdl_prog *p, bdl_prim_id prim, const bdl_param *pa
   }
 }
 
-/* types: room for n_in + n_out avals */
-static bdl_status bind_in(bdl_prog *p, const bdl_eqn *e, bdl_aval *types, bdl_atom *out) {
+bdl_status bdl_ir_bind_as_is(bdl_prog *p, const bdl_eqn *e, bdl_atom *out) {
+  const size_t n = (size_t)e->n_in + (size_t)e->n_out;
+  bdl_aval few[12], *types = n <= (size_t)BDL_LEN(few) ? few : bdl_alloc(p->ctx, n * sizeof *types);
+  if (!types) return BDL_ENOMEM;
   for (int i = 0; i < e->n_in; i++) types[i] = *bdl_aval_of(p, e->in[i]);
-  TRY(bdl_prim_type(p->ctx, e->prim, e->params, types, e->n_in, types + e->n_in));
-  return bdl_ir_append(p, e, types + e->n_in, out);
+  bdl_status s = bdl_prim_type(p->ctx, e->prim, e->params, types, e->n_in, types + e->n_in);
+  if (s == BDL_OK) s = bdl_ir_append(p, e, types + e->n_in, out);
+  if (types != few) bdl_free(p->ctx, types, n * sizeof *types);
+  return s;
 }
 
 bdl_status bdl_bind(bdl_prog *p, bdl_prim_id prim, const bdl_param *params, const bdl_atom *in, int n_in, bdl_atom *out) {
   bdl_context *c = p->ctx;
-  bdl_aval few[12], *types = few;
   bdl_status s = BDL_OK;
   if ((unsigned)prim >= BDL_P_COUNT) return bdl_fail(c, BDL_EINTERNAL, "no primitive has the number %d", (int)prim);
   for (int i = 0; i < n_in; i++)
@@ -224,10 +227,7 @@ bdl_status bdl_bind(bdl_prog *p, bdl_prim_id prim, const bdl_param *params, cons
                        .in = (bdl_atom *)in,
                        .params = (bdl_param *)params,
                        .src = p->src};
-    const size_t n = (size_t)e.n_in + (size_t)e.n_out;
-    if (n > (size_t)BDL_LEN(few)) types = bdl_alloc(c, n * sizeof *types);
-    s = types ? bind_in(p, &e, types, out) : BDL_ENOMEM;
-    if (types != few) bdl_free(c, types, n * sizeof *types);
+    s = bdl_ir_bind_as_is(p, &e, out);
   }
   if (s != BDL_OK) bdl_where(c, p->src);
   return s;

@@ -10,6 +10,9 @@
 ** Errors: BDL_ENOMEM, p unchanged. */
 bdl_status bdl_ir_append(bdl_prog *p, const bdl_eqn *e, const bdl_aval *avals, bdl_atom *out);
 
+/* Append e, checked by the type rule, but never replaced by its operand. */
+bdl_status bdl_ir_bind_as_is(bdl_prog *p, const bdl_eqn *e, bdl_atom *out);
+
 /* A point to return to when a sequence of appends fails half-way. */
 typedef struct bdl_ir_mark {
   int64_t vars, eqns, inputs, consts;

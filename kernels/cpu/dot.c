@@ -1,0 +1,123 @@
+/*
+** dot.c -- products of matrices: own loops, or BLAS on blocks.
+**
+** Which of them, and the blocks, depend on the extents alone; so the bits never depend on the number of threads.
+*/
+#include <limits.h>
+#include <string.h>
+
+#include "cpu/dot.h"
+
+/* ---- own loops: rows of y added to a row of z, or, where y is transposed, products of rows */
+
+#define ADD(a, b) ((a) + (b))
+#define MUL(a, b) ((a) * (b))
+#define OR(a, b) ((a) | (b))
+#define AND(a, b) ((a) & (b))
+
+#define LOOPS(name, T, PLUS, TIMES)                                                                        \
+  static void name(void *z0, const void *x0, const void *y0, const bdl_k_matmul *g) {                      \
+    for (int64_t i = 0; i < g->m; i++) {                                                                   \
+      T *restrict z = (T *)z0 + i * g->ldz;                                                                \
+      const T *restrict x = (const T *)x0 + i * g->xi, *restrict y = y0;                                   \
+      if (g->yj == 1 || g->n == 1) {                                                                       \
+        memset(z, 0, (size_t)g->n * sizeof(T));                                                            \
+        for (int64_t p = 0; p < g->k; p++) {                                                               \
+          const T v = x[p * g->xp];                                                                        \
+          const T *restrict row = y + p * g->yp;                                                           \
+          for (int64_t j = 0; j < g->n; j++) z[j] = (T)PLUS(z[j], TIMES(v, row[j]));                       \
+        }                                                                                                  \
+      } else {                                                                                             \
+        for (int64_t j = 0; j < g->n; j++) {                                                               \
+          T part[8] = {0}; /* eight interleaved sums: they vectorise */                                    \
+          int64_t p = 0;                                                                                   \
+          const T *restrict col = y + j * g->yj;                                                           \
+          for (; g->xp == 1 && p + 8 <= g->k; p += 8)                                                      \
+            for (int l = 0; l < 8; l++) part[l] = (T)PLUS(part[l], TIMES(x[p + l], col[p + l]));           \
+          for (; p < g->k; p++) part[p & 7] = (T)PLUS(part[p & 7], TIMES(x[p * g->xp], col[p * g->yp]));   \
+          for (int l = 4; l > 0; l /= 2)                                                                   \
+            for (int q = 0; q < l; q++) part[q] = (T)PLUS(part[q], part[q + l]);                           \
+          z[j] = part[0];                                                                                  \
+        }                                                                                                  \
+      }                                                                                                    \
+    }                                                                                                      \
+  }
+#define ROW(d, s, T, W) LOOPS(loops_##s, W, ADD, MUL)
+BDL_K_NUMBERS(ROW)
+#undef ROW
+LOOPS(loops_bool, uint8_t, OR, AND)
+
+typedef void (*loops_fn)(void *z, const void *x, const void *y, const bdl_k_matmul *g);
+static const loops_fn loops[BDL_DTYPE_COUNT] = {
+#define ROW(d, s, T, W) [d] = loops_##s,
+    BDL_K_NUMBERS(ROW)
+#undef ROW
+    [BDL_BOOL] = loops_bool};
+
+/* ---- the library */
+
+/* Leading dimension and transposition of a matrix with strides (row, col), one of which is 1. */
+static int leading(int64_t row, int64_t col, int64_t rows, int64_t cols, int *trans) {
+  bool t = col != 1 && cols > 1; /* then row is 1 */
+  *trans = t ? BDL_BLAS_TRANS : BDL_BLAS_NO_TRANS;
+  return (int)BDL_MAX(t ? col : row, t ? rows : cols);
+}
+
+/* A row times a matrix and a matrix times a column go to gemv, which is several times faster there. */
+#define PRODUCT(s, T)                                                                                                   \
+  static void product_##s(bdl_blas *b, void *z, const void *x, const void *y, const bdl_k_matmul *g) {                  \
+    int tx, ty;                                                                                                         \
+    const int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                                              \
+    const int ldx = leading(g->xi, g->xp, g->m, g->k, &tx), ldy = leading(g->yp, g->yj, g->k, g->n, &ty);               \
+    if (m == 1) {                                                                                                       \
+      const bool t = ty == BDL_BLAS_TRANS; /* stored [n, k] */                                                          \
+      b->s.gemv(BDL_BLAS_ROW_MAJOR, t ? BDL_BLAS_NO_TRANS : BDL_BLAS_TRANS, t ? n : k, t ? k : n, 1, y, ldy, x,         \
+                k > 1 ? (int)g->xp : 1, 0, z, 1);                                                                       \
+    } else if (n == 1) {                                                                                                \
+      const bool t = tx == BDL_BLAS_TRANS; /* stored [k, m] */                                                          \
+      b->s.gemv(BDL_BLAS_ROW_MAJOR, tx, t ? k : m, t ? m : k, 1, x, ldx, y, k > 1 ? (int)g->yp : 1, 0, z, (int)g->ldz);  \
+    } else {                                                                                                            \
+      b->s.gemm(BDL_BLAS_ROW_MAJOR, tx, ty, m, n, k, 1, x, ldx, y, ldy, 0, z, (int)g->ldz);                             \
+    }                                                                                                                   \
+  }
+PRODUCT(f32, float)
+PRODUCT(f64, double)
+
+/* Does a product pay for the call, and do its extents fit the library's int? */
+static bool is_large(const bdl_k_matmul *g) {
+  const int64_t big = INT_MAX;
+  return g->m <= big && g->n <= big && g->k <= big && g->ldz <= big && g->xi <= big && g->xp <= big && g->yp <= big &&
+         g->yj <= big && (double)g->m * (double)g->n * (double)g->k > 4096;
+}
+
+/* Extents of the blocks of one product: whole, unless it is worth a few threads. */
+static void blocks(const bdl_k_matmul *g, int64_t *rows, int64_t *cols) {
+  const double work = (double)g->m * (double)g->n * (double)g->k;
+  *rows = g->m, *cols = g->n;
+  if (work < 262144) return;
+  *rows = g->n == 1 ? 512 : 256;
+  *cols = 1024;
+}
+
+void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, int threads) {
+  const int64_t size = (int64_t)bdl_dtype_size(d);
+  int64_t rows = g->m, cols = g->n;
+  if (g->batch == 0 || g->m == 0 || g->n == 0) return;
+  const bool lib = bdl_dtype_is_float(d) && g->k > 0 && is_large(g) && blas && bdl_blas_ready(blas);
+  if ((double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536) threads = 1;
+  blocks(g, &rows, &cols);
+  const int64_t nr = (g->m + rows - 1) / rows, nc = (g->n + cols - 1) / cols, count = g->batch * nr * nc;
+#pragma omp parallel for num_threads(threads) if (threads > 1 && count > 1) schedule(dynamic)
+  for (int64_t c = 0; c < count; c++) {
+    const int64_t b = c / (nr * nc), i = c / nc % nr * rows, j = c % nc * cols;
+    bdl_k_matmul part = *g;
+    part.m = BDL_MIN(rows, g->m - i), part.n = BDL_MIN(cols, g->n - j);
+    void *zp = (char *)z + (b * g->zb + i * g->ldz + j) * size;
+    const void *xp = (const char *)x + (b * g->xb + i * g->xi) * size;
+    const void *yp = (const char *)y + (b * g->yb + j * g->yj) * size;
+    if (!lib)
+      loops[d](zp, xp, yp, &part);
+    else
+      (d == BDL_F32 ? product_f32 : product_f64)(blas, zp, xp, yp, &part);
+  }
+}

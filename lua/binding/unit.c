@@ -217,6 +217,8 @@ void bdl_units_free(bdl_units *r) {
   bdl_free(r->ctx, r, sizeof *r);
 }
 
+bdl_context *bdl_units_context(bdl_units *r) { return r->ctx; }
+
 static const double unit_one[BDL_N_DIM] = {0};
 
 static const double *dim_of(const bdl_unit *a) { return a ? a->dim : unit_one; }
@@ -658,6 +660,12 @@ bdl_status bdl_unit_pow(bdl_units *r, const bdl_unit *a, double e, const bdl_uni
   if (a && e != 0 && e != 1) return apply(r, '^', a, NULL, e, u);
   *u = e == 0 ? NULL : a;
   return BDL_OK;
+}
+
+bdl_status bdl_unit_si(bdl_units *r, const bdl_unit *a, const bdl_unit **u) {
+  bdl_unit v = {.factor = 1};
+  memcpy(v.dim, dim_of(a), sizeof v.dim);
+  return unwritten(r, &v, u);
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

@@ -32,6 +32,9 @@ bdl_status bdl_unit_named(bdl_units *reg, const char *text, const bdl_unit **u);
 bdl_status bdl_unit_mul(bdl_units *reg, const bdl_unit *a, const bdl_unit *b, const bdl_unit **u);
 bdl_status bdl_unit_div(bdl_units *reg, const bdl_unit *a, const bdl_unit *b, const bdl_unit **u);
 bdl_status bdl_unit_pow(bdl_units *reg, const bdl_unit *a, double e, const bdl_unit **u);
+/* The unit of the same dimension and size 1 in SI base units: V for mV. */
+bdl_status bdl_unit_si(bdl_units *reg, const bdl_unit *a, const bdl_unit **u);
+bdl_context *bdl_units_context(bdl_units *reg);
 
 bool bdl_unit_same_dim(const bdl_unit *a, const bdl_unit *b);
 bool bdl_unit_eq(const bdl_unit *a, const bdl_unit *b); /* same dimension and size */

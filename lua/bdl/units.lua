@@ -1,0 +1,46 @@
+--- Physical units: `u.mV`, `u.msiemens`, `u.cm2`, `u["mS / cm^2"]`; `u.mV / u.ms`, `u.ms^2` and `5 * u.mV` are operators.
+--  Names follow brainunit: SI units and their prefixes under name (mvolt) and symbol (mV), common other units under name.
+local core = require "bdl.core"
+
+local units = {}
+
+--- The unit of a tensor; UNITLESS for what has none.  A unit is its own unit.
+function units.get_unit(x)
+  if core.is_unit(x) then return x end
+  return core.is_tensor(x) and core.unit_of(x) or units.UNITLESS
+end
+
+--- The numbers of a tensor without their unit.
+function units.get_mantissa(x)
+  return core.is_tensor(x) and core.mantissa(x) or x
+end
+
+--- The dimension in SI base units, as text: "m^2 kg s^-3 A^-1", "1" for plain numbers.
+function units.get_dim(x)
+  return core.unit_dim(units.get_unit(x))
+end
+
+function units.is_dimensionless(x)
+  return units.get_dim(x) == "1"
+end
+
+--- A new list of all names, prefixes included.
+function units.names()
+  return core.unit_names()
+end
+
+local meta = {}
+
+-- A unit is looked up once.  An unknown name is an error with the closest known one.
+function meta.__index(t, name)
+  local value
+  if name == "math" then value = require "bdl" else value = core.unit(name) end
+  rawset(t, name, value)
+  return value
+end
+
+function meta.__newindex(_, name)
+  core.fail("TypeError", 2, "bdl.units is read-only: no assignment to '%s'", tostring(name))
+end
+
+return setmetatable(units, meta)

@@ -85,6 +85,18 @@ void bdl_k_sort_by(bdl_sort_item *items, bdl_sort_item *spare, int64_t n, const 
   sort_items(items, spare, n);
 }
 
+#define APPLY(T)                                                                                             \
+  for (int64_t j = 0; j < n; j++) ((T *)z)[base + j * stride] = ((const T *)x)[base + items[j].from * stride]
+void bdl_k_sort_apply(void *z, const void *x, const bdl_sort_item *items, int64_t n, int64_t base, int64_t stride,
+                      size_t size) {
+  if (size == 1)
+    APPLY(uint8_t);
+  else if (size == 4)
+    APPLY(uint32_t);
+  else
+    APPLY(uint64_t);
+}
+
 void bdl_k_top_k(void *values, int32_t *index, const void *x, int64_t n, int64_t k, bdl_dtype d, bdl_sort_item *items,
                  bdl_sort_item *spare) {
   const size_t size = bdl_dtype_size(d);

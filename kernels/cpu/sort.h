@@ -18,6 +18,8 @@ typedef struct bdl_sort_item {
 void bdl_k_sort_by(bdl_sort_item *items, bdl_sort_item *spare, int64_t n, const void *x, int64_t stride, bdl_dtype d,
                    bool descending);
 void bdl_k_sort_start(bdl_sort_item *items, int64_t n);
+/* z[base + j stride] = x[base + from[j] stride] */
+void bdl_k_sort_apply(void *z, const void *x, const bdl_sort_item *items, int64_t n, int64_t base, int64_t stride, size_t size);
 
 /* values[k], index[k]: the largest of x[n], descending, ties by index; NaN first.  items and spare [n]: scratch. */
 void bdl_k_top_k(void *values, int32_t *index, const void *x, int64_t n, int64_t k, bdl_dtype d, bdl_sort_item *items,

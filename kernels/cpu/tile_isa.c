@@ -1,0 +1,296 @@
+/*
+** tile_isa.c -- the element kernels of one instruction set.  Compiled once each, with
+**   -DBDL_ISA=x86_64                                                             (any x86-64)
+**   -DBDL_ISA=avx2    -mavx2 -mfma -mprefer-vector-width=256
+**   -DBDL_ISA=avx512  -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+**   -DBDL_ISA=aarch64                                                            (any aarch64)
+**   -DBDL_ISA=generic                                                            (libm in place of SLEEF)
+** and everywhere -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off.
+**
+**   tile_simd.h       vectors, names of SLEEF, what compilers vectorise badly
+**   tile_math.inc     exp, expm1, exprel, .. of one float type, in scalar C that vectorises
+**   tile_float.inc, tile_int.inc, tile_bool.inc   rows, one an operation
+**   tile_dtypes.inc   the rows for each dtype; read twice: definitions, then the table
+**
+** Loops are plain C over arrays that are equal or disjoint, which VECTOR says to the compiler.  The scalar tail of such
+** a loop gives the same bits as its body, because contraction is off and fma explicit.
+*/
+#include "cpu/tile.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+#include "cpu/tile_simd.h"
+
+#define FN(name) CAT(CAT(name, _), DT)               /* exp_f32 */
+#define NAME(op, form) CAT(CAT(k_##op##_, DT), form) /* k_add_f32_aa */
+
+/* x_, y_, w_: as passed; the rows speak of elements x, y, w. */
+#define ARGS void *z_, const void *x_, const void *y_, const void *w_, int64_t n, int64_t i0
+#define UNUSED (void)x_, (void)y_, (void)w_, (void)n, (void)i0
+
+/* An operand is `a` an array or `s` one element. */
+#define OPEN_a(type, v) const type *CAT(v, p) = CAT(v, _);
+#define OPEN_s(type, v) const type v = *(const type *)CAT(v, _);
+#define ELEM_a(type, v) const type v = CAT(v, p)[i];
+#define ELEM_s(type, v)
+
+#define LOOP1(name, R, ...)                  \
+  static void name(ARGS) {                   \
+    UNUSED;                                  \
+    R *zp = z_;                              \
+    const T *xp = x_;                        \
+    VECTOR for (int64_t i = 0; i < n; i++) { \
+      const T x = xp[i];                     \
+      zp[i] = (R)(__VA_ARGS__);              \
+    }                                        \
+  }
+#define LOOP2(name, fx, fy, R, ...)          \
+  static void name(ARGS) {                   \
+    UNUSED;                                  \
+    R *zp = z_;                              \
+    OPEN_##fx(T, x) OPEN_##fy(T, y)          \
+    VECTOR for (int64_t i = 0; i < n; i++) { \
+      ELEM_##fx(T, x) ELEM_##fy(T, y)        \
+      zp[i] = (R)(__VA_ARGS__);              \
+    }                                        \
+  }
+#define LOOP3(name, fx, fy, fw, ...)         \
+  static void name(ARGS) {                   \
+    UNUSED;                                  \
+    T *zp = z_;                              \
+    OPEN_##fx(T, x) OPEN_##fy(T, y) OPEN_##fw(T, w) \
+    VECTOR for (int64_t i = 0; i < n; i++) { \
+      ELEM_##fx(T, x) ELEM_##fy(T, y) ELEM_##fw(T, w) \
+      zp[i] = (T)(__VA_ARGS__);              \
+    }                                        \
+  }
+
+/* Functions of vectors.  The tail goes through a padded vector, so that bits do not depend on the position. */
+#define VOPEN_a(v) const T *CAT(v, p) = CAT(v, _);
+#define VOPEN_s(v)    \
+  T CAT(v, p)[LANES]; \
+  for (int j = 0; j < LANES; j++) CAT(v, p)[j] = *(const T *)CAT(v, _);
+#define VAT_a(v) (CAT(v, p) + i)
+#define VAT_s(v) CAT(v, p)
+#define VTAIL_a(v, t) memcpy(t, CAT(v, p) + i, rest);
+#define VTAIL_s(v, t) memcpy(t, CAT(v, p), sizeof t);
+#define VLOOP1(name, f)                                                \
+  static void name(ARGS) {                                             \
+    UNUSED;                                                            \
+    T *zp = z_;                                                        \
+    const T *xp = x_;                                                  \
+    int64_t i = 0;                                                     \
+    for (; i + LANES <= n; i += LANES) STORE(zp + i, f(LOAD(xp + i))); \
+    if (i < n) {                                                       \
+      const size_t rest = (size_t)(n - i) * sizeof(T);                 \
+      T t[LANES] = {0};                                                \
+      VTAIL_a(x, t) STORE(t, f(LOAD(t)));                              \
+      memcpy(zp + i, t, rest);                                         \
+    }                                                                  \
+  }
+#define VLOOP2(name, fx, fy, f)                                                                \
+  static void name(ARGS) {                                                                     \
+    UNUSED;                                                                                    \
+    T *zp = z_;                                                                                \
+    VOPEN_##fx(x) VOPEN_##fy(y)                                                                \
+    int64_t i = 0;                                                                             \
+    for (; i + LANES <= n; i += LANES) STORE(zp + i, f(LOAD(VAT_##fx(x)), LOAD(VAT_##fy(y)))); \
+    if (i < n) {                                                                               \
+      const size_t rest = (size_t)(n - i) * sizeof(T);                                         \
+      T t[LANES] = {0}, u[LANES] = {0};                                                        \
+      VTAIL_##fx(x, t) VTAIL_##fy(y, u) STORE(t, f(LOAD(t), LOAD(u)));                         \
+      memcpy(zp + i, t, rest);                                                                 \
+    }                                                                                          \
+  }
+
+/* ---- any dtype, by size of its elements -------------------------------------------------------- */
+
+#define BYTES(size, type)                                                        \
+  static void k_copy_##size(ARGS) {                                              \
+    UNUSED;                                                                      \
+    memmove(z_, x_, (size_t)n * size);                                           \
+  }                                                                              \
+  static void k_splat_##size(ARGS) {                                             \
+    UNUSED;                                                                      \
+    type *zp = z_;                                                               \
+    const type x = *(const type *)x_;                                            \
+    for (int64_t i = 0; i < n; i++) zp[i] = x;                                   \
+  }                                                                              \
+  SELECT(size, type, a, a) SELECT(size, type, s, a) SELECT(size, type, a, s) SELECT(size, type, s, s)
+BYTES(1, uint8_t)
+BYTES(4, uint32_t)
+BYTES(8, uint64_t)
+
+/* ---- random bits -------------------------------------------------------------------------------- */
+
+/* Threefry-2x32, 20 rounds, of the counter (hi, lo).  Source: Salmon et al. 2011, with the key schedule of JAX. */
+static inline uint32_t rotl(uint32_t x, int d) { return x << d | x >> (32 - d); }
+static inline void threefry(const uint32_t ks[3], uint32_t hi, uint32_t lo, uint32_t *y0, uint32_t *y1) {
+  uint32_t a = hi + ks[0], b = lo + ks[1];
+#define ROUND(d) a += b, b = rotl(b, d) ^ a;
+#define INJECT(g) a += ks[(g) % 3], b += ks[((g) + 1) % 3] + (g);
+  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(1)
+  ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(2)
+  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(3)
+  ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(4)
+  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(5)
+#undef ROUND
+#undef INJECT
+  *y0 = a, *y1 = b;
+}
+
+/* Words of the counters c0 + i.  The high half of a counter is constant up to the carry, so the loops are of 32 bits. */
+#define RANDOM(name, type, word)                                                       \
+  static void name(ARGS) {                                                             \
+    UNUSED;                                                                            \
+    const uint32_t *key = x_;                                                          \
+    const uint32_t ks[3] = {key[0], key[1], key[0] ^ key[1] ^ UINT32_C(0x1BD11BDA)};   \
+    type *zp = z_;                                                                     \
+    for (int64_t done = 0; done < n;) {                                                \
+      const uint64_t c0 = (uint64_t)i0 + (uint64_t)done;                               \
+      const uint32_t hi = (uint32_t)(c0 >> 32), lo = (uint32_t)c0;                     \
+      const uint64_t left = (UINT64_C(1) << 32) - lo;                                  \
+      const int32_t m = (int32_t)((uint64_t)(n - done) < left ? (uint64_t)(n - done) : left); \
+      type *z = zp + done;                                                             \
+      VECTOR for (int32_t i = 0; i < m; i++) {                                         \
+        uint32_t a, b;                                                                 \
+        threefry(ks, hi, lo + (uint32_t)i, &a, &b);                                    \
+        z[i] = (word);                                                                 \
+      }                                                                                \
+      done += m;                                                                       \
+    }                                                                                  \
+  }
+RANDOM(k_random_bits_u32, uint32_t, a ^ b)
+RANDOM(k_random_bits_i64, uint64_t, (uint64_t)a << 32 | b)
+
+/* ---- digamma --------------------------------------------------------------------------------------- */
+
+/* Asymptotic series from 10 up, recurrence below it, reflection below 0.  Source: Abramowitz and Stegun 6.3. */
+static double digamma(double x) {
+  double z = 0;
+  if (x == 0) return copysign(INFINITY, -x);
+  if (x < 0) {
+    const double f = x - rint(x); /* tan(pi x) has period 1 */
+    if (f == 0 || isinf(x)) return NAN;
+    z = -3.14159265358979323846 / tan(3.14159265358979323846 * f);
+    x = 1 - x;
+  }
+  for (; x < 10; x++) z -= 1 / x;
+  const double v = 1 / (x * x);
+  double p = 1. / 12;
+  p = p * v - 691. / 32760;
+  p = p * v + 1. / 132;
+  p = p * v - 1. / 240;
+  p = p * v + 1. / 252;
+  p = p * v - 1. / 120;
+  p = p * v + 1. / 12;
+  return z + (log(x) - 0.5 / x - p * v);
+}
+
+/* ---- operations by dtype ------------------------------------------------------------------------- */
+
+/* UN (op, result type, expression)   BIN (op, expression)   CLAMP (op, expression)   CMP (op, operator)
+** FUN, FUN2 (op, function of vectors)   RED (name, identity, expression of x and y)   CAST (to, result type, expression)
+** OWN (op): k_<op>_<dtype> is written out in the family's file.  OWN2: same, of form Y.  BITS(size): what BYTES made. */
+#define DEFINE 1
+#define OWN(op)
+#define OWN2(op)
+#define BITS(size)
+#define UN(op, R, ...) LOOP1(NAME(op, ), R, __VA_ARGS__)
+#define BIN(op, ...)                     \
+  LOOP2(NAME(op, _aa), a, a, T, __VA_ARGS__) \
+  LOOP2(NAME(op, _sa), s, a, T, __VA_ARGS__) \
+  LOOP2(NAME(op, _as), a, s, T, __VA_ARGS__)
+#define CMP(op, o)              \
+  COMPARE(NAME(op, _aa), a, a, o) \
+  COMPARE(NAME(op, _sa), s, a, o) \
+  COMPARE(NAME(op, _as), a, s, o)
+#define CLAMP(op, ...)                      \
+  LOOP3(NAME(op, _aaa), a, a, a, __VA_ARGS__) \
+  LOOP3(NAME(op, _saa), s, a, a, __VA_ARGS__) \
+  LOOP3(NAME(op, _aas), a, a, s, __VA_ARGS__) \
+  LOOP3(NAME(op, _sas), s, a, s, __VA_ARGS__)
+#define FUN(op, f) VLOOP1(NAME(op, ), f)
+#define FUN2(op, f)                \
+  VLOOP2(NAME(op, _aa), a, a, f) \
+  VLOOP2(NAME(op, _sa), s, a, f) \
+  VLOOP2(NAME(op, _as), a, s, f)
+#define CAST(to, R, ...) LOOP1(NAME(cast, _##to), R, __VA_ARGS__)
+#define RED(op, identity, ...)                                                           \
+  static inline T FN(red_##op)(T x, T y) { return (T)(__VA_ARGS__); }                    \
+  static void NAME(reduce_##op, )(void *acc, const void *x_, int64_t n) {                \
+    const T *x = x_;                                                                     \
+    T p[16];                                                                             \
+    int64_t i = 0;                                                                       \
+    for (int j = 0; j < 16; j++) p[j] = identity;                                        \
+    for (; i + 16 <= n; i += 16)                                                         \
+      for (int j = 0; j < 16; j++) p[j] = FN(red_##op)(p[j], x[i + j]);                  \
+    for (int j = 0; i + j < n; j++) p[j] = FN(red_##op)(p[j], x[i + j]);                 \
+    for (int half = 8; half > 0; half /= 2)                                              \
+      for (int j = 0; j < half; j++) p[j] = FN(red_##op)(p[j], p[j + half]);             \
+    *(T *)acc = p[0];                                                                    \
+  }                                                                                      \
+  static void NAME(combine_##op, )(void *acc, const void *partial, int64_t n) {          \
+    const T *x = partial;                                                                \
+    T a = x[0];                                                                          \
+    for (int64_t i = 1; i < n; i++) a = FN(red_##op)(a, x[i]);                           \
+    *(T *)acc = a;                                                                       \
+  }
+#include "cpu/tile_dtypes.inc"
+
+/* ---- the table ------------------------------------------------------------------------------------ */
+
+#undef DEFINE
+#undef OWN
+#undef OWN2
+#undef BITS
+#undef UN
+#undef BIN
+#undef CMP
+#undef CLAMP
+#undef FUN
+#undef FUN2
+#undef CAST
+#undef RED
+#define ROW(op, form) .tile[BDL_TILE_##op][D][form]
+#define OWN(op) ROW(op, 0) = NAME(op, ),
+#define OWN2(op) ROW(op, BDL_FORM_Y) = NAME(op, ),
+#define UN(op, ...) ROW(op, 0) = NAME(op, ),
+#define BIN(op, ...) \
+  ROW(op, 0) = NAME(op, _aa), ROW(op, BDL_FORM_X) = NAME(op, _sa), ROW(op, BDL_FORM_Y) = NAME(op, _as),
+#define CMP BIN
+#define CLAMP(op, ...)                                                        \
+  ROW(op, 0) = NAME(op, _aaa), ROW(op, BDL_FORM_X) = NAME(op, _saa),          \
+  ROW(op, BDL_FORM_W) = NAME(op, _aas), ROW(op, BDL_FORM_X | BDL_FORM_W) = NAME(op, _sas),
+#define FUN UN
+#define FUN2 BIN
+#define CAST(to, ...) .cast[D][CAT(CODE_, to)] = NAME(cast, _##to),
+#define RED(op, ...) .reduce[CAT(RED_, op)][D] = NAME(reduce_##op, ), .combine[CAT(RED_, op)][D] = NAME(combine_##op, ),
+#define BITS(size)                                                                                         \
+  ROW(splat, 0) = k_splat_##size, ROW(copy, 0) = k_copy_##size, ROW(stop_gradient, 0) = k_copy_##size,     \
+  ROW(bitcast, 0) = k_copy_##size, ROW(select, 0) = k_select_##size##_aaa,                                 \
+  ROW(select, BDL_FORM_Y) = k_select_##size##_asa, ROW(select, BDL_FORM_W) = k_select_##size##_aas,        \
+  ROW(select, BDL_FORM_Y | BDL_FORM_W) = k_select_##size##_ass, .compact[D] = NAME(compact, ),
+
+#define RED_sum BDL_RED_SUM
+#define RED_prod BDL_RED_PROD
+#define RED_max BDL_RED_MAX
+#define RED_min BDL_RED_MIN
+#define RED_and BDL_RED_AND
+#define RED_or BDL_RED_OR
+#define CODE_b8 BDL_BOOL
+#define CODE_i32 BDL_I32
+#define CODE_i64 BDL_I64
+#define CODE_u32 BDL_U32
+#define CODE_f32 BDL_F32
+#define CODE_f64 BDL_F64
+
+extern const bdl_k_table CAT(bdl_k_tile_, BDL_ISA);
+const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
+  .isa = ISA_NAME,
+#include "cpu/tile_dtypes.inc"
+};

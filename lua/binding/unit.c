@@ -707,9 +707,7 @@ static bdl_status unknown(bdl_units *r, const char *s, size_t n) {
     memcpy(best, name, sizeof best);
   }
   if (!best[0]) return bdl_fail(r->ctx, BDL_EKEY, "no unit '%.*s'", shown, s);
-  bdl_fail(r->ctx, BDL_EKEY, "no unit '%.*s' (did you mean '%s'?)", shown, s, best);
-  bdl_hint(r->ctx, "did you mean '%s'?", best);
-  return BDL_EKEY;
+  return bdl_fail(r->ctx, BDL_EKEY, "no unit '%.*s' (did you mean '%s'?)", shown, s, best);
 }
 
 static void skip_spaces(reader *p) { p->s += strspn(p->s, " \t\n"); }

@@ -24,7 +24,7 @@ bdl_status bdl_units_new(bdl_context *c, bdl_units **reg);
 void bdl_units_free(bdl_units *reg); /* NULL is allowed */
 
 /* The unit of a name (mvolt), a symbol (mV), UNITLESS, or of a product as bdl_unit_text writes it: "mS / cm^2",
-** "1 / (mM * ms)", "mV*nS".  Errors: BDL_EKEY with the closest name as hint. */
+** "1 / (mM * ms)", "mV*nS".  Errors: BDL_EKEY naming the closest one; BDL_ESYNTAX. */
 bdl_status bdl_unit_named(bdl_units *reg, const char *text, const bdl_unit **u);
 
 /* Operands and results may be NULL (1).  bdl_unit_div(NULL, b) is 1 / b, for which frequencies have names: 1 / ms is kHz.

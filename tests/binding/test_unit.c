@@ -107,7 +107,7 @@ static void unknown_names_suggest(void **state) {
   for (int i = 0; i < BDL_LEN(row); i++) {
     const bdl_unit *u = NULL;
     assert_int_equal(bdl_unit_named(reg, row[i].name, &u), BDL_EKEY);
-    if (row[i].hint && !strstr(bdl_last_error(ctx)->hint, row[i].hint))
+    if (row[i].hint && !strstr(bdl_last_error(ctx)->message, row[i].hint))
       fail_msg("%s: %s", row[i].name, bdl_last_error(ctx)->message);
     if (!strstr(bdl_last_error(ctx)->message, row[i].name)) fail_msg("%s", bdl_last_error(ctx)->message);
   }

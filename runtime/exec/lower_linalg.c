@@ -1,0 +1,214 @@
+/*
+** lower_linalg.c -- adapters of products, convolutions and factorisations.
+*/
+#include <limits.h>
+#include <string.h>
+
+#include "cpu/conv.h"
+#include "cpu/linalg.h"
+#include "exec/lower_util.h"
+
+/* ---- dot: operands as stacks of matrices, packed only where their axes do not allow it */
+
+/* Axes taken as one: extent, and stride when they lie one after the other. */
+typedef struct merged {
+  int64_t n, stride;
+  bool ok;
+} merged;
+
+static merged merge(const bdl_aval *x, const int64_t *stride, const int *axes, int n_axes) {
+  merged m = {1, 1, true};
+  for (int i = n_axes - 1; i >= 0; i--) {
+    const int64_t n = x->shape[axes[i]];
+    if (n == 1) continue;
+    if (m.n == 1)
+      m.stride = stride[axes[i]];
+    else
+      m.ok = m.ok && stride[axes[i]] == m.n * m.stride;
+    m.n *= n;
+  }
+  return m;
+}
+
+/* One operand: the axes [batch, rest, contracted] in order, and how the three groups lie in memory. */
+typedef struct side {
+  int order[BDL_MAX_NDIM], n_batch, n_rest;
+  merged batch, rest, sum;
+  bool pack; /* no layout that a product of matrices can read */
+} side;
+
+static side side_of(const bdl_aval *x, const bdl_param *batch, const bdl_param *contract) {
+  side s = {.n_batch = batch->n};
+  bool used[BDL_MAX_NDIM] = {false};
+  int64_t stride[BDL_MAX_NDIM];
+  int n = 0;
+  for (int i = 0; i < contract->n; i++) used[contract->ints[i]] = true;
+  for (int i = 0; i < batch->n; i++) used[s.order[n++] = (int)batch->ints[i]] = true;
+  for (int i = 0; i < x->ndim; i++)
+    if (!used[i]) s.order[n++] = i;
+  s.n_rest = n - s.n_batch;
+  for (int i = 0; i < contract->n; i++) s.order[n++] = (int)contract->ints[i];
+  bdl_k_row_major(x->ndim, x->shape, stride);
+  s.batch = merge(x, stride, s.order, s.n_batch);
+  s.rest = merge(x, stride, s.order + s.n_batch, s.n_rest);
+  s.sum = merge(x, stride, s.order + s.n_batch + s.n_rest, contract->n);
+  s.pack =
+      !s.batch.ok || !s.rest.ok || !s.sum.ok || (s.rest.n > 1 && s.sum.n > 1 && s.rest.stride != 1 && s.sum.stride != 1);
+  return s;
+}
+
+static size_t side_bytes(const side *s, const bdl_aval *x) {
+  return s->pack ? bdl_lower_align(bdl_aval_bytes(x)) : 0;
+}
+
+/* Brings a packed side into memory as [batch, rest, contracted]. */
+static const void *packed(side *s, const bdl_aval *x, const void *data, void *to) {
+  int64_t stride[BDL_MAX_NDIM], from[BDL_MAX_NDIM], shape[BDL_MAX_NDIM];
+  if (!s->pack) return data;
+  bdl_k_row_major(x->ndim, x->shape, stride);
+  for (int i = 0; i < x->ndim; i++) from[i] = stride[s->order[i]], shape[i] = x->shape[s->order[i]];
+  bdl_k_strided_copy(to, data, from, x->ndim, shape, bdl_dtype_size(x->dtype));
+  s->sum.stride = 1;
+  s->rest.stride = s->sum.n;
+  s->batch.stride = s->sum.n * s->rest.n;
+  return to;
+}
+
+/* params: lhs_contract rhs_contract lhs_batch rhs_batch */
+size_t bdl_scratch_dot(const bdl_param *p, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)n_in, (void)out;
+  side x = side_of(&in[0], &p[2], &p[0]), y = side_of(&in[1], &p[3], &p[1]);
+  return side_bytes(&x, &in[0]) + side_bytes(&y, &in[1]);
+}
+
+bdl_status bdl_lower_dot(const bdl_kcall *k) {
+  const bdl_param *p = k->params;
+  side x = side_of(&k->in_aval[0], &p[2], &p[0]), y = side_of(&k->in_aval[1], &p[3], &p[1]);
+  char *scratch = k->scratch;
+  const void *xd = packed(&x, &k->in_aval[0], k->in[0], scratch);
+  const void *yd = packed(&y, &k->in_aval[1], k->in[1], scratch ? scratch + side_bytes(&x, &k->in_aval[0]) : NULL);
+  bdl_k_matmul g = {.batch = x.batch.n,
+                    .m = x.rest.n,
+                    .n = y.rest.n,
+                    .k = x.sum.n,
+                    .xb = x.batch.stride,
+                    .xi = x.rest.stride,
+                    .xp = x.sum.stride,
+                    .yb = y.batch.stride,
+                    .yp = y.sum.stride,
+                    .yj = y.rest.stride,
+                    .zb = x.rest.n * y.rest.n,
+                    .ldz = y.rest.n};
+  bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->blas, k->threads);
+  return BDL_OK;
+}
+
+/* ---- conv */
+
+/* params: strides pad_lo pad_hi lhs_dilation rhs_dilation groups */
+static bdl_k_window window_of(const bdl_param *p, const bdl_aval *x, const bdl_aval *f, const bdl_aval *z) {
+  const int nd = x->ndim - 2, skip = 3 - nd;
+  bdl_k_window w = {.batch = x->shape[0], .c_in = x->shape[nd + 1], .c_out = z->shape[nd + 1], .groups = p[5].i};
+  for (int i = 0; i < 3; i++) {
+    const int a = i - skip;
+    w.in[i] = a < 0 ? 1 : x->shape[a + 1];
+    w.taps[i] = a < 0 ? 1 : f->shape[a];
+    w.out[i] = a < 0 ? 1 : z->shape[a + 1];
+    w.stride[i] = a < 0 ? 1 : p[0].ints[a];
+    w.lo[i] = a < 0 ? 0 : p[1].ints[a];
+    w.gap[i] = a < 0 ? 1 : p[3].ints[a];
+    w.step[i] = a < 0 ? 1 : p[4].ints[a];
+  }
+  return w;
+}
+
+size_t bdl_scratch_conv(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)n_in;
+  bdl_k_window w = window_of(params, &in[0], &in[1], out);
+  return bdl_k_conv_scratch(&w, in[0].dtype);
+}
+
+bdl_status bdl_lower_conv(const bdl_kcall *k) {
+  bdl_k_window w = window_of(k->params, &k->in_aval[0], &k->in_aval[1], &k->out_aval[0]);
+  bdl_k_conv(k->out[0], k->in[0], k->in[1], &w, k->out_aval[0].dtype, k->blas, k->scratch,
+             bdl_lower_threads(k, bdl_aval_numel(&k->out_aval[0]) * 64));
+  return BDL_OK;
+}
+
+/* ---- factorisations: one matrix after the other over the leading axes */
+
+/* Rows of the last two axes, and how many matrices there are. */
+static int order_of(const bdl_aval *a) {
+  return (int)a->shape[a->ndim - 1];
+}
+static int64_t stack_of(const bdl_aval *a) {
+  int64_t n = 1;
+  for (int i = 0; i < a->ndim - 2; i++) n *= a->shape[i];
+  return n;
+}
+
+/* CALL(s, T) for matrix l of each operand, by dtype. */
+#define EACH_MATRIX(k, CALL) \
+  TRY(bdl_blas_open((k)->blas, (k)->ctx)); \
+  for (int64_t l = 0; l < stack_of(&(k)->in_aval[0]); l++) \
+    if ((k)->in_aval[0].dtype == BDL_F32) \
+      CALL(f32, float); \
+    else \
+      CALL(f64, double); \
+  return BDL_OK
+
+bdl_status bdl_lower_cholesky(const bdl_kcall *k) {
+  const int n = order_of(&k->in_aval[0]);
+  const int64_t step = (int64_t)n * n;
+#define CALL(s, T) bdl_k_cholesky_##s(k->blas, (T *)k->out[0] + l * step, (const T *)k->in[0] + l * step, n)
+  EACH_MATRIX(k, CALL);
+#undef CALL
+}
+
+/* params: lower trans unit */
+bdl_status bdl_lower_triangular_solve(const bdl_kcall *k) {
+  const int n = order_of(&k->in_aval[0]), cols = order_of(&k->in_aval[1]);
+  const int64_t step_a = (int64_t)n * n, step = (int64_t)n * cols;
+  const bool lower = k->params[0].i != 0, trans = k->params[1].i != 0, unit = k->params[2].i != 0;
+  memcpy(k->out[0], k->in[1], bdl_aval_bytes(&k->in_aval[1]));
+#define CALL(s, T) \
+  bdl_k_triangular_solve_##s(k->blas, (T *)k->out[0] + l * step, (const T *)k->in[0] + l * step_a, n, cols, lower, trans, \
+                             unit)
+  EACH_MATRIX(k, CALL);
+#undef CALL
+}
+
+size_t bdl_scratch_lu(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)params, (void)n_in, (void)out;
+  const size_t n = (size_t)order_of(&in[0]);
+  return n * n * bdl_dtype_size(in[0].dtype);
+}
+
+bdl_status bdl_lower_lu(const bdl_kcall *k) {
+  const int n = order_of(&k->in_aval[0]);
+  const int64_t step = (int64_t)n * n;
+#define CALL(s, T) \
+  bdl_k_lu_##s(k->blas, (T *)k->out[0] + l * step, (int32_t *)k->out[1] + l * n, (const T *)k->in[0] + l * step, n, \
+               k->scratch)
+  EACH_MATRIX(k, CALL);
+#undef CALL
+}
+
+/* The matrix, the right side, the exchanges. */
+size_t bdl_scratch_solve(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)params, (void)n_in, (void)out;
+  const size_t n = (size_t)order_of(&in[0]), cols = (size_t)order_of(&in[1]);
+  return bdl_lower_align(n * (n + cols) * bdl_dtype_size(in[0].dtype)) + n * sizeof(int32_t);
+}
+
+bdl_status bdl_lower_solve(const bdl_kcall *k) {
+  const int n = order_of(&k->in_aval[0]), cols = order_of(&k->in_aval[1]);
+  const int64_t step_a = (int64_t)n * n, step = (int64_t)n * cols;
+  int32_t *pivot =
+      (int32_t *)((char *)k->scratch + bdl_lower_align((size_t)(step_a + step) * bdl_dtype_size(k->in_aval[0].dtype)));
+#define CALL(s, T) \
+  bdl_k_solve_##s(k->blas, (T *)k->out[0] + l * step, (const T *)k->in[0] + l * step_a, (const T *)k->in[1] + l * step, n, \
+                  cols, k->scratch, pivot)
+  EACH_MATRIX(k, CALL);
+#undef CALL
+}

@@ -108,7 +108,7 @@ return function(spec, ...)
     if type(name) == "string" then
       if not taken[name] then a[name] = named[name] end
       if a[name] == nil then a[name] = default end
-      if default == none and a[name] == none then a[name] = nil end
+      if rawequal(default, none) and rawequal(a[name], none) then a[name] = nil end
     end
   end
   for i, name in ipairs(spec) do

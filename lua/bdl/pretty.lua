@@ -76,7 +76,7 @@ local function build_object(ctx, x, name)
     end
     for _, key in ipairs(class.fields(x)) do
       local value = rawget(x, key)
-      if value ~= none and not (type(key) == "string" and key:sub(1, 1) == "_") then
+      if not rawequal(value, none) and not (type(key) == "string" and key:sub(1, 1) == "_") then
         add(ctx, doc, paths.join("", key), "=", value)
       end
     end

@@ -68,7 +68,7 @@ end
 
 --- Structure of x; its leaves are appended to `leaves`.  `inside`: containers on the way down.
 local function flatten(x, leaves, inside)
-  if x == none then return NONE end
+  if rawequal(x, none) then return NONE end
   local value_of = class.of(x) and class.method(x, "__tree_value")
   if value_of then x = value_of(x) end
   local keys, values = children(x)

@@ -318,7 +318,9 @@ static uint64_t hash_unit(const bdl_unit *u) {
 
 static bool same_unit(const bdl_unit *a, const bdl_unit *b) {
   if (a->scale != b->scale || a->factor != b->factor || a->named != b->named || a->n_parts != b->n_parts) return false;
-  if (memcmp(a->dim, b->dim, sizeof a->dim) != 0 || strcmp(a->text, b->text) != 0) return false;
+  if (strcmp(a->text, b->text) != 0) return false;
+  for (int i = 0; i < BDL_N_DIM; i++)
+    if (a->dim[i] != b->dim[i]) return false;
   for (int i = 0; i < a->n_parts; i++) {
     const part *p = &a->parts[i], *q = &b->parts[i];
     if (p->exp != q->exp || strcmp(p->name, q->name) != 0 || strcmp(p->symbol, q->symbol) != 0) return false;

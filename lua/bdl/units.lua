@@ -6,8 +6,8 @@ local units = {}
 
 --- The unit of a tensor; UNITLESS for what has none.  A unit is its own unit.
 function units.get_unit(x)
-  if core.is_unit(x) then return x end
-  return core.is_tensor(x) and core.unit_of(x) or units.UNITLESS
+  if core.is_tensor(x) then return core.unit_of(x) or units.UNITLESS end
+  return type(x) == "userdata" and x or units.UNITLESS
 end
 
 --- The numbers of a tensor without their unit.
@@ -17,7 +17,7 @@ end
 
 --- The dimension in SI base units, as text: "m^2 kg s^-3 A^-1", "1" for plain numbers.
 function units.get_dim(x)
-  return core.unit_dim(units.get_unit(x))
+  return core.dim_text(units.get_unit(x))
 end
 
 function units.is_dimensionless(x)
@@ -26,7 +26,12 @@ end
 
 --- A new list of all names, prefixes included.
 function units.names()
-  return core.unit_names()
+  local names = {}
+  repeat
+    local name = core.unit_name_at(#names)
+    names[#names + 1] = name
+  until not name
+  return names
 end
 
 local meta = {}

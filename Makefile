@@ -63,7 +63,7 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 # deps.sh installs what is missing, or says how, and writes the compiler flags of what it found.  make runs it once, then
 # starts over.
-NEED := build$(if $(filter test,$(GOALS)),-test)$(if $(findstring clang,$(CC))$(filter fuzz,$(GOALS)),-clang)
+NEED := build$(if $(filter test tidy,$(GOALS)),-test)$(if $(findstring clang,$(CC))$(filter fuzz,$(GOALS)),-clang)
 NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)
 ifneq ($(filter-out clean uninstall help,$(GOALS)),)
 include $(BUILD)/deps-$(NEED).mk
@@ -92,7 +92,7 @@ obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o \
            $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
 
-CPPFLAGS += -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
+CPPFLAGS += -D_DEFAULT_SOURCE -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
 ALL_CFLAGS = -std=c11 $(OPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
 ALL_KFLAGS = -std=c11 $(KOPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
 LINK = $(CC) -fopenmp $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed $(LDFLAGS)

@@ -38,6 +38,7 @@ check() {
     clang)
       want clang found clang
       want libomp-dev shared 'libomp.so*'
+      want libclang-rt-dev shared 'llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-*.a'
       ;;
     tidy) want clang-tidy found clang-tidy ;;
     *)

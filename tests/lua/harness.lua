@@ -2,7 +2,7 @@
 --  A test file begins with `local t = require "tests.lua.harness"` and calls t.test; run.lua loads it and prints the total.
 local t = {passed = 0, failed = 0}
 
-local FAILED = {}                                -- the error of a failed expectation, so that raises() can tell it from the code's
+local FAILED = {}                                -- the errors of failed expectations, told from those of the code
 
 --- The position and text of a failed expectation, blamed on the test's own line.
 local function fail(fmt, ...)
@@ -33,15 +33,20 @@ end
 
 --- Lua values of tensors; anything else as it is.
 local function plain(v)
-  if type(v) == "userdata" and v.totable then return v:totable() end
-  return v
+  if type(v) ~= "userdata" then return v end
+  local ok, totable = pcall(function() return v.totable end)
+  return ok and totable and totable(v) or v
 end
 
-local function same(a, b)
+--- Equality of numbers (nan too), strings, tensors, and tables by what they hold; `seen` ends cycles.
+local function same(a, b, seen)
+  a, b = plain(a), plain(b)
   if rawequal(a, b) or (a ~= a and b ~= b) then return true end
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  if type(a) ~= "table" or type(b) ~= "table" or a == b then return a == b end
+  if seen[a] == b then return true end
+  seen[a] = b
   for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
+    if not same(v, b[k], seen) then return false end
   end
   for k in pairs(b) do
     if a[k] == nil then return false end
@@ -73,8 +78,9 @@ end
 
 --- Equal numbers, strings, nested tables, tensors (by their values); nan equals nan.
 function t.eq(got, want, what)
-  got, want = plain(got), plain(want)
-  if not same(got, want) then fail("%sgot %s, want %s", what and what .. ": " or "", show(got), show(want)) end
+  if not same(got, want, {}) then
+    fail("%sgot %s, want %s", what and what .. ": " or "", show(plain(got)), show(plain(want)))
+  end
 end
 
 --- |got - want| <= atol + rtol*|want|, over nested lists and tensors.  Defaults: rtol 1e-6, atol 1e-8.
@@ -82,6 +88,7 @@ function t.close(got, want, rtol, atol, what)
   rtol, atol = rtol or 1e-6, atol or 1e-8
   what = what and what .. ": " or ""
   local function walk(g, w, path)
+    g, w = plain(g), plain(w)
     if type(w) == "table" then
       if type(g) ~= "table" or #g ~= #w then fail("%sat [%s]: got %s, want %s", what, path, show(g), show(w)) end
       for i = 1, #w do walk(g[i], w[i], path == "" and tostring(i) or path .. "," .. i) end
@@ -91,7 +98,7 @@ function t.close(got, want, rtol, atol, what)
       fail("%sat [%s]: got %.9g, want %.9g, difference %.3g", what, path, g, w, g - w)
     end
   end
-  walk(plain(got), plain(want), "")
+  walk(got, want, "")
 end
 
 --- f(...) must raise an error of this kind (nil: any) whose text matches the Lua pattern (nil: any); returns the error.

@@ -195,7 +195,7 @@ function class.typename(x)
   if core.is_tensor(x) then return core.unit_of(x) and "Quantity" or "Tensor" end
   local meta = getmetatable(x)
   local name = type(meta) == "table" and meta.__name
-  return type(name) == "string" and name or type(x)
+  return type(name) == "string" and name:gsub("^bdl%.", "") or type(x)
 end
 
 --- Classes of a module are called "nn.LIF" in messages once the module has been registered.

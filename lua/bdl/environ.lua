@@ -5,8 +5,9 @@
 --   environ.context({dt = 0.1*u.ms}, f, x)                       for one call
 --   environ.get("dt"), environ.get("dt", default)
 --
--- For the compiler: `version()` changes exactly when a visible value may have changed, and leaving a context brings the
--- old version back; `listen(f)` calls f(key, value) for every value read; `peek(key)` reads unheard.
+-- For the compiler: `version()` changes exactly when a visible value may have changed, leaving a context brings the old
+-- version back, and `on_version(f)` calls f(version) at each change; `listen(f)` calls f(key, value) for every value
+-- read; `peek(key)` reads unheard.
 -- `precision` and `platform` act on the runtime: `on_change(key, f)` calls f(value) whenever the visible value changes.
 
 local core = require "bdl.core"
@@ -29,6 +30,7 @@ local frames = {}                    -- open contexts, innermost last; each the 
 local changed = {}                   -- key -> list of functions
 local current, newest, global_version = 1, 1, 1
 local listener
+local version_hooks = {}
 
 local function visible(key)
   for i = #frames, 1, -1 do
@@ -41,6 +43,16 @@ end
 local function new_version()
   newest = newest + 1
   return newest
+end
+
+local function set_version(version)
+  current = version
+  for _, f in ipairs(version_hooks) do f(version) end
+end
+
+local function set_global_version()
+  global_version = new_version()
+  set_version(global_version)
 end
 
 --- Errors of one value: KeyError, TypeError, ValueError.
@@ -99,20 +111,19 @@ function environ.set(values)
     for key in next, values do globals[key] = replaced[key] end
     error(err, 0)
   end
-  global_version = new_version()
-  current = global_version
+  set_global_version()
 end
 
 local function push(values)
   local before, came_from, globals_then = visible_of(values), current, global_version
   frames[#frames + 1] = values
-  current = new_version()
+  set_version(new_version())
   local function pop()
     local inside = visible_of(values)
     for i = #frames, 1, -1 do
       if rawequal(frames[i], values) then table.remove(frames, i) break end
     end
-    current = globals_then == global_version and came_from or new_version()
+    set_version(globals_then == global_version and came_from or new_version())
     tell(values, inside)
   end
   local ok, err = pcall(tell, values, before)
@@ -145,8 +156,8 @@ local function not_set(key)
   for name in next, environ.peek_all() do keys[#keys + 1] = name end
   table.sort(keys)
   local example = key == "dt" and "0.1*u.ms" or "..."
-  core.fail("KeyError", 3, "environ '%s' is not set%s: bdl.environ.set{%s = %s} or local _ <close> = bdl.environ.context{%s = ...}",
-            key, suggest.hint(key, keys), key, example, key)
+  core.fail("KeyError", 3, "environ '%s' is not set%s: bdl.environ.set{%s = %s} or local _ <close> = "
+            .. "bdl.environ.context{%s = ...}", key, suggest.hint(key, keys), key, example, key)
 end
 
 --- The visible value; absent: the default if one is given (nil too), else KeyError.
@@ -168,8 +179,7 @@ function environ.pop(key, ...)
   end
   local before = visible_of{[key] = true}
   globals[key] = nil
-  global_version = new_version()
-  current = global_version
+  set_global_version()
   tell({[key] = true}, before)
   return value
 end
@@ -210,6 +220,9 @@ end
 function environ.ditype() return INTS[environ.get "precision"] end
 
 function environ.version() return current end
+
+--- f(version) whenever the version changes.
+function environ.on_version(f) table.insert(version_hooks, f) end
 
 --- f(key, value) for every read from now on; nil ends it.  Returns the listener before.
 function environ.listen(f)

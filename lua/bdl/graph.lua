@@ -160,8 +160,8 @@ end
 
 function TreefyState:to_state() return state.make(self.type, self.value, self._opts) end
 function TreefyState:__stands_for() return self.type end
-function TreefyState:__flatten() return {"value"}, {self.value} end
-function TreefyState:__unflatten(_, values) return TreefyState(self.type, values[1], self._opts) end
+function TreefyState:__flatten() return "TreefyState", {"value"}, {self.value} end
+function core.tree_kinds.TreefyState(_, values, like) return TreefyState(like.type, values[1], like._opts) end
 function TreefyState:__pretty() return {{"type", self.type}, {"value", self.value}} end
 
 --- GraphDef: everything of a model but its States' values.  `entries`, in order of first visit:

@@ -101,7 +101,7 @@ end
 
 --- Call the hooks of a kind; `after(h)` runs after each that did not fail.
 local function run(self, kind, ctx, after)
-  ctx.operation, ctx.state, ctx.state_name = kind, self, rawget(self, "name")
+  ctx.operation, ctx.state, ctx.state_name = kind, self, self.name
   for _, target in ipairs{EVERY, self} do
     local list = lists[target] and lists[target][kind]
     for _, h in ipairs(list and table.move(list, 1, #list, 1, {}) or {}) do

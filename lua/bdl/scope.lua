@@ -46,7 +46,9 @@ end
 --- The context has been entered; `leave` undoes it.  With f the call form, otherwise the guard.
 --  items (optional): a list that the block fills.
 function scope.enter(what, leave, items, f, ...)
-  local guard = setmetatable({what = what, leave = leave, items = items, where = core.where() or "?"}, Guard)
+  local file, line = core.where()
+  local where = file and ("%s:%d"):format(file, line) or "?"
+  local guard = setmetatable({what = what, leave = leave, items = items, where = where}, Guard)
   if f ~= nil then return call_inside(guard, f, ...) end
   return guard
 end

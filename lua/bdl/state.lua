@@ -12,6 +12,7 @@ local suggest = require "bdl.suggest"
 local scope = require "bdl.scope"
 local filter = require "bdl.filter"
 local util = require "bdl.util"
+local pretty = require "bdl.pretty"
 local hook = require "bdl.hook"
 
 local state = {}
@@ -44,9 +45,17 @@ local function sorted(set)
   return list
 end
 
+--- "ParamState 'w'"
 local function where_is(self)
-  local name = rawget(self, "name")
+  local name = rawget(self, "_name")
   return class.of(self).name .. (name and (" '%s'"):format(name) or "")
+end
+
+local function check_name(who, name)
+  if name ~= nil and type(name) ~= "string" then
+    core.fail("TypeError", 3, "%s: a name is a string, not a %s", who, class.typename(name))
+  end
+  return name
 end
 
 --- Blocks of catch_new_states that are open, outermost first.
@@ -63,12 +72,12 @@ function State:__init(value, opts)
     core.fail("TypeError", 2, "%s: options are a table, {name =, tag =}, not a %s", cls, class.typename(opts))
   end
   opts = opts or {}
-  rawset(self, "name", opts.name)
+  rawset(self, "_name", check_name(cls, opts.name))
   rawset(self, "_tag", tag_set(cls, opts.tag))
   for _, key in ipairs(util.sorted_keys(opts)) do
     if key ~= "name" and key ~= "tag" then class.rawfield(self, key, opts[key]) end
   end
-  rawset(self, "_handle", core.state_new(value, {kind = cls, name = opts.name, tag = sorted(self.tag), where = core.where()}))
+  rawset(self, "_handle", core.state_new(value, opts))
   if hook.any then hook.init(self, value) end
   for _, catcher in ipairs(catchers) do catcher(self) end
 end
@@ -105,7 +114,8 @@ function State.__index(self, key)
     return #leaves == 1 and leaves[1][key] or state.tree_of(self, function(leaf) return leaf[key] end)
   end
   if key == "tag" then return rawget(self, "_tag") end
-  if key == "name" or (type(key) == "string" and key:sub(1, 1) == "_") then return nil end
+  if key == "name" then return rawget(self, "_name") end
+  if type(key) == "string" and key:sub(1, 1) == "_" then return nil end
   no_field(self, key)
 end
 
@@ -120,7 +130,8 @@ function State.__newindex(self, key, value)
     end
     core.state_set(handle, value)
   elseif key == "name" then
-    rawset(self, "name", value)
+    rawset(self, "_name", check_name(where_is(self), value))
+    core.state_rename(rawget(self, "_handle"), value or "")
   elseif key == "tag" then
     rawset(self, "_tag", tag_set(class.of(self).name, value))
   elseif rawget(self, "_made") and not (type(key) == "string" and key:sub(1, 1) == "_") then
@@ -148,8 +159,7 @@ function state.tree_of(self, f)
 end
 
 function State:__pretty()
-  local pretty = require "bdl.pretty"
-  local shown = {{"name", rawget(self, "name")}}
+  local shown = {{"name", rawget(self, "_name")}}
   if not shown[1][2] then shown[1] = nil end
   shown[#shown + 1] = {"value", state.tree_of(self, function(leaf)
     return pretty.raw(pretty.abstract(leaf.dtype, leaf.shape, leaf.unit))
@@ -181,7 +191,7 @@ end
 
 --- Name, tags and further fields, as the constructor takes them.
 function state.options(self)
-  local opts = {name = rawget(self, "name"), tag = sorted(self.tag)}
+  local opts = {name = rawget(self, "_name"), tag = sorted(self.tag)}
   for _, key in ipairs(class.fields(self)) do
     if type(key) == "string" and key:sub(1, 1) ~= "_" then opts[key] = rawget(self, key) end
   end
@@ -222,7 +232,7 @@ function State:copy_from(other)
     core.fail("ValueError", 2, "copy_from: a %s cannot be copied into %s", class.typename(other), where_is(self))
   end
   self.value = other.value
-  rawset(self, "name", rawget(other, "name"))
+  self.name = other.name
   self.tag = other.tag
   for _, key in ipairs(class.fields(other)) do class.rawfield(self, key, rawget(other, key)) end
 end

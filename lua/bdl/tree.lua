@@ -1,12 +1,12 @@
 --- Trees: nested tables, lists, maps and the values of States; everything else is a leaf.
 --
--- A list is a table with keys 1..n.  Keys are visited sorted, numbers first.  A State stands for its value, bdl.none for
--- no leaf at all.  The structure of a tree is a treedef: tostring(def) is the text that core.flatten gives for plain
--- tables, `{a:*,b:[*,*]}`, and two are == exactly when the texts are.  Maps compare like tables with the same keys.
+-- A list is a table with keys 1..n.  Keys of tables are visited sorted, numbers first; maps in their own order.  A State
+-- stands for its value, bdl.none for no leaf at all.  The structure of a tree is a treedef: tostring(def) is the text of
+-- core.flatten, `{a:*,b:[*,*]}`, `~` none, `@FlattedDict{w:*}` a map; two are == exactly when the texts are.
 --
--- A class takes part with two methods:
---   __flatten(self) -> keys, values     __unflatten(self, keys, values) -> a new object like self
--- or with __tree_value(self) -> what to visit in its place.
+-- A class takes part with __flatten(self) -> kind, keys, values and a function (keys, values, like) -> object in
+-- core.tree_kinds[kind]; `like`, the object that was flattened, is there only when the tree was flattened here.
+-- Or with __tree_value(self) -> what to visit in its place.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -16,38 +16,49 @@ local none = require "bdl.none".none
 
 local tree = {}
 
-local Map = util.PrettyMapping
+local kinds = core.tree_kinds
+kinds.none = none
 
-function Map:__flatten()
-  local keys, values = {}, {}
-  for key, value in self:items() do
-    keys[#keys + 1], values[#values + 1] = key, value
-  end
-  return keys, values
+--- How the binding takes an object apart: kind, keys, values; nothing when it is no tree.
+function kinds.object(x)
+  local flatten = class.of(x) and class.method(x, "__flatten")
+  if flatten then return flatten(x) end
 end
 
-function Map:__unflatten(keys, values)
-  local m = class.of(self)()
-  for i, key in ipairs(keys) do m[key] = values[i] end
-  return m
+for _, cls in ipairs{util.PrettyMapping, util.FlattedDict, util.NestedDict} do
+  function cls:__flatten()
+    local keys, values = {}, {}
+    for key, value in self:items() do
+      keys[#keys + 1], values[#values + 1] = key, value
+    end
+    return cls.name, keys, values
+  end
+
+  kinds[cls.name] = function(keys, values)
+    local m = cls()
+    for i, key in ipairs(keys) do m[key] = values[i] end
+    return m
+  end
 end
 
 --- Key as it stands in the text of a treedef.
 local function key_text(key)
-  if type(key) == "number" then return tostring(key) end
-  return paths.is_name(key) and key or ("%q"):format(key)
+  if type(key) ~= "string" then return tostring(key) end
+  return key:find "^[%a_][%w_]*$" and key or '"' .. key:gsub('[\\"]', "\\%0") .. '"'
 end
 
---- Keys and children of an inner node, nil for a leaf.  A plain table's keys come sorted.
-local function children(x)
-  if type(x) ~= "table" then return nil end
-  if getmetatable(x) == nil then
-    local keys, values = util.sorted_keys(x), {}
-    for i, key in ipairs(keys) do values[i] = x[key] end
-    return keys, values
-  end
-  local flatten = class.of(x) and class.method(x, "__flatten")
-  if flatten then return flatten(x) end
+local Shape = "bdl.Shape"  -- shapes of tensors are lists to a tree
+
+--- kind (nil: a table), keys and children of an inner node; nothing for a leaf.
+local function take_apart(x)
+  local meta = type(x) == "table" and getmetatable(x)
+  if type(x) ~= "table" then return end
+  if meta and meta.__name ~= Shape then return kinds.object(x) end
+  local keys, values = {}, {}
+  for key in next, x do keys[#keys + 1] = key end
+  table.sort(keys, paths.key_less)
+  for i, key in ipairs(keys) do values[i] = x[key] end
+  return nil, keys, values
 end
 
 local Treedef = {__name = "treedef"}
@@ -56,43 +67,34 @@ Treedef.__tostring = function(def) return def.text end
 Treedef.__eq = function(a, b) return a.text == b.text end
 Treedef.__len = function(def) return def.n end
 
-local LEAF, NONE = {text = "*", n = 1}, {text = "none", n = 0}
-
---- Order in which the children are visited: that of sorted keys.
-local function visit_order(keys)
-  local order = {}
-  for i = 1, #keys do order[i] = i end
-  table.sort(order, function(i, j) return paths.key_less(keys[i], keys[j]) end)
-  return order
-end
+local LEAF, NONE = {text = "*", n = 1}, {text = "~", n = 0}
 
 --- Structure of x; its leaves are appended to `leaves`.  `inside`: containers on the way down.
 local function flatten(x, leaves, inside)
   if rawequal(x, none) then return NONE end
   local value_of = class.of(x) and class.method(x, "__tree_value")
   if value_of then x = value_of(x) end
-  local keys, values = children(x)
+  local kind, keys, values = take_apart(x)
   if not keys then
     leaves[#leaves + 1] = x
     return LEAF
   end
   if inside[x] then core.fail("ValueError", 3, "tree: the table contains itself") end
   inside[x] = true
-  local def = {like = x, keys = keys, kids = {}, order = visit_order(keys), n = 0}
-  local words, is_list = {}, true
-  for place, i in ipairs(def.order) do
-    local key = keys[i]
+  local def = {kind = kind, like = x, keys = keys, kids = {}, n = 0}
+  local words, is_list = {}, not kind and #keys > 0
+  for i, key in ipairs(keys) do
     local kid = flatten(values[i], leaves, inside)
-    is_list = is_list and key == place
-    words[place] = kid.text
-    def.kids[i], def.n = kid, def.n + kid.n
+    is_list = is_list and key == i
+    def.kids[i], def.n, words[i] = kid, def.n + kid.n, kid.text
   end
-  if not is_list then
-    for place, i in ipairs(def.order) do words[place] = key_text(keys[i]) .. ":" .. words[place] end
-  end
-  local text = table.concat(words, ",")
-  def.text = is_list and "[" .. text .. "]" or "{" .. text .. "}"
   inside[x] = nil
+  if is_list then
+    def.text = "[" .. table.concat(words, ",") .. "]"
+  else
+    for i, key in ipairs(keys) do words[i] = key_text(key) .. ":" .. words[i] end
+    def.text = (kind and "@" .. kind or "") .. "{" .. table.concat(words, ",") .. "}"
+  end
   return def
 end
 
@@ -107,12 +109,11 @@ local function unflatten(def, leaves, at)
   if def == LEAF then return leaves[at], at + 1 end
   if def == NONE then return none, at end
   local values = {}
-  for _, i in ipairs(def.order) do
-    values[i], at = unflatten(def.kids[i], leaves, at)
+  for i, kid in ipairs(def.kids) do
+    values[i], at = unflatten(kid, leaves, at)
     if values[i] == nil then values[i] = none end
   end
-  local build = class.of(def.like) and class.method(def.like, "__unflatten")
-  if build then return build(def.like, def.keys, values), at end
+  if def.kind then return kinds[def.kind](def.keys, values, def.like), at end
   local t = {}
   for i, key in ipairs(def.keys) do t[key] = values[i] end
   return t, at
@@ -161,10 +162,8 @@ local function leaf_paths(def, prefix, list)
   if def == LEAF then
     list[#list + 1] = prefix
   elseif def ~= NONE then
-    for _, i in ipairs(def.order) do
-      local key = def.keys[i]
-      local at = class.of(def.like) and prefix == "" and key or paths.join(prefix, key)
-      leaf_paths(def.kids[i], at, list)
+    for i, key in ipairs(def.keys) do
+      leaf_paths(def.kids[i], def.kind and prefix == "" and key or paths.join(prefix, key), list)
     end
   end
   return list

@@ -74,7 +74,10 @@ t.test("tags are a set", function()
   t.ok(s.tag.only and not s.tag.a)
   t.eq(s.name, "s")
   t.eq(bdl.State(1.0).name, nil)
+  s.name = "other"
+  t.eq(s.name, "other")
   t.raises("TypeError", "a tag is a string", bdl.State, 1.0, {tag = 3})
+  t.raises("TypeError", "a name is a string", bdl.State, 1.0, {name = 3})
 end)
 
 t.test("options beyond name and tag become fields", function()

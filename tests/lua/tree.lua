@@ -46,7 +46,7 @@ t.test("States stand for their values, maps keep their class and order", functio
   local keys = {}
   for key in r:keys() do keys[#keys + 1] = key end
   t.eq(keys, {"z", "a"})
-  t.eq(tostring(tree.structure(m)), "{a:*,z:{p:*,q:*}}")
+  t.eq(tostring(tree.structure(m)), "@FlattedDict{z:{p:*,q:*},a:*}")
 end)
 
 t.test("zip gives the path and the leaves side by side", function()

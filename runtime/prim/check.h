@@ -1,6 +1,6 @@
 /*
-** check.h -- checks that the type rules of several families share.  bdl_prim_type puts the primitive's name before
-** their messages.
+** check.h -- what the rules of several families share: checks of type rules, heads and operations of derivative rules.
+** bdl_prim_type puts the primitive's name before the messages.
 */
 #ifndef BDL_CHECK_H
 #define BDL_CHECK_H
@@ -69,6 +69,27 @@ static inline bdl_aval bdl_aval_drop(const bdl_aval *x, const bool drop[BDL_MAX_
   for (int i = 0; i < x->ndim; i++)
     if (!drop[i]) z.shape[z.ndim++] = x->shape[i];
   return z;
+}
+
+/* ---- derivative rules */
+
+#define BDL_JVP(name) \
+  bdl_status bdl_jvp_##name(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z, \
+                            bdl_atom *dz)
+#define BDL_TRANSPOSE(name) \
+  bdl_status bdl_transpose_##name(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear, \
+                                  const bdl_atom *ct, bdl_atom *ct_in)
+
+/* d, or zeros of x's type where there is no tangent. */
+static inline bdl_status bdl_rule_or_zeros(bdl_prog *b, bdl_atom d, bdl_atom x, bdl_atom *z) {
+  const bdl_aval a = *bdl_aval_of(b, x);
+  *z = d;
+  return bdl_is_zero(d) ? bdl_ir_full(b, &a, 0, z) : BDL_OK;
+}
+
+/* One result of a primitive with one list of axes, or with one integer. */
+static inline bdl_status bdl_rule_axes(bdl_prog *b, bdl_prim_id prim, bdl_atom x, const int64_t *axes, int n, bdl_atom *z) {
+  return bdl_bind(b, prim, (bdl_param[]){bdl_pints(axes, n)}, &x, 1, z);
 }
 
 #endif

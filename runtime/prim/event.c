@@ -138,3 +138,154 @@ bdl_status bdl_type_jitc_dot(bdl_context *c, const bdl_param *p, const bdl_aval 
   bool t = p[2].i != 0;
   return type_product(c, &in[0], p[t ? 1 : 0].i, p[t ? 0 : 1].i, p0->dtype, out);
 }
+
+/* ---- derivatives ------------------------------------------------------------------------------ */
+
+/* A product of vectors v [n] or [b, n] (axis = the last) with matrix w over its axis `over`. */
+static bdl_status dense_dot(bdl_prog *b, bdl_atom v, bdl_atom w, int64_t over, bdl_atom *z) {
+  const int64_t last = bdl_aval_of(b, v)->ndim - 1;
+  const bdl_param none = bdl_pints(NULL, 0);
+  return bdl_bind(b, BDL_P_dot, (bdl_param[]){bdl_pints(&last, 1), bdl_pints(&over, 1), none, none}, (bdl_atom[]){v, w}, 2,
+                  z);
+}
+
+/* x[i] y[j], summed over a leading batch axis */
+static bdl_status dense_outer(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_atom *z) {
+  const int64_t first = 0;
+  const bdl_param over = bdl_pints(&first, bdl_aval_of(b, x)->ndim - 1), none = bdl_pints(NULL, 0);
+  return bdl_bind(b, BDL_P_dot, (bdl_param[]){over, over, none, none}, (bdl_atom[]){x, y}, 2, z);
+}
+
+/* 1 where s is active, else 0, as dtype d */
+static bdl_status active(bdl_prog *b, bdl_atom s, bdl_dtype d, bdl_atom *z) {
+  const bdl_dtype from = bdl_aval_of(b, s)->dtype;
+  if (from != BDL_BOOL) {
+    bdl_atom zero;
+    TRY(bdl_ir_scalar(b, from, 0, &zero));
+    TRY(bdl_bind2(b, BDL_P_gt, s, zero, &s));
+  }
+  return bdl_ir_cast(b, s, d, z);
+}
+
+BDL_JVP(event_dot) {
+  bdl_atom by_s = BDL_ZERO, by_w = BDL_ZERO;
+  (void)z;
+  if (!bdl_is_zero(dx[0])) {
+    TRY(bdl_ir_cast(b, dx[0], bdl_aval_of(b, x[1])->dtype, &by_s));
+    TRY(dense_dot(b, by_s, x[1], e->params[0].i ? 1 : 0, &by_s));
+  }
+  if (!bdl_is_zero(dx[1])) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){x[0], dx[1]}, 2, &by_w));
+  return bdl_rule_add(b, by_s, by_w, dz);
+}
+
+BDL_TRANSPOSE(event_dot) {
+  bdl_atom s;
+  (void)is_linear;
+  TRY(active(b, x[0], bdl_aval_of(b, x[1])->dtype, &s));
+  return e->params[0].i ? dense_outer(b, ct[0], s, &ct_in[1]) : dense_outer(b, s, ct[0], &ct_in[1]);
+}
+
+/* The vector's tangent meets the weights in an ordinary product. */
+BDL_JVP(csr_dot) {
+  bdl_atom by_v = BDL_ZERO, by_data = BDL_ZERO;
+  (void)z;
+  if (!bdl_is_zero(dx[0])) {
+    TRY(bdl_ir_cast(b, dx[0], bdl_aval_of(b, x[1])->dtype, &by_v));
+    TRY(bdl_bind(b, e->prim, (bdl_param[]){e->params[0], e->params[1], e->params[2], bdl_pint(0)},
+                 (bdl_atom[]){by_v, x[1], x[2], x[3]}, 4, &by_v));
+  }
+  if (!bdl_is_zero(dx[1])) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){x[0], dx[1], x[2], x[3]}, 4, &by_data));
+  return bdl_rule_add(b, by_v, by_data, dz);
+}
+
+/* The sum of all of x times y, as [1] */
+static bdl_status inner_product(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_atom *z) {
+  const int n = bdl_aval_of(b, x)->ndim;
+  const int64_t axes[2] = {0, 1}, one = 1;
+  TRY(bdl_bind2(b, BDL_P_mul, x, y, z));
+  TRY(bdl_rule_axes(b, BDL_P_reduce_sum, *z, axes, n, z));
+  return bdl_ir_reshape(b, *z, 1, &one, z);
+}
+
+/* Cotangent of v: ct times the transpose.  Of the data: the outer product of v and ct on the pattern; a weight that all
+** share: <ct, product with weight 1>. */
+BDL_TRANSPOSE(csr_dot) {
+  const bdl_param *p = e->params;
+  const bdl_dtype d = bdl_aval_of(b, x[1])->dtype;
+  const bool transpose = p[2].i != 0, event = p[3].i != 0, shared = bdl_aval_of(b, x[1])->shape[0] == 1;
+  if (is_linear[0])
+    TRY(bdl_bind(b, e->prim, (bdl_param[]){p[0], p[1], bdl_pint(!transpose), bdl_pint(0)},
+                 (bdl_atom[]){ct[0], x[1], x[2], x[3]}, 4, &ct_in[0]));
+  if (!is_linear[1]) return BDL_OK;
+  if (shared) {
+    const bdl_aval one = *bdl_aval_of(b, x[1]);
+    bdl_atom y;
+    TRY(bdl_ir_full(b, &one, 1, &y));
+    TRY(bdl_bind(b, e->prim, p, (bdl_atom[]){x[0], y, x[2], x[3]}, 4, &y));
+    return inner_product(b, ct[0], y, &ct_in[1]);
+  }
+  bdl_atom v = x[0];
+  if (event && transpose) TRY(active(b, v, d, &v));
+  const bdl_param outer[3] = {p[0], p[1], bdl_pint(event && !transpose)};
+  return bdl_bind(b, BDL_P_csr_outer, outer, (bdl_atom[]){transpose ? ct[0] : v, transpose ? v : ct[0], x[2], x[3]}, 4,
+                  &ct_in[1]);
+}
+
+BDL_JVP(csr_outer) {
+  bdl_atom left = BDL_ZERO, right = BDL_ZERO;
+  (void)z;
+  if (!bdl_is_zero(dx[0])) {
+    TRY(bdl_ir_cast(b, dx[0], bdl_aval_of(b, x[1])->dtype, &left));
+    TRY(bdl_bind(b, e->prim, (bdl_param[]){e->params[0], e->params[1], bdl_pint(0)}, (bdl_atom[]){left, x[1], x[2], x[3]},
+                 4, &left));
+  }
+  if (!bdl_is_zero(dx[1])) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){x[0], dx[1], x[2], x[3]}, 4, &right));
+  return bdl_rule_add(b, left, right, dz);
+}
+
+/* Products with the matrix that holds ct on the pattern. */
+BDL_TRANSPOSE(csr_outer) {
+  const bdl_param *p = e->params;
+  if (is_linear[0])
+    TRY(bdl_bind(b, BDL_P_csr_dot, (bdl_param[]){p[0], p[1], bdl_pint(1), bdl_pint(0)},
+                 (bdl_atom[]){x[1], ct[0], x[2], x[3]}, 4, &ct_in[0]));
+  if (is_linear[1])
+    TRY(bdl_bind(b, BDL_P_csr_dot, (bdl_param[]){p[0], p[1], bdl_pint(0), p[2]}, (bdl_atom[]){x[0], ct[0], x[2], x[3]}, 4,
+                 &ct_in[1]));
+  return BDL_OK;
+}
+
+/* The matrix is linear in (p0, p1) together. */
+BDL_JVP(jitc_dot) {
+  bdl_atom by_v = BDL_ZERO, by_p = BDL_ZERO;
+  (void)z;
+  if (!bdl_is_zero(dx[0])) {
+    TRY(bdl_ir_cast(b, dx[0], bdl_aval_of(b, x[1])->dtype, &by_v));
+    TRY(bdl_bind(b, e->prim, (bdl_param[]){e->params[0], e->params[1], e->params[2], bdl_pint(0), e->params[4]},
+                 (bdl_atom[]){by_v, x[1], x[2], x[3]}, 4, &by_v));
+  }
+  if (!bdl_is_zero(dx[1]) || !bdl_is_zero(dx[2])) {
+    bdl_atom in[4] = {x[0], BDL_ZERO, BDL_ZERO, x[3]};
+    for (int i = 1; i <= 2; i++) TRY(bdl_rule_or_zeros(b, dx[i], x[i], &in[i]));
+    TRY(bdl_bind(b, e->prim, e->params, in, 4, &by_p));
+  }
+  return bdl_rule_add(b, by_v, by_p, dz);
+}
+
+BDL_TRANSPOSE(jitc_dot) {
+  const bdl_param *p = e->params;
+  const bdl_dtype d = bdl_aval_of(b, x[1])->dtype;
+  if (is_linear[0])
+    TRY(bdl_bind(b, e->prim, (bdl_param[]){p[0], p[1], bdl_pint(!p[2].i), bdl_pint(0), p[4]},
+                 (bdl_atom[]){ct[0], x[1], x[2], x[3]}, 4, &ct_in[0]));
+  for (int i = 1; i <= 2; i++) {
+    bdl_atom in[4] = {x[0], BDL_ZERO, BDL_ZERO, x[3]}, y;
+    if (!is_linear[i]) continue;
+    TRY(bdl_ir_scalar(b, d, i == 1, &in[1]));
+    TRY(bdl_ir_scalar(b, d, i == 2, &in[2]));
+    TRY(bdl_bind(b, e->prim, p, in, 4, &y));
+    TRY(inner_product(b, ct[0], y, &y));
+    TRY(bdl_ir_reshape(b, y, 0, NULL, &ct_in[i]));
+  }
+  return BDL_OK;
+}

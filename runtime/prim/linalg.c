@@ -104,3 +104,231 @@ bdl_status bdl_type_lu(bdl_context *c, const bdl_param *p, const bdl_aval *in, i
   out[1] = bdl_aval_make(BDL_I32, in[0].ndim - 1, in[0].shape);
   return BDL_OK;
 }
+
+/* ---- dot -------------------------------------------------------------------------------------- */
+
+BDL_JVP(dot) {
+  bdl_atom left = BDL_ZERO, right = BDL_ZERO;
+  (void)z;
+  if (!bdl_is_zero(dx[0])) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){dx[0], x[1]}, 2, &left));
+  if (!bdl_is_zero(dx[1])) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){x[0], dx[1]}, 2, &right));
+  return bdl_rule_add(b, left, right, dz);
+}
+
+/* Axes of a that are in neither list, ascending. */
+static int rest_of(const bdl_aval *a, const bdl_param *p, const bdl_param *q, int64_t *axes) {
+  int n = 0;
+  for (int i = 0; i < a->ndim; i++) {
+    bool used = false;
+    for (int k = 0; k < p->n; k++) used = used || p->ints[k] == i;
+    for (int k = 0; k < q->n; k++) used = used || q->ints[k] == i;
+    if (!used) axes[n++] = i;
+  }
+  return n;
+}
+
+/* Cotangent of operand w: ct times the other operand y, over y's free axes.  The result has the axes batch, free axes of
+** operand w, contracted axes in y's order; a permutation puts them where operand w has them. */
+static bdl_status dot_back(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, int w, bdl_atom ct, bdl_atom *out) {
+  const bdl_param *contract = &e->params[0], *batch = &e->params[2];
+  const bdl_aval mine = *bdl_aval_of(b, x[w]), other = *bdl_aval_of(b, x[1 - w]);
+  int64_t free_mine[BDL_MAX_NDIM], free_other[BDL_MAX_NDIM], in_ct[BDL_MAX_NDIM], leading[BDL_MAX_NDIM], to[BDL_MAX_NDIM];
+  const int n_batch = batch[w].n, n_mine = rest_of(&mine, &contract[w], &batch[w], free_mine);
+  const int n_other = rest_of(&other, &contract[1 - w], &batch[1 - w], free_other);
+  int at = 0;
+  for (int i = 0; i < n_other; i++) in_ct[i] = n_batch + (w == 0 ? n_mine : 0) + i;
+  for (int i = 0; i < n_batch; i++) leading[i] = i, to[batch[w].ints[i]] = at++;
+  for (int i = 0; i < n_mine; i++) to[free_mine[i]] = at++;
+  for (int axis = 0; axis < other.ndim; axis++)
+    for (int i = 0; i < contract[1 - w].n; i++)
+      if (contract[1 - w].ints[i] == axis) to[contract[w].ints[i]] = at++;
+  TRY(bdl_bind(
+      b, BDL_P_dot,
+      (bdl_param[]){bdl_pints(in_ct, n_other), bdl_pints(free_other, n_other), bdl_pints(leading, n_batch), batch[1 - w]},
+      (bdl_atom[]){ct, x[1 - w]}, 2, out));
+  return bdl_rule_axes(b, BDL_P_permute, *out, to, mine.ndim, out);
+}
+
+BDL_TRANSPOSE(dot) {
+  for (int w = 0; w < 2; w++)
+    if (is_linear[w]) TRY(dot_back(b, e, x, w, ct[0], &ct_in[w]));
+  return BDL_OK;
+}
+
+/* ---- conv: both cotangents are convolutions again ---------------------------------------------- */
+
+BDL_JVP(conv) {
+  return bdl_jvp_dot(b, e, x, dx, z, dz);
+}
+
+/* Extent of n elements with gaps. */
+static int64_t spread(int64_t n, int64_t dilation) {
+  return n > 0 ? (n - 1) * dilation + 1 : 0;
+}
+
+/* x with one axis split into (groups, rest), permuted, and two neighbouring axes joined: what moves channels between the
+** groups of input and output. */
+static bdl_status regrouped(bdl_prog *b, bdl_atom x, int split, int64_t groups, const int64_t *order, int join,
+                            bdl_atom *z) {
+  bdl_aval a = *bdl_aval_of(b, x);
+  for (int i = a.ndim; i > split; i--) a.shape[i] = a.shape[i - 1];
+  a.shape[split] = groups;
+  a.shape[split + 1] /= groups;
+  a.ndim++;
+  TRY(bdl_ir_reshape(b, x, a.ndim, a.shape, &x));
+  TRY(bdl_rule_axes(b, BDL_P_permute, x, order, a.ndim, &x));
+  a = *bdl_aval_of(b, x);
+  a.shape[join] *= a.shape[join + 1];
+  for (int i = join + 1; i < a.ndim - 1; i++) a.shape[i] = a.shape[i + 1];
+  a.ndim--;
+  return bdl_ir_reshape(b, x, a.ndim, a.shape, z);
+}
+
+BDL_TRANSPOSE(conv) {
+  const bdl_aval xa = *bdl_aval_of(b, x[0]), fa = *bdl_aval_of(b, x[1]), za = *bdl_aval_of(b, ct[0]);
+  const bdl_param *p = e->params;
+  const int nd = xa.ndim - 2;
+  const int64_t groups = p[5].i;
+  int64_t lo[3], hi[3], order[BDL_MAX_NDIM], flip[3];
+  if (bdl_aval_numel(&za) == 0 || bdl_aval_numel(&xa) == 0 || bdl_aval_numel(&fa) == 0) {
+    for (int w = 0; w < 2; w++)
+      if (is_linear[w]) TRY(bdl_rule_or_zeros(b, BDL_ZERO, x[w], &ct_in[w]));
+    return BDL_OK;
+  }
+  if (is_linear[0]) { /* ct with strides as gaps, the filter flipped, its channels exchanged */
+    bdl_atom f;
+    for (int i = 0; i < nd; i++) {
+      const int64_t taps = spread(fa.shape[i], p[4].ints[i]);
+      lo[i] = taps - 1 - p[1].ints[i];
+      hi[i] = spread(xa.shape[i + 1], p[3].ints[i]) + taps - 1 - spread(za.shape[i + 1], p[0].ints[i]) - lo[i];
+      flip[i] = order[i] = i;
+    }
+    /* [k.., c_in/g, (g, c_out/g)] -> [k.., c_out/g, (g, c_in/g)] */
+    order[nd] = nd + 2, order[nd + 1] = nd + 1, order[nd + 2] = nd;
+    TRY(regrouped(b, x[1], nd + 1, groups, order, nd + 1, &f));
+    TRY(bdl_rule_axes(b, BDL_P_reverse, f, flip, nd, &f));
+    TRY(bdl_bind(b, BDL_P_conv, (bdl_param[]){p[3], bdl_pints(lo, nd), bdl_pints(hi, nd), p[0], p[4], p[5]},
+                 (bdl_atom[]){ct[0], f}, 2, &ct_in[0]));
+  }
+  if (is_linear[1]) { /* x and ct with batch and channels exchanged; strides and dilations of the filter exchanged */
+    bdl_atom left, right;
+    for (int i = 0; i < nd; i++) {
+      lo[i] = p[1].ints[i];
+      hi[i] = spread(fa.shape[i], p[4].ints[i]) - 1 + spread(za.shape[i + 1], p[0].ints[i]) -
+              spread(xa.shape[i + 1], p[3].ints[i]) - lo[i];
+    }
+    /* x [n, space.., (g, c_in/g)] -> [c_in/g, space.., (g, n)] */
+    order[0] = nd + 2;
+    for (int i = 1; i <= nd; i++) order[i] = i;
+    order[nd + 1] = nd + 1, order[nd + 2] = 0;
+    TRY(regrouped(b, x[0], nd + 1, groups, order, nd + 1, &left));
+    /* ct [n, space.., c_out] -> [space.., n, c_out] */
+    for (int i = 0; i < nd; i++) order[i] = i + 1;
+    order[nd] = 0, order[nd + 1] = nd + 1;
+    TRY(bdl_rule_axes(b, BDL_P_permute, ct[0], order, nd + 2, &right));
+    TRY(bdl_bind(b, BDL_P_conv, (bdl_param[]){p[4], bdl_pints(lo, nd), bdl_pints(hi, nd), p[3], p[0], p[5]},
+                 (bdl_atom[]){left, right}, 2, &left));
+    /* [c_in/g, k.., c_out] -> [k.., c_in/g, c_out]: the same exchange */
+    return bdl_rule_axes(b, BDL_P_permute, left, order, nd + 2, &ct_in[1]);
+  }
+  return BDL_OK;
+}
+
+/* ---- factorisations --------------------------------------------------------------------------- */
+
+/* The last two axes exchanged. */
+static bdl_status matrix_t(bdl_prog *b, bdl_atom x, bdl_atom *z) {
+  const int n = bdl_aval_of(b, x)->ndim;
+  int64_t axes[BDL_MAX_NDIM];
+  for (int i = 0; i < n; i++) axes[i] = i;
+  axes[n - 2] = n - 1, axes[n - 1] = n - 2;
+  return bdl_rule_axes(b, BDL_P_permute, x, axes, n, z);
+}
+
+/* x y, or x' y, over the leading axes */
+static bdl_status matrix_mul(bdl_prog *b, bdl_atom x, bool trans, bdl_atom y, bdl_atom *z) {
+  const int n = bdl_aval_of(b, x)->ndim;
+  const int64_t left = trans ? n - 2 : n - 1, right = n - 2;
+  int64_t lead[BDL_MAX_NDIM];
+  for (int i = 0; i < n - 2; i++) lead[i] = i;
+  const bdl_param leading = bdl_pints(lead, n - 2);
+  return bdl_bind(b, BDL_P_dot, (bdl_param[]){bdl_pints(&left, 1), bdl_pints(&right, 1), leading, leading},
+                  (bdl_atom[]){x, y}, 2, z);
+}
+
+/* x times `below`, `diagonal`, `above` by the place of each element. */
+static bdl_status weigh_triangles(bdl_prog *b, bdl_atom x, double below, double diagonal, double above, bdl_atom *z) {
+  const bdl_aval a = *bdl_aval_of(b, x);
+  const bdl_aval square = bdl_aval_make(BDL_I32, 2, a.shape + a.ndim - 2);
+  bdl_atom row, col, on, under, w[3];
+  const double value[3] = {below, diagonal, above};
+  const bdl_param shape = bdl_pints(square.shape, 2), i32 = bdl_pdtype(BDL_I32);
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){shape, bdl_pint(0), i32}, NULL, 0, &row));
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){shape, bdl_pint(1), i32}, NULL, 0, &col));
+  TRY(bdl_bind2(b, BDL_P_eq, row, col, &on));
+  TRY(bdl_bind2(b, BDL_P_gt, row, col, &under));
+  for (int i = 0; i < 3; i++) TRY(bdl_ir_scalar(b, a.dtype, value[i], &w[i]));
+  TRY(bdl_bind3(b, BDL_P_select, on, w[1], w[2], &w[1]));
+  TRY(bdl_bind3(b, BDL_P_select, under, w[0], w[1], &w[0]));
+  return bdl_bind2(b, BDL_P_mul, x, w[0], z);
+}
+
+static bdl_status solve_triangular(bdl_prog *b, bdl_atom a, bdl_atom y, bool trans, bdl_atom *z) {
+  return bdl_bind(b, BDL_P_triangular_solve, (bdl_param[]){bdl_pint(1), bdl_pint(trans), bdl_pint(0)}, (bdl_atom[]){a, y},
+                  2, z);
+}
+
+/* dL = L phi(L^-1 dS L^-T), dS = (dx + dx')/2, phi: the lower triangle with half the diagonal. */
+BDL_JVP(cholesky) {
+  const bdl_dtype d = bdl_aval_of(b, x[0])->dtype;
+  bdl_atom t, half;
+  (void)e;
+  TRY(matrix_t(b, dx[0], &t));
+  TRY(bdl_bind2(b, BDL_P_add, dx[0], t, &t));
+  TRY(bdl_ir_scalar(b, d, 0.5, &half));
+  TRY(bdl_bind2(b, BDL_P_mul, t, half, &t));
+  TRY(solve_triangular(b, z[0], t, false, &t)); /* L^-1 dS */
+  TRY(matrix_t(b, t, &t));
+  TRY(solve_triangular(b, z[0], t, false, &t)); /* its transpose: L^-1 dS L^-T is symmetric */
+  TRY(weigh_triangles(b, t, 1, 0.5, 0, &t));
+  return matrix_mul(b, z[0], false, t, dz);
+}
+
+/* op(a) dz = db - op(da) z, da within the triangle */
+BDL_JVP(triangular_solve) {
+  const bool lower = e->params[0].i != 0, trans = e->params[1].i != 0, unit = e->params[2].i != 0;
+  bdl_atom right = dx[1];
+  if (!bdl_is_zero(dx[0])) {
+    bdl_atom t;
+    TRY(weigh_triangles(b, dx[0], lower, !unit, !lower, &t));
+    TRY(matrix_mul(b, t, trans, z[0], &t));
+    TRY(bdl_bind1(b, BDL_P_neg, t, &t));
+    TRY(bdl_rule_add(b, right, t, &right));
+  }
+  return bdl_bind(b, e->prim, e->params, (bdl_atom[]){x[0], right}, 2, dz);
+}
+
+BDL_TRANSPOSE(triangular_solve) {
+  (void)is_linear;
+  return bdl_bind(b, e->prim, (bdl_param[]){e->params[0], bdl_pint(!e->params[1].i), e->params[2]},
+                  (bdl_atom[]){x[0], ct[0]}, 2, &ct_in[1]);
+}
+
+/* a dz = db - da z */
+BDL_JVP(solve) {
+  bdl_atom right = dx[1];
+  if (!bdl_is_zero(dx[0])) {
+    bdl_atom t;
+    TRY(matrix_mul(b, dx[0], false, z[0], &t));
+    TRY(bdl_bind1(b, BDL_P_neg, t, &t));
+    TRY(bdl_rule_add(b, right, t, &right));
+  }
+  return bdl_bind2(b, e->prim, x[0], right, dz);
+}
+
+BDL_TRANSPOSE(solve) {
+  bdl_atom t;
+  (void)is_linear;
+  TRY(matrix_t(b, x[0], &t));
+  return bdl_bind2(b, e->prim, t, ct[0], &ct_in[1]);
+}

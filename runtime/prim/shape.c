@@ -240,3 +240,248 @@ bdl_status bdl_type_top_k(bdl_context *c, const bdl_param *p, const bdl_aval *in
   out[1].dtype = BDL_I32;
   return BDL_OK;
 }
+
+/* ---- derivatives: each is the primitive itself on tangents ------------------------------------- */
+
+BDL_JVP(linear) {
+  (void)x, (void)z;
+  return bdl_bind(b, e->prim, e->params, dx, 1, dz);
+}
+
+/* The primitive on tangents of its first `linear` operands, which are zeros where there are none, and on the others. */
+static bdl_status on_tangents(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, int linear,
+                              bdl_atom *dz) {
+  bdl_atom *in = bdl_arena_alloc(&b->arena, (size_t)e->n_in * sizeof *in);
+  if (!in) return BDL_ENOMEM;
+  for (int i = 0; i < e->n_in; i++)
+    if (i < linear)
+      TRY(bdl_rule_or_zeros(b, dx[i], x[i], &in[i]));
+    else
+      in[i] = x[i];
+  return bdl_bind(b, e->prim, e->params, in, e->n_in, dz);
+}
+
+BDL_JVP(pad) {
+  (void)z;
+  return on_tangents(b, e, x, dx, 2, dz);
+}
+
+BDL_JVP(concatenate) {
+  (void)z;
+  return on_tangents(b, e, x, dx, e->n_in, dz);
+}
+
+BDL_JVP(dynamic_slice) {
+  (void)z;
+  return on_tangents(b, e, x, dx, 1, dz);
+}
+
+BDL_JVP(dynamic_update_slice) {
+  (void)z;
+  return on_tangents(b, e, x, dx, 2, dz);
+}
+
+BDL_JVP(gather) {
+  (void)z;
+  return on_tangents(b, e, x, dx, 1, dz);
+}
+
+BDL_JVP(scatter) {
+  bdl_atom in[3] = {BDL_ZERO, x[1], BDL_ZERO};
+  const char *op = e->params[1].s;
+  (void)z;
+  if (strcmp(op, "set") != 0 && strcmp(op, "add") != 0)
+    return bdl_fail(b->ctx, BDL_ENOTSUP, "%s: op '%s' has no derivative", bdl_prims[e->prim].name, op);
+  TRY(bdl_rule_or_zeros(b, dx[0], x[0], &in[0]));
+  TRY(bdl_rule_or_zeros(b, dx[2], x[2], &in[2]));
+  return bdl_bind(b, e->prim, e->params, in, 3, dz);
+}
+
+/* An index sorted along tells where each element came from. */
+BDL_JVP(sort) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  bdl_atom *in = bdl_arena_alloc(&b->arena, 2 * (size_t)(e->n_in + 1) * sizeof *in), *out = in + e->n_in + 1;
+  (void)z;
+  if (!in) return BDL_ENOMEM;
+  for (int i = 0; i < e->n_in; i++) in[i] = x[i];
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){bdl_pints(a.shape, a.ndim), e->params[0], bdl_pdtype(BDL_I32)}, NULL, 0,
+               &in[e->n_in]));
+  TRY(bdl_bind(b, BDL_P_sort, e->params, in, e->n_in + 1, out));
+  for (int i = 0; i < e->n_in; i++) {
+    dz[i] = BDL_ZERO;
+    if (!bdl_is_zero(dx[i])) TRY(bdl_bind(b, BDL_P_gather_along, e->params, (bdl_atom[]){dx[i], out[e->n_in]}, 2, &dz[i]));
+  }
+  return BDL_OK;
+}
+
+BDL_JVP(top_k) {
+  (void)e;
+  const int last = bdl_aval_of(b, x[0])->ndim - 1;
+  dz[1] = BDL_ZERO;
+  return bdl_bind(b, BDL_P_gather_along, (bdl_param[]){bdl_pint(last)}, (bdl_atom[]){dx[0], z[1]}, 2, dz);
+}
+
+/* ---- transposes ------------------------------------------------------------------------------- */
+
+BDL_TRANSPOSE(reshape) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  (void)e, (void)is_linear;
+  return bdl_ir_reshape(b, ct[0], a.ndim, a.shape, ct_in);
+}
+
+/* The sum over the axes that the broadcast made or repeated. */
+BDL_TRANSPOSE(broadcast) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]), z = *bdl_aval_of(b, ct[0]);
+  bool kept[BDL_MAX_NDIM] = {false};
+  int64_t axes[BDL_MAX_NDIM];
+  int n = 0;
+  (void)is_linear;
+  for (int i = 0; i < a.ndim; i++) kept[e->params[1].ints[i]] = a.shape[i] == z.shape[e->params[1].ints[i]];
+  for (int i = 0; i < z.ndim; i++)
+    if (!kept[i]) axes[n++] = i;
+  ct_in[0] = ct[0];
+  if (n > 0) TRY(bdl_rule_axes(b, BDL_P_reduce_sum, ct[0], axes, n, ct_in));
+  return bdl_ir_reshape(b, ct_in[0], a.ndim, a.shape, ct_in);
+}
+
+BDL_TRANSPOSE(permute) {
+  int64_t inverse[BDL_MAX_NDIM];
+  (void)x, (void)is_linear;
+  for (int i = 0; i < e->params[0].n; i++) inverse[e->params[0].ints[i]] = i;
+  return bdl_rule_axes(b, BDL_P_permute, ct[0], inverse, e->params[0].n, ct_in);
+}
+
+BDL_TRANSPOSE(reverse) {
+  (void)x, (void)is_linear;
+  return bdl_bind(b, BDL_P_reverse, e->params, ct, 1, ct_in);
+}
+
+/* Padding with zeros puts a slice back. */
+BDL_TRANSPOSE(slice) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]), z = *bdl_aval_of(b, ct[0]);
+  int64_t hi[BDL_MAX_NDIM], inner[BDL_MAX_NDIM];
+  bdl_atom in[2] = {ct[0], BDL_ZERO};
+  (void)is_linear;
+  for (int i = 0; i < a.ndim; i++) {
+    const int64_t start = e->params[0].ints[i], step = e->params[2].ints[i], n = z.shape[i];
+    hi[i] = a.shape[i] - start - (n > 0 ? (n - 1) * step + 1 : 0);
+    inner[i] = step - 1;
+  }
+  TRY(bdl_ir_scalar(b, a.dtype, 0, &in[1]));
+  return bdl_bind(b, BDL_P_pad, (bdl_param[]){e->params[0], bdl_pints(hi, a.ndim), bdl_pints(inner, a.ndim)}, in, 2, ct_in);
+}
+
+/* Cropping what was added, then every (inner + 1)-th element; the value gets the rest of the sum. */
+BDL_TRANSPOSE(pad) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]), z = *bdl_aval_of(b, ct[0]);
+  int64_t lo[BDL_MAX_NDIM], hi[BDL_MAX_NDIM], none[BDL_MAX_NDIM] = {0}, stop[BDL_MAX_NDIM], step[BDL_MAX_NDIM],
+                                              all[BDL_MAX_NDIM];
+  bdl_atom in[2] = {ct[0], BDL_ZERO}, back, sum, part;
+  for (int i = 0; i < a.ndim; i++) {
+    lo[i] = -e->params[0].ints[i], hi[i] = -e->params[1].ints[i];
+    step[i] = e->params[2].ints[i] + 1;
+    stop[i] = z.shape[i] + lo[i] + hi[i]; /* the extent of x with its gaps */
+    all[i] = i;
+  }
+  TRY(bdl_ir_scalar(b, a.dtype, 0, &in[1]));
+  TRY(bdl_bind(b, BDL_P_pad, (bdl_param[]){bdl_pints(lo, a.ndim), bdl_pints(hi, a.ndim), bdl_pints(none, a.ndim)}, in, 2,
+               &back));
+  TRY(bdl_bind(b, BDL_P_slice, (bdl_param[]){bdl_pints(none, a.ndim), bdl_pints(stop, a.ndim), bdl_pints(step, a.ndim)},
+               &back, 1, &back));
+  if (is_linear[0]) ct_in[0] = back;
+  if (!is_linear[1]) return BDL_OK;
+  TRY(bdl_rule_axes(b, BDL_P_reduce_sum, ct[0], all, a.ndim, &sum));
+  TRY(bdl_rule_axes(b, BDL_P_reduce_sum, back, all, a.ndim, &part));
+  return bdl_bind2(b, BDL_P_sub, sum, part, &ct_in[1]);
+}
+
+BDL_TRANSPOSE(concatenate) {
+  const bdl_aval z = *bdl_aval_of(b, ct[0]);
+  const int64_t axis = e->params[0].i;
+  int64_t start[BDL_MAX_NDIM] = {0}, stop[BDL_MAX_NDIM], step[BDL_MAX_NDIM];
+  for (int i = 0; i < z.ndim; i++) stop[i] = z.shape[i], step[i] = 1;
+  stop[axis] = 0;
+  for (int k = 0; k < e->n_in; k++) {
+    start[axis] = stop[axis];
+    stop[axis] += bdl_aval_of(b, x[k])->shape[axis];
+    if (is_linear[k])
+      TRY(bdl_bind(b, BDL_P_slice,
+                   (bdl_param[]){bdl_pints(start, z.ndim), bdl_pints(stop, z.ndim), bdl_pints(step, z.ndim)}, ct, 1,
+                   &ct_in[k]));
+  }
+  return BDL_OK;
+}
+
+BDL_TRANSPOSE(dynamic_slice) {
+  bdl_atom in[BDL_MAX_NDIM + 2];
+  (void)is_linear;
+  TRY(bdl_rule_or_zeros(b, BDL_ZERO, x[0], &in[0]));
+  in[1] = ct[0];
+  for (int i = 1; i < e->n_in; i++) in[i + 1] = x[i];
+  return bdl_bind(b, BDL_P_dynamic_update_slice, NULL, in, e->n_in + 1, ct_in);
+}
+
+BDL_TRANSPOSE(dynamic_update_slice) {
+  const bdl_aval u = *bdl_aval_of(b, x[1]);
+  bdl_atom in[BDL_MAX_NDIM + 2] = {ct[0], BDL_ZERO};
+  for (int i = 2; i < e->n_in; i++) in[i] = x[i];
+  if (is_linear[0]) {
+    TRY(bdl_ir_full(b, &u, 0, &in[1]));
+    TRY(bdl_bind(b, BDL_P_dynamic_update_slice, NULL, in, e->n_in, &ct_in[0]));
+  }
+  if (!is_linear[1]) return BDL_OK;
+  in[1] = ct[0];
+  return bdl_bind(b, BDL_P_dynamic_slice, (bdl_param[]){bdl_pints(u.shape, u.ndim)}, in + 1, e->n_in - 1, &ct_in[1]);
+}
+
+static bdl_status add_back(bdl_prog *b, bdl_prim_id scatter, const bdl_eqn *e, const bdl_atom *x, bdl_atom ct,
+                           bdl_atom *ct_in) {
+  bdl_atom in[3] = {BDL_ZERO, x[1], ct};
+  TRY(bdl_rule_or_zeros(b, BDL_ZERO, x[0], &in[0]));
+  return bdl_bind(b, scatter, (bdl_param[]){e->params[0], bdl_pstr("add")}, in, 3, ct_in);
+}
+
+BDL_TRANSPOSE(gather) {
+  (void)is_linear;
+  return add_back(b, BDL_P_scatter, e, x, ct[0], ct_in);
+}
+
+BDL_TRANSPOSE(gather_along) {
+  (void)is_linear;
+  return add_back(b, BDL_P_scatter_along, e, x, ct[0], ct_in);
+}
+
+/* op set: an element that was written has no cotangent, nor has an update that a later one wrote over. */
+static bdl_status set_back(bdl_prog *b, bdl_prim_id gather, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear,
+                           bdl_atom ct, bdl_atom *ct_in) {
+  bdl_aval a = *bdl_aval_of(b, x[0]), u = *bdl_aval_of(b, x[2]);
+  bdl_atom zeros, at[3] = {BDL_ZERO, x[1], BDL_ZERO}, last, won;
+  TRY(bdl_ir_full(b, &u, 0, &zeros));
+  if (is_linear[0]) TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){ct, x[1], zeros}, 3, &ct_in[0]));
+  if (!is_linear[2]) return BDL_OK;
+  a.dtype = BDL_I64;
+  TRY(bdl_ir_full(b, &a, 0, &at[0]));
+  const int64_t n = bdl_aval_numel(&u);
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){bdl_pints(&n, 1), bdl_pint(0), bdl_pdtype(BDL_I64)}, NULL, 0, &at[2]));
+  TRY(bdl_ir_reshape(b, at[2], u.ndim, u.shape, &at[2]));
+  TRY(bdl_bind(b, e->prim, e->params, at, 3, &last));
+  TRY(bdl_bind(b, gather, e->params, (bdl_atom[]){last, x[1]}, 2, &last));
+  TRY(bdl_bind2(b, BDL_P_eq, last, at[2], &won));
+  TRY(bdl_bind(b, gather, e->params, (bdl_atom[]){ct, x[1]}, 2, &ct_in[2]));
+  return bdl_bind3(b, BDL_P_select, won, ct_in[2], zeros, &ct_in[2]);
+}
+
+static bdl_status scatter_back(bdl_prog *b, bdl_prim_id gather, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear,
+                               bdl_atom ct, bdl_atom *ct_in) {
+  if (strcmp(e->params[1].s, "set") == 0) return set_back(b, gather, e, x, is_linear, ct, ct_in);
+  if (is_linear[0]) ct_in[0] = ct;
+  if (is_linear[2]) return bdl_bind(b, gather, e->params, (bdl_atom[]){ct, x[1]}, 2, &ct_in[2]);
+  return BDL_OK;
+}
+
+BDL_TRANSPOSE(scatter) {
+  return scatter_back(b, BDL_P_gather, e, x, is_linear, ct[0], ct_in);
+}
+BDL_TRANSPOSE(scatter_along) {
+  return scatter_back(b, BDL_P_gather_along, e, x, is_linear, ct[0], ct_in);
+}

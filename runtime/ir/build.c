@@ -150,13 +150,20 @@ static void copy_param(bdl_param *to, const bdl_param *x, void *room) {
   if (x->kind == BDL_PK_STR) to->s = strcpy(room, x->s);
 }
 
-/* The equation's lists lie in one piece of the arena: params, their contents, operands, results. */
+bool bdl_ir_has_effect(const bdl_eqn *e) {
+  bool effect = (bdl_prims[e->prim].flags & BDL_F_EFFECT) != 0;
+  for (int i = 0; i < e->n_params; i++)
+    for (int k = 0; e->params[i].kind == BDL_PK_PROGS && k < e->params[i].n; k++) effect |= e->params[i].progs[k]->effects;
+  return effect;
+}
+
+/* The equation's lists lie in one piece of the arena: params, their contents, operands, results.  Lists of e may lie in p's
+** variables (a shape), so they are copied before those move. */
 bdl_status bdl_ir_append(bdl_prog *p, const bdl_eqn *e, const bdl_aval *avals, bdl_atom *out) {
   bdl_eqn z = *e;
   size_t bytes = (size_t)e->n_params * sizeof *e->params + (size_t)(e->n_in + e->n_out) * sizeof *e->in;
   char *room = NULL;
   for (int i = 0; i < e->n_params; i++) bytes += param_bytes(&e->params[i]);
-  if (!room_for_vars(p, e->n_out) || !BDL_RESERVE(p->ctx, p->eqns, p->eqns.n + 1)) return BDL_ENOMEM;
   room = bdl_arena_alloc(&p->arena, bytes);
   if (!room) return BDL_ENOMEM;
   z.params = (bdl_param *)(void *)room;
@@ -164,13 +171,13 @@ bdl_status bdl_ir_append(bdl_prog *p, const bdl_eqn *e, const bdl_aval *avals, b
   for (int i = 0; i < e->n_params; i++) {
     copy_param(&z.params[i], &e->params[i], room);
     room += param_bytes(&e->params[i]);
-    for (int k = 0; e->params[i].kind == BDL_PK_PROGS && k < e->params[i].n; k++) p->effects |= e->params[i].progs[k]->effects;
   }
   z.in = (bdl_atom *)(void *)room;
   z.out = z.in + e->n_in;
   if (e->n_in) memcpy(z.in, e->in, (size_t)e->n_in * sizeof *e->in);
+  if (!room_for_vars(p, e->n_out) || !BDL_RESERVE(p->ctx, p->eqns, p->eqns.n + 1)) return BDL_ENOMEM;
   for (int i = 0; i < e->n_out; i++) out[i] = z.out[i] = new_var(p, &avals[i], BDL_V_EQN, p->eqns.n);
-  p->effects |= (bdl_prims[e->prim].flags & BDL_F_EFFECT) != 0;
+  p->effects |= bdl_ir_has_effect(&z);
   hold(&z);
   p->eqns.v[p->eqns.n++] = z;
   return BDL_OK;
@@ -246,59 +253,6 @@ bdl_status bdl_prog_set_outputs(bdl_prog *p, const bdl_atom *out, int n) {
   return BDL_OK;
 }
 
-/* ---- programs in programs ---------------------------------------------------------------------- */
-
-/* The atom of p for variable x of q, which is no input and no result of an equation: its literal or constant. */
-static bdl_status import_value(bdl_prog *p, const bdl_prog *q, bdl_atom x, bdl_atom *z) {
-  const bdl_var *v = &q->vars.v[x];
-  if (v->kind == BDL_V_LITERAL) return bdl_ir_literal(p, v->aval.dtype, v->literal, z);
-  return bdl_ir_const(p, &q->consts.v[v->index], z);
-}
-
-/* map: atom of q -> atom of p, BDL_ZERO: not yet; inputs are in it. */
-static bdl_status inline_eqns(bdl_prog *p, const bdl_prog *q, bdl_atom *map, bdl_arena *scratch, bdl_atom *out) {
-  int64_t most = 1;
-  for (int64_t i = 0; i < q->eqns.n; i++) most = BDL_MAX(most, q->eqns.v[i].n_in + q->eqns.v[i].n_out);
-  bdl_atom *atoms = bdl_arena_alloc(scratch, (size_t)most * sizeof *atoms);
-  bdl_aval *types = bdl_arena_alloc(scratch, (size_t)most * sizeof *types);
-  if (!atoms || !types) return BDL_ENOMEM;
-  for (bdl_atom x = 0; x < q->vars.n; x++)
-    if (q->vars.v[x].kind == BDL_V_LITERAL || q->vars.v[x].kind == BDL_V_CONST) TRY(import_value(p, q, x, &map[x]));
-  for (int64_t i = 0; i < q->eqns.n; i++) {
-    bdl_eqn e = q->eqns.v[i];
-    for (int k = 0; k < e.n_in; k++) atoms[k] = map[e.in[k]];
-    for (int k = 0; k < e.n_out; k++) types[k] = *bdl_aval_of(q, e.out[k]);
-    e.in = atoms;
-    TRY(bdl_ir_append(p, &e, types, atoms + e.n_in));
-    for (int k = 0; k < e.n_out; k++) map[e.out[k]] = atoms[e.n_in + k];
-  }
-  for (int i = 0; i < q->n_outputs; i++) out[i] = map[q->outputs[i]];
-  return BDL_OK;
-}
-
-bdl_status bdl_ir_inline(bdl_prog *p, const bdl_prog *q, const bdl_atom *in, bdl_atom *out) {
-  const bdl_ir_mark mark = bdl_ir_here(p);
-  bdl_arena scratch;
-  bdl_status s = BDL_OK;
-  for (int64_t i = 0; i < q->inputs.n; i++) {
-    char got[BDL_AVAL_TEXT], want[BDL_AVAL_TEXT];
-    const bdl_aval *a = bdl_aval_of(q, q->inputs.v[i]);
-    if (in[i] < 0 || in[i] >= p->vars.n)
-      return bdl_fail(p->ctx, BDL_EINTERNAL, "operand %d is no variable of program %s", (int)i + 1, p->name);
-    if (!bdl_aval_eq(bdl_aval_of(p, in[i]), a))
-      return bdl_fail(p->ctx, BDL_ETYPE, "%s: operand %d is %s, but %s was expected", q->name, (int)i + 1,
-                      bdl_aval_text(bdl_aval_of(p, in[i]), false, got), bdl_aval_text(a, false, want));
-  }
-  bdl_arena_init(&scratch, p->ctx);
-  bdl_atom *map = bdl_arena_alloc(&scratch, (size_t)q->vars.n * sizeof *map);
-  if (!map) s = BDL_ENOMEM;
-  for (int64_t i = 0; map && i < q->inputs.n; i++) map[q->inputs.v[i]] = in[i];
-  if (s == BDL_OK) s = inline_eqns(p, q, map, &scratch, out);
-  if (s != BDL_OK) bdl_ir_rollback(p, mark);
-  bdl_arena_fini(&scratch);
-  return s;
-}
-
 /* ---- shorthands --------------------------------------------------------------------------------- */
 
 bool bdl_ir_is_literal(const bdl_prog *p, bdl_atom x, double v) {
@@ -325,8 +279,9 @@ bdl_status bdl_ir_scalar(bdl_prog *p, bdl_dtype d, double v, bdl_atom *x) {
 
 bdl_status bdl_ir_full(bdl_prog *p, const bdl_aval *a, double v, bdl_atom *x) {
   const bdl_ir_mark mark = bdl_ir_here(p);
-  bdl_status s = bdl_ir_scalar(p, a->dtype, v, x);
-  if (s == BDL_OK) s = bdl_ir_broadcast_to(p, *x, a, x);
+  const bdl_aval type = *a; /* which may lie in p */
+  bdl_status s = bdl_ir_scalar(p, type.dtype, v, x);
+  if (s == BDL_OK) s = bdl_ir_broadcast_to(p, *x, &type, x);
   if (s != BDL_OK) bdl_ir_rollback(p, mark);
   return s;
 }

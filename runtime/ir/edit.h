@@ -21,6 +21,9 @@ typedef struct bdl_ir_mark {
 bdl_ir_mark bdl_ir_here(const bdl_prog *p);
 void bdl_ir_rollback(bdl_prog *p, bdl_ir_mark m);
 
+/* Does e have an effect, itself or in a body? */
+bool bdl_ir_has_effect(const bdl_eqn *e);
+
 /* The equation that made x; NULL: an input, a constant, a literal. */
 static inline const bdl_eqn *bdl_ir_maker(const bdl_prog *p, bdl_atom x) {
   return p->vars.v[x].kind == BDL_V_EQN ? &p->eqns.v[p->vars.v[x].index] : NULL;

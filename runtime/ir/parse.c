@@ -405,7 +405,8 @@ static bdl_status read_params(parser *P, line *L, bdl_prim_id prim) {
   while (any && !is_sign(P, ']')) {
     const int i = P->kind == T_WORD ? bdl_prim_param(prim, P->text.s) : -1;
     if (P->kind != T_WORD) return unexpected(P, "a parameter");
-    if (i < 0) return syntax(P, "%s has no parameter '%.40s', only '%s'", bdl_prims[prim].name, P->text.s, bdl_prims[prim].params);
+    if (i < 0)
+      return syntax(P, "%s has no parameter '%.40s', only '%s'", bdl_prims[prim].name, P->text.s, bdl_prims[prim].params);
     if (L->params[i].kind) return syntax(P, "parameter '%.40s' is given twice", P->text.s);
     TRY(next(P));
     TRY(expect(P, '='));

@@ -197,4 +197,6 @@ static bdl_status dce(const bdl_prog *p, const bool *keep_out, const bool *keep_
   return s;
 }
 
+bdl_status bdl_ir_dce_inputs(const bdl_prog *p, const bool *keep, bdl_prog **q) { return dce(p, NULL, keep, q); }
+
 bdl_status bdl_pass_dce(const bdl_prog *p, bdl_prog **q) { return dce(p, NULL, NULL, q); }

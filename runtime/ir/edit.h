@@ -21,6 +21,9 @@ typedef struct bdl_ir_mark {
 bdl_ir_mark bdl_ir_here(const bdl_prog *p);
 void bdl_ir_rollback(bdl_prog *p, bdl_ir_mark m);
 
+/* Dead code elimination that also drops the inputs not kept, none of which an output or effect may need. */
+bdl_status bdl_ir_dce_inputs(const bdl_prog *p, const bool *keep, bdl_prog **q);
+
 /* Does e have an effect, itself or in a body? */
 bool bdl_ir_has_effect(const bdl_eqn *e);
 

@@ -1,0 +1,27 @@
+/*
+** transform.h -- derivatives, from program to program.
+**
+** Forward mode writes each equation beside its jvp rule.  Reverse mode is forward mode, then the transposes of the linear
+** equations in reverse order (Radul et al. 2022, You Only Linearize Once; autodidax part 4).
+** Floats have tangents; integers and booleans have none, and an input of theirs is never active.
+*/
+#ifndef BDL_TRANSFORM_H
+#define BDL_TRANSFORM_H
+
+#include "ir/ir.h"
+
+/*
+** bdl_transform_jvp -- q(inputs, tangents of the active inputs) = outputs, tangents of the float outputs.
+**   active   one flag an input of p; NULL: every float input.  The flag of an integer is ignored.
+** Tangents have the type of what they belong to; those that are zero are written out.
+** Errors: BDL_ENOTSUP a primitive on the way has no rule, with its source line; BDL_ENOMEM.
+*/
+bdl_status bdl_transform_jvp(const bdl_prog *p, const bool *active, bdl_prog **q);
+
+/*
+** bdl_transform_vjp -- q(inputs, cotangents of the float outputs) = outputs, cotangents of the active inputs.
+** Arguments and errors as above.
+*/
+bdl_status bdl_transform_vjp(const bdl_prog *p, const bool *active, bdl_prog **q);
+
+#endif

@@ -9,9 +9,9 @@
 #define PRIM(name_, in_, out_, flags_, params_, type_, jvp_, transpose_, batch_, lower_, synopsis_)                             \
   bdl_status bdl_type_##type_(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out);                 \
   bdl_status bdl_jvp_##jvp_(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z,            \
-                            bdl_atom *dz) __attribute__((weak));                                                                \
+                            bdl_atom *dz);                                                                                      \
   bdl_status bdl_transpose_##transpose_(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear,                \
-                                        const bdl_atom *ct, bdl_atom *ct_in) __attribute__((weak));
+                                        const bdl_atom *ct, bdl_atom *ct_in);
 #include "prim/prims.def"
 #undef PRIM
 

@@ -40,8 +40,8 @@ static bdl_status push_eqn(bdl_rewrite *r, const bdl_eqn *e, bdl_atom *dx) {
   TRY(s);
   for (int k = 0; k < e->n_out; k++) {
     dx[e->out[k]] = bdl_transform_is_float(b, z[k]) ? dz[k] : BDL_ZERO;
-    BDL_ASSERT(bdl_is_zero(dx[e->out[k]]) || bdl_aval_eq(bdl_aval_of(b, z[k]), bdl_aval_of(b, dz[k])), "jvp of %s changes its type",
-               bdl_prims[e->prim].name);
+    BDL_ASSERT(bdl_is_zero(dx[e->out[k]]) || bdl_aval_eq(bdl_aval_of(b, z[k]), bdl_aval_of(b, dz[k])),
+               "the tangent of %s has another type", bdl_prims[e->prim].name);
   }
   return BDL_OK;
 }

@@ -43,7 +43,7 @@ space   := $(null) $(null)
 ifneq ($(SAN),)
 OUT := $(BUILD)-$(or $(if $(findstring address,$(SAN)),asan),$(if $(findstring thread,$(SAN)),tsan),$(SAN))
 OPT := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all -DBDL_DEBUG
-KOPT += $(filter-out -O1,$(OPT))
+KOPT := $(filter-out -O3,$(KOPT)) $(OPT)
 else ifneq ($(DEBUG)$(TESTING),)
 OUT := $(BUILD)/debug
 OPT  += -DBDL_DEBUG
@@ -119,7 +119,7 @@ $(OUT)/libbdl.so: $(LIB_OBJ)
 	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,-Bsymbolic-functions $(if $(SAN),,-Wl,--no-undefined) -o $@ $^ $(LIBS)
 
 # The command line that everything in $(OUT) was built with; its text is the prerequisite, not its age.
-FLAGS = $(CC) $(ALL_CFLAGS) : $(KOPT) : $(ISAS)
+FLAGS = $(CC) $(ALL_CFLAGS) : $(KOPT) : $(foreach i,$(ISAS),$(i) $(ISA_$(i)))
 $(OUT)/flags: force
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' > $@
@@ -226,6 +226,7 @@ install: all  ## PREFIX=/usr/local DESTDIR=
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libbdl.so
 	install -m 644 runtime/bdl.h $(DESTDIR)$(PREFIX)/include/bdl.h
 	cp -R models $(DESTDIR)$(PREFIX)/share/bdl/
+	$(if $(DESTDIR),,-ldconfig)
 	{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; echo; \
 	  echo 'Name: bdl'; echo 'Description: runtime for brain-dynamics models'; echo 'Version: $(VERSION)'; \
 	  echo 'Libs: -L$${libdir} -lbdl'; echo 'Libs.private: $(LIBS) -fopenmp'; \

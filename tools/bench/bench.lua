@@ -1,6 +1,7 @@
 --- `make bench`: runs the workloads W1, W2, W3, W8 of README.md for bdl, the C references and the peers that are installed,
 --  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
---  Environment: BUILD, BDL (the program), ONLY (a pattern over workload and peer), THREADS.
+--  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
+--  THREADS.
 local BUILD = os.getenv "BUILD" or "build"
 local BDL = os.getenv "BDL" or BUILD .. "/bdl"
 local ONLY = os.getenv "ONLY" or ""
@@ -102,7 +103,7 @@ local cases, by_name = {}, {}
 local failed = {}
 
 for i, j in ipairs(jobs) do
-  if (j.workload .. " " .. j.peer):find(ONLY) then
+  if (j.workload .. " " .. j.peer .. " " .. j.command):find(ONLY) then
     if progress then io.stderr:write(("\r\27[K%d/%d %s"):format(i, #jobs, j.command)) end
     local p = assert(io.popen(j.command .. " 2>" .. BIN .. "stderr"))
     local n = 0
@@ -136,13 +137,17 @@ local function seconds(s)
   return ("%.2f s"):format(s)
 end
 
+local function ratio(a, b)
+  return ((a < 99.995 * b and "%.2fx" or "%.0fx"):format(a / b))
+end
+
 local function per_step(row)
   if row.us_per_call then return ("%.3g us/call"):format(row.us_per_call) end
   if row.workload ~= "W1" and row.n and row.steps then return ("%.3g ns"):format(row.run_s / row.n / row.steps * 1e9) end
   return "-"
 end
 
-local ROW = "  %-26s %10s %10s %10s %21s %13s %8s %7s %7s  %s"
+local ROW = "  %-28s %10s %10s %10s %21s %13s %8s %7s %7s  %s"
 print(ROW:format("", "setup", "compile", "run", "min .. max", "a neuron step", "MB", "run x", "all x", "check"))
 for _, case in ipairs(cases) do
   local ref                                      -- the C reference, or bdl where there is none
@@ -158,8 +163,7 @@ for _, case in ipairs(cases) do
     print(ROW:format(row.peer, seconds(row.setup_s), seconds(row.compile_s), seconds(row.run_s),
       seconds(row.min_s) .. " .. " .. seconds(row.max_s), per_step(row),
       row.peak_rss_mb and ("%.1f"):format(row.peak_rss_mb) or "-",
-      ref and ("%.2fx"):format(row.run_s / ref.run_s) or "-", ref and ("%.2fx"):format(all / ref.run_s) or "-",
-      tostring(row.check or "-")))
+      ref and ratio(row.run_s, ref.run_s) or "-", ref and ratio(all, ref.run_s) or "-", tostring(row.check or "-")))
   end
 end
 for _, f in ipairs(failed) do print("failed: " .. f) end

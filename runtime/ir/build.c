@@ -85,9 +85,10 @@ static bdl_atom new_var(bdl_prog *p, const bdl_aval *a, bdl_var_kind kind, int64
 }
 
 bdl_status bdl_ir_input(bdl_prog *p, const bdl_aval *a, bdl_atom *x) {
+  const bdl_aval type = *a; /* which may lie in p */
   TRY(bdl_aval_check(p->ctx, a));
   if (!room_for_vars(p, 1) || !BDL_RESERVE(p->ctx, p->inputs, p->inputs.n + 1)) return BDL_ENOMEM;
-  *x = new_var(p, a, BDL_V_INPUT, p->inputs.n);
+  *x = new_var(p, &type, BDL_V_INPUT, p->inputs.n);
   p->inputs.v[p->inputs.n++] = *x;
   return BDL_OK;
 }
@@ -124,11 +125,12 @@ static bool same_view(const bdl_tensor *a, const bdl_tensor *b) {
 bdl_status bdl_ir_const(bdl_prog *p, const bdl_tensor *t, bdl_atom *x) {
   const uint64_t id[2] = {(uint64_t)(uintptr_t)t->buf, (uint64_t)t->offset};
   const uint64_t key = bdl_hash(t->aval.shape, (size_t)t->aval.ndim * sizeof *t->aval.shape, bdl_hash(id, sizeof id, 1));
+  const bdl_tensor view = *t; /* which may lie in p */
   if (known_var(p, key, BDL_V_CONST, x) && same_view(&p->consts.v[p->vars.v[*x].index], t)) return BDL_OK;
   if (!room_for_vars(p, 1) || !BDL_RESERVE(p->ctx, p->consts, p->consts.n + 1)) return BDL_ENOMEM;
   TRY(bdl_map_put(&p->known, key, (uint64_t)p->vars.n));
-  *x = new_var(p, &t->aval, BDL_V_CONST, p->consts.n);
-  p->consts.v[p->consts.n++] = bdl_tensor_ref(t);
+  *x = new_var(p, &view.aval, BDL_V_CONST, p->consts.n);
+  p->consts.v[p->consts.n++] = bdl_tensor_ref(&view);
   return BDL_OK;
 }
 

@@ -4,6 +4,7 @@
 */
 #include <string.h>
 
+#include "exec/lower.h"
 #include "plan/legalise.h"
 #include "plan/view.h"
 
@@ -16,8 +17,10 @@ typedef struct legaliser {
 
 static bdl_status track(legaliser *l) {
   bdl_context *c = l->q->ctx;
-  while (l->view.n < l->q->vars.n)
-    if (!BDL_PUSH(c, l->view, bdl_view_self(l->q, (bdl_atom)l->view.n))) return BDL_ENOMEM;
+  while (l->view.n < l->q->vars.n) {
+    bdl_view self = bdl_view_self(l->q, (bdl_atom)l->view.n);
+    if (!BDL_PUSH(c, l->view, self)) return BDL_ENOMEM;
+  }
   return BDL_OK;
 }
 

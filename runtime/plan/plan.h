@@ -133,8 +133,9 @@ typedef struct bdl_inst {
 
 typedef struct bdl_plan {
   bdl_context *ctx;
-  bdl_prog *prog;
-  bdl_arena arena; /* of the plan's own structures */
+  bdl_prog *prog;       /* legalised */
+  bdl_prog *legal_from; /* what it was made from */
+  bdl_arena arena;      /* of the plan's own structures */
   BDL_VEC(bdl_pslot) slots;
   bdl_block block;
   int32_t n_in, n_out;

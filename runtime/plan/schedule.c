@@ -147,8 +147,10 @@ static bdl_status renumber(bdl_schedule *s) {
 
 static bdl_status views(bdl_schedule *s) {
   const bdl_prog *p = s->prog;
-  for (bdl_atom v = 0; v < p->vars.n; v++)
-    if (!BDL_PUSH(s->ctx, s->view, bdl_view_self(p, v))) return BDL_ENOMEM;
+  for (bdl_atom v = 0; v < p->vars.n; v++) {
+    bdl_view self = bdl_view_self(p, v);
+    if (!BDL_PUSH(s->ctx, s->view, self)) return BDL_ENOMEM;
+  }
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
     bdl_view v;

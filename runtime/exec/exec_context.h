@@ -1,0 +1,33 @@
+/*
+** exec_context.h -- what execution keeps in a context.
+*/
+#ifndef BDL_EXEC_CONTEXT_H
+#define BDL_EXEC_CONTEXT_H
+
+#include "cpu/blas.h"
+#include "exec/exec.h"
+
+typedef struct bdl_exec_context {
+  bdl_context *ctx;
+  const bdl_k_table *k;
+  int threads;
+  bdl_blas blas;     /* opened by the first kernel that needs it */
+  bdl_map eager;     /* hash of primitive, parameters and types -> eager_entry: plans of one equation */
+  bdl_progress progress;
+  void *progress_ud;
+  double progress_next; /* time of the next report */
+  struct bdl_profile *profile; /* NULL: off */
+} bdl_exec_context;
+
+bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **x);
+void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total);
+
+/* Profiling: time by instruction, summed by primitive and source line. */
+typedef bdl_status (*bdl_exec_thunk)(void *runner, const bdl_inst *i);
+bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runner, bdl_exec_thunk run);
+
+bdl_status bdl_exec_profile_start(bdl_exec_context *x);
+void bdl_exec_profile_stop(bdl_exec_context *x);
+bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+** run.c -- the interpreter tier: walks the instructions of a plan.  No allocation and no look-up inside a loop.
+*/
+#include <omp.h>
+#include <string.h>
+
+#include "base/context.h"
+#include "exec/exec.h"
+#include "exec/exec_context.h"
+
+typedef struct runner {
+  bdl_plan *plan;
+  bdl_context *c;
+  bdl_exec_context *x;
+  char **frame;
+  char *regs; /* one register file a thread */
+  size_t reg_stride;
+  int threads;
+  int depth; /* of loops */
+} runner;
+
+static char *at(const runner *r, bdl_ref ref) { return r->frame[ref.slot] + ref.offset; }
+
+/* ---- groups ------------------------------------------------------------------------------------- */
+
+/* n elements of a strided operand from position i0 of the domain on. */
+static void load_strided(char *z, const char *base, const bdl_load *l, int64_t i0, int64_t n) {
+  int64_t index[BDL_MAX_NDIM], at = 0;
+  int last = l->ndim - 1;
+  for (int k = last; k >= 0; k--) {
+    index[k] = i0 % l->shape[k];
+    i0 /= l->shape[k];
+    at += index[k] * l->stride[k];
+  }
+  while (n > 0) {
+    int64_t run = last < 0 ? n : BDL_MIN(n, l->shape[last] - index[last]);
+    int64_t step = last < 0 ? 0 : l->stride[last];
+    const char *src = base + at * l->size;
+    if (step == 1) memcpy(z, src, (size_t)(run * l->size));
+    else if (l->size == 4)
+      for (int64_t i = 0; i < run; i++) ((uint32_t *)(void *)z)[i] = ((const uint32_t *)(const void *)src)[i * step];
+    else if (l->size == 8)
+      for (int64_t i = 0; i < run; i++) ((uint64_t *)(void *)z)[i] = ((const uint64_t *)(const void *)src)[i * step];
+    else
+      for (int64_t i = 0; i < run; i++) z[i] = src[i * step];
+    z += run * l->size;
+    n -= run;
+    if (n == 0) break;
+    index[last] += run;
+    at += run * step;
+    for (int k = last; k > 0 && index[k] == l->shape[k]; k--) { /* carry into the axis before */
+      at += l->stride[k - 1] - l->shape[k] * l->stride[k];
+      index[k] = 0;
+      index[k - 1]++;
+    }
+  }
+}
+
+typedef struct cursor {
+  char *base;
+  int64_t step; /* bytes a tile */
+} cursor;
+
+static void resolve(const runner *r, const bdl_group *g, char *regs, cursor *cur) {
+  for (int32_t i = 0; i < g->n_operands; i++) {
+    const bdl_operand *o = &g->operands[i];
+    if (o->kind == BDL_O_REG) cur[i] = (cursor){regs + (int64_t)o->reg * g->reg_bytes, 0};
+    else cur[i] = (cursor){at(r, o->ref), o->kind == BDL_O_ARRAY ? (int64_t)o->size * BDL_TILE : 0};
+  }
+}
+
+static inline char *where(const cursor *cur, int32_t o, int64_t tile) { return o < 0 ? NULL : cur[o].base + tile * cur[o].step; }
+
+static void tiles(const runner *r, const bdl_group *g, const cursor *cur, int64_t first, int64_t last) {
+  for (int32_t k = 0; k < g->n_prologue; k++) {
+    const bdl_tile_inst *t = &g->insts[k];
+    t->fn(cur[t->z].base, cur[t->x].base, NULL, NULL, BDL_TILE, 0);
+  }
+  for (int64_t tile = first; tile < last; tile++) {
+    int64_t i0 = tile * BDL_TILE, n = BDL_MIN((int64_t)BDL_TILE, g->n - i0);
+    for (int32_t k = g->n_prologue; k < g->n_insts; k++) {
+      const bdl_tile_inst *t = &g->insts[k];
+      switch (t->kind) {
+        case BDL_T_OP:
+          t->fn(where(cur, t->z, tile), where(cur, t->x, tile), where(cur, t->y, tile), where(cur, t->w, tile), n, i0);
+          break;
+        case BDL_T_LOAD: load_strided(cur[t->z].base, at(r, t->load->ref), t->load, i0, n); break;
+        case BDL_T_REDUCE: t->red.tile(cur[t->z].base + tile * g->operands[t->z].size, where(cur, t->x, tile), n); break;
+        case BDL_T_COMPACT: {
+          int32_t *count = (int32_t *)(void *)cur[t->y].base, *ids = (int32_t *)(void *)cur[t->z].base;
+          *count += (int32_t)t->compact(ids + *count, where(cur, t->x, tile), n, i0);
+          break;
+        }
+      }
+    }
+  }
+}
+
+/* Worth a parallel region?  A region costs microseconds; a tile instruction some tens of nanoseconds. */
+enum { PARALLEL_TILE_INSTS = 4096 };
+
+static void run_group(const runner *r, const bdl_group *g) {
+  cursor *cur = (cursor *)(void *)(r->regs + r->reg_stride - (size_t)g->n_operands * sizeof(cursor));
+  int64_t n_tiles = (g->n + BDL_TILE - 1) / BDL_TILE;
+  resolve(r, g, r->regs, cur);
+  if (g->n_roots)
+    for (int32_t k = 0; k < g->n_insts; k++)
+      if (g->insts[k].kind == BDL_T_COMPACT) memset(cur[g->insts[k].y].base, 0, 4);
+  int threads = r->threads > 1 && !g->serial && n_tiles * g->n_insts >= PARALLEL_TILE_INSTS ? (int)BDL_MIN((int64_t)r->threads, n_tiles) : 1;
+  if (threads == 1) tiles(r, g, cur, 0, n_tiles);
+  else {
+#pragma omp parallel num_threads(threads)
+    {
+      int id = omp_get_thread_num(), of = omp_get_num_threads();
+      char *regs = r->regs + (size_t)id * r->reg_stride;
+      cursor *mine = (cursor *)(void *)(regs + r->reg_stride - (size_t)g->n_operands * sizeof(cursor));
+      if (id > 0) resolve(r, g, regs, mine);
+      tiles(r, g, mine, n_tiles * id / of, n_tiles * (id + 1) / of);
+    }
+  }
+  if (g->n_roots)
+    for (int32_t k = 0; k < g->n_insts; k++) {
+      const bdl_tile_inst *t = &g->insts[k];
+      if (t->kind == BDL_T_REDUCE) t->red.combine(cur[t->y].base, cur[t->z].base, n_tiles);
+    }
+}
+
+/* ---- kernels, loops, branches ----------------------------------------------------------------------- */
+
+static bdl_status run_block(runner *r, const bdl_block *b);
+
+static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
+  for (int32_t k = 0; k < i->kernel.n_in; k++) i->kernel.in_ptr[k] = at(r, i->kernel.in[k]);
+  for (int32_t k = 0; k < i->kernel.n_out; k++) i->kernel.out_ptr[k] = at(r, i->kernel.out[k]);
+  bdl_kcall call = {
+    .ctx = r->c, .k = r->x->k, .blas = &r->x->blas, .params = i->kernel.params, .n_in = i->kernel.n_in, .n_out = i->kernel.n_out,
+    .in = i->kernel.in_ptr, .in_aval = i->kernel.in_aval, .out = i->kernel.out_ptr, .out_aval = i->kernel.out_aval,
+    .scratch = i->kernel.scratch < 0 ? NULL : r->frame[i->kernel.scratch], .threads = r->threads,
+  };
+  return i->kernel.fn(&call);
+}
+
+static bdl_status interrupted(const runner *r, bdl_src src) {
+  r->c->interrupted = 0;
+  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted");
+  bdl_where(r->c, src);
+  return BDL_EINTERRUPT;
+}
+
+static bdl_status run_scan(runner *r, const bdl_inst *i) {
+  int64_t n = i->scan.length;
+  bool report = r->depth == 0 && r->x->progress;
+  bdl_status s = BDL_OK;
+  r->depth++;
+  for (int64_t t = 0; t < n && s == BDL_OK; t++) {
+    int64_t row = i->scan.reverse ? n - 1 - t : t;
+    for (int32_t k = 0; k < i->scan.n_moving; k++) {
+      const struct bdl_moving *m = &i->scan.moving[k];
+      r->frame[m->slot] = at(r, m->base) + row * m->step;
+    }
+    s = run_block(r, &i->scan.body);
+    if (report) bdl_exec_report(r->x, t + 1, n);
+    if (r->c->interrupted && s == BDL_OK) s = interrupted(r, i->src);
+  }
+  r->depth--;
+  return s;
+}
+
+static bdl_status run_while(runner *r, const bdl_inst *i) {
+  bdl_status s = BDL_OK;
+  r->depth++;
+  while (s == BDL_OK) {
+    s = run_block(r, &i->loop.cond);
+    if (s != BDL_OK || !*at(r, i->loop.pred)) break;
+    s = run_block(r, &i->loop.body);
+    if (r->c->interrupted && s == BDL_OK) s = interrupted(r, i->src);
+  }
+  r->depth--;
+  return s;
+}
+
+static bdl_status run_cond(runner *r, const bdl_inst *i) {
+  int32_t index;
+  memcpy(&index, at(r, i->cond.index), sizeof index);
+  return run_block(r, &i->cond.branches[BDL_MAX(0, BDL_MIN(index, i->cond.n - 1))]);
+}
+
+static bdl_status run_inst(runner *r, const bdl_inst *i) {
+  switch (i->kind) {
+    case BDL_I_GROUP: run_group(r, i->group); return BDL_OK;
+    case BDL_I_KERNEL: return run_kernel(r, i);
+    case BDL_I_COPY: {
+      char *dst = at(r, i->copy.dst), *src = at(r, i->copy.src);
+      if (dst != src) memmove(dst, src, i->copy.bytes);
+      return BDL_OK;
+    }
+    case BDL_I_SCAN: return run_scan(r, i);
+    case BDL_I_WHILE: return run_while(r, i);
+    case BDL_I_COND: return run_cond(r, i);
+  }
+  return BDL_OK;
+}
+
+static bdl_status run_block(runner *r, const bdl_block *b) {
+  for (int32_t k = 0; k < b->n; k++) {
+    bdl_status s = r->x->profile ? bdl_exec_profiled(r->x, &b->v[k], r, (bdl_exec_thunk)run_inst) : run_inst(r, &b->v[k]);
+    if (s != BDL_OK) {
+      bdl_where(r->c, b->v[k].src);
+      return s;
+    }
+  }
+  return BDL_OK;
+}
+
+/* ---- plans ---------------------------------------------------------------------------------------------- */
+
+static size_t operand_bytes(const bdl_block *b) {
+  size_t most = 0;
+  for (int32_t k = 0; k < b->n; k++) {
+    const bdl_inst *i = &b->v[k];
+    size_t n = 0, m = 0;
+    if (i->kind == BDL_I_GROUP) n = (size_t)i->group->n_operands * sizeof(cursor);
+    if (i->kind == BDL_I_SCAN) n = operand_bytes(&i->scan.body);
+    if (i->kind == BDL_I_WHILE) n = operand_bytes(&i->loop.cond), m = operand_bytes(&i->loop.body);
+    for (int32_t j = 0; i->kind == BDL_I_COND && j < i->cond.n; j++) m = BDL_MAX(m, operand_bytes(&i->cond.branches[j]));
+    most = BDL_MAX(most, BDL_MAX(n, m));
+  }
+  return most;
+}
+
+/* The frame and the arena, made at the first run and kept. */
+static bdl_status prepare(bdl_plan *plan, int threads) {
+  bdl_context *c = plan->ctx;
+  if (plan->frame) return BDL_OK;
+  size_t regs = (plan->reg_bytes + operand_bytes(&plan->block) + 2 * BDL_ALIGN - 1) / BDL_ALIGN * BDL_ALIGN;
+  size_t bytes = plan->arena_bytes + BDL_ALIGN + (size_t)threads * regs + BDL_PAD;
+  char **frame = bdl_alloc(c, (size_t)(plan->slots.n + 1) * sizeof *frame);
+  if (!frame) return BDL_ENOMEM;
+  plan->memory = bdl_alloc(c, bytes);
+  if (!plan->memory) {
+    bdl_free(c, frame, (size_t)(plan->slots.n + 1) * sizeof *frame);
+    return bdl_fail(c, BDL_ENOMEM, "out of memory for the intermediate values of %s (%zu bytes)", plan->prog->name, bytes);
+  }
+  plan->memory_bytes = bytes;
+  plan->threads = threads;
+  plan->frame = frame;
+  char *base = (char *)(((uintptr_t)plan->memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1));
+  for (int64_t i = 0; i < plan->slots.n; i++) {
+    bdl_pslot *s = &plan->slots.v[i];
+    frame[i] = s->kind == BDL_S_ARENA ? base + s->offset : s->kind == BDL_S_CONST ? s->data
+               : s->kind == BDL_S_LITERAL ? (char *)&s->literal : NULL;
+  }
+  plan->reg_bytes = regs;
+  return BDL_OK;
+}
+
+bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
+  bdl_context *c = plan->ctx;
+  bdl_exec_context *x;
+  TRY(bdl_exec_get(c, &x));
+  if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
+  TRY(prepare(plan, x->threads));
+  char *base = (char *)(((uintptr_t)plan->memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1));
+  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_bytes,
+              .threads = plan->threads};
+  if (plan->n_in) memcpy(plan->frame, in, (size_t)plan->n_in * sizeof *in);
+  if (plan->n_out) memcpy(plan->frame + plan->n_in, out, (size_t)plan->n_out * sizeof *out);
+  plan->busy = true;
+  bdl_status s = run_block(&r, &plan->block);
+  plan->busy = false;
+  return s;
+}

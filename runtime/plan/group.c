@@ -1,0 +1,316 @@
+/*
+** group.c -- tile code of one fused group: operands, registers, loads, roots.
+*/
+#include <string.h>
+
+#include "plan/build.h"
+#include "prim/prim.h"
+
+typedef struct grouper {
+  bdl_blockplan *b;
+  bdl_context *c;
+  const bdl_prog *p;
+  const bdl_node *node;
+  int32_t id; /* of the node */
+  BDL_VEC(bdl_operand) operands;
+  BDL_VEC(bdl_tile_inst) prologue, insts, stores;
+  BDL_VEC(int32_t) free_regs[2]; /* by whether an element has 8 bytes: a register is reused for the same size only */
+  int32_t n_regs, widest, n_roots;
+  bool serial;
+  int32_t *handle;   /* by variable: its operand here; -1: none yet */
+  int32_t *splat;    /* by variable: operand of the splatted scalar; -1 */
+  int32_t *last;     /* by variable: last equation (index in the node) that reads it here */
+} grouper;
+
+static int size_class(int32_t size) { return size == 8 ? 0 : 1; }
+
+static bdl_status operand_new(grouper *g, bdl_operand o, int32_t *handle) {
+  *handle = (int32_t)g->operands.n;
+  g->widest = BDL_MAX(g->widest, o.kind == BDL_O_REG ? o.size : 1);
+  return BDL_PUSH(g->c, g->operands, o) ? BDL_OK : BDL_ENOMEM;
+}
+
+/* Registers hold one element size for life, so that `z is x exactly` means the same elements. */
+static bdl_status reg_new(grouper *g, int32_t size, int32_t *handle) {
+  for (int64_t k = g->free_regs[size_class(size)].n - 1; k >= 0; k--) {
+    int32_t h = g->free_regs[size_class(size)].v[k];
+    if (g->operands.v[h].size != size) continue;
+    g->free_regs[size_class(size)].v[k] = g->free_regs[size_class(size)].v[--g->free_regs[size_class(size)].n];
+    *handle = h;
+    return BDL_OK;
+  }
+  return operand_new(g, (bdl_operand){.kind = BDL_O_REG, .reg = g->n_regs++, .size = size}, handle);
+}
+
+static int32_t size_of(const grouper *g, bdl_atom x) { return (int32_t)bdl_dtype_size(bdl_aval_of(g->p, x)->dtype); }
+
+/* Collapse: drop extents 1, merge axes that walk as one. */
+static void collapse(bdl_load *l, const bdl_aval *d, const int64_t *stride) {
+  for (int k = 0; k < d->ndim; k++) {
+    if (d->shape[k] == 1) continue;
+    int n = l->ndim;
+    if (n > 0 && l->stride[n - 1] == stride[k] * d->shape[k]) {
+      l->shape[n - 1] *= d->shape[k];
+      l->stride[n - 1] = stride[k];
+    } else {
+      l->shape[n] = d->shape[k];
+      l->stride[n] = stride[k];
+      l->ndim++;
+    }
+  }
+}
+
+static bdl_status load(grouper *g, bdl_atom x, const bdl_aval *domain, const int64_t *stride, int32_t *handle) {
+  const bdl_view *v = &g->b->sched.view.v[x];
+  bdl_load *l = bdl_arena_alloc(&g->b->pl->plan->arena, sizeof *l);
+  if (!l) return BDL_ENOMEM;
+  l->size = size_of(g, x);
+  collapse(l, domain, stride);
+  TRY(bdl_block_ref(g->b, v->base, &l->ref));
+  l->ref.offset += v->offset * l->size;
+  TRY(reg_new(g, l->size, handle));
+  bdl_tile_inst t = {.kind = BDL_T_LOAD, .prim = BDL_P_copy, .z = *handle, .x = -1, .y = -1, .w = -1, .load = l};
+  return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
+}
+
+/* The operand of variable x, read by an equation whose result has type `domain`. */
+static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_t *handle) {
+  const bdl_view *v = &g->b->sched.view.v[x];
+  bool aligned = bdl_schedule_aligned(&g->b->sched, x, domain);
+  bdl_atom key = aligned ? v->base : x;
+  if (g->handle[key] >= 0) {
+    *handle = g->handle[key];
+    return BDL_OK;
+  }
+  int64_t stride[BDL_MAX_NDIM];
+  bool scalar = bdl_aval_numel(domain) != 1;
+  bdl_view_over(v, bdl_aval_of(g->p, x), domain, stride);
+  for (int k = 0; k < domain->ndim; k++) scalar &= stride[k] == 0 || domain->shape[k] == 1;
+  if (!aligned && !scalar) TRY(load(g, x, domain, stride, handle));
+  else {
+    bdl_operand o = {.kind = scalar ? BDL_O_SCALAR : BDL_O_ARRAY, .size = size_of(g, x)};
+    TRY(bdl_block_ref(g->b, v->base, &o.ref));
+    o.ref.offset += v->offset * o.size;
+    TRY(operand_new(g, o, handle));
+  }
+  g->handle[key] = *handle;
+  return BDL_OK;
+}
+
+/* A constant of the plan as a scalar operand: the parameters of iota and integer_pow. */
+static bdl_status immediate(grouper *g, const int64_t *v, int n, int32_t *handle) {
+  bdl_planner *pl = g->b->pl;
+  int64_t *data = bdl_arena_alloc(&pl->plan->arena, (size_t)n * sizeof *data);
+  if (!data) return BDL_ENOMEM;
+  memcpy(data, v, (size_t)n * sizeof *data);
+  int32_t slot;
+  TRY(bdl_slot_new(pl, BDL_S_CONST, (size_t)n * sizeof *data, &slot));
+  pl->plan->slots.v[slot].data = data;
+  return operand_new(g, (bdl_operand){.kind = BDL_O_SCALAR, .ref = {slot, 0}, .size = 8}, handle);
+}
+
+static bdl_status splat(grouper *g, bdl_atom x, int32_t *h) {
+  if (g->splat[x] < 0) {
+    int32_t size = g->operands.v[*h].size, z;
+    TRY(operand_new(g, (bdl_operand){.kind = BDL_O_REG, .reg = g->n_regs++, .size = size}, &z)); /* kept for the whole group */
+    bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_broadcast, .z = z, .x = *h, .y = -1, .w = -1,
+                       .fn = g->b->pl->k->tile[BDL_TILE_splat][bdl_aval_of(g->p, x)->dtype][0]};
+    if (!BDL_PUSH(g->c, g->prologue, t)) return BDL_ENOMEM;
+    g->splat[x] = z;
+  }
+  *h = g->splat[x];
+  return BDL_OK;
+}
+
+/* Pick the kernel for the forms of the operands; scalars are splatted where there is none. */
+static bdl_status kernel(grouper *g, const bdl_eqn *e, int32_t h[3], bdl_k_tile *fn) {
+  const bdl_k_table *k = g->b->pl->k;
+  int n = e->n_in;
+  bdl_dtype dt = bdl_aval_of(g->p, e->in[e->prim == BDL_P_select ? 1 : 0])->dtype;
+  int op = bdl_lowering_of(e->prim)->tile;
+  int form = 0;
+  for (int i = 0; i < n; i++) form |= g->operands.v[h[i]].kind == BDL_O_SCALAR ? 1 << i : 0;
+  if (e->prim == BDL_P_cast) {
+    *fn = k->cast[dt][e->params[0].i];
+    return form ? splat(g, e->in[0], &h[0]) : BDL_OK;
+  }
+  if (e->prim == BDL_P_integer_pow) form |= BDL_FORM_Y;
+  if (!k->tile[op][dt][form] && form == BDL_FORM_X && (bdl_prims[e->prim].flags & BDL_F_COMMUTATIVE) &&
+      k->tile[op][dt][BDL_FORM_Y]) {
+    int32_t t = h[0];
+    h[0] = h[1], h[1] = t;
+    form = BDL_FORM_Y;
+  }
+  for (int i = 0; i < n && !k->tile[op][dt][form]; i++)
+    if (form & 1 << i) {
+      TRY(splat(g, e->in[i], &h[i]));
+      form &= ~(1 << i);
+    }
+  *fn = k->tile[op][dt][form];
+  if (!*fn)
+    return bdl_fail(g->c, BDL_ENOTSUP, "%s is not defined on %s", bdl_prims[e->prim].name, bdl_dtype_long_name(dt));
+  return BDL_OK;
+}
+
+static void release(grouper *g, const bdl_eqn *e, int32_t at, bdl_status *s) {
+  for (int i = 0; i < e->n_in; i++) {
+    const bdl_view *v = &g->b->sched.view.v[e->in[i]];
+    bdl_atom keys[2] = {v->base, e->in[i]};
+    for (int k = 0; k < 2; k++) {
+      int32_t h = g->handle[keys[k]];
+      if (h < 0 || g->last[keys[k]] > at || g->operands.v[h].kind != BDL_O_REG) continue;
+      g->handle[keys[k]] = -1;
+      if (!BDL_PUSH(g->c, g->free_regs[size_class(g->operands.v[h].size)], h)) *s = BDL_ENOMEM;
+    }
+  }
+}
+
+/* The operand that receives result x: memory when somebody outside reads it, else a register. */
+static bdl_status result(grouper *g, bdl_atom x, int32_t *z) {
+  bool outside = g->b->sched.last_use[x] > g->id;
+  for (int64_t i = 0; !outside && i < g->node->eqns.n; i++) { /* a reader here that wants another order than ours */
+    const bdl_eqn *e = &g->p->eqns.v[g->node->eqns.v[i]];
+    for (int k = 0; k < e->n_in; k++)
+      outside |= g->b->sched.view.v[e->in[k]].base == x && !bdl_schedule_aligned(&g->b->sched, e->in[k], &g->node->domain);
+  }
+  int32_t size = size_of(g, x), reg = -1;
+  if (!outside || g->b->late[x]) TRY(reg_new(g, size, &reg));
+  *z = reg;
+  if (outside) {
+    bdl_operand o = {.kind = BDL_O_ARRAY, .size = size};
+    TRY(bdl_block_ref(g->b, x, &o.ref));
+    int32_t mem;
+    TRY(operand_new(g, o, &mem));
+    if (reg < 0) *z = mem;
+    else {
+      bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_copy, .z = mem, .x = reg, .y = -1, .w = -1,
+                         .fn = g->b->pl->k->tile[BDL_TILE_copy][bdl_aval_of(g->p, x)->dtype][0]};
+      if (!BDL_PUSH(g->c, g->stores, t)) return BDL_ENOMEM;
+      g->last[x] = INT32_MAX; /* kept until the store */
+    }
+  }
+  g->handle[x] = *z;
+  return BDL_OK;
+}
+
+static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
+  bdl_planner *pl = g->b->pl;
+  bdl_dtype dt = bdl_aval_of(g->p, e->in[0])->dtype;
+  bdl_tile_inst t = {.prim = e->prim, .x = x, .w = -1};
+  bdl_operand z = {.kind = BDL_O_SCALAR}, y = {.kind = BDL_O_SCALAR};
+  if (e->prim == BDL_P_event_ids) {
+    t.kind = BDL_T_COMPACT;
+    t.compact = pl->k->compact[dt];
+    TRY(bdl_block_ref(g->b, e->out[0], &z.ref));
+    TRY(bdl_block_ref(g->b, e->out[1], &y.ref));
+    z.size = y.size = 4;
+    g->serial = true;
+  } else {
+    int64_t tiles = (bdl_aval_numel(&g->node->domain) + BDL_TILE - 1) / BDL_TILE;
+    bdl_reduce_op op = (bdl_reduce_op)(e->prim - BDL_P_reduce_sum);
+    t.kind = BDL_T_REDUCE;
+    t.red.tile = pl->k->reduce[op][dt];
+    t.red.combine = pl->k->combine[op][dt];
+    z.size = y.size = (int32_t)bdl_dtype_size(dt);
+    TRY(bdl_slot_new(pl, BDL_S_ARENA, (size_t)tiles * (size_t)z.size, &z.ref.slot));
+    bdl_slot_touch(pl, z.ref.slot);
+    TRY(bdl_block_ref(g->b, e->out[0], &y.ref));
+    z.kind = BDL_O_ARRAY; /* of partial results, one a tile */
+  }
+  TRY(operand_new(g, z, &t.z));
+  TRY(operand_new(g, y, &t.y));
+  g->n_roots++;
+  if (t.kind == BDL_T_REDUCE && !t.red.tile)
+    return bdl_fail(g->c, BDL_ENOTSUP, "%s is not defined on %s", bdl_prims[e->prim].name, bdl_dtype_long_name(dt));
+  return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
+}
+
+static bdl_status equation(grouper *g, int32_t at) {
+  const bdl_eqn *e = &g->p->eqns.v[g->node->eqns.v[at]];
+  bool is_root = bdl_schedule_is_root(g->p, e);
+  const bdl_aval *domain = bdl_aval_of(g->p, is_root ? e->in[0] : e->out[0]);
+  int32_t h[3] = {-1, -1, -1};
+  bdl_status s = BDL_OK;
+  if (e->prim == BDL_P_random_bits) { /* the key is one operand, not an array over the domain */
+    bdl_operand o = {.kind = BDL_O_SCALAR, .size = 4};
+    TRY(bdl_block_ref(g->b, e->in[0], &o.ref));
+    TRY(operand_new(g, o, &h[0]));
+  } else
+    for (int i = 0; i < e->n_in; i++) TRY(operand(g, e->in[i], domain, &h[i]));
+  if (is_root) {
+    if (g->operands.v[h[0]].kind == BDL_O_SCALAR) TRY(splat(g, e->in[0], &h[0]));
+    TRY(root(g, e, h[0]));
+    release(g, e, at, &s);
+    return s;
+  }
+  bdl_tile_inst t = {.kind = BDL_T_OP, .prim = e->prim};
+  if (e->prim == BDL_P_iota) {
+    int64_t axis = e->params[1].i, inner = 1;
+    for (int k = (int)axis + 1; k < domain->ndim; k++) inner *= domain->shape[k];
+    TRY(immediate(g, (int64_t[]){BDL_MAX(inner, 1), BDL_MAX(domain->shape[axis], 1)}, 2, &h[0]));
+    t.fn = g->b->pl->k->tile[BDL_TILE_iota][domain->dtype][0];
+  } else if (e->prim == BDL_P_random_bits) {
+    t.fn = g->b->pl->k->tile[BDL_TILE_random_bits][domain->dtype][0];
+  } else {
+    if (e->prim == BDL_P_integer_pow) TRY(immediate(g, &e->params[0].i, 1, &h[1]));
+    TRY(kernel(g, e, h, &t.fn));
+  }
+  release(g, e, at, &s);
+  TRY(s);
+  TRY(result(g, e->out[0], &t.z));
+  t.x = h[0], t.y = h[1], t.w = h[2];
+  return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
+}
+
+static bdl_status finish(grouper *g) {
+  bdl_plan *plan = g->b->pl->plan;
+  bdl_group *out = bdl_arena_alloc(&plan->arena, sizeof *out);
+  int32_t n = (int32_t)(g->prologue.n + g->insts.n + g->stores.n);
+  if (!out) return BDL_ENOMEM;
+  out->operands = bdl_arena_alloc(&plan->arena, (size_t)(g->operands.n + 1) * sizeof *out->operands);
+  out->insts = bdl_arena_alloc(&plan->arena, (size_t)(n + 1) * sizeof *out->insts);
+  if (!out->operands || !out->insts) return BDL_ENOMEM;
+  memcpy(out->operands, g->operands.v, (size_t)g->operands.n * sizeof *out->operands);
+  bdl_tile_inst *at = out->insts;
+  if (g->prologue.n) memcpy(at, g->prologue.v, (size_t)g->prologue.n * sizeof *at);
+  if (g->insts.n) memcpy(at + g->prologue.n, g->insts.v, (size_t)g->insts.n * sizeof *at);
+  if (g->stores.n) memcpy(at + g->prologue.n + g->insts.n, g->stores.v, (size_t)g->stores.n * sizeof *at);
+  out->n = bdl_aval_numel(&g->node->domain);
+  out->domain = g->node->domain;
+  out->n_operands = (int32_t)g->operands.n;
+  out->n_insts = n;
+  out->n_prologue = (int32_t)g->prologue.n;
+  out->n_regs = g->n_regs;
+  out->n_roots = g->n_roots;
+  out->serial = g->serial;
+  out->reg_bytes = BDL_TILE * g->widest + BDL_ALIGN;
+  plan->reg_bytes = BDL_MAX(plan->reg_bytes, (size_t)out->n_regs * (size_t)out->reg_bytes + BDL_PAD);
+  const bdl_eqn *first = &g->p->eqns.v[g->node->eqns.v[0]];
+  bdl_inst inst = {.kind = BDL_I_GROUP, .prim = first->prim, .src = first->src, .group = out};
+  return bdl_block_push(g->b, &inst);
+}
+
+bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *node) {
+  bdl_context *c = b->prog->ctx;
+  grouper g = {.b = b, .c = c, .p = b->prog, .node = node, .id = (int32_t)(node - b->sched.nodes.v), .widest = 1};
+  size_t n = (size_t)b->prog->vars.n + 1, bytes = 3 * n * sizeof(int32_t);
+  g.handle = bdl_alloc(c, bytes);
+  if (!g.handle) return BDL_ENOMEM;
+  g.splat = g.handle + n;
+  g.last = g.splat + n;
+  for (size_t i = 0; i < 3 * n; i++) g.handle[i] = -1;
+  for (int32_t i = 0; i < node->eqns.n; i++) {
+    const bdl_eqn *e = &b->prog->eqns.v[node->eqns.v[i]];
+    for (int k = 0; k < e->n_in; k++) g.last[e->in[k]] = g.last[b->sched.view.v[e->in[k]].base] = i;
+  }
+  bdl_status s = BDL_OK;
+  for (int32_t i = 0; i < node->eqns.n && s == BDL_OK; i++) s = equation(&g, i);
+  if (s == BDL_OK) s = finish(&g);
+  bdl_free(c, g.handle, bytes);
+  BDL_VEC_FREE(c, g.operands);
+  BDL_VEC_FREE(c, g.prologue);
+  BDL_VEC_FREE(c, g.insts);
+  BDL_VEC_FREE(c, g.stores);
+  for (int i = 0; i < 2; i++) BDL_VEC_FREE(c, g.free_regs[i]);
+  return s;
+}

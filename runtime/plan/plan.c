@@ -1,0 +1,433 @@
+/*
+** plan.c -- program -> plan: where results go, in which order instructions stand, where values live.
+*/
+#include <string.h>
+
+#include "exec/lower.h"
+#include "plan/build.h"
+#include "plan/legalise.h"
+#include "prim/prim.h"
+
+/* ---- slots -------------------------------------------------------------------------------- */
+
+bdl_status bdl_slot_new(bdl_planner *pl, bdl_slot_kind kind, size_t bytes, int32_t *slot) {
+  bdl_pslot s = {.kind = kind, .bytes = bytes, .first = -1, .last = -1};
+  *slot = (int32_t)pl->plan->slots.n;
+  return BDL_PUSH(pl->plan->ctx, pl->plan->slots, s) ? BDL_OK : BDL_ENOMEM;
+}
+
+void bdl_slot_touch(bdl_planner *pl, int32_t slot) {
+  bdl_pslot *s = &pl->plan->slots.v[slot];
+  if (s->first < 0) s->first = pl->position;
+  s->last = pl->position;
+}
+
+bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst) {
+  b->pl->position++;
+  return BDL_PUSH(b->pl->plan->ctx, b->insts, *inst) ? BDL_OK : BDL_ENOMEM;
+}
+
+bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *out) {
+  const bdl_view *v = &b->sched.view.v[x];
+  bdl_ref *r = &b->ref[v->base];
+  const bdl_var *var = &b->prog->vars.v[v->base];
+  if (r->slot < 0) {
+    bdl_plan *plan = b->pl->plan;
+    bdl_slot_kind kind = var->kind == BDL_V_LITERAL ? BDL_S_LITERAL : var->kind == BDL_V_CONST ? BDL_S_CONST : BDL_S_ARENA;
+    TRY(bdl_slot_new(b->pl, kind, bdl_aval_bytes(&var->aval), &r->slot));
+    r->offset = 0;
+    bdl_pslot *s = &plan->slots.v[r->slot];
+    if (kind == BDL_S_LITERAL) s->literal = var->literal;
+    if (kind == BDL_S_CONST) s->data = bdl_tensor_data(&b->prog->consts.v[var->index]);
+  }
+  bdl_slot_touch(b->pl, r->slot);
+  *out = *r;
+  out->offset += v->offset * (int64_t)bdl_dtype_size(var->aval.dtype);
+  return BDL_OK;
+}
+
+static bool same_ref(bdl_ref a, bdl_ref b) { return a.slot == b.slot && a.offset == b.offset; }
+
+static bdl_status copy(bdl_blockplan *b, bdl_ref dst, bdl_ref src, size_t bytes, bdl_src where) {
+  if (bytes == 0 || same_ref(dst, src)) return BDL_OK;
+  bdl_slot_touch(b->pl, dst.slot);
+  bdl_slot_touch(b->pl, src.slot);
+  bdl_inst i = {.kind = BDL_I_COPY, .prim = BDL_P_copy, .src = where, .copy = {dst, src, bytes}};
+  return bdl_block_push(b, &i);
+}
+
+/* ---- kernels --------------------------------------------------------------------------------- */
+
+static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
+  bdl_plan *plan = b->pl->plan;
+  const bdl_lowering *l = bdl_lowering_of(e->prim);
+  bdl_inst i = {.kind = BDL_I_KERNEL, .prim = e->prim, .src = e->src};
+  i.kernel.fn = l->kernel;
+  i.kernel.params = e->params;
+  i.kernel.n_in = e->n_in;
+  i.kernel.n_out = e->n_out;
+  i.kernel.scratch = -1;
+  size_t n = (size_t)(e->n_in + e->n_out + 1);
+  i.kernel.in = bdl_arena_alloc(&plan->arena, n * sizeof(bdl_ref));
+  i.kernel.in_aval = bdl_arena_alloc(&plan->arena, n * sizeof(bdl_aval));
+  i.kernel.in_ptr = bdl_arena_alloc(&plan->arena, n * sizeof(void *));
+  if (!i.kernel.in || !i.kernel.in_aval || !i.kernel.in_ptr) return BDL_ENOMEM;
+  i.kernel.out = i.kernel.in + e->n_in;
+  i.kernel.out_aval = i.kernel.in_aval + e->n_in;
+  i.kernel.out_ptr = (void **)(i.kernel.in_ptr + e->n_in);
+  for (int k = 0; k < e->n_in; k++) {
+    TRY(bdl_block_ref(b, e->in[k], &i.kernel.in[k]));
+    i.kernel.in_aval[k] = *bdl_aval_of(b->prog, e->in[k]);
+  }
+  for (int k = 0; k < e->n_out; k++) {
+    TRY(bdl_block_ref(b, e->out[k], &i.kernel.out[k]));
+    i.kernel.out_aval[k] = *bdl_aval_of(b->prog, e->out[k]);
+  }
+  if (l->kind == BDL_LOWER_UPDATE) { /* the result starts as operand 0 */
+    TRY(copy(b, i.kernel.out[0], i.kernel.in[0], bdl_aval_bytes(i.kernel.in_aval), e->src));
+    for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, i.kernel.in[k].slot);
+    for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, i.kernel.out[k].slot);
+  }
+  size_t scratch = l->scratch ? l->scratch(e->params, i.kernel.in_aval, e->n_in, i.kernel.out_aval) : 0;
+  if (scratch) {
+    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, scratch, &i.kernel.scratch));
+    bdl_slot_touch(b->pl, i.kernel.scratch);
+  }
+  return bdl_block_push(b, &i);
+}
+
+/* ---- loops and branches ------------------------------------------------------------------------ */
+
+static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out);
+
+/* What was made before a loop and read inside it must last until the loop ends. */
+static void outlive(bdl_planner *pl, int32_t begin) {
+  for (int64_t i = 0; i < pl->plan->slots.n; i++) {
+    bdl_pslot *s = &pl->plan->slots.v[i];
+    if (s->first >= 0 && s->first <= begin && s->last >= begin) s->last = pl->position;
+  }
+}
+
+/* The carry lives in the results' places from the start. */
+static bdl_status carry(bdl_blockplan *b, const bdl_eqn *e, int first, int n, bdl_ref *in, bdl_target *targets) {
+  for (int k = 0; k < n; k++) {
+    bdl_ref init, home;
+    TRY(bdl_block_ref(b, e->in[first + k], &init));
+    TRY(bdl_block_ref(b, e->out[k], &home));
+    TRY(copy(b, home, init, bdl_aval_bytes(bdl_aval_of(b->prog, e->out[k])), e->src));
+    in[first + k] = home;
+    targets[k] = (bdl_target){home, first + k, true};
+  }
+  for (int k = 0; k < n; k++) bdl_slot_touch(b->pl, in[first + k].slot);
+  return BDL_OK;
+}
+
+static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
+  bdl_plan *plan = b->pl->plan;
+  int n_consts = (int)e->params[0].i, n_carry = (int)e->params[1].i;
+  const bdl_prog *body = e->params[4].progs[0];
+  bdl_inst i = {.kind = BDL_I_SCAN, .prim = e->prim, .src = e->src};
+  i.scan.length = e->params[2].i;
+  i.scan.reverse = e->params[3].i != 0;
+  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + 1) * sizeof *in);
+  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(e->n_out + 1) * sizeof *targets);
+  i.scan.moving = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + e->n_out + 1) * sizeof *i.scan.moving);
+  if (!in || !targets || !i.scan.moving) return BDL_ENOMEM;
+  for (int k = 0; k < n_consts; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
+  TRY(carry(b, e, n_consts, n_carry, in, targets));
+  int32_t begin = b->pl->position;
+  for (int k = n_consts + n_carry; k < e->n_in + e->n_out - n_carry; k++) { /* stacked operands, then stacked results */
+    bool operand = k < e->n_in;
+    bdl_atom x = operand ? e->in[k] : e->out[k - e->n_in + n_carry];
+    bdl_atom slice = operand ? body->inputs.v[k] : body->outputs[k - e->n_in + n_carry];
+    struct bdl_moving *m = &i.scan.moving[i.scan.n_moving++];
+    TRY(bdl_block_ref(b, x, &m->base));
+    m->step = (int64_t)bdl_aval_bytes(bdl_aval_of(body, slice));
+    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, (size_t)m->step, &m->slot));
+    if (operand) in[k] = (bdl_ref){m->slot, 0};
+    else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};
+  }
+  for (int k = 0; k < n_consts; k++) bdl_slot_touch(b->pl, in[k].slot);
+  b->pl->position++;
+  TRY(block(b->pl, body, in, targets, NULL, &i.scan.body));
+  for (int k = 0; k < i.scan.n_moving; k++) bdl_slot_touch(b->pl, i.scan.moving[k].base.slot);
+  for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
+  outlive(b->pl, begin);
+  return bdl_block_push(b, &i);
+}
+
+static bdl_status while_loop(bdl_blockplan *b, const bdl_eqn *e) {
+  bdl_plan *plan = b->pl->plan;
+  int n_cond = (int)e->params[0].i, n_body = (int)e->params[1].i, n_carry = e->n_out;
+  bdl_inst i = {.kind = BDL_I_WHILE, .prim = e->prim, .src = e->src};
+  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(2 * e->n_in + 1) * sizeof *in), *cin = in + e->n_in;
+  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(n_carry + 1) * sizeof *targets);
+  if (!in || !targets) return BDL_ENOMEM;
+  for (int k = 0; k < n_cond + n_body; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
+  TRY(carry(b, e, n_cond + n_body, n_carry, in, targets));
+  int32_t begin = b->pl->position;
+  for (int k = 0; k < n_cond + n_body; k++) bdl_slot_touch(b->pl, in[k].slot);
+  memcpy(cin, in, (size_t)n_cond * sizeof *in);
+  memcpy(cin + n_cond, in + n_cond + n_body, (size_t)n_carry * sizeof *in);
+  for (int k = 0; k < n_carry; k++) targets[k].pair -= n_cond; /* the body does not see the condition's constants */
+  TRY(bdl_slot_new(b->pl, BDL_S_ARENA, 1, &i.loop.pred.slot));
+  bdl_slot_touch(b->pl, i.loop.pred.slot);
+  bdl_target pred = {i.loop.pred, -1, false};
+  b->pl->position++;
+  TRY(block(b->pl, e->params[2].progs[0], cin, &pred, NULL, &i.loop.cond));
+  TRY(block(b->pl, e->params[2].progs[1], in + n_cond, targets, NULL, &i.loop.body));
+  for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
+  outlive(b->pl, begin);
+  return bdl_block_push(b, &i);
+}
+
+static bdl_status cond(bdl_blockplan *b, const bdl_eqn *e) {
+  bdl_plan *plan = b->pl->plan;
+  bdl_inst i = {.kind = BDL_I_COND, .prim = e->prim, .src = e->src};
+  i.cond.n = e->params[0].n;
+  i.cond.branches = bdl_arena_alloc(&plan->arena, (size_t)i.cond.n * sizeof *i.cond.branches);
+  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + 1) * sizeof *in);
+  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(e->n_out + 1) * sizeof *targets);
+  if (!i.cond.branches || !in || !targets) return BDL_ENOMEM;
+  for (int k = 0; k < e->n_in; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
+  i.cond.index = in[0];
+  int32_t begin = b->pl->position;
+  for (int k = 0; k < e->n_out; k++) {
+    bdl_ref r;
+    TRY(bdl_block_ref(b, e->out[k], &r));
+    targets[k] = (bdl_target){r, -1, false};
+  }
+  b->pl->position++;
+  for (int k = 0; k < i.cond.n; k++) TRY(block(b->pl, e->params[0].progs[k], in + 1, targets, NULL, &i.cond.branches[k]));
+  for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, in[k].slot);
+  for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
+  outlive(b->pl, begin);
+  return bdl_block_push(b, &i);
+}
+
+/* ---- results in place -------------------------------------------------------------------------- */
+
+/* May the equation that makes variable v write over input a of the block?  *late: only when it stores last. */
+static bool may_replace(const bdl_blockplan *b, bdl_atom a, bdl_atom v, bool *late) {
+  const bdl_schedule *s = &b->sched;
+  const bdl_prog *p = b->prog;
+  int32_t def = s->def_node[v];
+  const bdl_eqn *maker = &p->eqns.v[p->vars.v[v].index];
+  *late = false;
+  for (int i = 0; i < p->n_outputs; i++)
+    if (s->view.v[p->outputs[i]].base == a) return false;
+  if (def < 0 || s->last_use[a] > def) return false;
+  if (s->last_use[a] < def) return true;
+  const bdl_node *node = &s->nodes.v[def];
+  if (!node->group) { /* one equation: it must know how to */
+    bdl_lower_kind kind = bdl_lowering_of(maker->prim)->kind;
+    int operand = -1, uses = 0;
+    for (int k = 0; k < maker->n_in; k++)
+      if (s->view.v[maker->in[k]].base == a) operand = k, uses++;
+    if (uses != 1 || !s->view.v[maker->in[operand]].whole) return false;
+    if (kind == BDL_LOWER_UPDATE) return operand == 0;
+    int first = maker->prim == BDL_P_scan ? (int)maker->params[0].i
+                : maker->prim == BDL_P_while ? (int)(maker->params[0].i + maker->params[1].i) : INT32_MAX;
+    return first != INT32_MAX && operand >= first && maker->out[operand - first] == v && operand - first < maker->n_out;
+  }
+  for (int64_t i = 0; i < node->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[node->eqns.v[i]];
+    for (int k = 0; k < e->n_in; k++) {
+      if (s->view.v[e->in[k]].base != a) continue;
+      if (!bdl_schedule_aligned(s, e->in[k], &node->domain)) return false;
+      *late |= node->eqns.v[i] > p->vars.v[v].index;
+    }
+  }
+  return true;
+}
+
+/* Give results their places; those that cannot be made there are copied at the end. */
+static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
+  const bdl_prog *p = b->prog;
+  for (int k = 0; k < p->n_outputs; k++) {
+    bdl_atom v = p->outputs[k];
+    bool own = p->vars.v[v].kind == BDL_V_EQN && b->sched.view.v[v].base == v && b->ref[v].slot < 0, late = false, ok = true;
+    bdl_atom a = t[k].pair >= 0 ? p->inputs.v[t[k].pair] : -1;
+    if (own && a >= 0) ok = may_replace(b, a, v, &late);
+    if (inplace) inplace[k] = own && a >= 0 && ok;
+    if (!own || (t[k].same_memory && !ok)) continue;
+    b->ref[v] = t[k].ref;
+    b->late[v] |= late;
+  }
+}
+
+static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
+  const bdl_prog *p = b->prog;
+  bdl_ref *from = bdl_arena_alloc(&b->pl->plan->arena, (size_t)(p->n_outputs + 1) * sizeof *from);
+  if (!from) return BDL_ENOMEM;
+  bdl_src nowhere = {0};
+  for (int k = 0; k < p->n_outputs; k++) TRY(bdl_block_ref(b, p->outputs[k], &from[k]));
+  for (int k = 0; k < p->n_outputs; k++) { /* a source that a copy below writes over goes to a temporary first */
+    bool clobbered = false;
+    for (int j = 0; j < p->n_outputs; j++) clobbered |= j != k && t[j].ref.slot == from[k].slot && !same_ref(t[j].ref, from[j]);
+    if (!clobbered || same_ref(t[k].ref, from[k])) continue;
+    size_t bytes = bdl_aval_bytes(bdl_aval_of(p, p->outputs[k]));
+    bdl_ref temp = {0};
+    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bytes, &temp.slot));
+    TRY(copy(b, temp, from[k], bytes, nowhere));
+    from[k] = temp;
+  }
+  for (int k = 0; k < p->n_outputs; k++)
+    TRY(copy(b, t[k].ref, from[k], bdl_aval_bytes(bdl_aval_of(p, p->outputs[k])), nowhere));
+  return BDL_OK;
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------- */
+
+static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *targets, bool *inplace) {
+  const bdl_prog *p = b->prog;
+  for (int64_t v = 0; v < p->vars.n; v++) b->ref[v].slot = -1;
+  for (int64_t i = 0; i < p->inputs.n; i++) b->ref[p->inputs.v[i]] = in[i];
+  place(b, targets, inplace);
+  for (int64_t n = 0; n < b->sched.nodes.n; n++) {
+    const bdl_node *node = &b->sched.nodes.v[n];
+    const bdl_eqn *e = &p->eqns.v[node->eqns.v[0]];
+    bdl_status s;
+    if (node->group) s = bdl_plan_group(b, node);
+    else if (e->prim == BDL_P_scan) s = scan(b, e);
+    else if (e->prim == BDL_P_while) s = while_loop(b, e);
+    else if (e->prim == BDL_P_cond) s = cond(b, e);
+    else s = kernel(b, e);
+    if (s != BDL_OK) {
+      bdl_where(b->pl->plan->ctx, e->src);
+      return s;
+    }
+  }
+  return bring_home(b, targets);
+}
+
+static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out) {
+  bdl_context *c = pl->plan->ctx;
+  bdl_blockplan b = {.pl = pl, .prog = p};
+  TRY(bdl_schedule_new(&b.sched, p, !c->unfused));
+  size_t n = (size_t)p->vars.n + 1;
+  b.ref = bdl_calloc(c, n * sizeof *b.ref);
+  b.late = bdl_calloc(c, n);
+  bdl_status s = b.ref && b.late ? emit(&b, in, targets, inplace) : BDL_ENOMEM;
+  if (s == BDL_OK) {
+    out->n = (int32_t)b.insts.n;
+    out->v = bdl_arena_alloc(&pl->plan->arena, (size_t)(b.insts.n + 1) * sizeof *out->v);
+    if (!out->v) s = BDL_ENOMEM;
+    else if (b.insts.n) memcpy(out->v, b.insts.v, (size_t)b.insts.n * sizeof *out->v);
+  }
+  BDL_VEC_FREE(c, b.insts);
+  bdl_free(c, b.ref, n * sizeof *b.ref);
+  bdl_free(c, b.late, n);
+  bdl_schedule_free(&b.sched);
+  return s;
+}
+
+/* ---- the arena: first fit by decreasing size over lifetimes ------------------------------------------ */
+
+static bdl_status lay_out(bdl_plan *plan) {
+  bdl_context *c = plan->ctx;
+  BDL_VEC(int32_t) order = {0}, placed = {0};
+  bdl_status s = BDL_OK;
+  for (int32_t i = 0; i < plan->slots.n && s == BDL_OK; i++)
+    if (plan->slots.v[i].kind == BDL_S_ARENA && !BDL_PUSH(c, order, i)) s = BDL_ENOMEM;
+  for (int64_t i = 1; i < order.n; i++) /* insertion sort, largest first */
+    for (int64_t j = i; j > 0 && plan->slots.v[order.v[j]].bytes > plan->slots.v[order.v[j - 1]].bytes; j--) {
+      int32_t t = order.v[j];
+      order.v[j] = order.v[j - 1], order.v[j - 1] = t;
+    }
+  for (int64_t i = 0; i < order.n && s == BDL_OK; i++) {
+    bdl_pslot *a = &plan->slots.v[order.v[i]];
+    size_t bytes = (a->bytes + 2 * BDL_PAD - 1) / BDL_PAD * BDL_PAD, at = 0;
+    for (int64_t j = 0; j < placed.n;) { /* move up past whatever is in the way, then look again */
+      const bdl_pslot *q = &plan->slots.v[placed.v[j]];
+      size_t end = q->offset + (q->bytes + 2 * BDL_PAD - 1) / BDL_PAD * BDL_PAD;
+      bool alive = a->first <= q->last && q->first <= a->last;
+      if (alive && at < end && q->offset < at + bytes) {
+        at = end;
+        j = 0;
+      } else j++;
+    }
+    a->offset = at;
+    plan->arena_bytes = BDL_MAX(plan->arena_bytes, at + bytes);
+    if (!BDL_PUSH(c, placed, order.v[i])) s = BDL_ENOMEM;
+  }
+  BDL_VEC_FREE(c, order);
+  BDL_VEC_FREE(c, placed);
+  return s;
+}
+
+/* ---- plans ---------------------------------------------------------------------------------------------- */
+
+static bool prog_can_fail(const bdl_prog *p) {
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    switch (e->prim) {
+      case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print:
+      case BDL_P_error_if: case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_solve:
+        return true;
+      default: break;
+    }
+    for (int k = 0; k < e->n_params; k++)
+      for (int j = 0; e->params[k].kind == BDL_PK_PROGS && j < e->params[k].n; j++)
+        if (prog_can_fail(e->params[k].progs[j])) return true;
+  }
+  return false;
+}
+
+static bdl_status make(bdl_plan *plan, const int32_t *pair) {
+  const bdl_prog *p = plan->prog;
+  bdl_planner pl = {.plan = plan, .k = bdl_k_select(NULL)};
+  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(p->inputs.n + 1) * sizeof *in);
+  bdl_target *t = bdl_arena_alloc(&plan->arena, (size_t)(p->n_outputs + 1) * sizeof *t);
+  plan->n_in = (int32_t)p->inputs.n;
+  plan->n_out = p->n_outputs;
+  plan->inplace = bdl_arena_alloc(&plan->arena, (size_t)p->n_outputs + 1);
+  if (!in || !t || !plan->inplace) return BDL_ENOMEM;
+  for (int32_t i = 0; i < plan->n_in; i++) { /* slot i is input i, then the outputs: the caller's pointers fill the frame */
+    TRY(bdl_slot_new(&pl, BDL_S_INPUT, bdl_aval_bytes(bdl_aval_of(p, p->inputs.v[i])), &in[i].slot));
+    plan->slots.v[in[i].slot].index = i;
+  }
+  for (int32_t i = 0; i < plan->n_out; i++) {
+    TRY(bdl_slot_new(&pl, BDL_S_OUTPUT, bdl_aval_bytes(bdl_aval_of(p, p->outputs[i])), &t[i].ref.slot));
+    plan->slots.v[t[i].ref.slot].index = i;
+    t[i].pair = pair ? pair[i] : -1;
+  }
+  TRY(block(&pl, p, in, t, plan->inplace, &plan->block));
+  TRY(lay_out(plan));
+  plan->can_fail = prog_can_fail(p);
+  for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
+  int loops = 0, others = 0;
+  for (int32_t i = 0; i < plan->block.n; i++) {
+    bdl_inst_kind k = plan->block.v[i].kind;
+    if (k == BDL_I_SCAN || k == BDL_I_WHILE) loops++;
+    else if (k != BDL_I_COPY) others++;
+  }
+  plan->loop_only = loops == 1 && others == 0;
+  return BDL_OK;
+}
+
+bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_plan **out) {
+  bdl_plan *plan = bdl_calloc(c, sizeof *plan);
+  if (!plan) return BDL_ENOMEM;
+  plan->ctx = c;
+  bdl_arena_init(&plan->arena, c);
+  bdl_prog_ref(p);
+  plan->legal_from = p;
+  bdl_status s = bdl_plan_legalise(p, &plan->prog);
+  if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
+  if (s == BDL_OK) s = make(plan, pair);
+  if (s != BDL_OK) bdl_plan_free(plan);
+  else *out = plan;
+  return s;
+}
+
+void bdl_plan_free(bdl_plan *plan) {
+  bdl_context *c = plan->ctx;
+  bdl_free(c, plan->frame, (size_t)(plan->slots.n + 1) * sizeof *plan->frame);
+  bdl_free(c, plan->memory, plan->memory_bytes);
+  BDL_VEC_FREE(c, plan->slots);
+  bdl_arena_fini(&plan->arena);
+  if (plan->prog) bdl_prog_unref(plan->prog);
+  bdl_prog_unref(plan->legal_from);
+  bdl_free(c, plan, sizeof *plan);
+}

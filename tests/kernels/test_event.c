@@ -1,0 +1,276 @@
+/*
+** test_event.c -- products with events equal dense products; regenerated matrices are one matrix both ways.
+*/
+#include "call.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const bdl_dtype event_dtypes[] = {BDL_BOOL, BDL_F32, BDL_I32, BDL_F64};
+
+/* 0, 1, and in numbers also 2.5 and -1, which do not count */
+static t_array events(bdl_dtype d, int ndim, const int64_t *shape, uint64_t *r) {
+  t_array s = t_new(d, ndim, shape);
+  for (int64_t i = 0; i < bdl_aval_numel(&s.aval); i++)
+    t_set(&s, i, d == BDL_BOOL ? (double)t_below(r, 2) : (double[]){0, 1, 2.5, -1}[t_below(r, 4)]);
+  return s;
+}
+
+/* z = v w or, transposed, v w' with dense w [m, n]; event: v counts as 0/1 */
+static t_array dense(const t_array *v, const t_array *w, bool transpose, bool event) {
+  const int64_t m = w->aval.shape[0], n = w->aval.shape[1], len = transpose ? n : m, out = transpose ? m : n;
+  bdl_aval a = v->aval;
+  a.shape[a.ndim - 1] = out;
+  t_array z = t_new(w->aval.dtype, a.ndim, a.shape);
+  for (int64_t b = 0; b < (a.ndim == 2 ? a.shape[0] : 1); b++)
+    for (int64_t o = 0; o < out; o++) {
+      double sum = 0;
+      for (int64_t i = 0; i < len; i++) {
+        const double x = t_get(v, b * len + i), at = t_get(w, transpose ? o * n + i : i * n + o);
+        sum += event ? (x > 0 ? at : 0) : x * at;
+      }
+      t_set(&z, b * out + o, sum);
+    }
+  return z;
+}
+
+static void event_dot_equals_dense(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 200; seed++) {
+    uint64_t r = seed;
+    const int64_t m = t_below(&r, 20), n = t_below(&r, 20), batch = 1 + t_below(&r, 3);
+    const bool transpose = seed & 1, batched = seed & 2;
+    const bdl_dtype d = (bdl_dtype[]){BDL_F32, BDL_F64, BDL_I32}[seed % 3];
+    const int64_t len = transpose ? n : m;
+    t_array in[2] = {events(event_dtypes[t_below(&r, 4)], batched ? 2 : 1, batched ? (int64_t[]){batch, len} : &len, &r),
+                     t_rand(d, SHAPE(m, n), &r)};
+    t_array want = dense(&in[0], &in[1], transpose, true), z;
+    OK(t_call(BDL_P_event_dot, PARAMS(bdl_pint(transpose)), in, 2, &z, 2));
+    t_near(&z, &want, 0, 0); /* quarters add up exactly */
+    t_free((t_array[]){in[0], in[1], z, want}, 4);
+  }
+}
+
+/* A sparse matrix in all its forms, and dense. */
+typedef struct sparse {
+  int64_t m, n;
+  t_array w, data, indices, indptr;
+} sparse;
+
+static sparse random_sparse(bdl_dtype d, bool shared, bool fixed, uint64_t *r) {
+  sparse s = {.m = 1 + t_below(r, 12), .n = 1 + t_below(r, 12)};
+  const int64_t fan = t_below(r, s.n + 1);
+  int32_t *index = malloc((size_t)(s.m * s.n) * sizeof *index);
+  int64_t nnz = 0;
+  const bdl_dtype wide = t_below(r, 2) ? BDL_I64 : BDL_I32;
+  s.indptr = fixed ? t_new(wide, SHAPE(2)) : t_new(wide, SHAPE(s.m + 1));
+  for (int64_t i = 0; i < s.m; i++) {
+    int64_t left = fan;
+    for (int64_t j = 0; j < s.n; j++)
+      if (fixed ? left > 0 && (t_below(r, s.n - j) < left) : t_below(r, 3) == 0) index[nnz++] = (int32_t)j, left--;
+    if (!fixed) t_set(&s.indptr, i + 1, (double)nnz);
+  }
+  if (fixed) t_set(&s.indptr, 1, (double)fan);
+  s.indices = t_i32(nnz, index);
+  s.data = t_rand(d, SHAPE(shared ? 1 : nnz), r);
+  s.w = t_new(d, SHAPE(s.m, s.n));
+  for (int64_t i = 0, k = 0; i < s.m; i++)
+    for (const int64_t end = fixed ? (i + 1) * fan : (int64_t)t_get(&s.indptr, i + 1); k < end; k++)
+      t_set(&s.w, i * s.n + index[k], t_get(&s.data, shared ? 0 : k));
+  free(index);
+  return s;
+}
+
+static void free_sparse(sparse *s) { t_free((t_array[]){s->w, s->data, s->indices, s->indptr}, 4); }
+
+static void csr_dot_equals_dense(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 600; seed++) {
+    uint64_t r = seed;
+    const bdl_dtype d = (bdl_dtype[]){BDL_F32, BDL_F64, BDL_I32}[seed % 3];
+    const bool transpose = t_below(&r, 2), event = t_below(&r, 2), batched = t_below(&r, 2);
+    sparse s = random_sparse(d, t_below(&r, 2), t_below(&r, 2), &r);
+    const int64_t len = transpose ? s.n : s.m, shape[2] = {3, len};
+    const int ndim = batched ? 2 : 1;
+    t_array v = event ? events(event_dtypes[t_below(&r, 4)], ndim, shape + 2 - ndim, &r) : t_rand(d, ndim, shape + 2 - ndim, &r);
+    t_array want = dense(&v, &s.w, transpose, event), z;
+    const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
+    OK(t_call(BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
+    t_near(&z, &want, 0, 0);
+    t_free((t_array[]){v, z, want}, 3);
+    free_sparse(&s);
+  }
+}
+
+static void csr_scatter_adds_listed_rows(void **state) {
+  (void)state;
+  uint64_t r = 9;
+  sparse s = random_sparse(BDL_F32, false, false, &r);
+  t_array y = t_rand(BDL_F32, SHAPE(s.n), &r), ids = t_i32(2, (int32_t[]){0, (int32_t)s.m - 1}), count = t_new(BDL_I32, 0, NULL), z;
+  t_set(&count, 0, 1); /* the second is not counted */
+  const bdl_param p[2] = {bdl_pint(s.m), bdl_pint(s.n)};
+  OK(t_call(BDL_P_csr_scatter, p, (t_array[]){y, ids, count, s.data, s.indices, s.indptr}, 6, &z, 1));
+  for (int64_t j = 0; j < s.n; j++) assert_true(t_get(&z, j) == t_get(&y, j) + t_get(&s.w, j));
+  t_free((t_array[]){y, ids, count, z}, 4);
+  free_sparse(&s);
+}
+
+static void csr_outer_is_the_product_on_the_pattern(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 100; seed++) {
+    uint64_t r = seed;
+    const bool event = seed & 1, batched = seed & 2;
+    sparse s = random_sparse(BDL_F64, false, seed & 4, &r);
+    const int ndim = batched ? 2 : 1;
+    const int64_t a_shape[2] = {3, s.m}, b_shape[2] = {3, s.n}, batch = batched ? 3 : 1;
+    t_array a = event ? events(BDL_BOOL, ndim, a_shape + 2 - ndim, &r) : t_rand(BDL_F64, ndim, a_shape + 2 - ndim, &r);
+    t_array b = t_rand(BDL_F64, ndim, b_shape + 2 - ndim, &r), z;
+    const bdl_param p[3] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(event)};
+    OK(t_call(BDL_P_csr_outer, p, (t_array[]){a, b, s.indices, s.indptr}, 4, &z, 2));
+    const int64_t nnz = s.indices.aval.shape[0];
+    for (int64_t i = 0, k = 0; i < s.m; i++)
+      for (; k < nnz && (seed & 4 ? k < (i + 1) * (nnz / s.m) : k < (int64_t)t_get(&s.indptr, i + 1)); k++) {
+        double sum = 0;
+        for (int64_t l = 0; l < batch; l++)
+          sum += t_get(&a, l * s.m + i) * t_get(&b, l * s.n + ((int32_t *)s.indices.data)[k]);
+        assert_true(t_get(&z, k) == sum);
+      }
+    t_free((t_array[]){a, b, z}, 3);
+    free_sparse(&s);
+  }
+}
+
+static void wrong_matrices_are_errors(void **state) {
+  (void)state;
+  const struct {
+    int32_t indices[3], indptr[3];
+    const char *text;
+  } cases[] = {{{0, 9, 1}, {0, 2, 3}, "column index 9"},
+               {{0, -1, 1}, {0, 2, 3}, "column index -1"},
+               {{0, 1, 1}, {0, 2, 4}, "row pointer 4"},
+               {{0, 1, 1}, {-1, 2, 3}, "row pointer -1"},
+               {{0, 1, 1}, {2, 1, 3}, "row pointer 1"}};
+  for (int c = 0; c < BDL_LEN(cases); c++)
+    for (int form = 0; form < 4; form++) {
+      const bool transpose = form & 1, event = form & 2;
+      t_array v = t_new(BDL_F32, SHAPE(2)), data = t_new(BDL_F32, SHAPE(3)), z;
+      t_set(&v, 0, 1), t_set(&v, 1, 1);
+      t_array in[4] = {v, data, t_i32(3, cases[c].indices), t_i32(3, cases[c].indptr)};
+      const bdl_param p[4] = {bdl_pint(2), bdl_pint(2), bdl_pint(transpose), bdl_pint(event)};
+      t_fails(t_call(BDL_P_csr_dot, p, in, 4, &z, 1), BDL_EINDEX, cases[c].text);
+      t_fails(t_call(BDL_P_csr_outer, p, (t_array[]){v, v, in[2], in[3]}, 4, &z, 1), BDL_EINDEX, cases[c].text);
+      t_free(in, 4);
+    }
+  t_array y = t_new(BDL_F32, SHAPE(2)), ids = t_i32(1, (int32_t[]){7}), count = t_new(BDL_I32, 0, NULL), z;
+  t_array indices = t_i32(2, (int32_t[]){0, 1}), indptr = t_i32(2, (int32_t[]){0, 1});
+  t_array in[6] = {y, ids, count, y, indices, indptr};
+  t_set(&count, 0, 1);
+  const bdl_param p[2] = {bdl_pint(2), bdl_pint(2)};
+  t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "row 7");
+  t_set(&count, 0, 2);
+  t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "2 of 1 ids");
+  t_set(&indptr, 1, 2);
+  t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "2 rows of 2 entries are not the 2 entries stored");
+  t_free((t_array[]){y, ids, count, indices, indptr}, 5);
+}
+
+/* ---- just-in-time connectivity */
+
+static t_array jitc(const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n, bool transpose,
+                    bool event) {
+  t_array in[4] = {*v, t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)}, z;
+  t_set(&in[1], 0, p0), t_set(&in[2], 0, p1);
+  *(int64_t *)in[3].data = seed;
+  const bdl_param p[5] = {bdl_pint(m), bdl_pint(n), bdl_pint(transpose), bdl_pint(event), bdl_pstr(kind)};
+  OK(t_call(BDL_P_jitc_dot, p, in, 4, &z, 2));
+  t_free(in + 1, 3);
+  return z;
+}
+
+static void jitc_is_one_matrix_both_ways(void **state) {
+  (void)state;
+  const char *const kinds[] = {"scalar:0.1", "uniform:0.3", "normal:0.05", "scalar:1", "normal:0"};
+  enum { m = 60, n = 90 };
+  for (int k = 0; k < BDL_LEN(kinds); k++) {
+    uint64_t r = 1;
+    t_array w = t_new(BDL_F64, SHAPE(m, n)); /* row i: the product with unit vector i */
+    for (int64_t i = 0; i < m; i++) {
+      t_array unit = t_new(BDL_F64, SHAPE(m));
+      t_set(&unit, i, 1);
+      t_array row = jitc(&unit, kinds[k], 2, 3, 11, m, n, false, false);
+      memcpy((double *)w.data + i * n, row.data, n * sizeof(double));
+      t_free((t_array[]){unit, row}, 2);
+    }
+    for (int form = 0; form < 8; form++) {
+      const bool transpose = form & 1, event = form & 2, batched = form & 4;
+      const int64_t len = transpose ? n : m, shape[2] = {2, len};
+      t_array v = event ? events(BDL_F64, 1 + batched, shape + !batched, &r) : t_rand(BDL_F64, 1 + batched, shape + !batched, &r);
+      t_array z = jitc(&v, kinds[k], 2, 3, 11, m, n, transpose, event), want = dense(&v, &w, transpose, event);
+      t_near(&z, &want, 1e-12, 1e-12);
+      t_free((t_array[]){v, z, want}, 3);
+    }
+    t_free(&w, 1);
+  }
+}
+
+static void jitc_has_its_law(void **state) {
+  (void)state;
+  const struct {
+    const char *kind;
+    double p0, p1, mean, square; /* of one weight */
+  } laws[] = {{"scalar:0.02", 1, 0, 1, 1}, {"uniform:0.02", -1, 3, 1, 7.0 / 3}, {"normal:0.02", 1, 2, 1, 5}};
+  enum { m = 2000, n = 1000 };
+  for (int l = 0; l < BDL_LEN(laws); l++) {
+    double sum = 0, square = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; i < m; i += 1) {
+      t_array unit = t_new(BDL_BOOL, SHAPE(m));
+      t_set(&unit, i, 1);
+      t_array row = jitc(&unit, laws[l].kind, laws[l].p0, laws[l].p1, 5, m, n, false, true);
+      for (int64_t j = 0; j < n; j++) {
+        const double w = t_get(&row, j);
+        sum += w, square += w * w, count += w != 0;
+      }
+      t_free((t_array[]){unit, row}, 2);
+    }
+    const double expected = 0.02 * m * n; /* 40000, standard deviation 198 */
+    assert_true(fabs((double)count - expected) < 1000);
+    assert_true(fabs(sum / expected - laws[l].mean) < 0.06);
+    assert_true(fabs(square / expected / laws[l].square - 1) < 0.06);
+  }
+}
+
+static void jitc_kinds_are_checked(void **state) {
+  (void)state;
+  const char *const wrong[] = {"scalar", "scalar:", "scalar:2", "scalar:0.5x", "gamma:0.1", "normal:nan"};
+  for (int i = 0; i < BDL_LEN(wrong); i++) {
+    t_array in[4] = {t_new(BDL_F64, SHAPE(2)), t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)}, z;
+    const bdl_param p[5] = {bdl_pint(2), bdl_pint(2), bdl_pint(0), bdl_pint(0), bdl_pstr(wrong[i])};
+    t_fails(t_call(BDL_P_jitc_dot, p, in, 4, &z, 1), BDL_EVALUE, "jitc_dot: kind");
+    t_free(in, 4);
+  }
+}
+
+static int leave(void **state) {
+  (void)state;
+  t_context_free();
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(event_dot_equals_dense),
+      cmocka_unit_test(csr_dot_equals_dense),
+      cmocka_unit_test(csr_scatter_adds_listed_rows),
+      cmocka_unit_test(csr_outer_is_the_product_on_the_pattern),
+      cmocka_unit_test(wrong_matrices_are_errors),
+      cmocka_unit_test(jitc_is_one_matrix_both_ways),
+      cmocka_unit_test(jitc_has_its_law),
+      cmocka_unit_test(jitc_kinds_are_checked),
+  };
+  return cmocka_run_group_tests(tests, NULL, leave);
+}

@@ -1,0 +1,72 @@
+--- bdl: models of brain dynamics.  `local bdl = require "bdl"`; under `bdl run` the name bdl is already there.
+--
+-- Submodules are loaded when first used.  Functions of `array`, `compile` and `augment` are also in bdl itself.
+
+local core = require "bdl.core"
+local class = require "bdl.class"
+local suggest = require "bdl.suggest"
+
+--- Submodule -> module file, where the names differ.
+local SUBMODULES = {
+  graph = "bdl.graph", compile = "bdl.compile", augment = "bdl.augment", nn = "bdl.nn", functional = "bdl.functional", init = "bdl.init",
+  surrogate = "bdl.surrogate", random = "bdl.random", environ = "bdl.environ", tree = "bdl.tree", util = "bdl.util", debug = "bdl.debug",
+  event = "bdl.event", units = "bdl.units", unit = "bdl.units", conn = "bdl.conn", plot = "bdl.plot",
+}
+
+--- Modules whose functions stand in bdl itself, in the order of the search.
+local OPEN = {"bdl.state", "bdl.array", "bdl.compile", "bdl.augment"}
+
+local bdl = {
+  __version = core.version,
+  class = class,
+  typename = class.typename,
+  none = require "bdl.none".none,
+  rest = require "bdl.none".rest,
+}
+
+local function lazily(name, f)
+  return function() return f(require(name)) end
+end
+
+--- Single names that live in a module of their own.
+local NAMES = {
+  args = lazily("bdl.args", function(m) return m end),
+  pprint = lazily("bdl.pretty", function(m) return m.pprint end),
+  config = lazily("bdl.environ", function(m) return m.config end),
+}
+
+local function find(_, name)
+  local value
+  if SUBMODULES[name] then
+    value = require(SUBMODULES[name])
+  elseif NAMES[name] then
+    value = NAMES[name]()
+  else
+    for _, module in ipairs(OPEN) do
+      value = require(module)[name]
+      if value ~= nil then break end
+    end
+  end
+  if value ~= nil then rawset(bdl, name, value) end
+  return value
+end
+
+local function names()
+  local list = {}
+  for name in pairs(bdl) do list[#list + 1] = name end
+  for name in pairs(SUBMODULES) do list[#list + 1] = name end
+  for name in pairs(NAMES) do list[#list + 1] = name end
+  for _, module in ipairs(OPEN) do
+    for name in pairs(require(module)) do list[#list + 1] = name end
+  end
+  return list
+end
+
+return setmetatable(bdl, {
+  __name = "bdl",
+  __index = function(_, name)
+    local value = find(_, name)
+    if value == nil then core.fail("KeyError", 2, "bdl has no '%s'%s", tostring(name), suggest.hint(tostring(name), names())) end
+    return value
+  end,
+})

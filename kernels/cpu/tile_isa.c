@@ -8,7 +8,7 @@
 ** and everywhere -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off.
 **
 **   tile_simd.h       vectors, names of SLEEF, what compilers vectorise badly
-**   tile_math.inc     exp, expm1, exprel, .. of one float type, in scalar C that vectorises
+**   tile_math.inc     exp, expm1, exprel, .. of one float type
 **   tile_float.inc, tile_int.inc, tile_bool.inc   rows, one an operation
 **   tile_dtypes.inc   the rows for each dtype; read twice: definitions, then the table
 **
@@ -26,6 +26,9 @@
 #include "cpu/tile_simd.h"
 
 #define FN(name) CAT(CAT(name, _), DT)               /* exp_f32 */
+#define V CAT(v, DT)                                 /* vector, pack of vectors, vector of unsigned */
+#define P CAT(p, DT)
+#define VU CAT(vu, WIDTH)
 #define NAME(op, form) CAT(CAT(k_##op##_, DT), form) /* k_add_f32_aa */
 
 /* x_, y_, w_: as passed; the rows speak of elements x, y, w. */
@@ -69,43 +72,46 @@
     }                                        \
   }
 
-/* Functions of vectors.  The tail goes through a padded vector, so that bits do not depend on the position. */
-#define VOPEN_a(v) const T *CAT(v, p) = CAT(v, _);
-#define VOPEN_s(v)    \
-  T CAT(v, p)[LANES]; \
-  for (int j = 0; j < LANES; j++) CAT(v, p)[j] = *(const T *)CAT(v, _);
-#define VAT_a(v) (CAT(v, p) + i)
-#define VAT_s(v) CAT(v, p)
-#define VTAIL_a(v, t) memcpy(t, CAT(v, p) + i, rest);
-#define VTAIL_s(v, t) memcpy(t, CAT(v, p), sizeof t);
-#define VLOOP1(name, f)                                                \
-  static void name(ARGS) {                                             \
-    UNUSED;                                                            \
-    T *zp = z_;                                                        \
-    const T *xp = x_;                                                  \
-    int64_t i = 0;                                                     \
-    for (; i + LANES <= n; i += LANES) STORE(zp + i, f(LOAD(xp + i))); \
-    if (i < n) {                                                       \
-      const size_t rest = (size_t)(n - i) * sizeof(T);                 \
-      T t[LANES] = {0};                                                \
-      VTAIL_a(x, t) STORE(t, f(LOAD(t)));                              \
-      memcpy(zp + i, t, rest);                                         \
-    }                                                                  \
+/* Functions f of vectors (K = v) or packs of them (K = p).  The tail goes through a padded one, so that the bits of an
+** element do not depend on its position. */
+#define TYPE(K) CAT(K, DT)
+#define LOAD(K, p) CAT(load_, TYPE(K))(p)
+#define STORE(K, p, z) CAT(store_, TYPE(K))(p, z)
+#define VOPEN_a(K, v) const T *CAT(v, p) = CAT(v, _);
+#define VOPEN_s(K, v)                                              \
+  T CAT(v, t)[LANES];                                              \
+  for (int j = 0; j < LANES; j++) CAT(v, t)[j] = *(const T *)CAT(v, _); \
+  const TYPE(K) v = LOAD(K, CAT(v, t));
+#define VELEM_a(K, v) const TYPE(K) v = LOAD(K, CAT(v, p) + i);
+#define VELEM_s(K, v)
+#define VREST_a(K, v)                \
+  T CAT(v, t)[LANES] = {0};          \
+  memcpy(CAT(v, t), CAT(v, p) + i, rest); \
+  const TYPE(K) v = LOAD(K, CAT(v, t));
+#define VREST_s(K, v)
+#define VLOOP(name, K, open, elem, rest_, ...)                             \
+  static void name(ARGS) {                                                 \
+    UNUSED;                                                                \
+    enum { LANES = sizeof(TYPE(K)) / sizeof(T) };                          \
+    T *zp = z_;                                                            \
+    int64_t i = 0;                                                         \
+    open for (; i + LANES <= n; i += LANES) {                              \
+      elem STORE(K, zp + i, __VA_ARGS__);                                  \
+    }                                                                      \
+    if (i < n) {                                                           \
+      const size_t rest = (size_t)(n - i) * sizeof(T);                     \
+      T z[LANES];                                                          \
+      rest_ STORE(K, z, __VA_ARGS__);                                      \
+      memcpy(zp + i, z, rest);                                             \
+    }                                                                      \
   }
-#define VLOOP2(name, fx, fy, f)                                                                \
-  static void name(ARGS) {                                                                     \
-    UNUSED;                                                                                    \
-    T *zp = z_;                                                                                \
-    VOPEN_##fx(x) VOPEN_##fy(y)                                                                \
-    int64_t i = 0;                                                                             \
-    for (; i + LANES <= n; i += LANES) STORE(zp + i, f(LOAD(VAT_##fx(x)), LOAD(VAT_##fy(y)))); \
-    if (i < n) {                                                                               \
-      const size_t rest = (size_t)(n - i) * sizeof(T);                                         \
-      T t[LANES] = {0}, u[LANES] = {0};                                                        \
-      VTAIL_##fx(x, t) VTAIL_##fy(y, u) STORE(t, f(LOAD(t), LOAD(u)));                         \
-      memcpy(zp + i, t, rest);                                                                 \
-    }                                                                                          \
-  }
+#define VLOOP1(name, K, f) VLOOP(name, K, VOPEN_a(K, x), VELEM_a(K, x), VREST_a(K, x), f(x))
+#define VLOOP2(name, K, fx, fy, f) \
+  VLOOP(name, K, VOPEN_##fx(K, x) VOPEN_##fy(K, y), VELEM_##fx(K, x) VELEM_##fy(K, y), VREST_##fx(K, x) VREST_##fy(K, y), f(x, y))
+#define VLOOP3(name, K, fx, fy, fw, f)                             \
+  VLOOP(name, K, VOPEN_##fx(K, x) VOPEN_##fy(K, y) VOPEN_##fw(K, w), \
+        VELEM_##fx(K, x) VELEM_##fy(K, y) VELEM_##fw(K, w),        \
+        VREST_##fx(K, x) VREST_##fy(K, y) VREST_##fw(K, w), f(x, y, w))
 
 /* ---- any dtype, by size of its elements -------------------------------------------------------- */
 
@@ -127,12 +133,14 @@ BYTES(8, uint64_t)
 
 /* ---- random bits -------------------------------------------------------------------------------- */
 
-/* Threefry-2x32, 20 rounds, of the counter (hi, lo).  Source: Salmon et al. 2011, with the key schedule of JAX. */
-static inline uint32_t rotl(uint32_t x, int d) { return x << d | x >> (32 - d); }
-static inline void threefry(const uint32_t ks[3], uint32_t hi, uint32_t lo, uint32_t *y0, uint32_t *y1) {
-  uint32_t a = hi + ks[0], b = lo + ks[1];
-#define ROUND(d) a += b, b = rotl(b, d) ^ a;
-#define INJECT(g) a += ks[(g) % 3], b += ks[((g) + 1) % 3] + (g);
+/* Threefry-2x32, 20 rounds, of counters (a, b), key (k0, k1).  Source: Salmon et al. 2011, with the key schedule of JAX. */
+INLINE void threefry(const uint32_t *key, vu32 *a, vu32 *b) {
+  const uint32_t ks[3] = {key[0], key[1], key[0] ^ key[1] ^ UINT32_C(0x1BD11BDA)};
+#define ROUND(d) \
+  EACH a[j] += b[j], b[j] = ROTL(b[j], d) ^ a[j];
+#define INJECT(g) \
+  EACH a[j] += ks[(g) % 3], b[j] += ks[((g) + 1) % 3] + (g);
+  INJECT(0)
   ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(1)
   ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(2)
   ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(3)
@@ -140,32 +148,30 @@ static inline void threefry(const uint32_t ks[3], uint32_t hi, uint32_t lo, uint
   ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(5)
 #undef ROUND
 #undef INJECT
-  *y0 = a, *y1 = b;
 }
 
-/* Words of the counters c0 + i.  The high half of a counter is constant up to the carry, so the loops are of 32 bits. */
-#define RANDOM(name, type, word)                                                       \
-  static void name(ARGS) {                                                             \
-    UNUSED;                                                                            \
-    const uint32_t *key = x_;                                                          \
-    const uint32_t ks[3] = {key[0], key[1], key[0] ^ key[1] ^ UINT32_C(0x1BD11BDA)};   \
-    type *zp = z_;                                                                     \
-    for (int64_t done = 0; done < n;) {                                                \
-      const uint64_t c0 = (uint64_t)i0 + (uint64_t)done;                               \
-      const uint32_t hi = (uint32_t)(c0 >> 32), lo = (uint32_t)c0;                     \
-      const uint64_t left = (UINT64_C(1) << 32) - lo;                                  \
-      const int32_t m = (int32_t)((uint64_t)(n - done) < left ? (uint64_t)(n - done) : left); \
-      type *z = zp + done;                                                             \
-      VECTOR for (int32_t i = 0; i < m; i++) {                                         \
-        uint32_t a, b;                                                                 \
-        threefry(ks, hi, lo + (uint32_t)i, &a, &b);                                    \
-        z[i] = (word);                                                                 \
-      }                                                                                \
-      done += m;                                                                       \
-    }                                                                                  \
+/* Words of the 64-bit counters i0 + i, split into (high, low). */
+#define RANDOM(name, type, word)                                                                  \
+  static void name(ARGS) {                                                                        \
+    UNUSED;                                                                                       \
+    enum { LANES = VECTOR_SIZE / 4, BLOCK = PACK * LANES };                                       \
+    type *zp = z_;                                                                                \
+    for (int64_t i = 0; i < n; i += BLOCK) {                                                      \
+      const uint64_t c = (uint64_t)i0 + (uint64_t)i;                                              \
+      uint32_t hi[BLOCK], lo[BLOCK];                                                              \
+      for (int j = 0; j < BLOCK; j++) lo[j] = (uint32_t)c + (uint32_t)j;                          \
+      for (int j = 0; j < BLOCK; j++) hi[j] = (uint32_t)(c >> 32) + (lo[j] < (uint32_t)c);        \
+      pu32 a = load_pu32(hi), b = load_pu32(lo);                                                  \
+      threefry(x_, a.v, b.v);                                                                     \
+      store_pu32(hi, a), store_pu32(lo, b);                                                       \
+      const int m = (int)BDL_MIN(n - i, BLOCK);                                                   \
+      type z[BLOCK];                                                                              \
+      for (int j = 0; j < BLOCK; j++) z[j] = word;                                                \
+      memcpy(zp + i, z, (size_t)m * sizeof z[0]);                                                 \
+    }                                                                                             \
   }
-RANDOM(k_random_bits_u32, uint32_t, a ^ b)
-RANDOM(k_random_bits_i64, uint64_t, (uint64_t)a << 32 | b)
+RANDOM(k_random_bits_u32, uint32_t, hi[j] ^ lo[j])
+RANDOM(k_random_bits_i64, uint64_t, (uint64_t)hi[j] << 32 | lo[j])
 
 /* ---- digamma --------------------------------------------------------------------------------------- */
 
@@ -194,8 +200,9 @@ static double digamma(double x) {
 /* ---- operations by dtype ------------------------------------------------------------------------- */
 
 /* UN (op, result type, expression)   BIN (op, expression)   CLAMP (op, expression)   CMP (op, operator)
-** FUN, FUN2 (op, function of vectors)   RED (name, identity, expression of x and y)   CAST (to, result type, expression)
-** OWN (op): k_<op>_<dtype> is written out in the family's file.  OWN2: same, of form Y.  BITS(size): what BYTES made. */
+** FUN, FUN2 (op, function of SLEEF and libm, tenths of ulp)   OUR, OUR2, OUR3 (op, function of packs)
+** RED (name, identity, expression of x and y)   CAST (to, result type, expression)
+** OWN (op): k_<op>_<dtype> is written out in the family's file; OWN2: same, of form Y.  BITS(size): what BYTES made. */
 #define DEFINE 1
 #define OWN(op)
 #define OWN2(op)
@@ -214,11 +221,27 @@ static double digamma(double x) {
   LOOP3(NAME(op, _saa), s, a, a, __VA_ARGS__) \
   LOOP3(NAME(op, _aas), a, a, s, __VA_ARGS__) \
   LOOP3(NAME(op, _sas), s, a, s, __VA_ARGS__)
-#define FUN(op, f) VLOOP1(NAME(op, ), f)
-#define FUN2(op, f)                \
-  VLOOP2(NAME(op, _aa), a, a, f) \
-  VLOOP2(NAME(op, _sa), s, a, f) \
-  VLOOP2(NAME(op, _as), a, s, f)
+#if ISA == ISA_IS_generic
+#define FUN(op, f, ulp) UN(op, T, LIBM(f)(x))
+#define FUN2(op, f, ulp) BIN(op, LIBM(f)(x, y))
+#else
+#define SLEEF(f, ulp) CAT(SLEEF_, DT)(f, ulp)
+#define FUN(op, f, ulp) VLOOP1(NAME(op, ), v, SLEEF(f, ulp))
+#define FUN2(op, f, ulp)                         \
+  VLOOP2(NAME(op, _aa), v, a, a, SLEEF(f, ulp)) \
+  VLOOP2(NAME(op, _sa), v, s, a, SLEEF(f, ulp)) \
+  VLOOP2(NAME(op, _as), v, a, s, SLEEF(f, ulp))
+#endif
+#define OUR(op, f) VLOOP1(NAME(op, ), p, f)
+#define OUR2(op, f)                 \
+  VLOOP2(NAME(op, _aa), p, a, a, f) \
+  VLOOP2(NAME(op, _sa), p, s, a, f) \
+  VLOOP2(NAME(op, _as), p, a, s, f)
+#define OUR3(op, f)                     \
+  VLOOP3(NAME(op, _aaa), p, a, a, a, f) \
+  VLOOP3(NAME(op, _saa), p, s, a, a, f) \
+  VLOOP3(NAME(op, _aas), p, a, a, s, f) \
+  VLOOP3(NAME(op, _sas), p, s, a, s, f)
 #define CAST(to, R, ...) LOOP1(NAME(cast, _##to), R, __VA_ARGS__)
 #define RED(op, identity, ...)                                                           \
   static inline T FN(red_##op)(T x, T y) { return (T)(__VA_ARGS__); }                    \
@@ -254,6 +277,9 @@ static double digamma(double x) {
 #undef CLAMP
 #undef FUN
 #undef FUN2
+#undef OUR
+#undef OUR2
+#undef OUR3
 #undef CAST
 #undef RED
 #define ROW(op, form) .tile[BDL_TILE_##op][D][form]
@@ -268,6 +294,9 @@ static double digamma(double x) {
   ROW(op, BDL_FORM_W) = NAME(op, _aas), ROW(op, BDL_FORM_X | BDL_FORM_W) = NAME(op, _sas),
 #define FUN UN
 #define FUN2 BIN
+#define OUR UN
+#define OUR2 BIN
+#define OUR3 CLAMP
 #define CAST(to, ...) .cast[D][CAT(CODE_, to)] = NAME(cast, _##to),
 #define RED(op, ...) .reduce[CAT(RED_, op)][D] = NAME(reduce_##op, ), .combine[CAT(RED_, op)][D] = NAME(combine_##op, ),
 #define BITS(size)                                                                                         \

@@ -36,8 +36,12 @@ uint64_t t_random(uint64_t *seed) { /* splitmix64 */
   return z ^ z >> 31;
 }
 
-double t_uniform(uint64_t *seed) { return (double)(t_random(seed) >> 11) * 0x1p-53; }
-int64_t t_below(uint64_t *seed, int64_t n) { return (int64_t)(t_random(seed) % (uint64_t)n); }
+double t_uniform(uint64_t *seed) {
+  return (double)(t_random(seed) >> 11) * 0x1p-53;
+}
+int64_t t_below(uint64_t *seed, int64_t n) {
+  return (int64_t)(t_random(seed) % (uint64_t)n);
+}
 
 t_array t_new(bdl_dtype d, int ndim, const int64_t *shape) {
   t_array a = {bdl_aval_make(d, ndim, shape), NULL};
@@ -114,8 +118,17 @@ bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, 
   const size_t need = low->scratch ? low->scratch(params, in_aval, n_in, out_aval) : 0;
   t_array scratch = t_new(BDL_BOOL, 1, (int64_t[]){(int64_t)need});
   if (need) memset(scratch.data, 0x5A, need);
-  const bdl_kcall k = {.ctx = c, .k = bdl_k_select(NULL), .blas = &blas, .params = params, .n_in = n_in, .n_out = n_out,
-                       .in = in_ptr, .in_aval = in_aval, .out = out_ptr, .out_aval = out_aval, .scratch = scratch.data,
+  const bdl_kcall k = {.ctx = c,
+                       .k = bdl_k_select(NULL),
+                       .blas = &blas,
+                       .params = params,
+                       .n_in = n_in,
+                       .n_out = n_out,
+                       .in = in_ptr,
+                       .in_aval = in_aval,
+                       .out = out_ptr,
+                       .out_aval = out_aval,
+                       .scratch = scratch.data,
                        .threads = threads};
   bdl_status s = low->kernel(&k);
   t_free(&scratch, 1);

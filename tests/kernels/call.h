@@ -20,7 +20,7 @@ uint64_t t_random(uint64_t *seed);
 double t_uniform(uint64_t *seed); /* [0, 1) */
 int64_t t_below(uint64_t *seed, int64_t n);
 
-t_array t_new(bdl_dtype d, int ndim, const int64_t *shape);          /* zeros */
+t_array t_new(bdl_dtype d, int ndim, const int64_t *shape);                  /* zeros */
 t_array t_rand(bdl_dtype d, int ndim, const int64_t *shape, uint64_t *seed); /* small integers, quarters in floats */
 t_array t_i32(int64_t n, const int32_t *v);
 t_array t_f64(int64_t n, const double *v);
@@ -36,10 +36,16 @@ void t_same(const t_array *a, const t_array *b);
 /* |a - b| <= atol + rtol |b|, NaN equal to NaN */
 void t_near(const t_array *a, const t_array *b, double rtol, double atol);
 
-#define SHAPE(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define SHAPE(...) \
+  (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) { \
+    __VA_ARGS__ \
+  }
 #define INTS(...) bdl_pints((int64_t[]){__VA_ARGS__}, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)))
 #define NONE bdl_pints(NULL, 0)
-#define PARAMS(...) (bdl_param[]){__VA_ARGS__}
+#define PARAMS(...) \
+  (bdl_param[]) { \
+    __VA_ARGS__ \
+  }
 #define OK(status) t_ok((status), __FILE__, __LINE__)
 void t_ok(bdl_status s, const char *file, int line);
 /* The call fails with this status and a message that has this text. */

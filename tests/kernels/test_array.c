@@ -33,10 +33,14 @@ static int random_shape(uint64_t *seed, int most, int64_t *shape) {
 
 static double combine(bdl_prim_id p, double a, double b) {
   switch (p) {
-    case BDL_P_reduce_sum: return a + b;
-    case BDL_P_reduce_prod: return a * b;
-    case BDL_P_reduce_max: return isnan(a) || a > b ? a : b;
-    default: return isnan(a) || a < b ? a : b;
+  case BDL_P_reduce_sum:
+    return a + b;
+  case BDL_P_reduce_prod:
+    return a * b;
+  case BDL_P_reduce_max:
+    return isnan(a) || a > b ? a : b;
+  default:
+    return isnan(a) || a < b ? a : b;
   }
 }
 
@@ -47,7 +51,8 @@ static void reductions_equal_loops(void **state) {
     int64_t shape[5], axes[5];
     const int ndim = random_shape(&r, 5, shape);
     const bdl_dtype d = numbers[t_below(&r, 5)];
-    const bdl_prim_id p = (bdl_prim_id[]){BDL_P_reduce_sum, BDL_P_reduce_prod, BDL_P_reduce_max, BDL_P_reduce_min}[seed % 4];
+    const bdl_prim_id p =
+        (bdl_prim_id[]){BDL_P_reduce_sum, BDL_P_reduce_prod, BDL_P_reduce_max, BDL_P_reduce_min}[seed % 4];
     int n_axes = 0;
     bool reduced[5] = {false};
     for (int i = 0; i < ndim; i++)
@@ -57,7 +62,7 @@ static void reductions_equal_loops(void **state) {
       for (int64_t i = 0; i < bdl_aval_numel(&x.aval); i++) t_set(&x, i, 1 + (t_below(&r, 30) == 0));
     OK(t_call(p, PARAMS(bdl_pints(axes, n_axes)), &x, 1, &z, 1));
     want = t_new(d, z.aval.ndim, z.aval.shape);
-    const bdl_reduce_op op = p == BDL_P_reduce_sum   ? BDL_RED_SUM
+    const bdl_reduce_op op = p == BDL_P_reduce_sum    ? BDL_RED_SUM
                              : p == BDL_P_reduce_prod ? BDL_RED_PROD
                              : p == BDL_P_reduce_max  ? BDL_RED_MAX
                                                       : BDL_RED_MIN;
@@ -86,7 +91,8 @@ static void nan_wins_and_empty_is_the_identity(void **state) {
     OK(t_call(BDL_P_reduce_max, PARAMS(INTS(axis)), &x, 1, z, 1));
     OK(t_call(BDL_P_reduce_min, PARAMS(INTS(axis)), &x, 1, z + 1, 1));
     for (int k = 0; k < 2; k++)
-      for (int64_t i = 0; i < bdl_aval_numel(&z[k].aval); i++) assert_int_equal(isnan(t_get(&z[k], i)), i == (axis ? 1 : 7));
+      for (int64_t i = 0; i < bdl_aval_numel(&z[k].aval); i++)
+        assert_int_equal(isnan(t_get(&z[k], i)), i == (axis ? 1 : 7));
     t_free(z, 2);
   }
   t_free(&x, 1);
@@ -150,7 +156,8 @@ static void arg_reductions(void **state) {
       for (int64_t i = 0; i < shape[2]; i++) {
         int64_t best = 0;
         for (int64_t k = 1; k < shape[1]; k++) {
-          const double v = t_get(&x, (o * shape[1] + k) * shape[2] + i), b = t_get(&x, (o * shape[1] + best) * shape[2] + i);
+          const double v = t_get(&x, (o * shape[1] + k) * shape[2] + i),
+                       b = t_get(&x, (o * shape[1] + best) * shape[2] + i);
           if (!isnan(b) && (isnan(v) || (largest ? v > b : v < b))) best = k;
         }
         assert_int_equal(((int32_t *)z.data)[o * shape[2] + i], best);
@@ -233,7 +240,8 @@ static void padding_equals_loops(void **state) {
     for (int i = 0; i < ndim; i++) lo[i] = t_below(&r, 7) - 3, hi[i] = t_below(&r, 7) - 3, inner[i] = t_below(&r, 3);
     t_array in[2] = {t_rand(BDL_F32, ndim, shape, &r), t_new(BDL_F32, 0, NULL)}, z;
     t_set(&in[1], 0, 99);
-    bdl_status s = t_call(BDL_P_pad, PARAMS(bdl_pints(lo, ndim), bdl_pints(hi, ndim), bdl_pints(inner, ndim)), in, 2, &z, 1);
+    bdl_status s =
+        t_call(BDL_P_pad, PARAMS(bdl_pints(lo, ndim), bdl_pints(hi, ndim), bdl_pints(inner, ndim)), in, 2, &z, 1);
     bool fits = true;
     for (int i = 0; i < ndim; i++) fits = fits && lo[i] + hi[i] + shape[i] + BDL_MAX(shape[i] - 1, 0) * inner[i] >= 0;
     if (!fits) {
@@ -262,12 +270,15 @@ static void padding_equals_loops(void **state) {
 static void concatenated_parts_stand_in_order(void **state) {
   (void)state;
   uint64_t r = 3;
-  t_array in[3] = {t_rand(BDL_I32, SHAPE(2, 3, 2), &r), t_rand(BDL_I32, SHAPE(2, 0, 2), &r), t_rand(BDL_I32, SHAPE(2, 1, 2), &r)}, z;
+  t_array in[3] = {t_rand(BDL_I32, SHAPE(2, 3, 2), &r), t_rand(BDL_I32, SHAPE(2, 0, 2), &r),
+                   t_rand(BDL_I32, SHAPE(2, 1, 2), &r)},
+          z;
   OK(t_call(BDL_P_concatenate, PARAMS(bdl_pint(1)), in, 3, &z, 1));
   for (int64_t o = 0; o < 2; o++)
     for (int64_t k = 0; k < 4; k++)
       for (int64_t i = 0; i < 2; i++)
-        assert_true(t_get(&z, (o * 4 + k) * 2 + i) == (k < 3 ? t_get(&in[0], (o * 3 + k) * 2 + i) : t_get(&in[2], o * 2 + i)));
+        assert_true(t_get(&z, (o * 4 + k) * 2 + i) ==
+                    (k < 3 ? t_get(&in[0], (o * 3 + k) * 2 + i) : t_get(&in[2], o * 2 + i)));
   t_free(in, 3);
   t_free(&z, 1);
 }
@@ -328,9 +339,12 @@ static void indices_out_of_range_are_named(void **state) {
   (void)state;
   uint64_t r = 1;
   for (int bad = 0; bad < 2; bad++) {
-    t_array in[3] = {t_rand(BDL_F32, SHAPE(4), &r), t_i32(3, (int32_t[]){0, bad ? 4 : -1, 1}), t_rand(BDL_F32, SHAPE(3), &r)}, z;
+    t_array in[3] = {t_rand(BDL_F32, SHAPE(4), &r), t_i32(3, (int32_t[]){0, bad ? 4 : -1, 1}),
+                     t_rand(BDL_F32, SHAPE(3), &r)},
+            z;
     const bdl_param p[2] = {bdl_pint(0), bdl_pstr("add")};
-    const char *text = bad ? "index 4 is out of range for axis 0 with size 4" : "index -1 is out of range for axis 0 with size 4";
+    const char *text =
+        bad ? "index 4 is out of range for axis 0 with size 4" : "index -1 is out of range for axis 0 with size 4";
     t_fails(t_call(BDL_P_gather, p, in, 2, &z, 1), BDL_EINDEX, text);
     t_fails(t_call(BDL_P_gather_along, p, in, 2, &z, 1), BDL_EINDEX, text);
     t_fails(t_call(BDL_P_scatter, p, in, 3, &z, 1), BDL_EINDEX, text);
@@ -350,9 +364,12 @@ static void threads_do_not_change_bits(void **state) {
     bdl_prim_id prim;
     bdl_param p[2];
     int n_in;
-  } cases[] = {{BDL_P_reduce_sum, {INTS(0)}, 1},   {BDL_P_reduce_sum, {INTS(0, 2)}, 1},
-               {BDL_P_reduce_prod, {INTS(2)}, 1},  {BDL_P_cumsum, {bdl_pint(2), bdl_pint(1)}, 1},
-               {BDL_P_argmax, {bdl_pint(0)}, 1},   {BDL_P_gather, {bdl_pint(1)}, 2},
+  } cases[] = {{BDL_P_reduce_sum, {INTS(0)}, 1},
+               {BDL_P_reduce_sum, {INTS(0, 2)}, 1},
+               {BDL_P_reduce_prod, {INTS(2)}, 1},
+               {BDL_P_cumsum, {bdl_pint(2), bdl_pint(1)}, 1},
+               {BDL_P_argmax, {bdl_pint(0)}, 1},
+               {BDL_P_gather, {bdl_pint(1)}, 2},
                {BDL_P_scatter, {bdl_pint(1), bdl_pstr("add")}, 3}};
   for (int c = 0; c < BDL_LEN(cases); c++) {
     t_array one, more;

@@ -34,7 +34,8 @@ static void dot_equals_loops(void **state) {
   for (uint64_t seed = 1; seed <= 500; seed++) {
     uint64_t r = seed;
     const bdl_dtype d = dtypes[seed % 6];
-    const int n_batch = (int)t_below(&r, 3), n_sum = (int)t_below(&r, 3), n_free[2] = {(int)t_below(&r, 3), (int)t_below(&r, 3)};
+    const int n_batch = (int)t_below(&r, 3), n_sum = (int)t_below(&r, 3),
+              n_free[2] = {(int)t_below(&r, 3), (int)t_below(&r, 3)};
     int64_t shared[4], list[2][2][2]; /* side, batch or sum, axes */
     const int64_t most = seed % 7 == 0 ? 24 : 5;
     for (int i = 0; i < n_batch + n_sum; i++) shared[i] = t_below(&r, 20) == 0 ? 0 : 1 + t_below(&r, most);
@@ -95,14 +96,16 @@ static void large_products_are_right_and_repeat(void **state) {
     for (int trans = 0; trans < 4; trans++) {
       const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
       const bool tx = trans & 1, ty = trans & 2;
-      t_array in[2] = {uniform(BDL_F32, SHAPE(tx ? k : m, tx ? m : k), &r), uniform(BDL_F32, SHAPE(ty ? n : k, ty ? k : n), &r)};
+      t_array in[2] = {uniform(BDL_F32, SHAPE(tx ? k : m, tx ? m : k), &r),
+                       uniform(BDL_F32, SHAPE(ty ? n : k, ty ? k : n), &r)};
       t_array z, y;
       const bdl_param p[4] = {INTS(tx ? 0 : 1), INTS(ty ? 1 : 0), NONE, NONE};
       OK(t_call(BDL_P_dot, p, in, 2, &z, 1));
       for (int check = 0; check < 200; check++) {
         const int64_t i = t_below(&r, m), j = t_below(&r, n);
         double sum = 0;
-        for (int64_t q = 0; q < k; q++) sum += t_get(&in[0], tx ? q * m + i : i * k + q) * t_get(&in[1], ty ? j * k + q : q * n + j);
+        for (int64_t q = 0; q < k; q++)
+          sum += t_get(&in[0], tx ? q * m + i : i * k + q) * t_get(&in[1], ty ? j * k + q : q * n + j);
         assert_true(fabs(t_get(&z, i * n + j) - sum) < 1e-4);
       }
       for (int threads = 2; threads <= 4; threads++) {

@@ -85,7 +85,9 @@ static sparse random_sparse(bdl_dtype d, bool shared, bool fixed, uint64_t *r) {
   return s;
 }
 
-static void free_sparse(sparse *s) { t_free((t_array[]){s->w, s->data, s->indices, s->indptr}, 4); }
+static void free_sparse(sparse *s) {
+  t_free((t_array[]){s->w, s->data, s->indices, s->indptr}, 4);
+}
 
 static void csr_dot_equals_dense(void **state) {
   (void)state;
@@ -96,7 +98,8 @@ static void csr_dot_equals_dense(void **state) {
     sparse s = random_sparse(d, t_below(&r, 2), t_below(&r, 2), &r);
     const int64_t len = transpose ? s.n : s.m, shape[2] = {3, len};
     const int ndim = batched ? 2 : 1;
-    t_array v = event ? events(event_dtypes[t_below(&r, 4)], ndim, shape + 2 - ndim, &r) : t_rand(d, ndim, shape + 2 - ndim, &r);
+    t_array v =
+        event ? events(event_dtypes[t_below(&r, 4)], ndim, shape + 2 - ndim, &r) : t_rand(d, ndim, shape + 2 - ndim, &r);
     t_array want = dense(&v, &s.w, transpose, event), z;
     const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
     OK(t_call(BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
@@ -110,7 +113,8 @@ static void csr_scatter_adds_listed_rows(void **state) {
   (void)state;
   uint64_t r = 9;
   sparse s = random_sparse(BDL_F32, false, false, &r);
-  t_array y = t_rand(BDL_F32, SHAPE(s.n), &r), ids = t_i32(2, (int32_t[]){0, (int32_t)s.m - 1}), count = t_new(BDL_I32, 0, NULL), z;
+  t_array y = t_rand(BDL_F32, SHAPE(s.n), &r), ids = t_i32(2, (int32_t[]){0, (int32_t)s.m - 1}),
+          count = t_new(BDL_I32, 0, NULL), z;
   t_set(&count, 0, 1); /* the second is not counted */
   const bdl_param p[2] = {bdl_pint(s.m), bdl_pint(s.n)};
   OK(t_call(BDL_P_csr_scatter, p, (t_array[]){y, ids, count, s.data, s.indices, s.indptr}, 6, &z, 1));
@@ -180,8 +184,8 @@ static void wrong_matrices_are_errors(void **state) {
 
 /* ---- just-in-time connectivity */
 
-static t_array jitc(const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n, bool transpose,
-                    bool event) {
+static t_array jitc(const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n,
+                    bool transpose, bool event) {
   t_array in[4] = {*v, t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)}, z;
   t_set(&in[1], 0, p0), t_set(&in[2], 0, p1);
   *(int64_t *)in[3].data = seed;
@@ -208,7 +212,8 @@ static void jitc_is_one_matrix_both_ways(void **state) {
     for (int form = 0; form < 8; form++) {
       const bool transpose = form & 1, event = form & 2, batched = form & 4;
       const int64_t len = transpose ? n : m, shape[2] = {2, len};
-      t_array v = event ? events(BDL_F64, 1 + batched, shape + !batched, &r) : t_rand(BDL_F64, 1 + batched, shape + !batched, &r);
+      t_array v =
+          event ? events(BDL_F64, 1 + batched, shape + !batched, &r) : t_rand(BDL_F64, 1 + batched, shape + !batched, &r);
       t_array z = jitc(&v, kinds[k], 2, 3, 11, m, n, transpose, event), want = dense(&v, &w, transpose, event);
       t_near(&z, &want, 1e-12, 1e-12);
       t_free((t_array[]){v, z, want}, 3);
@@ -248,7 +253,8 @@ static void jitc_kinds_are_checked(void **state) {
   (void)state;
   const char *const wrong[] = {"scalar", "scalar:", "scalar:2", "scalar:0.5x", "gamma:0.1", "normal:nan"};
   for (int i = 0; i < BDL_LEN(wrong); i++) {
-    t_array in[4] = {t_new(BDL_F64, SHAPE(2)), t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)}, z;
+    t_array in[4] = {t_new(BDL_F64, SHAPE(2)), t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)},
+            z;
     const bdl_param p[5] = {bdl_pint(2), bdl_pint(2), bdl_pint(0), bdl_pint(0), bdl_pstr(wrong[i])};
     t_fails(t_call(BDL_P_jitc_dot, p, in, 4, &z, 1), BDL_EVALUE, "jitc_dot: kind");
     t_free(in, 4);

@@ -68,7 +68,9 @@ static void triangular_systems_are_solved(void **state) {
           double sum = 0;
           for (int64_t q = 0; q < n; q++) {
             const int64_t row = trans ? q : i, col = trans ? i : q;
-            const double a = row == col ? (unit ? 1 : at(&in[0], l, row, col)) : (row > col) == lower ? at(&in[0], l, row, col) : 0;
+            const double a = row == col             ? (unit ? 1 : at(&in[0], l, row, col))
+                             : (row > col) == lower ? at(&in[0], l, row, col)
+                                                    : 0;
             sum += a * at(&z, l, q, j);
           }
           NEAR(sum, at(&in[1], l, i, j), d);

@@ -1,0 +1,152 @@
+/*
+** test_faults.c -- every allocation of the core fails once, and from then on: the status is BDL_ENOMEM, nothing leaks, and
+** the next try works.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ir/ir.h"
+#include "transform/transform.h"
+
+typedef struct fault {
+  int64_t left;    /* allocations until the next one fails */
+  bool persistent; /* all after it fail too */
+  bool happened;
+} fault;
+
+static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
+  fault *f = ud;
+  if (nsize == 0) {
+    free(p);
+    return NULL;
+  }
+  if (nsize > osize && (f->left-- == 0 || (f->left < 0 && f->persistent))) {
+    f->happened = true;
+    return NULL;
+  }
+  return realloc(p, nsize);
+}
+
+static const char *text =
+  "program p(x:f32[2], y:f32[2], n:i32[]) {\n const w:f32[2] = [1 2]\n"
+  " one:f32[] = call[body={program h(a:f32[]) {\n b:f32[] = exp a\n return b }}] 1.0:f32\n"
+  " a:f32[2] = mul x w @ \"a.lua\":3\n b:f32[2] = mul x w\n d:f32[2] = mul b one\n d2:f32[2] = div d 2.0:f32\n"
+  " s:f32[2], t:f32[3,2] = scan[consts=2 carry=1 length=3 reverse=0 body={program q(k:f32[2], u:f32[], x:f32[2]) {\n"
+  "  e:f32[] = exp u\n f:f32[2] = mul k e\n z:f32[2] = add x f\n return z, f }}] y one d2\n"
+  " i:i32[] = while[cond_consts=1 body_consts=1 programs={program c(n:i32[], i:i32[]) {\n p:bool[] = lt i n\n return p },"
+  " program b(n:i32[], i:i32[]) {\n m:i32[] = mul n n\n j:i32[] = add i m\n return j }}] n n 0:i32\n"
+  " print[format=\"{0}\" host=nil] i\n return s, a }";
+
+static const char *smooth = "program g(x:f32[3,2], y:f32[2]) {\n a:f32[3,2] = mul x y\n b:f32[3,2] = exp a\n"
+                            " c:f32[2] = reduce_sum[axes=(0)] b\n d:f32[2] = div c y\n return d }";
+
+static bdl_status print_and_parse(const bdl_prog *p) {
+  bdl_str s;
+  bdl_prog *q = NULL;
+  bdl_str_init(&s, p->ctx);
+  bdl_status st = bdl_ir_print(p, &s);
+  if (st == BDL_OK) st = bdl_ir_parse(p->ctx, s.s, (size_t)s.n, &q);
+  bdl_prog_unref(q);
+  bdl_str_fini(&s);
+  return st;
+}
+
+static bdl_status build(bdl_context *c) {
+  bdl_prog *p = NULL;
+  bdl_atom x = BDL_ZERO, y = BDL_ZERO;
+  const bdl_aval a = bdl_aval_make(BDL_F32, 1, (int64_t[]){3});
+  TRY(bdl_prog_new(c, "p", &p));
+  bdl_status s = bdl_ir_input(p, &a, &x);
+  for (int i = 0; s == BDL_OK && i < 40; i++) {
+    const int64_t vars = p->vars.n, eqns = p->eqns.n;
+    s = bdl_ir_full(p, &a, i, &y);
+    if (s != BDL_OK) assert_int_equal(p->vars.n, vars);
+    if (s == BDL_OK) s = bdl_bind2(p, BDL_P_add, x, y, &x);
+    if (s != BDL_OK) assert_true(p->eqns.n <= eqns + 1);
+  }
+  if (s == BDL_OK) s = bdl_prog_set_outputs(p, &x, 1);
+  bdl_prog_unref(p);
+  return s;
+}
+
+static bdl_status pass_and_text(bdl_context *c) {
+  bdl_prog *p = NULL, *q = NULL;
+  TRY(bdl_ir_parse(c, text, strlen(text), &p));
+  bdl_status s = bdl_optimise(p, NULL, NULL, NULL, &q);
+  if (s == BDL_OK) s = print_and_parse(q);
+  bdl_prog_unref(q);
+  bdl_prog_unref(p);
+  return s;
+}
+
+static bdl_status differentiate(bdl_context *c) {
+  bdl_prog *p = NULL, *j = NULL, *v = NULL;
+  TRY(bdl_ir_parse(c, smooth, strlen(smooth), &p));
+  bdl_status s = bdl_transform_jvp(p, NULL, &j);
+  if (s == BDL_OK) s = bdl_transform_vjp(p, NULL, &v);
+  bdl_prog_unref(j);
+  bdl_prog_unref(v);
+  bdl_prog_unref(p);
+  return s;
+}
+
+static bdl_status intern(bdl_context *c) {
+  for (int i = 0; i < 20; i++) {
+    char name[16] = "file";
+    name[4] = (char)('a' + i);
+    if (!bdl_intern(c, name)) return BDL_ENOMEM;
+  }
+  return BDL_OK;
+}
+
+static int64_t survive(bdl_status (*task)(bdl_context *c), bool persistent) {
+  for (int64_t n = 0;; n++) {
+    fault f = {.left = INT64_MAX, .persistent = persistent};
+    bdl_context *c = bdl_context_new(failing_alloc, &f);
+    assert_non_null(c);
+    c->verify = 1;
+    assert_non_null(bdl_device_cpu(c));
+    f.left = n;
+    const bdl_status s = task(c);
+    const bool happened = f.happened;
+    assert_int_equal(s, happened ? BDL_ENOMEM : BDL_OK);
+    if (happened) assert_int_equal(c->error.status, BDL_ENOMEM);
+    f.left = INT64_MAX;
+    f.persistent = false;
+    assert_int_equal(task(c), BDL_OK);
+    bdl_context_free(c); /* asserts that nothing is left */
+    if (!happened) return n;
+  }
+}
+
+#define FAULTS(task)                           \
+  static void faults_of_##task(void **state) { \
+    (void)state;                               \
+    assert_true(survive(task, false) > 3);     \
+    assert_true(survive(task, true) > 3);      \
+  }
+FAULTS(build)
+FAULTS(pass_and_text)
+FAULTS(differentiate)
+FAULTS(intern)
+
+static void a_context_that_cannot_be_made_is_null(void **state) {
+  (void)state;
+  fault f = {.left = 0};
+  assert_null(bdl_context_new(failing_alloc, &f));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(faults_of_build),         cmocka_unit_test(faults_of_pass_and_text),
+    cmocka_unit_test(faults_of_differentiate), cmocka_unit_test(faults_of_intern),
+    cmocka_unit_test(a_context_that_cannot_be_made_is_null),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -123,6 +123,7 @@ static bdl_status copy_rest(bdl_rewrite *r, const loop *L, bdl_prog *q) {
       if (!L->pass[x]) continue;
       TRY(bdl_ir_input(q, bdl_aval_of(p, x), &z));
       r->map[x] = z;
+      if (p->vars.v[x].name && !(q->vars.v[z].name = bdl_arena_strdup(&q->arena, p->vars.v[x].name))) return BDL_ENOMEM;
     }
     if (i == p->inputs.n) break;
     TRY(bdl_ir_input(q, bdl_aval_of(p, p->inputs.v[i]), &z));

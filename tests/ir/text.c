@@ -35,13 +35,23 @@ void t_expect(const bdl_prog *p, const char *text) {
 }
 
 int t_new_context(void **state) {
-  bdl_context *c = bdl_context_new(NULL, NULL);
-  if (c) c->verify = 1;
-  *state = c;
-  return c ? 0 : -1;
+  t_test *t = *state;
+  t->c = bdl_context_new(NULL, NULL);
+  if (!t->c) return -1;
+  t->c->verify = 1;
+  return 0;
 }
 
+void t_run(void **state) {
+  t_test *t = *state;
+  void *c = t->c;
+  t->f(&c);
+  t->passed = true;
+}
+
+/* A failed test leaves things behind, which is not its fault. */
 int t_free_context(void **state) {
-  bdl_context_free(*state);
+  t_test *t = *state;
+  if (t->passed) bdl_context_free(t->c);
   return 0;
 }

@@ -17,6 +17,16 @@
   X(BDL_F32, f32, float, float)       \
   X(BDL_F64, f64, double, double)
 
+/* A loop whose iterations are shared out among `threads` when there is a reason to; alone it costs nothing. */
+#define BDL_K_SHARE(reason, ...)                             \
+  do {                                                       \
+    if (threads > 1 && (reason)) {                           \
+      _Pragma("omp parallel for num_threads(threads)") __VA_ARGS__ \
+    } else {                                                 \
+      __VA_ARGS__                                            \
+    }                                                        \
+  } while (0)
+
 /* ---- moving */
 
 /* dst[sum i_k dst_stride[k]] = src[sum i_k src_stride[k]] over shape.  Strides count elements and may be zero or

@@ -183,10 +183,8 @@ void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, 
       : size == 4 ? (g->wide ? gather_4_i64 : gather_4_i32)
                   : (g->wide ? gather_8_i64 : gather_8_i32);
   const int64_t step_z = g->m * g->inner * (int64_t)size, step_x = g->n * g->inner * (int64_t)size;
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && g->outer > 1)
-  for (int64_t o = 0; o < g->outer; o++)
-    block((char *)z + o * step_z, (const char *)x + o * step_x, g, index_of(g, o));
+  BDL_K_SHARE(g->outer > 1, for (int64_t o = 0; o < g->outer; o++)
+                                block((char *)z + o * step_z, (const char *)x + o * step_x, g, index_of(g, o)););
 }
 
 /* ---- scatter: one block of x a call; `along` has m x inner single updates, else m rows */
@@ -238,8 +236,6 @@ void bdl_k_scatter(void *x, const void *u, const bdl_k_indexing *g, bdl_scatter_
 #undef ROW
       [BDL_BOOL] = scatter_bool};
   const int64_t size = (int64_t)bdl_dtype_size(d), step_x = g->n * g->inner * size, step_u = g->m * g->inner * size;
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && g->outer > 1)
-  for (int64_t o = 0; o < g->outer; o++)
-    block[d]((char *)x + o * step_x, (const char *)u + o * step_u, g, index_of(g, o), op);
+  BDL_K_SHARE(g->outer > 1, for (int64_t o = 0; o < g->outer; o++)
+                                block[d]((char *)x + o * step_x, (const char *)u + o * step_u, g, index_of(g, o), op););
 }

@@ -76,7 +76,6 @@ void bdl_k_reduce_axis(void *z, const void *x, int64_t outer, int64_t n, int64_t
                        const bdl_k_table *t, int threads) {
   const size_t size = bdl_dtype_size(d);
   const int64_t bytes = (int64_t)size, chunks = (inner + CHUNK - 1) / CHUNK;
-  (void)threads;
   if (n == 0) {
     bdl_scalar v = bdl_k_identity(op, d);
     bdl_k_fill(z, &v, outer * inner, size);
@@ -85,17 +84,16 @@ void bdl_k_reduce_axis(void *z, const void *x, int64_t outer, int64_t n, int64_t
   if (d == BDL_BOOL && op == BDL_RED_MAX) op = BDL_RED_OR;
   if (d == BDL_BOOL && op == BDL_RED_MIN) op = BDL_RED_AND;
   if (inner == 1) {
-#pragma omp parallel for num_threads(threads) if (threads > 1 && outer > 1)
-    for (int64_t o = 0; o < outer; o++)
-      reduce_row((char *)z + o * bytes, (const char *)x + o * n * bytes, n, size, t->reduce[op][d], t->combine[op][d]);
+    BDL_K_SHARE(outer > 1, for (int64_t o = 0; o < outer; o++)
+                               reduce_row((char *)z + o * bytes, (const char *)x + o * n * bytes, n, size, t->reduce[op][d],
+                                          t->combine[op][d]););
     return;
   }
-#pragma omp parallel for num_threads(threads) if (threads > 1 && outer * chunks > 1)
-  for (int64_t c = 0; c < outer * chunks; c++) {
-    int64_t o = c / chunks, i = c % chunks * CHUNK;
+  BDL_K_SHARE(outer * chunks > 1, for (int64_t c = 0; c < outer * chunks; c++) {
+    const int64_t o = c / chunks, i = c % chunks * CHUNK;
     columns[op][d]((char *)z + (o * inner + i) * bytes, (const char *)x + (o * n * inner + i) * bytes, n, inner,
                    BDL_MIN(inner - i, CHUNK));
-  }
+  });
 }
 
 /* ---- arg-reductions */
@@ -128,12 +126,10 @@ void bdl_k_arg_reduce(int32_t *z, const void *x, int64_t outer, int64_t n, int64
 #undef ROWS
   };
   const int64_t bytes = (int64_t)bdl_dtype_size(d), chunks = (inner + CHUNK - 1) / CHUNK;
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && outer * chunks > 1)
-  for (int64_t c = 0; c < outer * chunks; c++) {
-    int64_t o = c / chunks, i = c % chunks * CHUNK;
+  BDL_K_SHARE(outer * chunks > 1, for (int64_t c = 0; c < outer * chunks; c++) {
+    const int64_t o = c / chunks, i = c % chunks * CHUNK;
     table[largest][d](z + o * inner + i, (const char *)x + (o * n * inner + i) * bytes, n, inner, BDL_MIN(inner - i, CHUNK));
-  }
+  });
 }
 
 /* ---- running reductions: one block [n, inner] a call */
@@ -164,8 +160,7 @@ void bdl_k_cumulate(void *z, const void *x, int64_t outer, int64_t n, int64_t in
 #undef ROWS
   };
   const int64_t step = n * inner * (int64_t)bdl_dtype_size(d);
-  (void)threads;
   if (step == 0) return;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && outer > 1)
-  for (int64_t o = 0; o < outer; o++) table[op][d]((char *)z + o * step, (const char *)x + o * step, n, inner, reverse);
+  BDL_K_SHARE(outer > 1, for (int64_t o = 0; o < outer; o++)
+                             table[op][d]((char *)z + o * step, (const char *)x + o * step, n, inner, reverse););
 }

@@ -113,20 +113,18 @@ void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *
     return;
   }
   if (is_narrow(w)) {
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t p = 0; p < images * space; p++) {
+    BDL_K_SHARE(images * space > 1, for (int64_t p = 0; p < images * space; p++) {
       int64_t out[3];
       position(w->out, p % space, out);
       (d == BDL_F32 ? narrow_f32 : narrow_f64)((char *)z + p * w->c_out * size, (const char *)x + p / space * step_x, filter, w,
                                                out);
-    }
+    });
     return;
   }
   const int64_t rows = patch_rows(w, d), per_image = (space + rows - 1) / rows, count = images * per_image * w->groups;
   const int64_t workers = BDL_MAX(BDL_MIN(BDL_MIN(threads, WORKERS), count), 1), buffer = rows * patch * size;
   if (blas && count > 1) bdl_blas_ready(blas); /* opened before threads look at it */
-#pragma omp parallel for num_threads((int)workers) if (workers > 1) schedule(static)
-  for (int64_t worker = 0; worker < workers; worker++) {
+  BDL_K_SHARE(workers > 1, for (int64_t worker = 0; worker < workers; worker++) {
     char *mine = (char *)scratch + worker * buffer;
     for (int64_t c = worker; c < count; c += workers) {
       const int64_t image = c / (per_image * w->groups), first = c / w->groups % per_image * rows, group = c % w->groups;
@@ -137,5 +135,5 @@ void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *
       bdl_k_dot((char *)z + image * step_z + (first * w->c_out + group * co) * size, mine,
                 (const char *)filter + group * co * size, &g, d, blas, 1);
     }
-  }
+  });
 }

@@ -8,12 +8,22 @@
 
 #include "cpu/dot.h"
 
-/* ---- own loops: rows of y added to a row of z, or, where y is transposed, products of rows */
+/* ---- own loops: strips of a row of z kept in registers, or, where y is transposed, products of rows */
 
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))
 #define OR(a, b) ((a) | (b))
 #define AND(a, b) ((a) & (b))
+
+#define STRIP(T, width, PLUS, TIMES)                                                        \
+  do {                                                                                      \
+    T acc[width] = {0};                                                                     \
+    for (int64_t p = 0; p < g->k; p++) {                                                    \
+      const T v = x[p * g->xp], *restrict row = y + p * g->yp + j;                          \
+      for (int l = 0; l < width; l++) acc[l] = (T)PLUS(acc[l], TIMES(v, row[l]));           \
+    }                                                                                       \
+    memcpy(z + j, acc, sizeof acc);                                                         \
+  } while (0)
 
 #define LOOPS(name, T, PLUS, TIMES)                                                                        \
   static void name(void *z0, const void *x0, const void *y0, const bdl_k_matmul *g) {                      \
@@ -21,12 +31,10 @@
       T *restrict z = (T *)z0 + i * g->ldz;                                                                \
       const T *restrict x = (const T *)x0 + i * g->xi, *restrict y = y0;                                   \
       if (g->yj == 1 || g->n == 1) {                                                                       \
-        memset(z, 0, (size_t)g->n * sizeof(T));                                                            \
-        for (int64_t p = 0; p < g->k; p++) {                                                               \
-          const T v = x[p * g->xp];                                                                        \
-          const T *restrict row = y + p * g->yp;                                                           \
-          for (int64_t j = 0; j < g->n; j++) z[j] = (T)PLUS(z[j], TIMES(v, row[j]));                       \
-        }                                                                                                  \
+        int64_t j = 0;                                                                                     \
+        for (; j + 16 <= g->n; j += 16) STRIP(T, 16, PLUS, TIMES);                                         \
+        for (; j + 4 <= g->n; j += 4) STRIP(T, 4, PLUS, TIMES);                                            \
+        for (; j < g->n; j++) STRIP(T, 1, PLUS, TIMES);                                                    \
       } else {                                                                                             \
         for (int64_t j = 0; j < g->n; j++) {                                                               \
           T part[8] = {0}; /* eight interleaved sums: they vectorise */                                    \
@@ -107,8 +115,7 @@ void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl
   if ((double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536) threads = 1;
   blocks(g, &rows, &cols);
   const int64_t nr = (g->m + rows - 1) / rows, nc = (g->n + cols - 1) / cols, count = g->batch * nr * nc;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && count > 1) schedule(dynamic)
-  for (int64_t c = 0; c < count; c++) {
+  BDL_K_SHARE(count > 1, for (int64_t c = 0; c < count; c++) {
     const int64_t b = c / (nr * nc), i = c / nc % nr * rows, j = c % nc * cols;
     bdl_k_matmul part = *g;
     part.m = BDL_MIN(rows, g->m - i), part.n = BDL_MIN(cols, g->n - j);
@@ -119,5 +126,5 @@ void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl
       loops[d](zp, xp, yp, &part);
     else
       (d == BDL_F32 ? product_f32 : product_f64)(blas, zp, xp, yp, &part);
-  }
+  });
 }

@@ -73,9 +73,8 @@ void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w,
 #define ROW(d, s, T, W) [d] = rows_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && n > COLUMNS && count > 16)
-  for (int64_t j = 0; j < n; j += COLUMNS) table[d](y, ids, count, w, n, j, BDL_MIN(j + COLUMNS, n));
+  BDL_K_SHARE(n > COLUMNS && count > 16,
+              for (int64_t j = 0; j < n; j += COLUMNS) table[d](y, ids, count, w, n, j, BDL_MIN(j + COLUMNS, n)););
 }
 
 void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, int threads) {
@@ -83,9 +82,7 @@ void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w,
 #define ROW(d, s, T, W) [d] = cols_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && m * count > 16384)
-  for (int64_t i = 0; i < m; i++) table[d](y, ids, count, w, n, i);
+  BDL_K_SHARE(m * count > 16384, for (int64_t i = 0; i < m; i++) table[d](y, ids, count, w, n, i););
 }
 
 /* ---- sparse */
@@ -209,24 +206,26 @@ bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dty
 
 enum { ROWS = 256 }; /* rows a thread takes at a time */
 
+/* CALL for every row i; keeps the fault that comes first. */
+#define EACH_ROW(CALL)                                                          \
+  bdl_csr_error first = FINE;                                                   \
+  BDL_K_SHARE(a->rows > ROWS, for (int64_t i0 = 0; i0 < a->rows; i0 += ROWS) {  \
+    for (int64_t i = i0; i < BDL_MIN(i0 + ROWS, a->rows); i++) {                \
+      const bdl_csr_error e = CALL;                                             \
+      if (e.fault == BDL_CSR_FINE) continue;                                    \
+      _Pragma("omp critical(bdl_csr_fault)")                                    \
+      if (first.fault == BDL_CSR_FINE || e.at < first.at) first = e;            \
+      break;                                                                    \
+    }                                                                           \
+  });                                                                           \
+  return first
+
 bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, int threads) {
   static bdl_csr_error (*const table[BDL_DTYPE_COUNT])(void *, const void *, const uint8_t *, const bdl_k_csr *, int64_t) = {
 #define ROW(d, s, T, W) [d] = right_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  bdl_csr_error first = FINE;
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && a->rows > ROWS)
-  for (int64_t i0 = 0; i0 < a->rows; i0 += ROWS)
-    for (int64_t i = i0; i < BDL_MIN(i0 + ROWS, a->rows); i++) {
-      bdl_csr_error e = table[d](y, v, mask, a, i);
-      if (e.fault != BDL_CSR_FINE) {
-#pragma omp critical(bdl_csr_fault)
-        if (first.fault == BDL_CSR_FINE || e.at < first.at) first = e;
-        break;
-      }
-    }
-  return first;
+  EACH_ROW(table[d](y, v, mask, a, i));
 }
 
 bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const void *y, const bdl_k_csr *a, bdl_dtype d,
@@ -236,17 +235,5 @@ bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const
 #define ROW(d, s, T, W) [d] = outer_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  bdl_csr_error first = FINE;
-  (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1 && a->rows > ROWS)
-  for (int64_t i0 = 0; i0 < a->rows; i0 += ROWS)
-    for (int64_t i = i0; i < BDL_MIN(i0 + ROWS, a->rows); i++) {
-      bdl_csr_error e = table[d](z, x, mask, y, a, i);
-      if (e.fault != BDL_CSR_FINE) {
-#pragma omp critical(bdl_csr_fault)
-        if (first.fault == BDL_CSR_FINE || e.at < first.at) first = e;
-        break;
-      }
-    }
-  return first;
+  EACH_ROW(table[d](z, x, mask, y, a, i));
 }

@@ -47,10 +47,13 @@ bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const
                               int threads);
 
 /* ---- just-in-time connectivity.
-** Row i is read off hashes of counters (i, 0), (i, 1), .. under the key (high, low word of seed), Threefry-2x32: the first
-** word u of counter t gives the gap to the next column, floor(ln((u + 1) / 2^32) / ln(1 - prob)), the second word w the
-** weight of that synapse: scalar p0; uniform p0 + (p1 - p0) w / 2^32; normal p0 + p1 * sqrt(-2 ln((w + 1) / 2^32)) cos(2 pi
-** u' / 2^32) with u' the first word of counter (i, t + 2^31).  A row costs as many hashes as it has synapses. */
+** Row i is read off hashes of counters (i, c) under the key (high, low word of seed), Threefry-2x32.  Synapse t of the row
+** lies floor(ln((u + 1) / 2^32) / ln(1 - prob)) columns after the one that follows synapse t - 1; u is word t mod 2 of
+** counter (i, t div 2).  Its weight is, with v and w the words of counter (i, 2^31 + t div 2),
+**   scalar   p0
+**   uniform  p0 + (p1 - p0) v / 2^32, w for odd t
+**   normal   p0 + p1 sqrt(-2 ln((v + 1) / 2^32)) cos(2 pi w / 2^32), sin for odd t (Box & Muller 1958)
+** A row costs as many hashes as it has synapses, half of that when scalar. */
 typedef enum bdl_jitc_law { BDL_JITC_SCALAR, BDL_JITC_UNIFORM, BDL_JITC_NORMAL } bdl_jitc_law;
 typedef struct bdl_k_jitc {
   int64_t rows, cols;

@@ -13,10 +13,12 @@ static inline double ln(double x) {
   uint64_t bits;
   memcpy(&bits, &x, 8);
   const uint64_t shifted = bits - UINT64_C(0x3FE6A09E667F3BCD); /* sqrt(1/2) */
-  const int64_t e = (int64_t)shifted >> 52;
-  bits -= (uint64_t)e << 52;
-  double m;
+  const uint64_t e = shifted >> 52 | (shifted >> 63) * UINT64_C(0xFFFFFFFFFFFFF000); /* an arithmetic shift that vectorises */
+  const uint64_t magic = e + UINT64_C(0x4338000000000000);                             /* bits of 1.5 2^52 + e */
+  bits -= e << 52;
+  double m, exponent;
   memcpy(&m, &bits, 8);
+  memcpy(&exponent, &magic, 8);
   const double s = (m - 1) / (m + 1), q = s * s;
   double t = 1.0 / 15;
   t = t * q + 1.0 / 13;
@@ -26,10 +28,10 @@ static inline double ln(double x) {
   t = t * q + 1.0 / 5;
   t = t * q + 1.0 / 3;
   t = t * q + 1.0;
-  return 2 * s * t + (double)e * 0.69314718055994530942;
+  return 2 * s * t + (exponent - 0x1.8p52) * 0.69314718055994530942;
 }
 
-enum { AHEAD = 16 }; /* synapses drawn at a time: independent hashes overlap */
+enum { PAIRS = 8, AHEAD = 2 * PAIRS }; /* synapses drawn at a time: hashes side by side vectorise */
 
 /* A walk along one row. */
 typedef struct walk {
@@ -50,28 +52,48 @@ static walk start(const bdl_k_jitc *g, int64_t row) {
                 .column = -1};
 }
 
-static double normal(const walk *w, uint32_t t, uint32_t word) {
-  uint32_t angle, unused;
-  bdl_k_threefry(w->key, w->row, t ^ UINT32_C(0x80000000), &angle, &unused);
-  return sqrt(-2 * ln(((double)word + 1) * 0x1p-32)) * cos(6.283185307179586477 * 0x1p-32 * (double)angle);
+/* Words of the counters of the next synapses: even[k] and odd[k] of synapses 2k and 2k + 1. */
+static void words(const walk *w, uint32_t stream, uint32_t *even, uint32_t *odd) {
+  for (uint32_t k = 0; k < PAIRS; k++) bdl_k_threefry(w->key, w->row, (w->next / 2 + k) | stream, &even[k], &odd[k]);
+}
+
+static void draw_weights(walk *w) {
+  const bdl_k_jitc *g = w->g;
+  uint32_t even[PAIRS], odd[PAIRS];
+  double size[PAIRS];
+  if (g->law != BDL_JITC_SCALAR) words(w, UINT32_C(0x80000000), even, odd);
+  switch (g->law) {
+    case BDL_JITC_SCALAR:
+      for (int i = 0; i < AHEAD; i++) w->weight[i] = g->p0;
+      break;
+    case BDL_JITC_UNIFORM:
+      for (int k = 0; k < PAIRS; k++) {
+        w->weight[2 * k] = g->p0 + (g->p1 - g->p0) * (0x1p-32 * (double)even[k]);
+        w->weight[2 * k + 1] = g->p0 + (g->p1 - g->p0) * (0x1p-32 * (double)odd[k]);
+      }
+      break;
+    case BDL_JITC_NORMAL:
+      for (int k = 0; k < PAIRS; k++) size[k] = g->p1 * sqrt(-2 * ln(((double)even[k] + 1) * 0x1p-32));
+      for (int k = 0; k < PAIRS; k++) {
+        const double angle = 6.283185307179586477 * 0x1p-32 * (double)odd[k];
+        w->weight[2 * k] = g->p0 + size[k] * cos(angle);
+        w->weight[2 * k + 1] = g->p0 + size[k] * sin(angle);
+      }
+  }
 }
 
 /* Draws the next synapses; returns how many of them lie in the row, fewer than AHEAD at its end. */
 static int draw(walk *w) {
   const bdl_k_jitc *g = w->g;
-  uint32_t gap[AHEAD], word[AHEAD];
-  if (!(g->prob > 0)) return 0;
-  for (int i = 0; i < AHEAD; i++) bdl_k_threefry(w->key, w->row, w->next + (uint32_t)i, &gap[i], &word[i]);
+  uint32_t even[PAIRS], odd[PAIRS];
+  double skip[AHEAD];
   int n = 0;
-  for (; n < AHEAD; n++) {
-    const double skip = ln(((double)gap[n] + 1) * 0x1p-32) * w->scale;
-    if (skip >= (double)(g->cols - w->column - 1)) break;
-    w->cols[n] = w->column += 1 + (int64_t)skip;
-  }
-  for (int i = 0; i < n; i++)
-    w->weight[i] = g->law == BDL_JITC_SCALAR    ? g->p0
-                   : g->law == BDL_JITC_UNIFORM ? g->p0 + (g->p1 - g->p0) * (0x1p-32 * (double)word[i])
-                                                : g->p0 + g->p1 * normal(w, w->next + (uint32_t)i, word[i]);
+  if (!(g->prob > 0)) return 0;
+  words(w, 0, even, odd);
+  for (int k = 0; k < PAIRS; k++) skip[2 * k] = ((double)even[k] + 1) * 0x1p-32, skip[2 * k + 1] = ((double)odd[k] + 1) * 0x1p-32;
+  for (int i = 0; i < AHEAD; i++) skip[i] = ln(skip[i]) * w->scale;
+  for (; n < AHEAD && skip[n] < (double)(g->cols - w->column - 1); n++) w->cols[n] = w->column += 1 + (int64_t)skip[n];
+  if (n > 0) draw_weights(w);
   w->next += AHEAD;
   return n;
 }
@@ -103,7 +125,6 @@ JITC(f32, float)
 JITC(f64, double)
 
 void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, int threads) {
-  (void)threads;
   if (!transpose) {
     if (d == BDL_F32)
       left_f32(y, v, mask, g);
@@ -111,10 +132,10 @@ void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jit
       left_f64(y, v, mask, g);
     return;
   }
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-  for (int64_t i = 0; i < g->rows; i++)
+  BDL_K_SHARE(g->rows > 1, for (int64_t i = 0; i < g->rows; i++) {
     if (d == BDL_F32)
       ((float *)y)[i] = right_f32(v, mask, g, i);
     else
       ((double *)y)[i] = right_f64(v, mask, g, i);
+  });
 }

@@ -40,6 +40,8 @@ typedef __m512d vf64;
 #define MIN_f64 _mm512_min_pd
 #define MAX_f32 _mm512_max_ps
 #define MAX_f64 _mm512_max_pd
+#define SQRT_f32 _mm512_sqrt_ps
+#define SQRT_f64 _mm512_sqrt_pd
 #define IF_f32(test, a, b, x, y) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, test), y, x)
 #define IF_f64(test, a, b, x, y) _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, test), y, x)
 #elif ISA == ISA_IS_avx2
@@ -58,6 +60,8 @@ typedef __m256d vf64;
 #define MIN_f64 _mm256_min_pd
 #define MAX_f32 _mm256_max_ps
 #define MAX_f64 _mm256_max_pd
+#define SQRT_f32 _mm256_sqrt_ps
+#define SQRT_f64 _mm256_sqrt_pd
 #define IF_f32(test, a, b, x, y) _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, test))
 #define IF_f64(test, a, b, x, y) _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, test))
 #elif ISA == ISA_IS_x86_64
@@ -74,6 +78,8 @@ typedef __m128d vf64;
 #define MIN_f64 _mm_min_pd
 #define MAX_f32 _mm_max_ps
 #define MAX_f64 _mm_max_pd
+#define SQRT_f32 _mm_sqrt_ps
+#define SQRT_f64 _mm_sqrt_pd
 #elif ISA == ISA_IS_aarch64
 #include <arm_neon.h>
 #include <sleef.h>
@@ -86,6 +92,8 @@ typedef float64x2_t vf64;
 #define SLEEF_f64(f, ulp) Sleef_finz_##f##d2_u##ulp##advsimd
 #define FMA_f32(a, b, c) vfmaq_f32(c, a, b)
 #define FMA_f64(a, b, c) vfmaq_f64(c, a, b)
+#define SQRT_f32 vsqrtq_f32
+#define SQRT_f64 vsqrtq_f64
 #else
 #define ISA_NAME "generic"
 #define VECTOR_SIZE 16
@@ -132,6 +140,16 @@ INLINE vf64 pick_f64(vu64 mask, vf64 x, vf64 y) { return (vf64)((mask & (vu64)x)
 #ifndef FMA_f32
 #define FMA_f32(a, b, c) ((a) * (b) + (c))
 #define FMA_f64(a, b, c) ((a) * (b) + (c))
+#endif
+#ifndef SQRT_f32
+INLINE vf32 SQRT_f32(vf32 a) {
+  for (int j = 0; j < 4; j++) a[j] = sqrtf(a[j]);
+  return a;
+}
+INLINE vf64 SQRT_f64(vf64 a) {
+  for (int j = 0; j < 2; j++) a[j] = sqrt(a[j]);
+  return a;
+}
 #endif
 #ifndef MIN_f32
 #define MIN_f32(a, b) IF_f32(LESS, a, b, a, b)

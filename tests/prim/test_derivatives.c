@@ -13,18 +13,14 @@
 #include "exec/exec.h"
 #include "prim/prim.h"
 
+#include "../support/random.h"
+
 enum { MAX_IN = 6 };
 
 static bdl_context *ctx;
 
-static uint64_t random64(uint64_t *seed) { /* splitmix64 */
-  uint64_t z = *seed += UINT64_C(0x9E3779B97F4A7C15);
-  z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-  z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-  return z ^ z >> 31;
-}
 static double uniform(uint64_t *seed) {
-  return (double)(random64(seed) >> 11) * 0x1p-53 * 2 - 1;
+  return (double)(t_random(seed) >> 11) * 0x1p-53 * 2 - 1;
 }
 
 /* How an operand is filled and what it is to the rules. */
@@ -176,7 +172,7 @@ static bdl_tensor fill(const testcase *c, int i, uint64_t *r) {
     if (o->role == DOMINANT && k / a.shape[a.ndim - 1] % a.shape[a.ndim - 1] == k % a.shape[a.ndim - 1]) v += 4;
     if (a.dtype == BDL_F64) ((double *)bdl_tensor_data(&t))[k] = v;
     if (a.dtype == BDL_I32)
-      ((int32_t *)bdl_tensor_data(&t))[k] = o->role == LISTED ? o->list[k] : (int32_t)(random64(r) % (uint64_t)o->limit);
+      ((int32_t *)bdl_tensor_data(&t))[k] = o->role == LISTED ? o->list[k] : (int32_t)(t_random(r) % (uint64_t)o->limit);
     if (a.dtype == BDL_I64) ((int64_t *)bdl_tensor_data(&t))[k] = 77;
   }
   return t;

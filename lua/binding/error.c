@@ -3,6 +3,7 @@
 ** "file:line: [Kind: ]message\n    hint".
 */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/context.h"
@@ -111,6 +112,49 @@ static int l_hint(lua_State *L) {
   return 0;
 }
 
+/* "models/net.lua:12: in method 'update'" */
+static void push_frame(lua_State *L, lua_Debug *ar) {
+  lua_getinfo(L, "n", ar);
+  if (ar->currentline < 0) lua_pushliteral(L, "[C]: in ");
+  else lua_pushfstring(L, "%s:%d: in ", ar->source[0] == '@' || ar->source[0] == '=' ? ar->source + 1 : ar->short_src, ar->currentline);
+  if (ar->what[0] == 'm') lua_pushliteral(L, "main chunk");
+  else if (ar->name) lua_pushfstring(L, "%s '%s'", *ar->namewhat ? ar->namewhat : "function", ar->name);
+  else lua_pushfstring(L, "function <line %d>", ar->linedefined);
+  lua_concat(L, 2);
+}
+
+/* The stack is kept where the error was raised; passing it on through protected calls must not lose it. */
+int lbdl_traceback(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, "bdl.failed");
+  if (lua_rawequal(L, 1, 2)) return lua_settop(L, 1), 1;
+  lua_newtable(L);
+  lua_Debug ar;
+  lua_Integer n = 0;
+  for (int level = 1; n < 50 && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (is_own(&ar) && !lbdl_of(L)->full_traceback) continue;
+    push_frame(L, &ar);
+    lua_rawseti(L, 3, ++n);
+  }
+  lua_setfield(L, LUA_REGISTRYINDEX, "bdl.frames");
+  lua_pushvalue(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "bdl.failed");
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* core.frames(e) -> list of text, innermost first, of the stack that raised e; nil: it was not seen.  Forgets it. */
+static int l_frames(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, "bdl.failed");
+  if (lua_isnil(L, 1) || !lua_rawequal(L, 1, 2)) return 0;
+  lua_pushnil(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, "bdl.failed");
+  lua_getfield(L, LUA_REGISTRYINDEX, "bdl.frames");
+  return 1;
+}
+
 /* core.where() -> file, line of the user's code; nil when there is none */
 static int l_where(lua_State *L) {
   bdl_src w = lbdl_where(L);
@@ -127,6 +171,10 @@ void lbdl_open_errors(lua_State *L) {
   lua_pushliteral(L, "Error");
   lua_setfield(L, -2, "__name");
   lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"fail", l_fail}, {"hint", l_hint}, {"where", l_where}, {NULL, NULL}};
+  const char *full = getenv("BDL_TRACEBACK");
+  lbdl_of(L)->full_traceback = full && strcmp(full, "full") == 0;
+  static const luaL_Reg functions[] = {
+    {"fail", l_fail}, {"hint", l_hint}, {"where", l_where}, {"traceback", lbdl_traceback}, {"frames", l_frames}, {NULL, NULL},
+  };
   luaL_setfuncs(L, functions, 0);
 }

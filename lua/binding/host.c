@@ -1,9 +1,14 @@
 /*
 ** host.c -- bdl.h: contexts for host programs; the modules of bdl inside them.
 */
+#define _GNU_SOURCE /* dladdr */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <lualib.h>
 
@@ -106,7 +111,10 @@ static void report(void *ud, int64_t done, int64_t total) {
   lua_getfield(L, LUA_REGISTRYINDEX, "bdl.progress");
   lua_pushinteger(L, (lua_Integer)done);
   lua_pushinteger(L, (lua_Integer)total);
-  if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1); /* a progress bar never stops a run */
+  if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
+  lua_getfield(L, -1, "kind"); /* a progress bar never stops a run; Ctrl-C while it is drawn does */
+  if (lua_isstring(L, -1) && !strcmp(lua_tostring(L, -1), bdl_status_kind(BDL_EINTERRUPT))) lbdl_ctx(L)->interrupted = 1;
+  lua_pop(L, 2);
 }
 
 /* core.progress(f or nil): f(done, total) about ten times a second while the outermost loop runs */
@@ -124,6 +132,7 @@ static int l_switches(lua_State *L) { /* core.switch(name, on): of the runtime, 
   const char *name = luaL_checkstring(L, 1);
   if (!strcmp(name, "verify")) c->verify = lua_toboolean(L, 2);
   else if (!strcmp(name, "unfused")) c->unfused = lua_toboolean(L, 2);
+  else if (!strcmp(name, "check")) lbdl_of(L)->check = lua_toboolean(L, 2);
   else return lbdl_error(L, BDL_EVALUE, "no switch '%s'", name);
   return 0;
 }
@@ -150,6 +159,35 @@ static int l_isa(lua_State *L) {
   return 1;
 }
 
+/* core.blas() -> path of the library that products and factorisations use; nil: none */
+static int l_blas(lua_State *L) {
+  bdl_exec_context *x;
+  lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
+  Dl_info info;
+  void *function = NULL;
+  if (!bdl_blas_ready(&x->blas)) return 0;
+  memcpy(&function, &x->blas.f32.gemm, sizeof function); /* ISO C has no cast from a function to an object */
+  if (!dladdr(function, &info) || !info.dli_fname) return 0;
+  lua_pushstring(L, info.dli_fname);
+  return 1;
+}
+
+/* core.clock() -> seconds since some time in the past */
+static int l_clock(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + 1e-9 * (lua_Number)t.tv_nsec);
+  return 1;
+}
+
+/* core.columns() -> width of the terminal that standard error is; nil: it is none */
+static int l_columns(lua_State *L) {
+  struct winsize w;
+  if (!isatty(STDERR_FILENO)) return 0;
+  lua_pushinteger(L, ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80);
+  return 1;
+}
+
 static int open_core(lua_State *L) {
   lua_newtable(L);
   lbdl_open_errors(L);
@@ -164,7 +202,7 @@ static int open_core(lua_State *L) {
   lbdl_open_host(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
-    {"prims", l_prims}, {"isa", l_isa}, {NULL, NULL},
+    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
   lua_pushliteral(L, BDL_VERSION);
@@ -304,6 +342,7 @@ const char *bdl_error_text(const bdl *b) { return b->error_text ? b->error_text 
 static void stop_lua(lua_State *L, lua_Debug *ar) {
   (void)ar;
   lua_sethook(L, NULL, 0, 0);
+  if (!lbdl_ctx(L)->interrupted) return; /* a compiled loop has seen it */
   lbdl_ctx(L)->interrupted = 0;
   lbdl_error(L, BDL_EINTERRUPT, "interrupted");
 }

@@ -84,6 +84,30 @@ static void *take(lua_State *L, size_t size) {
   return p;
 }
 
+/* A Lua function at a stack position, called with a stage of compilation and the text of the program or plan. */
+typedef struct watcher {
+  lua_State *L;
+  int f;
+} watcher;
+
+static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, const bdl_plan *plan) {
+  lua_State *L = w->L;
+  bdl_context *c = lbdl_ctx(L);
+  bdl_str text;
+  bdl_str_init(&text, c);
+  bdl_status s = plan ? bdl_plan_print(plan, &text) : bdl_ir_print(p, &text);
+  if (s == BDL_OK) {
+    lua_pushvalue(L, w->f);
+    lua_pushstring(L, stage);
+    lua_pushlstring(L, text.s, (size_t)text.n);
+  }
+  bdl_str_fini(&text);
+  if (s == BDL_OK && lua_pcall(L, 2, 0, 0) != LUA_OK) s = bdl_fail(c, BDL_EHOST, "%s", luaL_tolstring(L, -1, NULL));
+  return s;
+}
+
+static bdl_status observe(void *ud, const char *pass, const bdl_prog *p) { return show(ud, pass, p, NULL); }
+
 /* Inputs: used arguments, then States; outputs: results, then written States. */
 static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   bdl_context *c = lbdl_ctx(L);
@@ -139,9 +163,14 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   bdl_prog *q;
   bdl_prog_ref(t->prog);
   e->source = t->prog;
-  lbdl_check(L, bdl_optimise(t->prog, bdl_exec_eval_eqn, NULL, NULL, &q));
+  lua_getfield(L, LUA_REGISTRYINDEX, "bdl.on_compile");
+  watcher w = {L, lua_gettop(L)};
+  bool watched = lua_isfunction(L, -1);
+  if (watched) lbdl_check(L, show(&w, "trace", t->prog, NULL));
+  lbdl_check(L, bdl_optimise(t->prog, bdl_exec_eval_eqn, watched ? observe : NULL, &w, &q));
   bdl_status s = bdl_plan_new(c, q, pair, &e->plan);
   bdl_prog_unref(q);
+  if (s == BDL_OK && watched) s = show(&w, "plan", NULL, e->plan);
   lbdl_check(L, s);
 }
 
@@ -149,8 +178,51 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
 
 enum { FEW = 32 };
 
+/* The values of the call, of its leaves at stack positions first.. */
+static int push_results(lua_State *L, const entry *e, int first) {
+  int values = lua_gettop(L);
+  for (int32_t r = 0; r < e->n_results; r++) {
+    luaL_checkstack(L, e->results[r].n + 8, "results");
+    for (int32_t i = 0; i < e->results[r].n; i++) lua_pushvalue(L, first + e->results[r].first + i);
+    lbdl_unflatten(L, e->results[r].treedef, e->results[r].n);
+  }
+  return lua_gettop(L) - values;
+}
+
+/* Zeros of the type of result k: one number, seen everywhere. */
+static void zeros(lua_State *L, const entry *e, int k, bdl_tensor *z) {
+  const bdl_prog *p = e->plan->prog;
+  const bdl_aval *a = bdl_aval_of(p, p->outputs[k]);
+  lbdl_check(L, bdl_tensor_scalar(bdl_device_cpu(lbdl_ctx(L)), a->dtype, (bdl_scalar){0}, z));
+  z->aval = *a;
+  memset(z->stride, 0, sizeof z->stride);
+}
+
+/* In place of running, when only types are asked for.  A State keeps its value unless the program changes its type. */
+static int pretend(lua_State *L, const entry *e) {
+  int base = lua_gettop(L), at = e->n_out;
+  luaL_checkstack(L, e->n_out + e->n_results + 8, "results");
+  for (int32_t i = 0; i < e->n_out; i++) {
+    lbdl_tensor *x = lbdl_new_tensor(L);
+    x->unit = e->out[i].unit;
+    zeros(L, e, i, &x->t);
+  }
+  for (int32_t i = 0; i < e->n_states; i++)
+    for (int32_t k = 0; e->states[i].out && k < e->states[i].state->n; k++, at++) {
+      bdl_state *s = e->states[i].state;
+      if (bdl_aval_eq(&s->aval[k], bdl_aval_of(e->plan->prog, e->plan->prog->outputs[at]))) continue;
+      bdl_tensor z;
+      zeros(L, e, at, &z);
+      bdl_tensor_unref(&s->leaf[k].value);
+      s->leaf[k].value = z;
+      s->aval[k] = z.aval;
+    }
+  return push_results(L, e, base + 1);
+}
+
 /* Run over the argument leaves at stack positions first.. ; pushes the results. */
 static int run(lua_State *L, entry *e, int first) {
+  if (lbdl_of(L)->check) return pretend(L, e);
   bdl_context *c = lbdl_ctx(L);
   bdl_plan *plan = e->plan;
   bdl_tensor few[FEW], *in = few;
@@ -193,13 +265,7 @@ static int run(lua_State *L, entry *e, int first) {
     lbdl_unflatten(L, e->results[0].treedef, e->results[0].n);
     return 1;
   }
-  int values = lua_gettop(L);
-  for (int32_t r = 0; r < e->n_results; r++) {
-    luaL_checkstack(L, e->results[r].n + 8, "results");
-    for (int32_t i = 0; i < e->results[r].n; i++) lua_pushvalue(L, base + 1 + e->results[r].first + i);
-    lbdl_unflatten(L, e->results[r].treedef, e->results[r].n);
-  }
-  return lua_gettop(L) - values;
+  return push_results(L, e, base + 1);
 }
 
 /* ---- finding an entry ----------------------------------------------------------------------------------- */
@@ -411,23 +477,16 @@ static int l_cached(lua_State *L) {
   return 1;
 }
 
-/* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; with an observer, called with the name
-** and text after each pass; plan: the text of the plan instead */
-static bdl_status observe(void *ud, const char *pass, const bdl_prog *p) {
-  lua_State *L = ud;
-  bdl_str text;
-  bdl_str_init(&text, p->ctx);
-  bdl_status s = bdl_ir_print(p, &text);
-  if (s == BDL_OK) {
-    lua_pushvalue(L, 2);
-    lua_pushstring(L, pass);
-    lua_pushlstring(L, text.s, (size_t)text.n);
-    bdl_str_fini(&text);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) return bdl_fail(p->ctx, BDL_EHOST, "%s", luaL_tolstring(L, -1, NULL));
-  } else bdl_str_fini(&text);
-  return s;
+/* core.on_compile(f or nil): f("trace", text) for each program that is compiled, then f(pass, text) after each pass, last
+** f("plan", text) */
+static int l_on_compile(lua_State *L) {
+  lua_settop(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, "bdl.on_compile");
+  return 0;
 }
 
+/* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; with an observer, called with the name
+** and text after each pass; plan: the text of the plan instead */
 static int l_make_ir(lua_State *L) {
   int few[16];
   bdl_context *c = lbdl_ctx(L);
@@ -437,7 +496,8 @@ static int l_make_ir(lua_State *L) {
   bdl_status s = BDL_OK;
   if (lua_isfunction(L, 2)) {
     bdl_prog *q;
-    lbdl_check(L, bdl_optimise(e->source, bdl_exec_eval_eqn, observe, L, &q));
+    watcher w = {L, 2};
+    lbdl_check(L, bdl_optimise(e->source, bdl_exec_eval_eqn, observe, &w, &q));
     bdl_prog_unref(q);
   }
   bdl_str_init(&text, c);
@@ -476,7 +536,7 @@ void lbdl_open_jit(lua_State *L) {
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
     {"jit_new", l_new}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_clear", l_clear}, {"jit_cached", l_cached}, {"run_once", l_run_once},
-    {"make_ir", l_make_ir}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
+    {"make_ir", l_make_ir}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

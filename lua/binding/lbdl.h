@@ -21,7 +21,8 @@ typedef struct lbdl {
   int print_sink;    /* registry reference of the function that debug.print writes to; LUA_NOREF: stdout */
   bdl_dtype real, integer; /* dtypes of the precision: f32/i32 or f64/i64 */
   bool eager;        /* disable_jit: traces are not made */
-  bool full_traceback;
+  bool full_traceback; /* BDL_TRACEBACK=full: bdl's own frames are shown too */
+  bool check;        /* compiled functions are traced and planned, but give zeros instead of running */
   int64_t environ_version;
   int64_t n_traced;  /* functions traced so far; tests look at it */
 } lbdl;
@@ -39,6 +40,8 @@ int lbdl_error(lua_State *L, bdl_status s, const char *fmt, ...) __attribute__((
 void lbdl_hint(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The first stack frame that is the user's. */
 bdl_src lbdl_where(lua_State *L);
+/* lua_CFunction, a message handler: keeps the user's part of the stack for core.frames, passes the error on. */
+int lbdl_traceback(lua_State *L);
 /* As error messages want it: strips the position that Lua put in front, keeps error objects. */
 void lbdl_push_error_object(lua_State *L, const char *kind, const char *message, bdl_src where, const char *hint);
 

@@ -70,6 +70,8 @@ lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, 
   luaL_setmetatable(L, LBDL_TRACED);
   request r = {fn, n_values, n_plain, treedef, count, ex};
   luaL_checkstack(L, n_plain + 8, "arguments");
+  lua_pushcfunction(L, lbdl_traceback);
+  int handler = lua_gettop(L);
   lua_pushcfunction(L, body);
   lua_pushlightuserdata(L, &r);
   lua_pushvalue(L, f);
@@ -78,13 +80,14 @@ lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, 
   lbdl_check(L, bdl_trace_push(lbdl_ctx(L), name, &t));
   t->prog->src = lbdl_where(L);
   fn->t = t;
-  int status = lua_pcall(L, 2 + n_plain, 0, 0);
+  int status = lua_pcall(L, 2 + n_plain, 0, handler);
   bdl_trace_pop(t);
   if (status != LUA_OK) {
     fn->t = NULL;
     bdl_trace_free(t);
     lua_error(L);
   }
+  lua_remove(L, handler);
   return fn;
 }
 

@@ -2,6 +2,7 @@
 ** run.c -- the interpreter tier: walks the instructions of a plan.  No allocation and no look-up inside a loop.
 */
 #include <omp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/context.h"
@@ -140,9 +141,16 @@ static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
   return i->kernel.fn(&call);
 }
 
-static bdl_status interrupted(const runner *r, bdl_src src) {
+/* Asked to stop, after a whole step?  Where the results of the plan are those of its one loop, only that loop stops: its
+** steps are the user's.  Elsewhere no result is written in place, so any loop may. */
+static bool stop(const runner *r) { return r->c->interrupted && (r->depth == 1 || !r->plan->loop_only); }
+
+static bdl_status interrupted(const runner *r, bdl_src src, int64_t done, int64_t total) {
+  char of[32] = "";
   r->c->interrupted = 0;
-  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted");
+  if (total >= 0) snprintf(of, sizeof of, " of %lld", (long long)total);
+  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted after %lld%s steps; States are %s", (long long)done, of,
+           r->plan->loop_only ? "those after the last of them" : "as before the call");
   bdl_where(r->c, src);
   return BDL_EINTERRUPT;
 }
@@ -160,7 +168,7 @@ static bdl_status run_scan(runner *r, const bdl_inst *i) {
     }
     s = run_block(r, &i->scan.body);
     if (report) bdl_exec_report(r->x, t + 1, n);
-    if (r->c->interrupted && s == BDL_OK) s = interrupted(r, i->src);
+    if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, t + 1, n);
   }
   r->depth--;
   return s;
@@ -169,11 +177,11 @@ static bdl_status run_scan(runner *r, const bdl_inst *i) {
 static bdl_status run_while(runner *r, const bdl_inst *i) {
   bdl_status s = BDL_OK;
   r->depth++;
-  while (s == BDL_OK) {
+  for (int64_t done = 1; s == BDL_OK; done++) {
     s = run_block(r, &i->loop.cond);
     if (s != BDL_OK || !*at(r, i->loop.pred)) break;
     s = run_block(r, &i->loop.body);
-    if (r->c->interrupted && s == BDL_OK) s = interrupted(r, i->src);
+    if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, done, -1);
   }
   r->depth--;
   return s;
@@ -254,6 +262,15 @@ static bdl_status prepare(bdl_plan *plan, int threads) {
   return BDL_OK;
 }
 
+/* An interrupted loop whose carry is the result: the copies behind it still bring the results home. */
+static bdl_status bring_home(runner *r) {
+  const bdl_block *b = &r->plan->block;
+  int32_t k = 0;
+  while (k < b->n && b->v[k].kind == BDL_I_COPY) k++;
+  for (k++; k < b->n; k++) TRY(run_inst(r, &b->v[k]));
+  return BDL_EINTERRUPT;
+}
+
 bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   bdl_context *c = plan->ctx;
   bdl_exec_context *x;
@@ -267,6 +284,7 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   if (plan->n_out) memcpy(plan->frame + plan->n_in, out, (size_t)plan->n_out * sizeof *out);
   plan->busy = true;
   bdl_status s = run_block(&r, &plan->block);
+  if (s == BDL_EINTERRUPT && plan->loop_only) s = bring_home(&r);
   plan->busy = false;
   return s;
 }

@@ -358,18 +358,20 @@ static bdl_status lay_out(bdl_plan *plan) {
 
 /* ---- plans ---------------------------------------------------------------------------------------------- */
 
-static bool prog_can_fail(const bdl_prog *p) {
+/* May the program end in the middle?  A loop may be interrupted. */
+static bool prog_can_fail(const bdl_prog *p, bool loops) {
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
     switch (e->prim) {
       case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print:
       case BDL_P_error_if: case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_solve:
         return true;
+      case BDL_P_scan: case BDL_P_while: if (loops) return true; break;
       default: break;
     }
     for (int k = 0; k < e->n_params; k++)
       for (int j = 0; e->params[k].kind == BDL_PK_PROGS && j < e->params[k].n; j++)
-        if (prog_can_fail(e->params[k].progs[j])) return true;
+        if (prog_can_fail(e->params[k].progs[j], loops)) return true;
   }
   return false;
 }
@@ -394,8 +396,6 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   }
   TRY(block(&pl, p, in, t, plan->inplace, &plan->block));
   TRY(lay_out(plan));
-  plan->can_fail = prog_can_fail(p);
-  for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
   int loops = 0, others = 0;
   for (int32_t i = 0; i < plan->block.n; i++) {
     bdl_inst_kind k = plan->block.v[i].kind;
@@ -403,6 +403,8 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     else if (k != BDL_I_COPY) others++;
   }
   plan->loop_only = loops == 1 && others == 0;
+  plan->can_fail = prog_can_fail(p, !plan->loop_only);
+  for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
   return BDL_OK;
 }
 

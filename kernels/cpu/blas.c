@@ -46,7 +46,8 @@ bool bdl_blas_ready(bdl_blas *b) {
   if (b->library) return true;
   if (b->missing) return false;
   const char *own = getenv("BDL_BLAS");
-  const char *const names[][2] = {{own, NULL}, {"libopenblas.so.0", NULL}, {"libopenblas.so", NULL}, {"libblas.so.3", "liblapack.so.3"}};
+  const char *const names[][2] = {
+      {own, NULL}, {"libopenblas.so.0", NULL}, {"libopenblas.so", NULL}, {"libblas.so.3", "liblapack.so.3"}};
   const int first = own ? 0 : 1, end = own ? 1 : BDL_LEN(names);
   choose_kernels();
   for (int i = first; i < end && !b->library; i++) {

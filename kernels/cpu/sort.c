@@ -32,7 +32,8 @@ static uint64_t key_f64(const void *x, int64_t i) {
 
 typedef uint64_t (*key_fn)(const void *x, int64_t i);
 static const key_fn key_of[BDL_DTYPE_COUNT] = {
-    [BDL_BOOL] = key_bool, [BDL_I32] = key_i32, [BDL_I64] = key_i64, [BDL_U32] = key_u32, [BDL_F32] = key_f32, [BDL_F64] = key_f64};
+    [BDL_BOOL] = key_bool, [BDL_I32] = key_i32, [BDL_I64] = key_i64,
+    [BDL_U32] = key_u32,   [BDL_F32] = key_f32, [BDL_F64] = key_f64};
 
 static void insertion(bdl_sort_item *a, int64_t n) {
   for (int64_t i = 1; i < n; i++) {

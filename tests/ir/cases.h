@@ -4,6 +4,7 @@
 #ifndef T_CASES_H
 #define T_CASES_H
 
+#include "../support/random.h"
 #include "prim/prim.h"
 
 typedef struct t_case {
@@ -17,7 +18,5 @@ typedef struct t_case {
 ** False: there is none (for these floats).
 */
 bool t_case_new(bdl_context *c, bdl_prim_id prim, uint64_t seed, bdl_dtype floats, t_case *t);
-
-uint64_t t_random(uint64_t *state); /* splitmix64 */
 
 #endif

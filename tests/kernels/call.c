@@ -29,13 +29,6 @@ void t_context_free(void) {
   context = NULL;
 }
 
-uint64_t t_random(uint64_t *seed) { /* splitmix64 */
-  uint64_t z = *seed += UINT64_C(0x9E3779B97F4A7C15);
-  z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-  z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-  return z ^ z >> 31;
-}
-
 double t_uniform(uint64_t *seed) {
   return (double)(t_random(seed) >> 11) * 0x1p-53;
 }

@@ -5,6 +5,7 @@
 #ifndef T_CALL_H
 #define T_CALL_H
 
+#include "../support/random.h"
 #include "exec/lower.h"
 
 typedef struct t_array {
@@ -16,7 +17,6 @@ typedef struct t_array {
 bdl_context *t_context(void);
 void t_context_free(void);
 
-uint64_t t_random(uint64_t *seed);
 double t_uniform(uint64_t *seed); /* [0, 1) */
 int64_t t_below(uint64_t *seed, int64_t n);
 

@@ -235,7 +235,8 @@ static void some_equations_stay_in_loops(void **state) {
 static void a_cheap_equation_is_copied_for_one_that_moves(void **state) {
   check(state, bdl_pass_hoist, "k:f32[2], x:f32[2]",
         "y:f32[2] = scan[consts=1 carry=1 length=9 reverse=0 body={program l(k:f32[2], x:f32[2]) {\n"
-        " r:f32[2] = reverse[axes=(0)] k\n e:f32[2] = exp r\n c:f32[2] = add x r\n d:f32[2] = add c e\n return d }}] k x\n return y",
+        " r:f32[2] = reverse[axes=(0)] k\n e:f32[2] = exp r\n c:f32[2] = add x r\n d:f32[2] = add c e\n return d }}] k x\n"
+        " return y",
         "r:f32[2] = reverse[axes=(0)] k\n e:f32[2] = exp r\n"
         " y:f32[2] = scan[consts=2 carry=1 length=9 reverse=0 body={program l(k:f32[2], e:f32[2], x:f32[2]) {\n"
         " r:f32[2] = reverse[axes=(0)] k\n c:f32[2] = add x r\n d:f32[2] = add c e\n return d }}] k e x\n return y");
@@ -257,7 +258,8 @@ static void constants_are_folded(void **state) {
   check(state, fold, "x:f32[2]",
         "const w:f32[2] = [1 -0.0]\n a:f32[2] = neg w\n b:f32[2] = neg a\n c:f32[] = neg 2.0:f32\n d:f32[] = neg c\n"
         " e:f32[2] = add x b\n f:f32[2] = mul e d\n return f, a",
-        "const w:f32[2] = [1.0 -0.0]\n const a:f32[2] = [-1.0 0.0]\n const b:f32[2] = [1.0 -0.0]\n e:f32[2] = add x b\n f:f32[2] = mul e 2.0:f32\n return f, a");
+        "const w:f32[2] = [1.0 -0.0]\n const a:f32[2] = [-1.0 0.0]\n const b:f32[2] = [1.0 -0.0]\n"
+        " e:f32[2] = add x b\n f:f32[2] = mul e 2.0:f32\n return f, a");
 }
 
 static void folding_leaves_failures_and_ramps_alone(void **state) {

@@ -48,7 +48,8 @@ static void floats_read_back_bit_for_bit(void **state) {
   for (int i = 0; i < 3000; i++) {
     const uint64_t special[] = {0, 0x8000000000000000u, 0x7ff0000000000000u, 0xfff0000000000000u, 0x7ff8000000000000u,
                                 0xfff8000000000001u, 1, 0x000fffffffffffffu, 0x7fefffffffffffffu};
-    const uint32_t special32[] = {0, 0x80000000u, 0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc00001u, 1, 0x007fffffu, 0x7f7fffffu};
+    const uint32_t special32[] = {0, 0x80000000u, 0x7f800000u, 0xff800000u, 0x7fc00000u, 0xffc00001u, 1,
+                                   0x007fffffu, 0x7f7fffffu};
     const bdl_scalar d = {.bits = i < BDL_LEN(special) ? special[i] : t_random(&seed)};
     const bdl_scalar f = {.bits = i < BDL_LEN(special32) ? special32[i] : t_random(&seed) >> 32};
     bdl_prog *p = NULL;

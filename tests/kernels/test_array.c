@@ -362,15 +362,15 @@ static void threads_do_not_change_bits(void **state) {
   for (int64_t k = 0; k < bdl_aval_numel(&x.aval); k++) t_set(&x, k, t_uniform(&r));
   const struct {
     bdl_prim_id prim;
-    bdl_param p[2];
     int n_in;
-  } cases[] = {{BDL_P_reduce_sum, {INTS(0)}, 1},
-               {BDL_P_reduce_sum, {INTS(0, 2)}, 1},
-               {BDL_P_reduce_prod, {INTS(2)}, 1},
-               {BDL_P_cumsum, {bdl_pint(2), bdl_pint(1)}, 1},
-               {BDL_P_argmax, {bdl_pint(0)}, 1},
-               {BDL_P_gather, {bdl_pint(1)}, 2},
-               {BDL_P_scatter, {bdl_pint(1), bdl_pstr("add")}, 3}};
+    bdl_param p[2];
+  } cases[] = {{BDL_P_reduce_sum, 1, {INTS(0)}},
+               {BDL_P_reduce_sum, 1, {INTS(0, 2)}},
+               {BDL_P_reduce_prod, 1, {INTS(2)}},
+               {BDL_P_cumsum, 1, {bdl_pint(2), bdl_pint(1)}},
+               {BDL_P_argmax, 1, {bdl_pint(0)}},
+               {BDL_P_gather, 2, {bdl_pint(1)}},
+               {BDL_P_scatter, 3, {bdl_pint(1), bdl_pstr("add")}}};
   for (int c = 0; c < BDL_LEN(cases); c++) {
     t_array one, more;
     OK(t_call(cases[c].prim, cases[c].p, (t_array[]){x, i, u}, cases[c].n_in, &one, 1));

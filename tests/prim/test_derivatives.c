@@ -44,9 +44,9 @@ typedef struct operand {
 typedef struct testcase {
   bdl_prim_id prim;
   bdl_param p[6];
-  int n_in;
+  int64_t n_in;
   operand in[MAX_IN];
-  unsigned linear; /* bit i: linear in operand i */
+  uint64_t linear; /* bit i: linear in operand i */
 } testcase;
 
 #define I(...) \
@@ -152,7 +152,7 @@ static const testcase cases[] = {
 
 static bdl_tensor tensor(const bdl_aval *a) {
   bdl_tensor t;
-  assert_int_equal(bdl_tensor_new(bdl_device_cpu(ctx), a, &t), BDL_OK);
+  if (bdl_tensor_new(bdl_device_cpu(ctx), a, &t) != BDL_OK) abort();
   return t;
 }
 
@@ -165,11 +165,12 @@ static bdl_aval aval_of(const testcase *c, int i) {
 static bdl_tensor fill(const testcase *c, int i, uint64_t *r) {
   const operand *o = &c->in[i];
   const bdl_aval a = aval_of(c, i);
+  const int64_t cols = a.ndim > 0 ? BDL_MAX(a.shape[a.ndim - 1], 1) : 1;
   bdl_tensor t = tensor(&a);
   for (int64_t k = 0; k < bdl_aval_numel(&a); k++) {
     double v = uniform(r);
     if (o->role == EVENTS) v = v > 0;
-    if (o->role == DOMINANT && k / a.shape[a.ndim - 1] % a.shape[a.ndim - 1] == k % a.shape[a.ndim - 1]) v += 4;
+    if (o->role == DOMINANT && k / cols % cols == k % cols) v += 4;
     if (a.dtype == BDL_F64) ((double *)bdl_tensor_data(&t))[k] = v;
     if (a.dtype == BDL_I32)
       ((int32_t *)bdl_tensor_data(&t))[k] = o->role == LISTED ? o->list[k] : (int32_t)(t_random(r) % (uint64_t)o->limit);
@@ -196,15 +197,15 @@ typedef struct built {
 } built;
 
 static built build(const testcase *c, int index, bool bind) {
-  built b = {.n_out = bdl_ir_n_out(c->prim, c->p, c->n_in)};
+  built b = {.n_out = bdl_ir_n_out(c->prim, c->p, (int)c->n_in)};
   check(bdl_prog_new(ctx, "f", &b.p), c, index);
   for (int i = 0; i < c->n_in; i++) {
     const bdl_aval a = aval_of(c, i);
     check(bdl_ir_input(b.p, &a, &b.x[i]), c, index);
   }
-  if (bind) check(bdl_bind(b.p, c->prim, c->p, b.x, c->n_in, b.z), c, index);
+  if (bind) check(bdl_bind(b.p, c->prim, c->p, b.x, (int)c->n_in, b.z), c, index);
   b.eqn = (bdl_eqn){.prim = c->prim,
-                    .n_in = c->n_in,
+                    .n_in = (int32_t)c->n_in,
                     .n_out = b.n_out,
                     .n_params = bdl_prim_n_params(c->prim),
                     .params = (bdl_param *)c->p};
@@ -241,7 +242,7 @@ static double run_jvp(const testcase *c, int index, const bdl_tensor *in, const 
   bdl_tensor all[2 * MAX_IN], z[MAX_IN];
   bdl_atom dx[MAX_IN], dz[MAX_IN], out[MAX_IN];
   built b = build(c, index, true);
-  int n = c->n_in, n_out = 0;
+  int n = (int)c->n_in, n_out = 0;
   memcpy(all, in, (size_t)n * sizeof *all);
   for (int i = 0; i < c->n_in; i++) {
     dx[i] = BDL_ZERO;
@@ -276,7 +277,7 @@ static double run_transpose(const testcase *c, int index, const bdl_tensor *in, 
   double sum = 0;
   memcpy(all, in, (size_t)c->n_in * sizeof *all);
   for (int i = 0; i < c->n_in; i++) in_aval[i] = aval_of(c, i), linear[i] = mask >> i & 1, ct_in[i] = BDL_ZERO;
-  check(bdl_prim_type(ctx, c->prim, c->p, in_aval, c->n_in, out_aval), c, index);
+  check(bdl_prim_type(ctx, c->prim, c->p, in_aval, (int)c->n_in, out_aval), c, index);
   check(bdl_ir_input(b.p, &out_aval[0], &ct[0]), c, index);
   all[c->n_in] = tensor(&out_aval[0]);
   for (int64_t k = 0; k < bdl_aval_numel(&out_aval[0]); k++) ((double *)bdl_tensor_data(&all[c->n_in]))[k] = uniform(&seed);
@@ -331,7 +332,7 @@ static void jvp_equals_finite_differences(void **state) {
     }
     const double slope = (run(c, k, moved[1], 5) - run(c, k, moved[0], 5)) / (2 * h);
     near(run_jvp(c, k, in, v, mask, 5), slope, 1e-7, c, k, "jvp");
-    release(in, c->n_in), release(v, c->n_in), release(moved[0], c->n_in), release(moved[1], c->n_in);
+    release(in, (int)c->n_in), release(v, (int)c->n_in), release(moved[0], (int)c->n_in), release(moved[1], (int)c->n_in);
   }
 }
 
@@ -345,7 +346,7 @@ static void transpose_is_the_adjoint(void **state) {
     for (int i = 0; i < c->n_in; i++)
       if ((c->linear >> i & 1) && differentiable(c, i))
         near(run_jvp(c, k, in, v, 1u << i, 9), run_transpose(c, k, in, v, 1u << i, 9), 1e-10, c, k, "adjoint");
-    release(in, c->n_in), release(v, c->n_in);
+    release(in, (int)c->n_in), release(v, (int)c->n_in);
   }
 }
 
@@ -362,7 +363,7 @@ static void events_are_differentiated_as_numbers(void **state) {
     for (int i = 0; i < c->n_in; i++) in[i] = fill(c, i, &r), v[i] = fill(c, i, &r);
     for (int64_t e = 0; e < bdl_aval_numel(&v[0].aval); e++) ((double *)bdl_tensor_data(&v[0]))[e] = uniform(&r);
     near(run_jvp(c, k, in, v, 1, 3), run_jvp(&plain, k, in, v, 1, 3), 1e-12, c, k, "jvp of events");
-    release(in, c->n_in), release(v, c->n_in);
+    release(in, (int)c->n_in), release(v, (int)c->n_in);
   }
 }
 

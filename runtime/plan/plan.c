@@ -358,22 +358,28 @@ static bdl_status lay_out(bdl_plan *plan) {
 
 /* ---- plans ---------------------------------------------------------------------------------------------- */
 
-/* May the program end in the middle?  A loop may be interrupted. */
-static bool prog_can_fail(const bdl_prog *p, bool loops) {
+/* Is there such an equation in p or in a body? */
+static bool any_eqn(const bdl_prog *p, bool (*test)(bdl_prim_id)) {
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    switch (e->prim) {
-      case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print:
-      case BDL_P_error_if: case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_solve:
-        return true;
-      case BDL_P_scan: case BDL_P_while: if (loops) return true; break;
-      default: break;
-    }
+    if (test(e->prim)) return true;
     for (int k = 0; k < e->n_params; k++)
       for (int j = 0; e->params[k].kind == BDL_PK_PROGS && j < e->params[k].n; j++)
-        if (prog_can_fail(e->params[k].progs[j], loops)) return true;
+        if (any_eqn(e->params[k].progs[j], test)) return true;
   }
   return false;
+}
+
+static bool is_call(bdl_prim_id p) { return p == BDL_P_call; }
+static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
+
+static bool can_fail(bdl_prim_id p) {
+  switch (p) {
+    case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print: case BDL_P_error_if:
+    case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_solve:
+      return true;
+    default: return false;
+  }
 }
 
 static bdl_status make(bdl_plan *plan, const int32_t *pair) {
@@ -403,7 +409,7 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     else if (k != BDL_I_COPY) others++;
   }
   plan->loop_only = loops == 1 && others == 0;
-  plan->can_fail = prog_can_fail(p, !plan->loop_only);
+  plan->can_fail = any_eqn(p, can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
   for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
   return BDL_OK;
 }
@@ -415,7 +421,10 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_arena_init(&plan->arena, c);
   bdl_prog_ref(p);
   plan->legal_from = p;
-  bdl_status s = bdl_plan_legalise(p, &plan->prog);
+  bdl_prog *flat = NULL;
+  bdl_status s = any_eqn(p, is_call) ? bdl_pass_inline(p, &flat) : BDL_OK;
+  if (s == BDL_OK) s = bdl_plan_legalise(flat ? flat : p, &plan->prog);
+  if (flat) bdl_prog_unref(flat);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
   if (s == BDL_OK) s = make(plan, pair);
   if (s != BDL_OK) bdl_plan_free(plan);

@@ -102,11 +102,12 @@ static uint64_t hash_call(bdl_prim_id prim, const bdl_param *params, int n_param
   return h;
 }
 
+/* A program without equations is a call that is its operand: its params say no more than the types (and the hash). */
 static bool same_call(const bdl_prog *p, bdl_prim_id prim, const bdl_param *params, int n_params, const bdl_tensor *in, int n_in) {
-  const bdl_eqn *e = &p->eqns.v[0];
-  if (e->prim != prim || p->inputs.n != n_in) return false;
+  const bdl_eqn *e = p->eqns.n ? &p->eqns.v[0] : NULL;
+  if (p->inputs.n != n_in || (e ? e->prim != prim : strcmp(p->name, bdl_prims[prim].name) != 0)) return false;
   for (int i = 0; i < n_params; i++)
-    if (!bdl_param_eq(&e->params[i], &params[i])) return false;
+    if (e && !bdl_param_eq(&e->params[i], &params[i])) return false;
   for (int i = 0; i < n_in; i++)
     if (!bdl_aval_eq(bdl_aval_of(p, p->inputs.v[i]), &in[i].aval)) return false;
   return true;

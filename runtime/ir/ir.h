@@ -131,6 +131,8 @@ bdl_status bdl_ir_reshape(bdl_prog *p, bdl_atom x, int ndim, const int64_t *shap
 
 /* ---- text.  print and parse are inverse: parse(print(p)) prints the same. */
 bdl_status bdl_ir_print(const bdl_prog *p, bdl_str *out);
+/* For people: constants show their first `most` elements, then how many there are.  Does not parse where it cuts. */
+bdl_status bdl_ir_print_short(const bdl_prog *p, int64_t most, bdl_str *out);
 /* Errors: BDL_ESYNTAX with line and column of the text; any error of the type rules.  Never crashes on any text. */
 bdl_status bdl_ir_parse(bdl_context *c, const char *text, size_t n, bdl_prog **p);
 

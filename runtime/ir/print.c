@@ -29,6 +29,7 @@ typedef struct printer {
   const char **name; /* of each variable */
   bdl_map taken;     /* hashes of names */
   bdl_arena scratch;
+  int64_t most; /* elements of a constant */
   int depth;
 } printer;
 
@@ -161,7 +162,7 @@ static bdl_status each_definition(printer *P, visit f) {
 
 /* ---- lines -------------------------------------------------------------------------------------- */
 
-static bdl_status print_prog(const bdl_prog *p, bdl_str *out, int depth);
+static bdl_status print_prog(const bdl_prog *p, bdl_str *out, int64_t most, int depth);
 
 static void indent(printer *P) { bdl_str_addf(P->out, "\n%*s", 2 * P->depth, ""); }
 
@@ -198,7 +199,7 @@ static bdl_status add_param(printer *P, const bdl_param *x) {
       bdl_str_add(out, "{", 1);
       for (int i = 0; i < x->n; i++) {
         if (i) bdl_str_add(out, ", ", 2);
-        TRY(print_prog(x->progs[i], out, P->depth));
+        TRY(print_prog(x->progs[i], out, P->most, P->depth));
       }
       bdl_str_add(out, "}", 1);
       break;
@@ -250,10 +251,12 @@ static bdl_status print_body(printer *P) {
     bdl_str_addf(P->out, "const ");
     add_binder(P, x);
     bdl_str_add(P->out, " = [", 4);
-    for (int64_t i = 0, n = bdl_aval_numel(&t->aval); i < n && !P->out->failed; i++) {
+    const int64_t n = bdl_aval_numel(&t->aval);
+    for (int64_t i = 0; i < n && i < P->most && !P->out->failed; i++) {
       if (i) bdl_str_add(P->out, " ", 1);
       bdl_text_scalar(P->out, t->aval.dtype, bdl_tensor_at(t, i));
     }
+    if (n > P->most) bdl_str_addf(P->out, " .. %" PRId64 " elements", n);
     bdl_str_add(P->out, "]", 1);
   }
   for (int64_t i = 0; i < p->eqns.n; i++) {
@@ -272,8 +275,8 @@ static bdl_status print_body(printer *P) {
   return P->out->failed ? BDL_ENOMEM : BDL_OK;
 }
 
-static bdl_status print_prog(const bdl_prog *p, bdl_str *out, int depth) {
-  printer P = {.p = p, .out = out, .depth = depth};
+static bdl_status print_prog(const bdl_prog *p, bdl_str *out, int64_t most, int depth) {
+  printer P = {.p = p, .out = out, .most = most, .depth = depth};
   bdl_status s = BDL_ENOMEM;
   bdl_arena_init(&P.scratch, p->ctx);
   bdl_map_init(&P.taken, p->ctx);
@@ -284,8 +287,10 @@ static bdl_status print_prog(const bdl_prog *p, bdl_str *out, int depth) {
   return s;
 }
 
-bdl_status bdl_ir_print(const bdl_prog *p, bdl_str *out) {
-  TRY(print_prog(p, out, 0));
+bdl_status bdl_ir_print(const bdl_prog *p, bdl_str *out) { return bdl_ir_print_short(p, INT64_MAX, out); }
+
+bdl_status bdl_ir_print_short(const bdl_prog *p, int64_t most, bdl_str *out) {
+  TRY(print_prog(p, out, most, 0));
   bdl_str_add(out, "\n", 1);
   return out->failed ? BDL_ENOMEM : BDL_OK;
 }

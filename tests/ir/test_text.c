@@ -90,6 +90,16 @@ static void constants_names_and_places_are_kept(void **state) {
   bdl_prog_unref(p);
 }
 
+static void long_constants_are_cut_for_people(void **state) {
+  bdl_prog *p = t_parse(*state, "program p() {\n const w:i32[5] = [1 2 3 4 5]\n return w }");
+  bdl_str s;
+  bdl_str_init(&s, *state);
+  assert_int_equal(bdl_ir_print_short(p, 2, &s), BDL_OK);
+  assert_string_equal(s.s, "program p() {\n  const w:i32[5] = [1 2 .. 5 elements]\n  return w\n}\n");
+  bdl_str_fini(&s);
+  bdl_prog_unref(p);
+}
+
 /* Names that are taken give way to letters, which skip the names in use. */
 static void names_are_unique(void **state) {
   bdl_prog *p = NULL;
@@ -186,6 +196,7 @@ int main(void) {
     T_TEST(every_primitive_reads_back),
     T_TEST(floats_read_back_bit_for_bit),
     T_TEST(constants_names_and_places_are_kept),
+    T_TEST(long_constants_are_cut_for_people),
     T_TEST(names_are_unique),
     T_TEST(bad_text_is_refused),
     T_TEST(deep_nesting_is_refused),

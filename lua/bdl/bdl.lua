@@ -33,6 +33,7 @@ local NAMES = {
   args = lazily("bdl.args", function(m) return m end),
   pprint = lazily("bdl.pretty", function(m) return m.pprint end),
   config = lazily("bdl.environ", function(m) return m.config end),
+  settings = lazily("bdl.settings", function(m) return m.settings end),
 }
 
 local function find(_, name)

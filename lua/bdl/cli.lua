@@ -1,4 +1,312 @@
+--- The program: bdl COMMAND [options] ..  Returns the exit status: 0 done, 1 the model failed, 2 wrong usage, 130 interrupted.
+
+local core = require "bdl.core"
+
+local OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+local function suggestion(name, names) return require "bdl.suggest".hint(name, names) end
+
+local function say(text) io.stderr:write(text, "\n") end
+
+--- Wrong usage: ends the command.
+local function usage(fmt, ...) error({usage = fmt:format(...)}, 0) end
+
+-- ---- options --------------------------------------------------------------------------------------------------------------
+
+local function whole(least, most)
+  return function(text)
+    local n = math.tointeger(tonumber(text))
+    if not n or n < least or n > most then
+      return nil, most == math.maxinteger and ("a whole number from %d"):format(least) or ("%d to %d"):format(least, most)
+    end
+    return n
+  end
+end
+
+local function one_of(...)
+  local names = {...}
+  return function(text)
+    for _, name in ipairs(names) do
+      if name == text then return math.tointeger(tonumber(text)) or text end
+    end
+    return nil, table.concat(names, ", ")
+  end
+end
+
+local function setting(text)
+  local path, value = text:match "^%s*([^=%s]+)%s*=(.*)$"
+  if not path then return nil, "name=value" end
+  return {path, value}
+end
+
+--- name -> {argument, reader, what it does}; without an argument it is a switch.
+local OPTIONS = {
+  seed = {"N", whole(0, math.maxinteger), "start bdl.random from this seed"},
+  precision = {"BITS", one_of("8", "16", "32", "64", "bf16"), "float dtype: 8, 16, 32 (the default), 64 or bf16"},
+  threads = {"N", whole(1, 1024), "use at most so many threads; results do not depend on it"},
+  platform = {"NAME", one_of("cpu", "gpu"), "device to run on"},
+  set = {"NAME=VALUE", setting, "change a setting of the model: --set tau='30 ms' (repeatable)"},
+  quiet = {nil, nil, "no progress bars, no warnings"},
+  profile = {nil, nil, "print where the time of compiled programs went"},
+  after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, dce, or all"},
+  plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
+}
+
+--- Options of a command and the words that are none.  Behind the first word, the model, what is no option of bdl is left
+--  to the model; so is everything behind `--`.
+local function parse(command, words)
+  local opts, rest, i = {set = {}}, {}, 1
+  while i <= #words do
+    local word = words[i]
+    i = i + 1
+    local name, value = word:match "^%-%-([^=]+)=?(.*)$"
+    if word == "--" then
+      table.move(words, i, #words, #rest + 1, rest)
+      break
+    elseif word == "-h" or name == "help" then
+      opts.help = true
+    elseif not word:find "^%-." then
+      rest[#rest + 1] = word
+    else
+      local option = name and command.options[name] and OPTIONS[name]
+      local near = suggestion(word:match "^[^=]*", command.option_names)
+      if not option then
+        if #rest == 0 then usage("unknown option '%s'%s", word, near) end
+        if near ~= "" then usage("unknown option '%s'%s; arguments of the model go behind --", word, near) end
+        rest[#rest + 1] = word
+      elseif not option[1] then
+        if word:find "=" then usage("--%s takes no value", name) end
+        opts[name] = true
+      else
+        if not word:find "=" then
+          value, i = words[i], i + 1
+          if not value then usage("--%s needs a value: --%s %s", name, name, option[1]) end
+        end
+        local read, expected = value, nil
+        if option[2] then read, expected = option[2](value) end
+        if read == nil then usage("--%s %s: expected %s", name, value, expected) end
+        if name == "set" then opts.set[#opts.set + 1] = read else opts[name] = read end
+      end
+    end
+  end
+  return opts, rest
+end
+
+-- ---- models ---------------------------------------------------------------------------------------------------------------
+
+--- The model of a command line; its arguments become `arg`.
+local function model_of(rest)
+  local path = table.remove(rest, 1)
+  if not path then usage "which model?" end
+  arg = table.move(rest, 1, #rest, 1, {[0] = path})
+  return path
+end
+
+--- What the options say about the runtime.
+local function apply(opts)
+  if opts.threads then core.threads(opts.threads) end
+  local ok, err = pcall(function()
+    if opts.precision then require "bdl.environ".set{precision = opts.precision} end
+    if opts.platform then require "bdl.environ".set{platform = opts.platform} end
+    if opts.seed then require "bdl.random".seed(opts.seed) end
+  end)
+  if not ok then usage("%s", type(err) == "table" and err.message or tostring(err)) end
+  if #opts.set > 0 then
+    local given = require "bdl.settings".given
+    for _, s in ipairs(opts.set) do
+      if given[s[1]] then usage("--set %s is given twice", s[1]) end
+      given[s[1]] = s[2]
+    end
+  end
+end
+
+--- Prints a failure; the exit status for it.
+local function report(failure)
+  local lines = {(failure.text:find "^[^\n]-:%d+:" and "" or "bdl: ") .. failure.text}
+  if #failure.frames > 0 then lines[#lines + 1] = "stack traceback:" end
+  for _, frame in ipairs(failure.frames) do lines[#lines + 1] = "    " .. frame end
+  say(table.concat(lines, "\n"))
+  return failure.kind == "InterruptError" and INTERRUPTED or failure.kind == "UsageError" and USAGE or FAILED
+end
+
+--- A model that has run asked for every setting that was given?
+local function check_settings(opts)
+  if #opts.set == 0 then return OK end
+  local unused = require "bdl.settings".unused()
+  if #unused == 0 then return OK end
+  say(("bdl: --set %s: the model never asked for it; a model reads its settings by bdl.settings{name = default}")
+    :format(table.concat(unused, ", ")))
+  return USAGE
+end
+
+-- ---- commands -------------------------------------------------------------------------------------------------------------
+
+local commands = {}
+
+local function command(name, synopsis, options, text, run)
+  local c = {name = name, synopsis = synopsis, options = {}, option_names = {"--help"}, order = {}, text = text, run = run}
+  for option in options:gmatch "%a+" do
+    c.options[option] = true
+    c.order[#c.order + 1] = option
+    c.option_names[#c.option_names + 1] = "--" .. option
+  end
+  commands[name] = c
+  commands[#commands + 1] = c
+end
+
+command("run", "model.lua [arguments]", "seed precision threads platform set quiet profile", [[
+Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
+130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.]],
+function(opts, rest)
+  local model = require "bdl.model"
+  local path = model_of(rest)
+  apply(opts)
+  if not opts.quiet then
+    model.on_warning = say
+    if core.columns() then require "bdl.progress".start() end
+  end
+  if opts.profile then core.profile(true) end
+  local failure = model.try(function() model.load(path)(table.unpack(arg)) end)
+  if not opts.quiet and core.columns() then require "bdl.progress".stop() end
+  if opts.profile then io.stderr:write(core.profile()) end
+  if failure then return report(failure) end
+  return check_settings(opts)
+end)
+
+command("check", "model.lua [arguments]", "precision set", [[
+Looks for mistakes without running the model.  First a walk over the source flags tensors used as Lua booleans (`if x:lt(0)`,
+`s.value == 1`, `not t`), which Lua takes as always true.  Then the script runs with every compiled function and loop only
+traced: names, shapes, dtypes and units are checked on the way, and each program is planned.  Compiled programs give zeros;
+what depends on their values is not checked.  Exit status 1 if anything was found.]],
+function(opts, rest)
+  local path = model_of(rest)
+  apply(opts)
+  local found, programs, failure = require "bdl.dump".check(path)
+  if failure then return report(failure) end
+  io.stdout:write(("%s: %s, %d program%s traced\n"):format(path, found == 0 and "nothing found" or found .. " found", programs,
+    programs == 1 and "" or "s"))
+  return found > 0 and FAILED or check_settings(opts)
+end)
+
+command("dump", "model.lua [arguments]", "after plan precision set", [[
+Prints every program that the model compiles, and its plan.  The model is traced only, as by `bdl check`.]],
+function(opts, rest)
+  local path = model_of(rest)
+  local dump = require "bdl.dump"
+  local after = opts.after
+  if after and after ~= "all" then
+    local known = false
+    for _, stage in ipairs(dump.stages) do known = known or stage == after end
+    if not known then
+      usage("--after %s: no such pass%s; there are %s, all", after, suggestion(after, dump.stages), table.concat(dump.stages, ", "))
+    end
+  end
+  apply(opts)
+  local failure = dump.dump(path, function(stage)
+    if opts.plan and stage == "plan" then return true end
+    if after then return after == "all" or stage == after end
+    return not opts.plan and (stage == "dce" or stage == "plan")
+  end)
+  return failure and report(failure) or check_settings(opts)
+end)
+
+command("prims", "", "", [[
+The primitives: operands and results (n: any number), rules (J jvp, T transpose, B batch), and what they compute.]],
+function()
+  local function count(n) return n < 0 and "n" or tostring(n) end
+  for _, p in ipairs(core.prims()) do
+    io.stdout:write(("%-18s %s -> %s  %s%s%s  %s\n"):format(p.name, count(p.n_in), count(p.n_out), p.jvp and "J" or "-",
+      p.transpose and "T" or "-", p.batch and "B" or "-", p.synopsis))
+  end
+end)
+
+--- Environment variables that bdl or its libraries look at.
+local VARIABLES = {
+  {"BDL_TRACEBACK", "full: tracebacks show bdl's own frames too"},
+  {"BDL_BLAS", "shared library for matrix products and factorisations, in place of OpenBLAS"},
+  {"BDL_LUA", "folder to load bdl's Lua modules from, in place of the built-in ones (for development)"},
+  {"OMP_NUM_THREADS", "threads to use where --threads does not say"},
+  {"OPENBLAS_CORETYPE", "kernels of OpenBLAS; set by bdl on processors with AVX-512"},
+}
+
+command("env", "", "", "What bdl finds on this machine, and the environment variables that it reads.", function()
+  local function row(name, value) io.stdout:write(("%-18s %s\n"):format(name, value)) end
+  local core_type = os.getenv "OPENBLAS_CORETYPE" -- before the library is loaded
+  local float, int = core.precision()
+  local limit = core.memory().limit
+  row("version", core.version .. ", " .. _VERSION)
+  row("platform", "cpu")
+  row("instructions", core.isa())
+  row("threads", core.threads())
+  row("precision", ("%s, %s"):format(float, int))
+  row("BLAS", core.blas() or "none found")
+  row("memory limit", limit > 0 and limit .. " bytes" or "none")
+  io.stdout:write "\n"
+  for _, v in ipairs(VARIABLES) do
+    local value = v[1] == "OPENBLAS_CORETYPE" and core_type or os.getenv(v[1])
+    row(v[1], ("%-12s %s"):format(v[1] ~= "OPENBLAS_CORETYPE" and value or core_type or "(not set)", v[2]))
+  end
+end)
+
+local function overview()
+  local lines = {"bdl: models of brain dynamics", ""}
+  for _, c in ipairs(commands) do
+    lines[#lines + 1] = ("  bdl %-7s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.]*"):gsub("\n", " "))
+  end
+  lines[#lines + 1] = "\n  bdl --version\n  bdl help COMMAND      more on a command and its options"
+  return table.concat(lines, "\n")
+end
+
+local function describe(c)
+  local lines = {("bdl %s%s%s"):format(c.name, #c.order > 0 and " [options]" or "", c.synopsis ~= "" and " " .. c.synopsis or ""),
+                 "", c.text}
+  if #c.order > 0 then lines[#lines + 1] = "" end
+  for _, name in ipairs(c.order) do
+    local option = OPTIONS[name]
+    lines[#lines + 1] = ("  --%-18s %s"):format(name .. (option[1] and " " .. option[1] or ""), option[3])
+  end
+  return table.concat(lines, "\n")
+end
+
+local function find(name)
+  if commands[name] then return commands[name] end
+  local names = {}
+  for i, c in ipairs(commands) do names[i] = c.name end
+  local file = io.open(name)
+  if file then file:close() end
+  local near = file and (" (did you mean 'bdl run %s'?)"):format(name) or suggestion(name, names)
+  usage("unknown command '%s'%s", name, near)
+end
+
+command("help", "[command]", "", "This list, or more on a command.", function(_, rest)
+  io.stdout:write(rest[1] and describe(find(rest[1])) or overview(), "\n")
+end)
+
 return function(...)
-local f = assert(loadfile((select(2, ...))))
-f()
-return 0 end
+  local words = {...}
+  local name = table.remove(words, 1)
+  if name == "--version" or name == "-v" then
+    io.stdout:write("bdl ", core.version, "\n")
+    return OK
+  elseif name == nil then
+    say(overview())
+    return USAGE
+  elseif name == "--help" or name == "-h" then
+    name = "help"
+  end
+  local found
+  local ok, result = xpcall(function()
+    found = find(name)
+    local opts, rest = parse(found, words)
+    if opts.help then
+      io.stdout:write(describe(found), "\n")
+      return OK
+    end
+    return found.run(opts, rest) or OK
+  end, core.traceback)
+  if ok then return result end
+  if type(result) ~= "table" or not result.usage then error(result, 0) end
+  say(("bdl%s: %s"):format(found and " " .. found.name or "", result.usage))
+  say(("try: bdl help%s"):format(found and " " .. found.name or ""))
+  return USAGE
+end

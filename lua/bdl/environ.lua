@@ -237,6 +237,9 @@ function environ.on_change(key, f)
   table.insert(changed[key], f)
 end
 
+environ.on_change("precision", function(p) core.precision(p == 64 and 64 or 32) end)
+environ.on_change("platform", core.platform)
+
 local CONFIG = {platform_name = "platform", jax_platform_name = "platform", precision = "precision"}
 
 --- The second spelling: bdl.config.update("platform_name", "cpu").

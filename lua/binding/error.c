@@ -106,6 +106,15 @@ static int l_fail(lua_State *L) {
   return lua_error(L);
 }
 
+/* core.fail_at(kind, file, line, message): the same at a place of which there is no stack frame */
+static int l_fail_at(lua_State *L) {
+  const char *file = bdl_intern(lbdl_ctx(L), luaL_checkstring(L, 2));
+  if (!file) return lbdl_raise(L);
+  bdl_src where = {file, (int32_t)luaL_checkinteger(L, 3)};
+  lbdl_push_error_object(L, luaL_checkstring(L, 1), luaL_checkstring(L, 4), where, NULL);
+  return lua_error(L);
+}
+
 static int l_hint(lua_State *L) {
   bdl_error *e = bdl_last_error(lbdl_ctx(L));
   snprintf(e->hint, sizeof e->hint, "%s", luaL_checkstring(L, 1));
@@ -174,7 +183,8 @@ void lbdl_open_errors(lua_State *L) {
   const char *full = getenv("BDL_TRACEBACK");
   lbdl_of(L)->full_traceback = full && strcmp(full, "full") == 0;
   static const luaL_Reg functions[] = {
-    {"fail", l_fail}, {"hint", l_hint}, {"where", l_where}, {"traceback", lbdl_traceback}, {"frames", l_frames}, {NULL, NULL},
+    {"fail", l_fail}, {"fail_at", l_fail_at}, {"hint", l_hint}, {"where", l_where}, {"traceback", lbdl_traceback},
+    {"frames", l_frames}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

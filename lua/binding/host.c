@@ -159,6 +159,13 @@ static int l_isa(lua_State *L) {
   return 1;
 }
 
+/* core.platform(name): is it built in? */
+static int l_platform(lua_State *L) {
+  bdl_device *d;
+  lbdl_check(L, bdl_device_get(lbdl_ctx(L), luaL_checkstring(L, 1), &d));
+  return 0;
+}
+
 /* core.blas() -> path of the library that products and factorisations use; nil: none */
 static int l_blas(lua_State *L) {
   bdl_exec_context *x;
@@ -203,7 +210,7 @@ static int open_core(lua_State *L) {
   lbdl_open_transform(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
-    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
+    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
   lua_pushliteral(L, BDL_VERSION);

@@ -1,0 +1,70 @@
+--- Models traced without running: `bdl check` and `bdl dump`.
+--
+-- The script itself runs, and traces and compiles every function and loop that it gets to; but compiled programs give zeros
+-- of the right shape, dtype and unit instead of running.  So shapes, dtypes, units and names are checked everywhere on the
+-- way.  Not checked: what depends on computed values.  The model's own output is dropped, `assert` of a false condition
+-- passes, and os.exit ends the script.
+
+local core = require "bdl.core"
+local model = require "bdl.model"
+
+local dump = {}
+
+dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "dce", "plan"}
+
+local DONE = setmetatable({}, {__tostring = function() return "os.exit" end})
+
+--- Runs the model with compiled programs only traced; on_stage(stage, text) as core.on_compile.  Returns the failure or nil.
+local function trace_only(path, on_stage)
+  local failure = model.try(function()
+    local chunk = model.load(path)
+    local assert_ = assert
+    function print() end
+    function assert(v, ...)
+      if v == false then return v, ... end
+      return assert_(v, ...)
+    end
+    os.exit = function() error(DONE, 0) end
+    io.output "/dev/null"
+    core.on_compile(on_stage)
+    core.switch("check", true)
+    chunk(table.unpack(arg))
+  end)
+  core.switch("check", false)
+  core.on_compile(nil)
+  if failure and failure.value ~= DONE then return failure end
+end
+
+--- Findings are lines on standard output.  Returns their number, that of programs, and the failure that ended it, if any.
+function dump.check(path)
+  local found, programs = 0, 0
+  model.on_warning = function(text)
+    found = found + 1
+    io.stdout:write(text, "\n")
+  end
+  local failure = trace_only(path, function(stage)
+    if stage == "trace" then programs = programs + 1 end
+  end)
+  return found, programs, failure
+end
+
+--- Prints the stages that wanted(stage) chooses of every program that the model compiles: after each pass that changed
+--  it, at least once a stage.  Comments (#) stand between, so a text of programs parses back.
+function dump.dump(path, wanted)
+  local n, last, seen, where = 0, nil, nil, nil
+  return trace_only(path, function(stage, text)
+    if stage == "trace" then
+      n, last, seen = n + 1, nil, {}
+      local file, line = core.where()
+      where = file and ("%s:%d"):format(file, line) or path
+    end
+    if wanted(stage) and (text ~= last or not seen[stage]) then
+      io.stdout:write(("# program %d, %s: %s%s\n%s\n"):format(n, where, stage == "trace" and "as traced"
+        or stage == "plan" and "plan" or "after " .. stage, seen[stage] and ", again" or "", text))
+    end
+    last = text
+    seen[stage] = true
+  end)
+end
+
+return dump

@@ -1,0 +1,168 @@
+--- Models: loading files, running them, and telling of errors in the user's terms.
+--
+-- Model files are text, never bytecode.  Their globals are strict: reading or setting an undeclared one is an error,
+-- because a forgotten `local` in a traced function would hide as a constant.  `bdl` is predefined; `require` finds
+-- modules beside the model.
+
+local core = require "bdl.core"
+
+local model = {
+  on_warning = nil,  -- f(text) for each finding of the walk over the source (bdl.check); nil: no walk
+}
+
+-- ---- strict globals ----------------------------------------------------------------------------------------------------
+
+--- Names that the function at a stack level could have meant: its locals and upvalues, and the globals.
+local function names_in_sight(level)
+  local names = {}
+  local f = debug.getinfo(level + 1, "f").func
+  for _, get in ipairs{function(i) return (debug.getlocal(level + 2, i)) end, function(i) return (debug.getupvalue(f, i)) end} do
+    local i, name = 1, get(1)
+    while name do
+      if name:find "^[%a_]" then names[#names + 1] = name end
+      i = i + 1
+      name = get(i)
+    end
+  end
+  for name in next, _G do names[#names + 1] = tostring(name) end
+  table.sort(names)
+  return names
+end
+
+local function undeclared(name, level)
+  local in_bdl, value = pcall(function() return require "bdl"[name] end)
+  if in_bdl and value ~= nil then return (" (did you mean 'bdl.%s'?)"):format(name) end
+  return require "bdl.suggest".hint(name, names_in_sight(level + 1))
+end
+
+local strict = {}
+
+function strict.__index(_, name)
+  if name == "bdl" then
+    rawset(_G, "bdl", require "bdl")
+    return bdl
+  end
+  core.fail("NameError", 2, "undeclared global '%s'%s", tostring(name), undeclared(name, 2))
+end
+
+function strict.__newindex(_, name, value)
+  if name == "bdl" then return rawset(_G, name, value) end
+  core.hint(("write local %s = .., or rawset(_G, '%s', ..) for a global that is meant"):format(name, name))
+  core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), undeclared(name, 2))
+end
+
+-- ---- loading -------------------------------------------------------------------------------------------------------------
+
+local function read(path)
+  local file, err = io.open(path, "rb")
+  local text
+  if file then
+    text, err = file:read "a"
+    file:close()
+  end
+  if text then return text end
+  core.fail("IOError", 2, "cannot read %s: %s", path, (tostring(err):gsub("^.*: ", "")))
+end
+
+--- What Lua calls a chunk in messages: cut short when long.
+local function short_name(chunkname)
+  return debug.getinfo(load("", chunkname), "S").short_src
+end
+
+--- The function of a model's text.  Errors: SyntaxError with file and line; ValueError for bytecode.
+local function load_text(text, name)
+  text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
+  if text:byte(1) == 27 then
+    core.hint "models are loaded from their source, for bytecode cannot be checked"
+    core.fail("ValueError", 2, "%s is compiled Lua, not text", name)
+  end
+  local chunk, err = load(text, "@" .. name, "t")
+  if not chunk then
+    local short = short_name("@" .. name)
+    local line, message = err:sub(#short + 1):match "^:(%d+): (.*)$"
+    core.fail_at("SyntaxError", name, tonumber(line) or 1, message or err)
+  end
+  if model.on_warning then
+    for _, found in ipairs(require "bdl.check".walk(text)) do
+      model.on_warning(("%s:%d:%d: warning: %s\n    %s"):format(name, found.line, found.col, found.message, found.hint))
+    end
+  end
+  return chunk
+end
+
+--- For require: Lua files of package.path, as models are loaded.
+local function search(name)
+  local path, err = package.searchpath(name, package.path)
+  if not path then return err end
+  return load_text(read(path), path), path
+end
+
+local ready = false
+
+--- Once a process: strict globals, and text only for everything that loads code.
+local function prepare()
+  if ready then return end
+  ready = true
+  local load_, loadfile_ = load, loadfile
+  function load(chunk, name, _, ...) return load_(chunk, name, "t", ...) end
+  function loadfile(path, _, ...) return loadfile_(path, "t", ...) end
+  function dofile(path) return assert(loadfile(path))() end
+  for i, searcher in ipairs(package.searchers) do
+    local info = debug.getinfo(searcher, "S")
+    if i == 3 and info.what == "C" then package.searchers[i] = search end -- after preload and bdl's own
+  end
+  setmetatable(_G, strict)
+end
+
+--- The function of a model file; its folder comes first in package.path.
+function model.load(path)
+  prepare()
+  local text = read(path)
+  local folder = path:match "^.*/" or ""
+  package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
+  return load_text(text, path)
+end
+
+-- ---- errors ----------------------------------------------------------------------------------------------------------------
+
+--- Text of an error value.  Positions inside bdl give way to the user's line, cut names to whole ones.
+local function text_of(e, frames)
+  if type(e) ~= "string" then
+    local mt = getmetatable(e)
+    return mt and mt.__tostring and tostring(e) or ("error object is a %s value"):format(type(e))
+  end
+  local position = frames[1] and frames[1]:match "^(.-:%d+): in "
+  local rest = e:match "^%[bdl%]/[^:]*:%d+: (.*)$" or position and e:match "^%.%.%.[^\n]-:%d+: (.*)$"
+  if not rest or os.getenv "BDL_TRACEBACK" == "full" then return e end
+  return position and position .. ": " .. rest or rest
+end
+
+--- f(...) protected: nil, or the failure {text =, kind =, frames =}; frames are those of the user, innermost first, and
+--  empty where the text says it all.
+function model.try(f, ...)
+  local ok, e = xpcall(f, core.traceback, ...)
+  if ok then return nil end
+  local frames = core.frames(e) or {}
+  local kind = type(e) == "table" and e.kind or nil
+  local text = text_of(e, frames)
+  local here = #frames == 1 and frames[1]:match "^(.-:%d+): in "
+  if kind == "InterruptError" or here and text:sub(1, #here + 1) == here .. ":" then frames = {} end
+  return {text = text, kind = kind, frames = frames, value = e}
+end
+
+-- ---- for hosts (bdl.h) -------------------------------------------------------------------------------------------------------
+
+local function run(chunk, ...)
+  local failure = model.try(chunk, ...)
+  if failure then error(type(failure.value) == "string" and failure.text or failure.value, 0) end
+end
+
+function model.run_file(path) run(model.load(path)) end
+
+--- name: what messages call the text.
+function model.run_string(text, name)
+  prepare()
+  run(load_text(text, name or "text"))
+end
+
+return model

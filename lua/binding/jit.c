@@ -311,15 +311,14 @@ static uint64_t key_of(lua_State *L, int first, int n) {
   return h;
 }
 
-/* The structure of argument v, which lbdl_flatten left at stack position defs + v (strings). */
-static entry *find(lua_State *L, int self, jit *j, int defs, int n_values, int first, int n, const char *statics) {
+static entry *find(lua_State *L, int self, jit *j, const char *const *def, int n_values, int first, int n, const char *statics) {
   uint64_t key = key_of(L, first, n);
   entry *before = NULL;
   for (entry *e = j->first; e; before = e, e = e->next) {
     if (e->key != key || e->n_args != n || e->n_values != n_values) continue;
     bool same = true;
     for (int i = 0; i < n && same; i++) same = same_example(&e->ex[i], lbdl_test_tensor(L, first + i));
-    for (int v = 0; v < n_values && same; v++) same = strcmp(e->treedef[v], lua_tostring(L, defs + v)) == 0;
+    for (int v = 0; v < n_values && same; v++) same = e->treedef[v] == def[v] || strcmp(e->treedef[v], def[v]) == 0;
     if (!same || !same_statics(e, statics) || !same_states(e) || !same_environ(L, self, e)) continue;
     if (before) {
       before->next = e->next;
@@ -334,22 +333,41 @@ static entry *find(lua_State *L, int self, jit *j, int defs, int n_values, int f
 /* ---- calls -------------------------------------------------------------------------------------------------- */
 
 /* Arguments first..top flattened: treedefs, then leaves, on top of the stack. */
+enum { FEW_ARGS = 16 };
+
+typedef struct room { /* for the few arguments that a call has */
+  int count[FEW_ARGS];
+  const char *def[FEW_ARGS];
+} room;
+
 typedef struct flat {
-  int defs, n_values, first, n;
+  int n_values, first, n;
   int *count;
+  const char **def;
 } flat;
 
-static flat flatten_arguments(lua_State *L, int args, int few[16]) {
-  flat a = {.n_values = lua_gettop(L) - args + 1, .count = few};
+static const char LEAF[] = "*";
+
+static flat flatten_arguments(lua_State *L, int args, room *few) {
+  flat a = {.n_values = lua_gettop(L) - args + 1, .count = few->count, .def = few->def};
   luaL_checkstack(L, 2 * a.n_values + 16, "arguments");
-  if (a.n_values > 16) a.count = lua_newuserdatauv(L, (size_t)a.n_values * sizeof *a.count, 0);
-  a.defs = lua_gettop(L) + 1;
-  for (int v = 0; v < a.n_values; v++) lua_pushnil(L);
+  if (a.n_values > FEW_ARGS) {
+    a.count = lua_newuserdatauv(L, (size_t)a.n_values * sizeof *a.count, 0);
+    a.def = lua_newuserdatauv(L, (size_t)a.n_values * sizeof *a.def, 0);
+  }
+  int anchors = lua_gettop(L) + 1;
+  for (int v = 0; v < a.n_values; v++) lua_pushnil(L); /* treedefs that are text of their own stay here */
   a.first = lua_gettop(L) + 1;
   for (int v = 0; v < a.n_values; v++) {
-    if (lua_isnil(L, args + v)) lbdl_error(L, BDL_EVALUE, "argument %d of a compiled function is nil", v + 1);
-    a.count[v] = lbdl_flatten(L, args + v);
-    lua_replace(L, a.defs + v);
+    a.def[v] = LEAF;
+    a.count[v] = 1;
+    if (lbdl_test_tensor(L, args + v)) lua_pushvalue(L, args + v);
+    else {
+      if (lua_isnil(L, args + v)) lbdl_error(L, BDL_EVALUE, "argument %d of a compiled function is nil", v + 1);
+      a.count[v] = lbdl_flatten(L, args + v);
+      a.def[v] = lua_tostring(L, -1);
+      lua_replace(L, anchors + v);
+    }
     a.n += a.count[v];
   }
   return a;
@@ -360,9 +378,9 @@ static int jit_call(lua_State *L) {
   lbdl *b = lbdl_of(L);
   int n = lua_gettop(L) - 1;
   if (!j->slow && !b->eager && j->first && !bdl_trace_current(b->ctx)) {
-    int few[16];
-    flat a = flatten_arguments(L, 2, few);
-    entry *e = find(L, 1, j, a.defs, a.n_values, a.first, a.n, NULL);
+    room few;
+    flat a = flatten_arguments(L, 2, &few);
+    entry *e = find(L, 1, j, a.def, a.n_values, a.first, a.n, NULL);
     if (e) return run(L, e, a.first);
     lua_settop(L, n + 1);
   }
@@ -375,9 +393,9 @@ static int jit_call(lua_State *L) {
 /* core.jit_run(self, statics or nil, arguments...) -> true, results... of a kept program; false: there is none */
 static int l_run(lua_State *L) {
   jit *j = luaL_checkudata(L, 1, LBDL_JIT);
-  int few[16];
-  flat a = flatten_arguments(L, 3, few);
-  entry *e = find(L, 1, j, a.defs, a.n_values, a.first, a.n, lua_tostring(L, 2));
+  room few;
+  flat a = flatten_arguments(L, 3, &few);
+  entry *e = find(L, 1, j, a.def, a.n_values, a.first, a.n, lua_tostring(L, 2));
   lua_pushboolean(L, e != NULL);
   return e ? 1 + run(L, e, a.first) : 1;
 }
@@ -407,7 +425,7 @@ static entry **make(lua_State *L, const flat *a, int f, const char *statics, int
     e->ex[i] = (lbdl_example){x->t.aval, x->unit, x->weak};
   }
   for (int v = 0; v < a->n_values; v++)
-    if (!(e->treedef[v] = bdl_intern(c, lua_tostring(L, a->defs + v)))) lbdl_raise(L);
+    if (!(e->treedef[v] = bdl_intern(c, a->def[v]))) lbdl_raise(L);
   if (statics && !(e->statics = bdl_intern(c, statics))) lbdl_raise(L);
   fill(L, e, lbdl_trace(L, f, "jit", a->n_values, e->treedef, a->count, e->ex, plain, n_plain));
   e->environ_version = lbdl_of(L)->environ_version;
@@ -421,9 +439,9 @@ static entry **make(lua_State *L, const flat *a, int f, const char *statics, int
 static int l_make(lua_State *L) {
   jit *j = luaL_checkudata(L, 1, LBDL_JIT);
   bdl_context *c = lbdl_ctx(L);
-  int few[16];
+  room few;
   if (j->busy) return lbdl_error(L, BDL_ENOTSUP, "a compiled function may not call itself while it is traced");
-  flat a = flatten_arguments(L, 5, few);
+  flat a = flatten_arguments(L, 5, &few);
   entry **owner = make(L, &a, 2, lua_tostring(L, 3), 0, 0), *e = *owner;
   lua_getiuservalue(L, 1, UV_GUARDS);
   lua_pushvalue(L, 4);
@@ -447,7 +465,7 @@ static int l_make(lua_State *L) {
 /* core.run_once(f, ...) -> results: f(...) traced with its arguments as they are, run, forgotten */
 static int l_run_once(lua_State *L) {
   int n_plain = lua_gettop(L) - 1;
-  flat a = {.defs = 1, .n_values = 0, .first = 1, .n = 0};
+  flat a = {.first = 1};
   entry **owner = make(L, &a, 1, NULL, 2, n_plain);
   int n = run(L, *owner, 1);
   return n;
@@ -488,9 +506,9 @@ static int l_on_compile(lua_State *L) {
 /* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; with an observer, called with the name
 ** and text after each pass; plan: the text of the plan instead */
 static int l_make_ir(lua_State *L) {
-  int few[16];
+  room few;
   bdl_context *c = lbdl_ctx(L);
-  flat a = flatten_arguments(L, 4, few);
+  flat a = flatten_arguments(L, 4, &few);
   entry *e = *make(L, &a, 1, NULL, 0, 0);
   bdl_str text;
   bdl_status s = BDL_OK;

@@ -17,7 +17,8 @@
 typedef struct lbdl {
   bdl_context *ctx;
   bdl_units *units;
-  int methods;       /* registry reference: methods of tensors */
+  int tensor_meta;   /* registry references: the metatable of tensors, */
+  int methods;       /* their methods */
   int print_sink;    /* registry reference of the function that debug.print writes to; LUA_NOREF: stdout */
   bdl_dtype real, integer; /* dtypes of the precision: f32/i32 or f64/i64 */
   bool eager;        /* disable_jit: traces are not made */
@@ -47,6 +48,7 @@ void lbdl_push_error_object(lua_State *L, const char *kind, const char *message,
 
 /* ---- tensors (tensor.c) */
 typedef struct lbdl_tensor {
+  uint64_t magic;        /* tells tensors from other userdata without looking up their metatable */
   bdl_tensor t;          /* t.aval is valid always; t.buf NULL: traced */
   uint64_t trace;        /* traced: id of the trace */
   bdl_atom atom;

@@ -7,14 +7,21 @@
 #include "base/context.h"
 #include "binding/lbdl.h"
 
+#define MAGIC UINT64_C(0x62646c2054656e73)
+
 lbdl_tensor *lbdl_new_tensor(lua_State *L) {
   lbdl_tensor *x = lua_newuserdatauv(L, sizeof *x, 0);
   memset(x, 0, sizeof *x);
-  luaL_setmetatable(L, LBDL_TENSOR);
+  x->magic = MAGIC;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, lbdl_of(L)->tensor_meta);
+  lua_setmetatable(L, -2);
   return x;
 }
 
-lbdl_tensor *lbdl_test_tensor(lua_State *L, int arg) { return luaL_testudata(L, arg, LBDL_TENSOR); }
+lbdl_tensor *lbdl_test_tensor(lua_State *L, int arg) {
+  lbdl_tensor *x = lua_touserdata(L, arg);
+  return x && lua_rawlen(L, arg) == sizeof *x && x->magic == MAGIC ? x : NULL;
+}
 
 lbdl_tensor *lbdl_push_concrete(lua_State *L, bdl_tensor t, const bdl_unit *unit) {
   lbdl_tensor *x = lbdl_new_tensor(L);
@@ -416,7 +423,7 @@ void lbdl_open_tensor(lua_State *L) {
   };
   luaL_newmetatable(L, LBDL_TENSOR);
   luaL_setfuncs(L, meta, 0);
-  lua_pop(L, 1);
+  lbdl_of(L)->tensor_meta = luaL_ref(L, LUA_REGISTRYINDEX);
   static const luaL_Reg shape[] = {{"__index", shape_index}, {"__tostring", shape_tostring}, {"__eq", shape_eq}, {NULL, NULL}};
   luaL_newmetatable(L, "bdl.Shape");
   luaL_setfuncs(L, shape, 0);

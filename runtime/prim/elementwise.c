@@ -220,7 +220,8 @@ JVP_FACTOR(tanh, TIMES, OP2(mul, y, y); NUM_OP(1, sub, *f);)                    
 JVP_FACTOR(asinh, TIMES, OP2(mul, x, x); OP_NUM(add, *f, 1); OP1(rsqrt, *f);)        /* 1/sqrt(x^2 + 1) */
 JVP_FACTOR(acosh, TIMES, OP2(mul, x, x); OP_NUM(sub, *f, 1); OP1(rsqrt, *f);)
 JVP_FACTOR(atanh, OVER, OP2(mul, x, x); NUM_OP(1, sub, *f);)
-JVP_FACTOR(erf, TIMES, OP2(mul, x, x); OP1(neg, *f); OP1(exp, *f); OP_NUM(mul, *f, 1.12837916709551257390);) /* 2/sqrt(pi) e^-x^2 */
+/* 2/sqrt(pi) e^-x^2 */
+JVP_FACTOR(erf, TIMES, OP2(mul, x, x); OP1(neg, *f); OP1(exp, *f); OP_NUM(mul, *f, 1.12837916709551257390);)
 JVP_FACTOR(erfc, TIMES, OP2(mul, x, x); OP1(neg, *f); OP1(exp, *f); OP_NUM(mul, *f, -1.12837916709551257390);)
 JVP_FACTOR(erfinv, TIMES, OP2(mul, y, y); OP1(exp, *f); OP_NUM(mul, *f, 0.886226925452758013649);) /* sqrt(pi)/2 e^y^2 */
 JVP_FACTOR(lgamma, TIMES, OP1(digamma, x);)

@@ -73,7 +73,8 @@ static bdl_status load(grouper *g, bdl_atom x, const bdl_aval *domain, const int
   return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
 }
 
-/* The operand of variable x, read by an equation whose result has type `domain`. */
+/* The operand of variable x, read by an equation whose result has type `domain`: a register or memory of this group's own,
+** a scalar, a run of elements in order, or a strided load. */
 static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_t *handle) {
   const bdl_view *v = &g->b->sched.view.v[x];
   bool aligned = bdl_schedule_aligned(&g->b->sched, x, domain);
@@ -86,7 +87,8 @@ static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_
   bool scalar = bdl_aval_numel(domain) != 1;
   bdl_view_over(v, bdl_aval_of(g->p, x), domain, stride);
   for (int k = 0; k < domain->ndim; k++) scalar &= stride[k] == 0 || domain->shape[k] == 1;
-  if (!aligned && !scalar) TRY(load(g, x, domain, stride, handle));
+  bool array = !scalar && v->contiguous && bdl_aval_numel(bdl_aval_of(g->p, x)) == bdl_aval_numel(domain); /* a run of a larger one */
+  if (!aligned && !scalar && !array) TRY(load(g, x, domain, stride, handle));
   else {
     bdl_operand o = {.kind = scalar ? BDL_O_SCALAR : BDL_O_ARRAY, .size = size_of(g, x)};
     TRY(bdl_block_ref(g->b, v->base, &o.ref));

@@ -39,7 +39,7 @@ static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, const bdl_atom *
   bdl_atom ids[2], zero, s[6];
   TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, in, 1, ids));
   TRY(bdl_ir_full(l->q, y, 0, &zero));
-  TRY(contiguous(l, &zero));
+  TRY(bdl_bind1(l->q, BDL_P_copy, zero, &zero));
   s[0] = zero, s[1] = ids[0], s[2] = ids[1], s[3] = in[1], s[4] = in[2], s[5] = in[3];
   bdl_param shape[2] = {e->params[0], e->params[1]};
   return bdl_bind(l->q, BDL_P_csr_scatter, shape, s, 6, out);

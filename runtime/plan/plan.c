@@ -58,6 +58,17 @@ static bdl_status copy(bdl_blockplan *b, bdl_ref dst, bdl_ref src, size_t bytes,
 
 /* ---- kernels --------------------------------------------------------------------------------- */
 
+/* Is operand k of e a value of this block that nobody reads afterwards, nor e itself a second time? */
+static bool dies_here(const bdl_blockplan *b, const bdl_eqn *e, int k) {
+  const bdl_view *v = &b->sched.view.v[e->in[k]];
+  const bdl_pslot *s = &b->pl->plan->slots.v[b->ref[v->base].slot];
+  if (b->prog->vars.v[v->base].kind != BDL_V_EQN || !v->whole || s->kind != BDL_S_ARENA) return false;
+  if (b->sched.last_use[v->base] > b->sched.def_node[e->out[0]]) return false;
+  for (int i = 0; i < e->n_in; i++)
+    if (i != k && b->sched.view.v[e->in[i]].base == v->base) return false;
+  return true;
+}
+
 static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   bdl_plan *plan = b->pl->plan;
   const bdl_lowering *l = bdl_lowering_of(e->prim);
@@ -79,6 +90,8 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
     TRY(bdl_block_ref(b, e->in[k], &i.kernel.in[k]));
     i.kernel.in_aval[k] = *bdl_aval_of(b->prog, e->in[k]);
   }
+  if (l->kind == BDL_LOWER_UPDATE && b->ref[e->out[0]].slot < 0 && dies_here(b, e, 0))
+    b->ref[e->out[0]] = b->ref[b->sched.view.v[e->in[0]].base];
   for (int k = 0; k < e->n_out; k++) {
     TRY(bdl_block_ref(b, e->out[k], &i.kernel.out[k]));
     i.kernel.out_aval[k] = *bdl_aval_of(b->prog, e->out[k]);

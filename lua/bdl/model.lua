@@ -12,27 +12,27 @@ local model = {
 
 -- ---- strict globals ----------------------------------------------------------------------------------------------------
 
---- Names that the function at a stack level could have meant: its locals and upvalues, and the globals.
-local function names_in_sight(level)
-  local names = {}
-  local f = debug.getinfo(level + 1, "f").func
-  for _, get in ipairs{function(i) return (debug.getlocal(level + 2, i)) end, function(i) return (debug.getupvalue(f, i)) end} do
-    local i, name = 1, get(1)
+--- Names that could have been meant: locals of the functions on the stack, and globals.
+local function names_in_sight()
+  local names, level = {}, 4
+  while debug.getinfo(level, "l") do
+    local i, name = 1, debug.getlocal(level, 1)
     while name do
       if name:find "^[%a_]" then names[#names + 1] = name end
       i = i + 1
-      name = get(i)
+      name = debug.getlocal(level, i)
     end
+    level = level + 1
   end
   for name in next, _G do names[#names + 1] = tostring(name) end
   table.sort(names)
   return names
 end
 
-local function undeclared(name, level)
+local function did_you_mean(name)
   local in_bdl, value = pcall(function() return require "bdl"[name] end)
   if in_bdl and value ~= nil then return (" (did you mean 'bdl.%s'?)"):format(name) end
-  return require "bdl.suggest".hint(name, names_in_sight(level + 1))
+  return require "bdl.suggest".hint(name, names_in_sight())
 end
 
 local strict = {}
@@ -42,13 +42,13 @@ function strict.__index(_, name)
     rawset(_G, "bdl", require "bdl")
     return bdl
   end
-  core.fail("NameError", 2, "undeclared global '%s'%s", tostring(name), undeclared(name, 2))
+  core.fail("NameError", 2, "undeclared global '%s'%s", tostring(name), did_you_mean(name))
 end
 
 function strict.__newindex(_, name, value)
   if name == "bdl" then return rawset(_G, name, value) end
   core.hint(("write local %s = .., or rawset(_G, '%s', ..) for a global that is meant"):format(name, name))
-  core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), undeclared(name, 2))
+  core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), did_you_mean(name))
 end
 
 -- ---- loading -------------------------------------------------------------------------------------------------------------

@@ -48,9 +48,12 @@ local function value_of(default, path, text)
   if expected and not unit then fail(path, "a quantity was expected, as in %s='%s %s'", path, text, tostring(expected)) end
   if kind == "number" then return math.type(default) == "float" and number + 0.0 or number end
   if not expected then return core.cast(core.tensor(number), default.dtype) end
-  local value = number * core.unit(unit)
-  local ok, err = pcall(core.convert, value, expected)
-  if not ok then fail(path, "%s", tostring(type(err) == "table" and err.message or err)) end
+  local ok, value = pcall(function()
+    local q = number * core.unit(unit)
+    core.convert(q, expected)
+    return q
+  end)
+  if not ok then fail(path, "%s", type(value) == "table" and value.message or tostring(value)) end
   return value
 end
 

@@ -33,6 +33,9 @@ local NAMES = {
   args = lazily("bdl.args", function(m) return m end),
   pprint = lazily("bdl.pretty", function(m) return m.pprint end),
   config = lazily("bdl.environ", function(m) return m.config end),
+  error_if = lazily("bdl.debug", function(m) return m.error_if end),
+  jit_error_if = lazily("bdl.debug", function(m) return m.error_if end),
+  check = lazily("bdl.debug", function(m) return m.check end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
 }
 

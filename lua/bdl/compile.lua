@@ -316,6 +316,8 @@ function compile.while_loop(cond, body, ...)
   end
   if eager_now() then
     local c, b = spread(cond), gather(body)
+    local leaves, treedef = core.flatten(carry) -- numbers of Lua become tensors, as in a trace
+    carry = core.unflatten(treedef, leaves)
     while truth(c(carry)) do carry = b(carry) end
   else
     carry = in_trace(core.while_loop, spread(cond), gather(body), carry)
@@ -407,7 +409,7 @@ function compile.eval_shape(f, ...)
   local shapes
   core.make_ir(function(...)
     local out = table.pack(f(...))
-    shapes = out
+    shapes = {n = out.n}
     for k = 1, out.n do
       shapes[k] = tree.map(function(x)
         x = core.is_tensor(x) and x or core.tensor(x)

@@ -51,11 +51,16 @@ int lbdl_raise(lua_State *L) {
   return lua_error(L);
 }
 
+/* A hint given before the error (nothing is recorded yet) stays with it. */
 int lbdl_error(lua_State *L, bdl_status s, const char *fmt, ...) {
+  bdl_error *e = bdl_last_error(lbdl_ctx(L));
+  char hint[sizeof e->hint] = "";
+  if (e->status == BDL_OK) memcpy(hint, e->hint, sizeof hint);
   va_list ap;
   va_start(ap, fmt);
   bdl_failv(lbdl_ctx(L), s, fmt, ap);
   va_end(ap);
+  memcpy(e->hint, hint, sizeof hint);
   return lbdl_raise(L);
 }
 

@@ -5,6 +5,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local suggest = require "bdl.suggest"
+require "bdl.standard"
 
 --- Submodule -> module file, where the names differ.
 local SUBMODULES = {

@@ -1,0 +1,68 @@
+--- Array functions, as functions bdl.f(x, ..) and methods x:f(..).  Options come last: x:sum{axis = 1}, bdl.sum(x, {axis = 1}).
+local core = require "bdl.core"
+local base = require "bdl.array.base"
+local suggest = require "bdl.suggest"
+
+local array, methods = {}, core.methods
+
+for name, f in pairs(require "bdl.array.make") do array[name] = f end
+for _, module in ipairs{"math", "reduce", "shape", "index", "linalg"} do
+  for name, f in pairs(require("bdl.array." .. module)) do
+    methods[name] = f
+    if name:sub(1, 2) ~= "__" then array[name] = f end
+  end
+end
+
+-- ---- values ------------------------------------------------------------------------------------------------------------
+
+--- The number of one element.
+function array.item(x) return core.item(x) end
+
+--- The position of an index: item + 1.
+function array.pos(x)
+  local i = core.item(x)
+  if math.type(i) ~= "integer" then core.fail("TypeError", 2, "pos: an index is an integer, not %s", base.text(x)) end
+  return i + 1
+end
+
+--- Nested lists of numbers.
+function array.totable(x) return core.totable(x) end
+
+--- x with another dtype: "bool", "int32", "uint32", "int64", "float32", "float64".
+function array.astype(x, dtype)
+  if type(dtype) ~= "string" then core.fail("TypeError", 2, "astype: the name of a dtype is needed, not %s", base.text(dtype)) end
+  return core.cast(base.array(x), dtype)
+end
+
+--- The same quantity in another unit.
+function array.to(x, unit) return core.convert(base.array(x), unit) end
+
+for _, name in ipairs{"item", "pos", "totable", "astype", "to"} do methods[name] = array[name] end
+
+--- Tensors of a tree as values of the host.
+function array.device_get(tree)
+  for _, leaf in ipairs((core.flatten(tree))) do
+    base.need_concrete("device_get", leaf, "a value is copied to the host", "return the tree from the traced function first")
+  end
+  return tree
+end
+
+-- ---- what has no other name ---------------------------------------------------------------------------------------------
+
+local FIELDS = {"shape", "dtype", "ndim", "size", "unit", "mantissa", "T"}
+
+--- x.T, and activations as methods; else an error with the nearest name.
+function methods.__missing(x, name)
+  if name == "T" then return array.transpose(x) end
+  local f = require "bdl.functional"[name]
+  if f then
+    methods[name] = f
+    return f
+  end
+  local names = table.move(FIELDS, 1, #FIELDS, 1, {})
+  for k in pairs(methods) do names[#names + 1] = k end
+  table.sort(names)
+  core.fail("KeyError", 2, "a tensor has no field or method '%s'%s", tostring(name), suggest.hint(name, names))
+end
+
+return array

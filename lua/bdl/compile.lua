@@ -6,6 +6,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local environ = require "bdl.environ"
+local reach = require "bdl.reach"
 local tree = require "bdl.tree"
 
 local compile = {}
@@ -22,21 +23,23 @@ end
 
 environ.on_version(core.environ_version)
 
---- Runs trace(guard) while recording what is read of the environ.
-local function with_guard(trace)
+--- Runs trace(guard) while recording what is read of the environ.  guard(touched) gives the function that tells whether a
+--  kept program of f still holds: the environ has the values that were read, f reaches the same States as before.
+local function with_guard(f, trace)
   local read = {}
   local before = environ.listen(function(key, value)
     if not core.is_traced(value) then read[key] = value end
   end)
-  local function guard()
+  local function guard(touched)
     environ.listen(before)
-    if next(read) == nil then return nil end
+    local places = reach.places(f, touched)
+    if next(read) == nil and #places == 0 then return nil end
     return function()
       for key, value in pairs(read) do
         local now = environ.peek(key)
         if not rawequal(now, value) and tostring(now) ~= tostring(value) then return false end
       end
-      return true
+      return reach.unchanged(places)
     end
   end
   local results = table.pack(pcall(trace, guard))
@@ -127,12 +130,12 @@ local function make(f, opts)
     if core.tracing() or core.eager() then return f(...) end
     if not slow then
       local args = table.pack(...)
-      return with_guard(function(guard) return core.jit_make(self, f, nil, guard, table.unpack(args, 1, args.n)) end)
+      return with_guard(f, function(guard) return core.jit_make(self, f, nil, guard, table.unpack(args, 1, args.n)) end)
     end
     local parts = table.pack(split(...))
     local found = table.pack(core.jit_run(self, parts[1], table.unpack(parts, 3, parts.n)))
     if found[1] then return table.unpack(found, 2, found.n) end
-    return with_guard(function(guard)
+    return with_guard(f, function(guard)
       return core.jit_make(self, parts[2], parts[1], guard, table.unpack(parts, 3, parts.n))
     end)
   end

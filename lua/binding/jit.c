@@ -25,8 +25,8 @@ typedef struct entry {
   const char **treedef;   /* [n_values] */
   int32_t n_values;
   const char *statics;    /* interned text of the static values; NULL: none */
-  int64_t environ_version;
-  lua_Integer guard;      /* index in UV_GUARDS of the function that says whether the environ is as it was; 0: read nothing */
+  int64_t environ_version, states_made;
+  lua_Integer guard;      /* index in UV_GUARDS of the function that says whether the world is as it was; 0: it cannot differ */
   /* States: read ones give inputs, written ones take outputs */
   int32_t n_states, n_in, n_out, n_leaves;
   struct touched {
@@ -284,16 +284,17 @@ static bool same_states(const entry *e) {
   return true;
 }
 
-/* Are the values of the environment that the trace read still the same?  Asks Lua only after a change. */
-static bool same_environ(lua_State *L, int self, entry *e) {
+/* Has the environ the values that the trace read, and do the objects hold the States that it touched?  Asks Lua only after
+** a setting changed or a State was made. */
+static bool same_world(lua_State *L, int self, entry *e) {
   lbdl *b = lbdl_of(L);
-  if (!e->guard || e->environ_version == b->environ_version) return true;
+  if (!e->guard || (e->environ_version == b->environ_version && e->states_made == b->states_made)) return true;
   lua_getiuservalue(L, self, UV_GUARDS);
   lua_rawgeti(L, -1, e->guard);
   lua_call(L, 0, 1);
   bool same = lua_toboolean(L, -1);
   lua_pop(L, 2);
-  if (same) e->environ_version = b->environ_version;
+  if (same) e->environ_version = b->environ_version, e->states_made = b->states_made;
   return same;
 }
 
@@ -319,7 +320,7 @@ static entry *find(lua_State *L, int self, jit *j, const char *const *def, int n
     bool same = true;
     for (int i = 0; i < n && same; i++) same = same_example(&e->ex[i], lbdl_test_tensor(L, first + i));
     for (int v = 0; v < n_values && same; v++) same = e->treedef[v] == def[v] || strcmp(e->treedef[v], def[v]) == 0;
-    if (!same || !same_statics(e, statics) || !same_states(e) || !same_environ(L, self, e)) continue;
+    if (!same || !same_statics(e, statics) || !same_states(e) || !same_world(L, self, e)) continue;
     if (before) {
       before->next = e->next;
       e->next = j->first;
@@ -429,13 +430,14 @@ static entry **make(lua_State *L, const flat *a, int f, const char *statics, int
   if (statics && !(e->statics = bdl_intern(c, statics))) lbdl_raise(L);
   fill(L, e, lbdl_trace(L, f, "jit", a->n_values, e->treedef, a->count, e->ex, plain, n_plain));
   e->environ_version = lbdl_of(L)->environ_version;
+  e->states_made = lbdl_of(L)->states_made;
   e->key = key_of(L, a->first, a->n);
   lua_settop(L, self);
   return owner;
 }
 
-/* core.jit_make(self, f, statics or nil, guard, arguments...) -> results.  guard() is called after the trace and returns the
-** function that tells whether the environ is as it was, or nil. */
+/* core.jit_make(self, f, statics or nil, guard, arguments...) -> results.  guard(ids of the States touched) is called after the
+** trace and returns the function that tells whether the world is as it was, or nil. */
 static int l_make(lua_State *L) {
   jit *j = luaL_checkudata(L, 1, LBDL_JIT);
   bdl_context *c = lbdl_ctx(L);
@@ -445,7 +447,12 @@ static int l_make(lua_State *L) {
   entry **owner = make(L, &a, 2, lua_tostring(L, 3), 0, 0), *e = *owner;
   lua_getiuservalue(L, 1, UV_GUARDS);
   lua_pushvalue(L, 4);
-  lua_call(L, 0, 1);
+  lua_createtable(L, 0, e->n_states);
+  for (int32_t i = 0; i < e->n_states; i++) {
+    lua_pushboolean(L, true);
+    lua_rawseti(L, -2, (lua_Integer)e->states[i].state->id);
+  }
+  lua_call(L, 1, 1);
   if (lua_isnil(L, -1)) lua_pop(L, 1);
   else e->guard = luaL_ref(L, -2);
   e->next = j->first;

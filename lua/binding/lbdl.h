@@ -25,6 +25,7 @@ typedef struct lbdl {
   bool full_traceback; /* BDL_TRACEBACK=full: bdl's own frames are shown too */
   bool check;        /* compiled functions are traced and planned, but give zeros instead of running */
   int64_t environ_version;
+  int64_t states_made; /* outside of traces */
   int64_t n_traced;  /* functions traced so far; tests look at it */
 } lbdl;
 

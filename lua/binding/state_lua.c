@@ -68,6 +68,7 @@ static int l_new(lua_State *L) {
   } else {
     assign(L, s, first);
     lua_pop(L, 1);
+    lbdl_of(L)->states_made++;
   }
   lua_pushvalue(L, first + n + 2);
   return 1;

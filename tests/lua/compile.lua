@@ -279,3 +279,24 @@ t.test("jit inside jit is one program", function()
   local f = bdl.jit(function(x) return g(x) + 1 end)
   t.close(f(3.), 7)
 end)
+
+t.test("a State replaced in a Node is seen at the next call", function()
+  local tick, count = counter()
+  local Net = bdl.graph.Node:extend "Net"
+  function Net:__init() self.w = bdl.ParamState(bdl.ones(2)) end
+  local net = Net()
+  local f = bdl.jit(function(x) tick(); return net.w.value * x end)
+  t.close(f(2.), {2, 2})
+  local other = bdl.State(0.0) -- an unrelated State changes nothing
+  t.close(f(3.), {3, 3})
+  t.eq(count(), 1)
+  net.w = bdl.ParamState(bdl.full({2}, 5.))
+  t.close(f(2.), {10, 10})
+  t.eq(count(), 2)
+  t.eq(other.value:item(), 0.)
+  local outer = {list = {net}}
+  local g = bdl.jit(function() return outer.list[1].w.value * 1 end)
+  t.close(g(), {5, 5})
+  outer.list[1] = Net()
+  t.close(g(), {1, 1})
+end)

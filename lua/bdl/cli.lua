@@ -124,7 +124,15 @@ end
 local function report(failure)
   local lines = {(failure.text:find "^[^\n]-:%d+:" and "" or "bdl: ") .. failure.text}
   if #failure.frames > 0 then lines[#lines + 1] = "stack traceback:" end
-  for _, frame in ipairs(failure.frames) do lines[#lines + 1] = "    " .. frame end
+  local repeated = 0
+  for i, frame in ipairs(failure.frames) do
+    if frame ~= failure.frames[i + 1] then
+      lines[#lines + 1] = "    " .. frame .. (repeated > 0 and (" (%d times)"):format(repeated + 1) or "")
+      repeated = 0
+    else
+      repeated = repeated + 1
+    end
+  end
   say(table.concat(lines, "\n"))
   return failure.kind == "InterruptError" and INTERRUPTED or failure.kind == "UsageError" and USAGE or FAILED
 end

@@ -32,7 +32,7 @@ end
 local function did_you_mean(name)
   local in_bdl, value = pcall(function() return require "bdl"[name] end)
   if in_bdl and value ~= nil then return (" (did you mean 'bdl.%s'?)"):format(name) end
-  return require "bdl.suggest".hint(name, names_in_sight())
+  return #name > 1 and require "bdl.suggest".hint(name, names_in_sight()) or ""
 end
 
 local strict = {}
@@ -47,8 +47,9 @@ end
 
 function strict.__newindex(_, name, value)
   if name == "bdl" then return rawset(_G, name, value) end
+  local meant = did_you_mean(name)
   core.hint(("write local %s = .., or rawset(_G, '%s', ..) for a global that is meant"):format(name, name))
-  core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), did_you_mean(name))
+  core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), meant)
 end
 
 -- ---- loading -------------------------------------------------------------------------------------------------------------

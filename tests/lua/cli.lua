@@ -1,0 +1,219 @@
+-- The program bdl, as a shell sees it: exit statuses, messages, options, Ctrl-C.
+local t = require "tests.lua.harness"
+
+local BDL = os.getenv "BDL" or "build/bdl"
+local DIR = os.tmpname()
+os.remove(DIR)
+assert(os.execute("mkdir -p " .. DIR .. "/sub"))
+local cleanup <close> = setmetatable({}, {__close = function() os.execute("rm -rf " .. DIR) end})
+
+--- Writes a file into the folder of the tests.
+local function file(name, text)
+  local f = assert(io.open(DIR .. "/" .. name, "wb"))
+  f:write(text)
+  f:close()
+  return name
+end
+
+--- Output and exit status of bdl with these arguments, run in the folder; `before` stands in front of the program.
+local absolute = BDL:find "^/" and BDL or io.popen("pwd"):read "l" .. "/" .. BDL
+local function bdl(arguments, before)
+  return t.shell(("cd %s && %s %s %s"):format(DIR, before or "", absolute, arguments))
+end
+
+--- Status and a piece of the output.
+local function gives(arguments, status, piece, before)
+  local text, code = bdl(arguments, before)
+  if code ~= status or not text:find(piece, 1, true) then
+    t.ok(false, ("bdl %s: status %s, want %d; output %q, want %q in it"):format(arguments, code, status, text, piece))
+  end
+  return text
+end
+
+file("args.lua", "print(arg[0], #arg, table.concat(arg, '|'), ...)")
+file("quiet.lua", "")
+file("settings.lua", [[
+local s = bdl.settings{scale = 1, rate = 0.5, fast = true, name = "x", tau = 20*bdl.units.ms, net = {g = 2}}
+print(s.scale, s.rate, s.fast, s.name, s.tau, s.net.g)]])
+file("warns.lua", "local s = bdl.State(bdl.zeros(3))\nif s.value then print 'ran' end\n")
+file("forever.lua", "while true do end")
+file("loop.lua", [[
+local s = bdl.State(bdl.zeros(1))
+local ok, e = pcall(bdl.for_loop, function() s.value = s.value + 1 end, {length = 2000000000})
+local done = tonumber(tostring(e):match "after (%d+) of 2000000000 steps")
+assert(done and done > 0, e)
+assert(done > 2^24 or s.value[1]:item() == done, "the State is not of the last whole step")
+error(e, 0)]])
+
+t.test("a model that is done gives 0, one that fails 1 with its file and line", function()
+  t.eq(select(2, bdl "run quiet.lua"), 0)
+  file("fails.lua", "local x = 1\nlocal y = x + nil\n")
+  gives("run fails.lua", 1, "fails.lua:2: attempt to perform arithmetic on a nil value")
+  gives("run sub/../fails.lua", 1, "sub/../fails.lua:2: attempt")
+end)
+
+t.test("a model ends with the status that it asks for", function()
+  file("exit.lua", "os.exit(7)")
+  t.eq(select(2, bdl "run exit.lua"), 7)
+end)
+
+t.test("arguments behind the model are its own", function()
+  t.eq((bdl "run args.lua a b"), "args.lua\t2\ta|b\ta\tb\n")
+  t.eq((bdl "run args.lua --quiet a -- --seed x"), "args.lua\t3\ta|--seed|x\ta\t--seed\tx\n")
+  t.eq((bdl "run args.lua --epochs 3"), "args.lua\t2\t--epochs|3\t--epochs\t3\n")
+end)
+
+t.test("wrong usage gives 2 and a suggestion", function()
+  gives("", 2, "bdl run")
+  gives("rnu quiet.lua", 2, "unknown command 'rnu' (did you mean 'run'?)")
+  gives("quiet.lua", 2, "did you mean 'bdl run quiet.lua'?")
+  gives("run", 2, "bdl run: which model?")
+  gives("run --sede 3 quiet.lua", 2, "unknown option '--sede' (did you mean '--seed'?)")
+  gives("run quiet.lua --sede 3", 2, "arguments of the model go behind --")
+  gives("run --seed", 2, "--seed needs a value")
+  gives("run --seed x quiet.lua", 2, "expected a whole number from 0")
+  gives("run --threads 0 quiet.lua", 2, "expected 1 to 1024")
+  gives("run --precision 31 quiet.lua", 2, "expected 8, 16, 32, 64, bf16")
+  gives("run --platform gpu quiet.lua", 2, "gpu")
+  gives("run --quiet=1 quiet.lua", 2, "takes no value")
+  gives("run --set scale quiet.lua", 2, "expected name=value")
+  gives("help runn", 2, "did you mean 'run'?")
+  gives("dump --after=cze quiet.lua", 2, "did you mean 'cse'?")
+end)
+
+t.test("what cannot be read is named", function()
+  gives("run missing.lua", 1, "cannot read missing.lua: No such file or directory")
+  gives("run sub", 1, "cannot read sub: Is a directory")
+  file("syntax.lua", "local a = 1\nlocal b = = 2\n")
+  gives("run syntax.lua", 1, "syntax.lua:2: unexpected symbol near '='")
+  file("binary.lua", string.dump(function() end))
+  gives("run binary.lua", 1, "binary.lua is compiled Lua, not text")
+  file("hashbang.lua", "#!/usr/bin/env -S bdl run\nerror 'here'\n")
+  gives("run hashbang.lua", 1, "hashbang.lua:2: here")
+end)
+
+t.test("long paths are not cut in messages", function()
+  local long = ("x"):rep(90) .. ".lua"
+  file(long, "local function f() return nil + 1 end\nf()")
+  gives("run " .. long, 1, long .. ":1: attempt")
+  file(long, "=")
+  gives("run " .. long, 1, long .. ":1: unexpected symbol")
+end)
+
+t.test("settings take the kind of their default", function()
+  t.eq((bdl "run settings.lua"), "1\t0.5\ttrue\tx\t20 ms\t2\n")
+  t.eq((bdl "run --set scale=10 --set rate=2 --set fast=false --set name=true --set tau=30ms --set net.g=3 settings.lua"),
+    "10\t2.0\tfalse\ttrue\t30 ms\t3\n")
+  t.eq((bdl "run settings.lua --set tau='0.5 s' --set scale=2.5"), "2.5\t0.5\ttrue\tx\t0.5 s\t2\n")
+end)
+
+t.test("wrong settings are usage errors", function()
+  gives("run settings.lua --set scael=2", 2, "the model has no setting 'scael' (did you mean 'scale'?)")
+  gives("run settings.lua --set tau=30", 2, "a quantity was expected, as in tau='30 ms'")
+  gives("run settings.lua --set tau=30mV", 2, "dimensions differ")
+  gives("run settings.lua --set tau=30xyz", 2, "no unit 'xyz'")
+  gives("run settings.lua --set scale=2ms", 2, "a number without a unit was expected")
+  gives("run settings.lua --set scale=abc", 2, "a number was expected; the default is 1")
+  gives("run settings.lua --set fast=2", 2, "true or false was expected")
+  gives("run settings.lua --set net=2", 2, "--set net.g=..")
+  gives("run settings.lua --set scale=2 --set scale=3", 2, "given twice")
+  gives("run quiet.lua --set scale=2", 2, "--set scale: the model never asked for it")
+end)
+
+t.test("the options act on the model", function()
+  file("env.lua", "print(bdl.environ.dftype(), bdl.zeros(1).dtype)")
+  t.eq((bdl "run --precision 64 env.lua"), "float64\tfloat64\n")
+  t.eq((bdl "run env.lua"), "float32\tfloat32\n")
+  file("draw.lua", "print(bdl.random.rand(3))")
+  local one, two, other = bdl "run --seed 1 draw.lua", bdl "run --seed=1 draw.lua", bdl "run --seed 2 draw.lua"
+  t.eq(one, two)
+  t.ok(one ~= other, "the seed does not change what is drawn")
+end)
+
+t.test("warnings of the walk come before the run, not with --quiet", function()
+  local text = gives("run warns.lua", 0, "warns.lua:2:4: warning: s.value is a tensor")
+  t.ok(text:find "warning.*ran", text)
+  t.eq((bdl "run --quiet warns.lua"), "ran\n")
+end)
+
+t.test("check finds what a run would stop at, and runs nothing", function()
+  gives("check warns.lua", 1, "warns.lua:2:4: warning")
+  file("mismatch.lua", [[
+local u = bdl.units
+local V = bdl.State(bdl.zeros(3) * u.mV)
+print "output"
+bdl.for_loop(function() V.value = V.value + 1 * u.ms end, {length = 1000000000})]])
+  local text = gives("check mismatch.lua", 1, "mismatch.lua:4: UnitMismatchError")
+  t.ok(not text:find "output", text)
+  file("shapes.lua", "local f = bdl.jit(function(x, y) return x + y end)\nf(bdl.zeros(3), bdl.zeros(4))")
+  gives("check shapes.lua", 1, "shapes.lua:1: ShapeError")
+  file("fine.lua", [[
+local s = bdl.State(bdl.zeros(3))
+local out = bdl.for_loop(function() s.value = s.value + 1; return s.value:sum() end, {length = 1000000})
+assert(out[1]:item() < 0, "values are not computed, so this is not for check to say")
+os.exit(out.shape[1] == 1000000 and 0 or 9)]])
+  gives("check fine.lua", 0, "fine.lua: nothing found, 1 program traced")
+end)
+
+t.test("dump prints programs that parse, stage by stage, and the plan", function()
+  file("dumped.lua", [[
+local s = bdl.State(bdl.zeros(3))
+bdl.for_loop(function() s.value = s.value * 2 + 1 end, {length = 10})]])
+  local text = gives("dump dumped.lua", 0, "# program 1, dumped.lua:2: after dce")
+  t.ok(text:find("scan", 1, true) and text:find("# program 1, dumped.lua:2: plan", 1, true), text)
+  t.ok(not bdl "dump --plan dumped.lua":find "after dce", "--plan prints more than the plan")
+  local traced = bdl "dump --after=trace dumped.lua"
+  t.ok(traced:find("as traced", 1, true) and not traced:find("after", 1, true), traced)
+  local all = bdl "dump --after=all dumped.lua"
+  for _, stage in ipairs{"as traced", "after inline", "after simplify", "after fold", "after cse", "after hoist", "after dce", "plan"} do
+    t.ok(all:find(": " .. stage, 1, true), stage .. " is missing")
+  end
+end)
+
+t.test("Ctrl-C ends a script of plain Lua", function()
+  gives("run forever.lua", 130, "forever.lua:1: InterruptError: interrupted", "timeout --preserve-status -k 20 -s INT 1")
+end)
+
+t.test("Ctrl-C ends a compiled loop after a whole step", function()
+  gives("run loop.lua", 130, "of 2000000000 steps; States are those after the last of them",
+    "timeout --preserve-status -k 20 -s INT 1")
+end)
+
+t.test("progress shows on a terminal only", function()
+  local text = bdl("run loop.lua", "timeout --preserve-status -k 20 -s INT 1.5")
+  t.ok(not text:find "\r" and not text:find "steps/s", text)
+  if t.shell "command -v script" == "" then return end
+  local command = ("timeout --foreground -k 20 -s INT 2 %s run loop.lua"):format(absolute)
+  text = t.shell(("cd %s && script -qec '%s' /dev/null </dev/null"):format(DIR, command))
+  t.ok(text:find "\r%s*%d+%% %[.*/2000000000 steps, [%d.]+[kMG]?/s" and text:find "\r\27%[K", ("%q"):format(text))
+end)
+
+t.test("a line of progress fits and says what it knows", function()
+  local line = require "bdl.progress".line
+  t.eq(line(100, nil, 0, 2500, 10000, 5, nil), " 25% [#######-----------------------] 2500/10000 steps, 500/s, 0:15 left")
+  local long = line(120, "train", 0, 90, 100, 3600, 1e-4)
+  t.ok(long:find("train  90% [", 1, true) and long:find("2.5e-06x real time, 6:40 left", 1, true), long)
+  t.eq(#line(40, nil, 0, 2500, 10000, 5, 0.1), 39)
+end)
+
+t.test("--profile prints times by primitive and line", function()
+  file("profiled.lua", "local x = bdl.zeros(1000)\nlocal f = bdl.jit(function(x)\n  return (x + 1):sum()\nend)\nf(x)")
+  local text = gives("run --profile profiled.lua", 0, "ns/call")
+  t.ok(text:find("profiled.lua:3", 1, true), text)
+end)
+
+t.test("prims, env, version and help answer", function()
+  local text = gives("prims", 0, "scan")
+  t.ok(text:find "add +2 %-> 1", text)
+  gives("env", 0, "BDL_TRACEBACK")
+  t.ok(bdl "--version":find "^bdl %d+%.%d+%.%d+\n$")
+  gives("help", 0, "bdl check")
+  gives("help run", 0, "--threads N")
+  gives("check --help", 0, "Exit status 1 if anything was found")
+end)
+
+t.test("a full disk is reported", function()
+  local text, status = t.shell(("(%s prims > /dev/full)"):format(absolute))
+  t.eq(status, 1)
+  t.ok(text:find "standard output: No space left", text)
+end)

@@ -18,12 +18,20 @@ local function check_callable(who, f)
   end
 end
 
+local depth = 0
+local leave = setmetatable({}, {__close = function() depth = depth - 1 end})
+
+--- Is a function being traced that will be differentiated?  Surrogate gradients record more then.
+function augment.differentiating() return depth > 0 end
+
 local function is_float(x) return x.dtype:find "^float" ~= nil end
 
 --- f(args..) as a program: {program, inputs, argument, defs, units}, see core.trace_function; active[i]: input i is a float
 --  leaf of a wanted argument (a set of positions).
 local function trace(who, f, args, wanted)
   local p = {active = {}}
+  depth = depth + 1
+  local _ <close> = leave
   p.program, p.inputs, p.argument, p.defs, p.units = core.trace_function(who, f, args)
   for i, x in ipairs(p.inputs) do p.active[i] = wanted[p.argument[i]] and is_float(x) or false end
   return p

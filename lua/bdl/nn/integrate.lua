@@ -1,0 +1,52 @@
+--- Exponential Euler:  x' = x + dt exprel(dt J) f(x),  J = df/dx,  exprel(z) = (e^z - 1)/z.
+--  Exact when f is linear in x.  J is taken element by element; all other arguments of f are constants of the step.
+--  Source: Borgers & Nectow (2013), Exponential time differencing for Hodgkin-Huxley-like ODEs.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local augment = require "bdl.augment"
+local environ = require "bdl.environ"
+
+local M = {}
+
+local NONE = {}
+
+local function callable(x)
+  return type(x) == "function" or (type(x) == "table" and getmetatable(x) and getmetatable(x).__call ~= nil)
+end
+
+local function check(x)
+  if not core.is_tensor(x) then x = core.tensor(x) end
+  if not x.dtype:find "^float" then
+    core.fail("ValueError", 3, "exp_euler_step: the variable must be a float, not %s", x.dtype)
+  end
+  return x
+end
+
+--- One step of  dx/dt = f(x, ..)  or, with `rate` (1/tau), of  dx/dt = rate f(x, ..).
+--  The rate is joined with dt first, so that a constant one costs one multiplication.
+function M.step(f, x, rate, ...)
+  x = check(x)
+  local h = environ.get "dt"
+  if rate ~= nil then h = h * rate end
+  local n, args = select("#", ...), {...}
+  local value, slope = augment.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
+  return x + (h * core.bind("exprel", NONE, h * slope)) * value
+end
+
+--- x after a step of tau dx/dt = -x: x exp(-dt/tau), what exp_euler_step gives.
+function M.decay(x, tau) return x * core.bind("exp", NONE, -(environ.get "dt" / tau)) end
+
+--- exp_euler_step(f, x, ...): one step of dx/dt = f(x, ...), dt from the environ.
+--  exp_euler_step(f, g, x, ...): of dx = f(x, ...) dt + g(x, ...) dW, with g sqrt(dt) N(0, 1) added.
+--  Errors: ValueError x is no float; UnitMismatchError f is not x per time, or g not x per root of time.
+function M.exp_euler_step(f, ...)
+  if not callable(f) then core.fail("TypeError", 2, "exp_euler_step: a function was expected, not a %s", class.typename(f)) end
+  local g = ...
+  if not callable(g) then return M.step(f, (...), nil, select(2, ...)) end
+  local x = check((select(2, ...)))
+  local noise = g(select(2, ...))
+  local root = core.pow(environ.get "dt", 0.5)
+  return M.step(f, x, nil, select(3, ...)) + noise * root * require "bdl.random".randn(table.unpack(x.shape))
+end
+
+return M

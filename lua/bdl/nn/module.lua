@@ -1,0 +1,201 @@
+--- Module: a Node that is called.  Descriptions of modules that are built later; initialising whole models.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local filters = require "bdl.filter"
+local graph = require "bdl.graph"
+local state = require "bdl.state"
+
+local M = {}
+
+-- ---- sizes -----------------------------------------------------------------------------------------------------------------
+
+local Size = {__name = "Size"}
+
+function Size.__index(size, i)
+  if math.type(i) == "integer" and i < 0 then return rawget(size, #size + 1 + i) end
+end
+
+function Size.__eq(a, b)
+  local same = #a == #b
+  for i = 1, #a do same = same and a[i] == b[i] end
+  return same
+end
+
+function Size.__tostring(size) return "{" .. table.concat(size, ", ") .. "}" end
+
+--- A shape from a count or a list of counts; takes negative positions.  Errors: ValueError, TypeError.
+function M.size(x)
+  if getmetatable(x) == Size then return x end
+  local size = setmetatable({}, Size)
+  local list = type(x) == "number" and {x} or x
+  if type(list) ~= "table" and type(list) ~= "userdata" then
+    core.fail("TypeError", 2, "a size is a count or a list of counts, not a %s", class.typename(x))
+  end
+  for i = 1, #list do
+    local n = type(list[i]) == "number" and math.tointeger(list[i])
+    if not n or n < 0 then core.fail("ValueError", 2, "a size is a whole number >= 0, not %s", tostring(list[i])) end
+    size[i] = n
+  end
+  return size
+end
+
+-- ---- modules ---------------------------------------------------------------------------------------------------------------
+
+--- Subclasses define update; calling a module calls it.  No constructor is needed; in_size and out_size become sizes when set.
+local Module = graph.Node:extend "Module"
+M.Module = Module
+
+function Module.__newindex(self, key, value)
+  if (key == "in_size" or key == "out_size") and value ~= nil then value = M.size(value) end
+  class.rawfield(self, key, value)
+end
+
+function Module:__init(...)
+  local name = ...
+  if type(name) == "table" and getmetatable(name) == nil then name = name.name end
+  if name ~= nil then self.name = name end
+end
+
+function Module:update()
+  core.fail("NotImplementedError", 3, "%s has no update; write function %s:update(x) .. end", class.typename(self), class.typename(self))
+end
+
+function Module:__call(...) return self:update(...) end
+
+--- Makes the States.  batch_size: (optional) a leading axis.
+function Module:init_state() end
+
+--- Puts the States back to their initial values: those that init_state makes.
+function Module:reset_state(...)
+  local before = {}
+  for _, name in ipairs(class.fields(self)) do
+    local old = rawget(self, name)
+    if class.isa(old, state.State) then before[name] = old end
+  end
+  self:init_state(...)
+  for name, old in pairs(before) do
+    local new = rawget(self, name)
+    if not rawequal(new, old) then
+      old.value = new.value
+      rawset(self, name, old)
+    end
+  end
+end
+
+-- ---- descriptions ----------------------------------------------------------------------------------------------------------
+
+--- What a class will be built from.  Calling it builds; equal class and arguments give equal identifiers.
+local Description = class "Description"
+M.Description = Description
+
+--- The shortest decimal text that reads back as v in its dtype.
+local function number_text(v, dtype)
+  local format = dtype == "float32" and "<f" or "<d"
+  for digits = 1, 16 do
+    local text = ("%%.%dg"):format(digits):format(v)
+    if v ~= v or string.pack(format, tonumber(text)) == string.pack(format, v) then return text end
+  end
+  return ("%.17g"):format(v)
+end
+
+--- Text that is equal exactly when two arguments are meant to be the same; objects and large tensors count by identity.
+local function text_of(v)
+  if core.is_tensor(v) then
+    if v.size > 1 or core.is_traced(v) then return ("%s@%p"):format(class.typename(v), v) end
+    local unit = core.unit_of(v)
+    return number_text(core.item(core.mantissa(v)), v.dtype) .. (unit and " " .. tostring(unit) or "")
+  elseif type(v) == "number" then
+    return number_text(v)
+  elseif type(v) == "table" and getmetatable(v) == nil then
+    local parts, keys = {}, {}
+    for key in pairs(v) do keys[#keys + 1] = key end
+    table.sort(keys, function(a, b)
+      if type(a) ~= type(b) then return type(a) == "number" end
+      return a < b
+    end)
+    for _, key in ipairs(keys) do
+      parts[#parts + 1] = type(key) == "number" and text_of(v[key]) or ("%s=%s"):format(key, text_of(v[key]))
+    end
+    return "{" .. table.concat(parts, ", ") .. "}"
+  elseif class.of(v) or type(v) == "function" then
+    return ("%s@%p"):format(class.typename(v), v)
+  end
+  return tostring(v)
+end
+
+function Description:__init(cls, ...)
+  self.cls = cls
+  self._args = table.pack(...)
+end
+
+function Description:__call() return self.cls(table.unpack(self._args, 1, self._args.n)) end
+
+--- "Expon(4, tau=10 ms)"
+function Description:identifier()
+  if not self._text then
+    local parts = {}
+    for i = 1, self._args.n do
+      local v = self._args[i]
+      local text = text_of(v)
+      parts[i] = type(v) == "table" and getmetatable(v) == nil and text:sub(2, -2) or text
+    end
+    rawset(self, "_text", ("%s(%s)"):format(self.cls.name, table.concat(parts, ", ")))
+  end
+  return self._text
+end
+
+Description.__tostring = Description.identifier
+
+--- LIF:desc{100, tau = 10*u.ms}
+function Module:desc(...)
+  if not class.is_class(self) then core.fail("TypeError", 2, "desc describes a class, %s:desc{..}, not an object", class.typename(self)) end
+  return Description(self, ...)
+end
+
+-- ---- whole models ----------------------------------------------------------------------------------------------------------
+
+local level_of = setmetatable({}, {__mode = "k"})
+
+--- call_order(level)(f): among all methods of a model, f runs after those without a level, in ascending order of levels.
+function M.call_order(level)
+  if math.type(level) ~= "integer" then core.fail("TypeError", 2, "call_order: a level is an integer, not %s", tostring(level)) end
+  return function(f)
+    local g = function(...) return f(...) end
+    level_of[g] = level
+    return g
+  end
+end
+
+--- Calls the method of every module of the target.  A last plain table may name {node_to_exclude = filter}.
+local function call_all(method, target, ...)
+  local args = table.pack(...)
+  local last = args[args.n]
+  local excluded = function() return false end
+  if type(last) == "table" and getmetatable(last) == nil and last.node_to_exclude ~= nil then
+    excluded = filters.to_predicate(last.node_to_exclude)
+    args.n = args.n - 1
+  end
+  local later = {}
+  for path, node in graph.nodes(target):items() do
+    if class.isa(node, Module) and not excluded(path, node) then
+      local f = node[method]
+      if level_of[f] then
+        later[#later + 1] = {f, node, level_of[f], #later}
+      else
+        f(node, table.unpack(args, 1, args.n))
+      end
+    end
+  end
+  table.sort(later, function(a, b)
+    if a[3] ~= b[3] then return a[3] < b[3] end
+    return a[4] < b[4]
+  end)
+  for _, call in ipairs(later) do call[1](call[2], table.unpack(args, 1, args.n)) end
+  return target
+end
+
+--- init_all_states(model, batch_size?, {node_to_exclude = filter}?) -> model
+function M.init_all_states(target, ...) return call_all("init_state", target, ...) end
+function M.reset_all_states(target, ...) return call_all("reset_state", target, ...) end
+
+return M

@@ -1,0 +1,71 @@
+--- Neuron: what spiking neurons share: the spike function, the reset, the spike of the stored potential.
+--
+-- The order of a step: reset from the spike of the stored V, integrate, add delta inputs, store V; so V stays above the
+-- threshold until the next step begins.  Subclasses set V_th, V_reset and the State V, and call reset and get_spike.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local dynamics = require "bdl.nn.dynamics"
+local surrogate = require "bdl.surrogate"
+local none = require "bdl.none".none
+
+local Neuron = dynamics.Dynamics:extend "Neuron"
+
+--- size, keep_size, name, spk_fun (of (V - V_th)/(V_th - V_reset)), spk_reset ("soft": V loses V_th - V_reset; "hard": V is V_reset).
+--  Errors: ValueError, another spk_reset.
+function Neuron:__init(...)
+  local a = require "bdl.args"({"size", keep_size = false, name = none, spk_fun = none, spk_reset = "soft"}, ...)
+  Neuron.super.__init(self, {a.size, keep_size = a.keep_size, name = a.name or none})
+  if a.spk_reset ~= "soft" and a.spk_reset ~= "hard" then
+    core.fail("ValueError", 3, "%s: spk_reset is 'soft' or 'hard', not '%s'", class.qualified_name(class.of(self)), tostring(a.spk_reset))
+  end
+  self.spk_reset = a.spk_reset
+  self.spk_fun = a.spk_fun or surrogate.ReluGrad()
+end
+
+--- The arguments that all neurons take, in a spec of bdl.args, and their part of a call of Neuron.__init.
+function Neuron.spec(spec)
+  spec[1] = "size"
+  for name, default in pairs{keep_size = false, name = none, spk_fun = none, spk_reset = "soft"} do
+    if spec[name] == nil then spec[name] = default end
+  end
+  return spec
+end
+
+function Neuron.common(a)
+  return {a.size, keep_size = a.keep_size, name = a.name or none, spk_fun = a.spk_fun or none, spk_reset = a.spk_reset}
+end
+
+--- self[name] = parameter a[name], for words of names.
+function Neuron:set_params(a, names)
+  for name in names:gmatch "%S+" do self[name] = require "bdl.init".param(a[name], self.varshape) end
+end
+
+local function is_positive(x)
+  if type(x) == "number" then return x > 0 end
+  if core.is_traced(x) then return false end
+  x = core.mantissa(x)
+  local least = x.ndim == 0 and x or core.bind("reduce_min", {axes = (function(axes) for k = 1, x.ndim do axes[k] = k - 1 end return axes end){}}, x)
+  return core.item(least) > 0
+end
+
+--- spk_fun((V - threshold) / width); one comparison where the derivative is not asked for.
+function Neuron:spike(V, threshold, width)
+  local f = self.spk_fun
+  if class.isa(f, surrogate.Surrogate) and is_positive(width) then return f:over(V, threshold, width) end
+  return f((V - threshold) / width)
+end
+
+--- The spike of V, by default of the stored one.
+function Neuron:get_spike(V)
+  return self:spike(V or self.V.value, self.V_th, self.V_th - self.V_reset)
+end
+
+--- V after the spike (by default its own): soft V - (V_th - V_reset) s, hard V - (V - V_reset) s.
+--  In hard mode the V in the bracket is detached, so that gradients flow through s alone.
+function Neuron:reset(V, s)
+  s = s or self:get_spike(V)
+  local top = self.spk_reset == "soft" and self.V_th or core.bind("stop_gradient", {}, V)
+  return V - (top - self.V_reset) * s
+end
+
+return {Neuron = Neuron}

@@ -1,0 +1,53 @@
+--- Synaptic outputs: the current that a conductance gives at a potential.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local args = require "bdl.args"
+local u = require "bdl.units"
+local Module = require "bdl.nn.module".Module
+
+local M = {}
+
+--- A projection binds a conductance; the neuron calls the output with V.
+local SynOut = Module:extend "SynOut"
+M.SynOut = SynOut
+
+function SynOut:bind_cond(g) rawset(self, "_conductance", g) end
+
+--- out(V): the current of the bound conductance.  Errors: ValueError, none was bound.
+function SynOut:__call(...)
+  local g = rawget(self, "_conductance")
+  if g == nil then
+    core.fail("ValueError", 2, "%s has no conductance yet; a projection binds it, or out:bind_cond(g)", class.typename(self))
+  end
+  return self:update(g, ...)
+end
+
+--- I = g (E - V)
+local COBA = SynOut:extend "COBA"
+M.COBA = COBA
+function COBA:__init(...) self.E = args({"E"}, ...).E end
+function COBA:update(g, V) return g * (self.E - V) end
+
+--- I = g scale
+local CUBA = SynOut:extend "CUBA"
+M.CUBA = CUBA
+function CUBA:__init(...)
+  local scale = args({"scale", scale = u.volt}, ...).scale
+  self.scale = scale
+end
+function CUBA:update(g) return g * self.scale end
+
+--- I = g (E - V) / (1 + cc_Mg/beta exp(alpha (V_offset - V)))
+--  Source: Jahr & Stevens (1990), Voltage dependence of NMDA-activated macroscopic conductances.
+local MgBlock = SynOut:extend "MgBlock"
+M.MgBlock = MgBlock
+function MgBlock:__init(...)
+  local a = args({"E", E = 0.0, cc_Mg = 1.2, alpha = 0.062, beta = 3.57, V_offset = 0.0}, ...)
+  for _, name in ipairs{"E", "cc_Mg", "alpha", "beta", "V_offset"} do self[name] = a[name] end
+end
+function MgBlock:update(g, V)
+  local block = self.cc_Mg / self.beta * core.bind("exp", {}, self.alpha * (self.V_offset - V))
+  return g * (self.E - V) / (1 + block)
+end
+
+return M

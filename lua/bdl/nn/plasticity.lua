@@ -1,0 +1,61 @@
+--- Short-term plasticity of presynaptic terminals.
+--  Source: Tsodyks, Pawelzik & Markram (1998), Neural networks with dynamic synapses.
+local args = require "bdl.args"
+local init = require "bdl.init"
+local state = require "bdl.state"
+local u = require "bdl.units"
+local integrate = require "bdl.nn.integrate"
+local none = require "bdl.none".none
+local Dynamics = require "bdl.nn.dynamics".Dynamics
+
+local M = {}
+
+local function make(self, a, names)
+  Dynamics.__init(self, {a.size, name = a.name or none})
+  for name in names:gmatch "%S+" do self[name] = init.param(a[name], self.varshape) end
+end
+
+local function recover(x, tau) return integrate.step(function(y) return 1 - y end, x, 1 / tau) end
+
+--- Facilitation and depression:  tau_f du/dt = -u,  tau_d dx/dt = 1 - x;  at a spike u += U (1 - u), released u x, x -= u x.
+--  The jumps use the stored u and x.
+local STP = Dynamics:extend "STP"
+M.STP = STP
+
+function STP:__init(...)
+  make(self, args({"size", U = 0.15, tau_f = 1500*u.ms, tau_d = 200*u.ms, name = none}, ...), "tau_f tau_d U")
+end
+
+function STP:init_state(batch_size)
+  self.u = state.HiddenState(init.Constant(self.U)(self.varshape, batch_size))
+  self.x = state.HiddenState(init.Constant(1.0)(self.varshape, batch_size))
+end
+
+--- spike : [n] 0 or 1  ->  [n], what is released
+function STP:update(spike)
+  local u_, x = self.u.value, self.x.value
+  local used = integrate.decay(u_, self.tau_f) + spike * (self.U * (1 - u_))
+  local left = recover(x, self.tau_d)
+  self.u.value = used
+  self.x.value = left - spike * (used * x)
+  return used * left * spike
+end
+
+--- Depression alone:  tau dx/dt = 1 - x;  at a spike released x, x -= U x.
+local STD = Dynamics:extend "STD"
+M.STD = STD
+
+function STD:__init(...) make(self, args({"size", tau = 200*u.ms, U = 0.07, name = none}, ...), "tau U") end
+
+function STD:init_state(batch_size)
+  self.x = state.HiddenState(init.Constant(1.0)(self.varshape, batch_size))
+end
+
+function STD:update(spike)
+  local x = self.x.value
+  local left = recover(x, self.tau)
+  self.x.value = left - spike * (self.U * x)
+  return left * spike
+end
+
+return M

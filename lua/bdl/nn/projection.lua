@@ -1,0 +1,111 @@
+--- Projections: presynaptic values through a communication (comm) to a postsynaptic neuron.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local args = require "bdl.args"
+local none = require "bdl.none".none
+local module = require "bdl.nn.module"
+local Dynamics = require "bdl.nn.dynamics".Dynamics
+
+local M = {}
+
+local Module, Description = module.Module, module.Description
+
+--- Inputs of different projections to one neuron have different keys.
+local function new_key(kind, post)
+  local n = (rawget(post, "_n_projections") or 0) + 1
+  rawset(post, "_n_projections", n)
+  return ("%s %d"):format(kind, n)
+end
+
+local function check_post(who, post)
+  if not class.isa(post, Dynamics) then core.fail("TypeError", 3, "%s: post is a Dynamics, not a %s", who, class.typename(post)) end
+end
+
+local function is(x, cls) return class.isa(x, Description) and class.derives(x.cls, cls) or class.isa(x, cls) end
+
+--- Jumps:  comm(x) is added to the variable of post after its next integration.
+local DeltaProj = Module:extend "DeltaProj"
+M.DeltaProj = DeltaProj
+
+function DeltaProj:__init(...)
+  local a = args({"comm", "post", label = none, name = none}, ...)
+  check_post("nn.DeltaProj", a.post)
+  DeltaProj.super.__init(self, a.name)
+  self.comm = a.comm
+  self.post = a.post
+  rawset(self, "_label", a.label)
+  rawset(self, "_key", new_key("delta", a.post))
+end
+
+function DeltaProj:update(...) self.post:add_delta_input(self._key, self.comm(...), self._label) end
+
+--- Currents:  comm(x) is the conductance that `out` turns into a current of post.
+local CurrentProj = Module:extend "CurrentProj"
+M.CurrentProj = CurrentProj
+
+function CurrentProj:__init(...)
+  local a = args({"comm", "out", "post", label = none, name = none}, ...)
+  check_post("nn.CurrentProj", a.post)
+  CurrentProj.super.__init(self, a.name)
+  self.comm = a.comm
+  self.out = class.isa(a.out, Description) and a.out() or a.out
+  self.post = a.post
+  a.post:add_current_input(new_key("current", a.post), self.out, a.label)
+end
+
+function CurrentProj:update(...) self.out:bind_cond(self.comm(...)) end
+
+--- The synapse that lives on a neuron: runs before its update and binds its conductance.
+local Receiver = Module:extend "Receiver"
+
+function Receiver:__init(syn, out)
+  self.syn = syn
+  self.out = out
+end
+
+function Receiver:update() self.out:bind_cond(self.syn()) end
+
+--- One synapse of post for all projections with the same descriptions:  comm(x) jumps the synapse, which then decays with post.
+--
+-- syn and out as descriptions (Expon:desc{..}, COBA:desc{..}): projections with equal label, syn and out share one synapse, which
+-- post updates before itself.  As objects: the synapse belongs to the projection and is updated by its call.
+-- Errors: TypeError, one a description and the other an object.
+local AlignPostProj = Module:extend "AlignPostProj"
+M.AlignPostProj = AlignPostProj
+
+function AlignPostProj:__init(...)
+  local a = args({"comm", "syn", "out", "post", label = none, name = none}, ...)
+  check_post("nn.AlignPostProj", a.post)
+  local syn, out, post = a.syn, a.out, a.post
+  local described = class.isa(syn, Description)
+  if described ~= class.isa(out, Description) then
+    core.fail("TypeError", 2, "nn.AlignPostProj: syn is %s and out %s; give two descriptions (X:desc{..}) or two objects",
+              described and "a description" or "an object", described and "an object" or "a description")
+  end
+  if not is(syn, Dynamics) then core.fail("TypeError", 2, "nn.AlignPostProj: syn is a synapse, not a %s", class.typename(syn)) end
+  AlignPostProj.super.__init(self, a.name)
+  self.comm = a.comm
+  rawset(self, "_merging", described)
+  if described then
+    local key = ("%s%s // %s"):format(a.label and a.label .. " // " or "", syn:identifier(), out:identifier())
+    if not post:has_before_update(key) then
+      local receiver = Receiver(syn(), out())
+      post:add_before_update(key, receiver)
+      post:add_current_input(key, receiver.out)
+    end
+    syn, out = post:get_before_update(key).syn, post:get_before_update(key).out
+  else
+    post:add_current_input(new_key("current", post), out, a.label)
+  end
+  self.syn = syn
+  self.out = out
+  self.post = post
+  rawset(self, "_key", new_key("jump", syn))
+end
+
+function AlignPostProj:update(...)
+  self.syn:add_delta_input(self._key, self.comm(...))
+  if not self._merging then self.out:bind_cond(self.syn()) end
+end
+
+return M

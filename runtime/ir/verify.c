@@ -31,7 +31,7 @@ static bdl_status check_vars(const bdl_prog *p) {
     const bdl_var *v = &p->vars.v[x];
     bool ok = bdl_aval_check(p->ctx, &v->aval) == BDL_OK;
     switch (v->kind) {
-      case BDL_V_INPUT: ok = ok && v->index == n_inputs && n_inputs < p->inputs.n && p->inputs.v[n_inputs++] == x; break;
+      case BDL_V_INPUT: ok = ok && v->index >= 0 && v->index < p->inputs.n && p->inputs.v[v->index] == x, n_inputs++; break;
       case BDL_V_CONST:
         ok = ok && v->index == n_consts && n_consts < p->consts.n && bdl_aval_eq(&v->aval, &p->consts.v[n_consts++].aval);
         break;

@@ -1,5 +1,9 @@
 /*
-** text.c -- how values read: numbers as NumPy shows them, units behind.
+** text.c -- how tensors read: numbers in NumPy's layout, units behind.
+**
+** A plain scalar shows its shortest digits, with ".0" as in Lua; one with a unit, and arrays, show at most 8 digits after
+** the point.  Of more than 1000 elements the first and last three of each axis are shown; no others are touched.
+** Source of the layout: numpy/_core/arrayprint.py (FloatingFormat, _formatArray).
 */
 #include <math.h>
 #include <stdio.h>
@@ -8,207 +12,282 @@
 
 #include "binding/lbdl.h"
 
-enum { SUMMARY = 1000, EDGE = 3, WIDTH = 75 }; /* NumPy's thresholds */
+enum { SUMMARY = 1000, EDGE = 3, WIDTH = 75, PRECISION = 8, ROOM = 512 };
+
+/* ---- digits ------------------------------------------------------------------------------------------ */
+
+/* v = +-0.d1 d2 .. dn * 10^(point): digits without zeros at the end. */
+typedef struct decimal {
+  char digit[24];
+  int n, point;
+  bool negative;
+} decimal;
+
+static bool reads_back(const char *s, double v, bdl_dtype d) {
+  return d == BDL_F32 ? strtof(s, NULL) == (float)v : strtod(s, NULL) == v;
+}
+
+/* The shortest digits that read back as v, which is finite.  6 (f32) or 15 (f64) digits are always kept apart, so fewer are
+** found by dropping zeros; only subnormal numbers have fewer. */
+static decimal shortest(double v, bdl_dtype d) {
+  decimal z = {.negative = signbit(v) != 0};
+  const bool normal = d == BDL_F32 ? fabs(v) >= 1.17549435e-38 : fabs(v) >= 2.2250738585072014e-308;
+  char s[40];
+  if (v == 0) {
+    z.point = 1;
+    return z;
+  }
+  for (int n = !normal ? 1 : d == BDL_F32 ? 6 : 15; n <= 17; n++) {
+    snprintf(s, sizeof s, "%.*e", n - 1, fabs(v));
+    if (reads_back(s, fabs(v), d)) break;
+  }
+  for (const char *c = s; *c != 'e'; c++)
+    if (*c != '.') z.digit[z.n++] = *c;
+  while (z.n > 0 && z.digit[z.n - 1] == '0') z.n--;
+  z.point = atoi(strchr(s, 'e') + 1) + 1;
+  return z;
+}
+
+/* "-12.5", "3.": at most `most` digits after the point, zeros dropped; the exact value is rounded, not the shortest digits. */
+static void positional(double v, bdl_dtype d, int most, char *buf) {
+  const decimal z = shortest(v, d);
+  if (z.n - z.point > most) {
+    int n = snprintf(buf, ROOM, "%.*f", most, v);
+    while (buf[n - 1] == '0') n--;
+    buf[n] = 0;
+    return;
+  }
+  int n = 0;
+  if (z.negative) buf[n++] = '-';
+  if (z.point <= 0) buf[n++] = '0';
+  for (int i = 0; i < z.point; i++) buf[n++] = i < z.n ? z.digit[i] : '0';
+  buf[n++] = '.';
+  for (int i = z.point; i < z.n; i++) buf[n++] = i < 0 ? '0' : z.digit[i];
+  buf[n] = 0;
+}
+
+/* "1.25e-05" with `least` digits after the point or more, at most `most`; the exponent has `width` digits or more. */
+static void scientific(double v, bdl_dtype d, int least, int most, int width, char *buf) {
+  decimal z = shortest(v, d);
+  if (z.n - 1 > most) {
+    char s[40];
+    snprintf(s, sizeof s, "%.*e", most, fabs(v));
+    z.n = 0;
+    for (const char *c = s; *c != 'e'; c++)
+      if (*c != '.') z.digit[z.n++] = *c;
+    while (z.n > 0 && z.digit[z.n - 1] == '0') z.n--;
+    z.point = atoi(strchr(s, 'e') + 1) + 1;
+  }
+  int n = 0, exponent = z.n ? z.point - 1 : 0;
+  if (z.negative) buf[n++] = '-';
+  buf[n++] = z.n ? z.digit[0] : '0';
+  buf[n++] = '.';
+  for (int i = 1; i < z.n; i++) buf[n++] = z.digit[i];
+  for (int i = BDL_MAX(z.n, 1); i <= least; i++) buf[n++] = '0';
+  snprintf(buf + n, 16, "e%c%0*d", exponent < 0 ? '-' : '+', width, abs(exponent));
+}
+
+static void integer_text(bdl_dtype d, bdl_scalar v, char *buf) {
+  if (d == BDL_BOOL) snprintf(buf, ROOM, "%s", v.b ? "true" : "false");
+  else if (d == BDL_I32) snprintf(buf, ROOM, "%d", v.i32);
+  else if (d == BDL_U32) snprintf(buf, ROOM, "%u", v.u32);
+  else snprintf(buf, ROOM, "%lld", (long long)v.i64);
+}
+
+static const char *special_text(double v) { return isnan(v) ? "nan" : v > 0 ? "inf" : "-inf"; }
+
+/* A plain scalar, as numbers of Lua print but with the digits of its dtype. */
+static void scalar_text(bdl_dtype d, bdl_scalar v, char *buf) {
+  if (!bdl_dtype_is_float(d)) {
+    integer_text(d, v, buf);
+    return;
+  }
+  const double x = bdl_scalar_to_f64(d, v), a = fabs(x);
+  if (!isfinite(x)) snprintf(buf, ROOM, "%s", special_text(x));
+  else if (a != 0 && (a >= 1e16 || a < 1e-4)) {
+    scientific(x, d, 0, 17, 2, buf);
+    char *point = strstr(buf, ".e"); /* 1e-05 */
+    if (point) memmove(point, point + 1, strlen(point));
+  } else {
+    positional(x, d, 24, buf);
+    size_t n = strlen(buf);
+    if (buf[n - 1] == '.') memcpy(buf + n, "0", 2);
+  }
+}
+
+/* ---- one format for all elements that are shown -------------------------------------------------------- */
 
 typedef struct printer {
-  lua_State *L;
   const bdl_tensor *t;
-  int precision;   /* digits after the point, or of the mantissa */
-  bool exponent;
-  int width;       /* of every element */
-  bool trim;       /* the shortest digits of each element, padded */
-  int column;
+  bdl_dtype dtype;
+  bool summary;
+  bool scientific;
+  int left, right;    /* characters before the point; after it, with the exponent */
+  int fraction, exponent; /* scientific: digits after the point, of the exponent */
+  luaL_Buffer *out;
+  char line[WIDTH + 2 * ROOM];
+  int length; /* of the line */
 } printer;
 
-/* Shortest decimal that reads back as the same float. */
-static void shortest(double v, bdl_dtype d, char *buf, size_t n) {
-  for (int digits = 1; digits <= 17; digits++) {
-    snprintf(buf, n, "%.*g", digits, v);
-    if (d == BDL_F32 ? strtof(buf, NULL) == (float)v : strtod(buf, NULL) == v) return;
-  }
+static bool skipped(const printer *p, int axis, int64_t i) {
+  const int64_t n = p->t->aval.shape[axis];
+  return p->summary && n > 2 * EDGE && i >= EDGE && i < n - EDGE;
 }
 
-/* One number alone: "1." "0.1" "1e-05" "nan"; integers plain. */
-static void scalar_text(bdl_dtype d, bdl_scalar v, char *buf, size_t n) {
-  if (d == BDL_BOOL) snprintf(buf, n, "%s", v.b ? "true" : "false");
-  else if (d == BDL_I32) snprintf(buf, n, "%d", v.i32);
-  else if (d == BDL_U32) snprintf(buf, n, "%u", v.u32);
-  else if (d == BDL_I64) snprintf(buf, n, "%lld", (long long)v.i64);
-  else {
-    double x = d == BDL_F32 ? (double)v.f32 : v.f64, a = fabs(x);
-    if (isnan(x)) snprintf(buf, n, "nan");
-    else if (isinf(x)) snprintf(buf, n, x > 0 ? "inf" : "-inf");
-    else if (a != 0 && (a >= 1e16 || a < 1e-4)) shortest(x, d, buf, n);
-    else {
-      char s[64];
-      shortest(x, d, s, sizeof s);
-      char *e = strchr(s, 'e'), *point = strchr(s, '.');
-      if (e) snprintf(buf, n, "%.*f", 0, x), strcat(buf, ".");
-      else snprintf(buf, n, "%s%s", s, point ? "" : ".");
-    }
-  }
+/* The next shown index of an axis. */
+static int64_t after(const printer *p, int axis, int64_t i) {
+  const int64_t n = p->t->aval.shape[axis];
+  return skipped(p, axis, i + 1) ? n - EDGE : i + 1;
 }
 
-static double element(const bdl_tensor *t, int64_t i) { return bdl_scalar_to_f64(t->aval.dtype, bdl_tensor_at(t, i)); }
+typedef void (*visitor)(printer *p, bdl_scalar v, void *ud);
 
-static bool skip(const printer *p, int axis, int64_t i) {
-  int64_t n = p->t->aval.shape[axis];
-  return bdl_aval_numel(&p->t->aval) > SUMMARY && n > 2 * EDGE && i >= EDGE && i < n - EDGE;
-}
-
-/* Width and digits over the elements that are shown. */
-static void measure(printer *p, int axis, int64_t at, int64_t stride, double *max, double *min, int *digits, int *whole, bool *finite_only) {
-  if (axis == p->t->aval.ndim) {
-    char s[64];
-    double v = element(p->t, at);
-    if (!isfinite(v)) {
-      *finite_only = false;
-      *whole = BDL_MAX(*whole, isnan(v) ? 3 : v > 0 ? 3 : 4);
-      return;
-    }
-    double a = fabs(v);
-    if (a > *max) *max = a;
-    if (a != 0 && a < *min) *min = a;
-    shortest(bdl_dtype_is_float(p->t->aval.dtype) ? (double)v : v, p->t->aval.dtype, s, sizeof s);
-    char plain[400];
-    snprintf(plain, sizeof plain, "%.8f", v);
-    char *point = strchr(plain, '.');
-    *whole = BDL_MAX(*whole, (int)(point - plain));
-    int last = 8;
-    while (last > 0 && point[last] == '0') last--;
-    /* no more digits than the shortest form needs */
-    char *sp = strchr(s, '.');
-    int need = sp && !strchr(s, 'e') ? (int)strlen(sp + 1) : strchr(s, 'e') ? last : 0;
-    *digits = BDL_MAX(*digits, BDL_MIN(last, BDL_MAX(need, 0)));
+static void each_shown(printer *p, int axis, int64_t at, visitor f, void *ud) {
+  const bdl_aval *a = &p->t->aval;
+  if (axis == a->ndim) {
+    f(p, bdl_tensor_at(p->t, at), ud);
     return;
   }
-  stride /= p->t->aval.shape[axis];
-  for (int64_t i = 0; i < p->t->aval.shape[axis]; i++)
-    if (!skip(p, axis, i)) measure(p, axis + 1, at + i * stride, stride, max, min, digits, whole, finite_only);
+  for (int64_t i = 0; i < a->shape[axis]; i = after(p, axis, i)) each_shown(p, axis + 1, at * a->shape[axis] + i, f, ud);
 }
 
-static void element_text(const printer *p, int64_t at, char *buf, size_t n) {
-  bdl_dtype d = p->t->aval.dtype;
-  bdl_scalar v = bdl_tensor_at(p->t, at);
-  if (!bdl_dtype_is_float(d)) {
-    scalar_text(d, v, buf, n);
+typedef struct extent {
+  double max, min; /* of the sizes that are neither 0 nor infinite */
+  bool any, special, negative_inf;
+} extent;
+
+static void see_extent(printer *p, bdl_scalar v, void *ud) {
+  extent *e = ud;
+  const double x = bdl_scalar_to_f64(p->dtype, v), a = fabs(x);
+  if (!isfinite(x)) {
+    e->special = true;
+    e->negative_inf |= isinf(x) && x < 0;
+  } else if (a != 0) {
+    e->max = e->any ? BDL_MAX(e->max, a) : a;
+    e->min = e->any ? BDL_MIN(e->min, a) : a;
+    e->any = true;
+  }
+}
+
+static void see_width(printer *p, bdl_scalar v, void *ud) {
+  char s[ROOM];
+  (void)ud;
+  if (!bdl_dtype_is_float(p->dtype)) {
+    integer_text(p->dtype, v, s);
+    p->left = BDL_MAX(p->left, (int)strlen(s));
     return;
   }
-  double x = bdl_scalar_to_f64(d, v);
-  if (isnan(x)) snprintf(buf, n, "nan");
-  else if (isinf(x)) snprintf(buf, n, x > 0 ? "inf" : "-inf");
-  else if (p->exponent) {
-    snprintf(buf, n, "%.*e", BDL_MIN(p->precision, 8), x);
-  } else {
-    int w = snprintf(buf, n, "%.*f", p->precision, x);
-    if (p->precision == 0) strcat(buf, ".");
-    else
-      for (w--; buf[w] == '0'; w--) buf[w] = ' '; /* trailing zeros become blanks */
-  }
-}
-
-static void put(luaL_Buffer *b, printer *p, const char *s) {
-  luaL_addstring(b, s);
-  p->column += (int)strlen(s);
-}
-
-static void rows(luaL_Buffer *b, printer *p, int axis, int64_t at, int64_t stride) {
-  int64_t n = p->t->aval.shape[axis];
-  bool inner = axis == p->t->aval.ndim - 1, gap = false;
-  stride = n ? stride / n : 0;
-  put(b, p, "[");
-  for (int64_t i = 0; i < n; i++) {
-    if (skip(p, axis, i)) {
-      if (!gap && inner) put(b, p, " ...");
-      else if (!gap) {
-        luaL_addchar(b, '\n');
-        for (int k = 0; k <= axis; k++) luaL_addchar(b, ' ');
-        luaL_addstring(b, "...");
-      }
-      gap = true;
-      continue;
-    }
-    if (inner) {
-      char s[400];
-      element_text(p, at + i, s, sizeof s);
-      int pad = p->width - (int)strlen(s);
-      if (i > 0 && p->column + p->width + 1 > WIDTH) {
-        luaL_addchar(b, '\n');
-        for (int k = 0; k <= axis; k++) luaL_addchar(b, ' ');
-        p->column = axis + 1;
-      } else if (i > 0) put(b, p, " ");
-      for (; pad > 0; pad--) put(b, p, " ");
-      put(b, p, s);
-    } else {
-      if (i > 0) {
-        luaL_addchar(b, '\n');
-        for (int k = 0; k <= axis; k++) luaL_addchar(b, ' ');
-        p->column = axis + 1;
-      }
-      rows(b, p, axis + 1, at + i * stride, stride);
-    }
-  }
-  put(b, p, "]");
+  const double x = bdl_scalar_to_f64(p->dtype, v);
+  if (!isfinite(x)) return;
+  if (p->scientific) scientific(x, p->dtype, 0, PRECISION, 2, s);
+  else positional(x, p->dtype, PRECISION, s);
+  const char *point = strchr(s, '.'), *e = strchr(s, 'e');
+  const int digits = (int)(e ? e - point - 1 : (long)strlen(point + 1));
+  p->left = BDL_MAX(p->left, (int)(point - s));
+  if (e) {
+    p->fraction = BDL_MAX(p->fraction, digits);
+    p->exponent = BDL_MAX(p->exponent, (int)strlen(e + 2));
+  } else p->right = BDL_MAX(p->right, digits);
 }
 
 static void fit(printer *p) {
+  extent e = {0};
+  if (bdl_dtype_is_float(p->dtype)) {
+    each_shown(p, 0, 0, see_extent, &e);
+    const double ratio = p->dtype == BDL_F32 ? (double)((float)e.max / (float)e.min) : e.max / e.min;
+    p->scientific = e.any && (e.max >= 1e8 || e.min < 1e-4 || ratio > 1000);
+  }
+  each_shown(p, 0, 0, see_width, NULL);
+  if (p->scientific) p->right = p->exponent + 2 + p->fraction;
+  if (e.special) p->left = BDL_MAX(p->left, (e.negative_inf ? 4 : 3) - (p->right + 1));
+  if (p->dtype == BDL_BOOL && p->t->aval.ndim > 0) p->left = 5;
+}
+
+/* One element, padded to the common width. */
+static int element_text(const printer *p, bdl_scalar v, char *buf) {
+  char s[ROOM];
+  const bool real = bdl_dtype_is_float(p->dtype);
+  const double x = bdl_scalar_to_f64(p->dtype, v);
+  const int width = p->left + (real ? p->right + 1 : 0);
+  if (!real) integer_text(p->dtype, v, s);
+  else if (!isfinite(x)) snprintf(s, sizeof s, "%s", special_text(x));
+  else if (p->scientific) scientific(x, p->dtype, p->fraction, p->fraction, p->exponent, s);
+  else {
+    positional(x, p->dtype, PRECISION, s);
+    const int before = (int)(strchr(s, '.') - s);
+    return snprintf(buf, ROOM, "%*s%-*s", p->left - before, "", width - (p->left - before), s);
+  }
+  return snprintf(buf, ROOM, "%*s", width, s);
+}
+
+/* ---- layout ---------------------------------------------------------------------------------------------- */
+
+static void end_line(printer *p, int indent) {
+  while (p->length > 0 && p->line[p->length - 1] == ' ') p->length--;
+  luaL_addlstring(p->out, p->line, (size_t)p->length);
+  luaL_addchar(p->out, '\n');
+  memset(p->line, ' ', (size_t)indent);
+  p->length = indent;
+}
+
+/* One word of a row; `room` columns are left to it and what stands before. */
+static void put(printer *p, const char *word, int n, int indent, int room) {
+  if (p->length + n > room && p->length > indent) end_line(p, indent);
+  memcpy(p->line + p->length, word, (size_t)n);
+  p->length += n;
+}
+
+/* Rows of the innermost axis break at WIDTH; outer axes leave one line feed each. */
+static void rows(printer *p, int axis, int64_t at) {
   const bdl_aval *a = &p->t->aval;
-  double max = 0, min = INFINITY;
-  int digits = 0, whole = 1;
-  bool finite_only = true;
-  if (bdl_aval_numel(a) == 0) return;
-  if (bdl_dtype_is_float(a->dtype)) {
-    measure(p, 0, 0, bdl_aval_numel(a), &max, &min, &digits, &whole, &finite_only);
-    p->exponent = max >= 1e8 || (min < INFINITY && (min < 1e-4 || max / min > 1000));
-    if (max < 1e8 && min >= 1e-4 && max / min > 1000) p->exponent = true;
-    p->precision = p->exponent ? 8 : digits;
-    if (p->exponent) { /* as many digits as the longest needs */
-      int need = 0;
-      for (int64_t i = 0, n = BDL_MIN(bdl_aval_numel(a), (int64_t)SUMMARY); i < n; i++) {
-        char s[64];
-        double v = element(p->t, i);
-        if (!isfinite(v)) continue;
-        for (int k = 0; k <= 8; k++) {
-          snprintf(s, sizeof s, "%.*e", k, v);
-          if (k == 8 || (a->dtype == BDL_F32 ? strtof(s, NULL) == (float)v : strtod(s, NULL) == v)) {
-            need = BDL_MAX(need, k);
-            break;
-          }
+  const int64_t n = a->shape[axis];
+  const int deeper = a->ndim - 1 - axis, indent = axis + 1;
+  char word[ROOM];
+  p->line[p->length++] = '[';
+  for (int64_t i = 0; i < n; i = after(p, axis, i)) {
+    const bool gap = i > 0 && skipped(p, axis, i - 1);
+    for (int part = gap ? 0 : 1; part < 2; part++) { /* the dots, then the element */
+      const bool first = i == 0;
+      if (deeper > 0) {
+        if (!first) {
+          luaL_addlstring(p->out, p->line, (size_t)p->length);
+          for (int k = 0; k < deeper; k++) luaL_addchar(p->out, '\n');
+          memset(p->line, ' ', (size_t)indent);
+          p->length = indent;
         }
+        if (part == 0) put(p, "...", 3, 0, WIDTH);
+        else rows(p, axis + 1, at * n + i);
+      } else {
+        if (!first) p->line[p->length++] = ' ';
+        const int length = part == 0 ? 3 : element_text(p, bdl_tensor_at(p->t, at * n + i), word);
+        put(p, part == 0 ? "..." : word, length, indent, WIDTH - 1 - axis);
       }
-      p->precision = need;
     }
   }
-  int64_t n = bdl_aval_numel(a);
-  for (int64_t i = 0; i < n; i++) {
-    if (n > SUMMARY && i == SUMMARY / 2) i = n - SUMMARY / 2;
-    char s[400];
-    element_text(p, i, s, sizeof s);
-    p->width = BDL_MAX(p->width, (int)strlen(s));
-  }
+  p->line[p->length++] = ']';
 }
 
 void lbdl_push_text(lua_State *L, const lbdl_tensor *x) {
   const char *unit = x->unit ? bdl_unit_text(x->unit) : NULL;
-  char buf[400];
+  const bdl_aval *a = &x->t.aval;
+  luaL_Buffer b;
+  char buf[ROOM];
   if (lbdl_traced(x)) {
-    lua_pushfstring(L, "Traced<%s%s%s>", bdl_aval_text(&x->t.aval, true, buf), unit ? " " : "", unit ? unit : "");
+    lua_pushfstring(L, "Traced<%s%s%s>", bdl_aval_text(a, true, buf), unit ? " " : "", unit ? unit : "");
     return;
   }
-  luaL_Buffer b;
-  if (x->t.aval.ndim == 0) {
-    scalar_text(x->t.aval.dtype, bdl_tensor_at(&x->t, 0), buf, sizeof buf - 1);
-    if (!unit) { /* as a number of Lua prints */
-      size_t n = strlen(buf);
-      if (n && buf[n - 1] == '.') strcat(buf, "0");
-    }
-    luaL_buffinit(L, &b);
+  printer p = {.t = &x->t, .dtype = a->dtype, .summary = bdl_aval_numel(a) > SUMMARY, .out = &b};
+  luaL_buffinit(L, &b);
+  if (a->ndim == 0 && !unit) {
+    scalar_text(a->dtype, bdl_tensor_at(&x->t, 0), buf);
     luaL_addstring(&b, buf);
+  } else if (bdl_aval_numel(a) == 0) {
+    luaL_addstring(&b, "[]");
   } else {
-    printer p = {.L = L, .t = &x->t};
     fit(&p);
-    luaL_buffinit(L, &b);
-    rows(&b, &p, 0, 0, bdl_aval_numel(&x->t.aval));
+    if (a->ndim > 0) rows(&p, 0, 0);
+    else p.length = element_text(&p, bdl_tensor_at(&x->t, 0), p.line);
+    luaL_addlstring(&b, p.line, (size_t)p.length);
   }
   if (unit) {
     luaL_addchar(&b, ' ');

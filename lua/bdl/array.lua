@@ -15,8 +15,15 @@ end
 
 -- ---- values ------------------------------------------------------------------------------------------------------------
 
---- The number of one element.
-function array.item(x) return core.item(x) end
+--- The number of one element.  Errors: TypeError a quantity, whose number means nothing without its unit.
+function array.item(x)
+  local unit = core.unit_of(x)
+  if unit then
+    core.hint(("write (x / u%s):item()"):format(tostring(unit):match "^%a+$" and "." .. tostring(unit) or ("[%q]"):format(tostring(unit))))
+    core.fail("TypeError", 2, "item: a plain number is needed, got a value in %s", tostring(unit))
+  end
+  return core.item(x)
+end
 
 --- The position of an index: item + 1.
 function array.pos(x)

@@ -1,0 +1,95 @@
+--- Looking into compiled code: print, checks, callbacks.  All are effects of the program: in order, once per iteration.
+
+local core = require "bdl.core"
+local pretty = require "bdl.pretty"
+local suggest = require "bdl.suggest"
+local tree = require "bdl.tree"
+local util = require "bdl.util"
+
+local debug_ = {}
+
+local output = function(text) io.write(text, "\n") end
+
+--- Where debug.print writes: a function of the text; nil: standard output.  Returns the function before.
+function debug_.set_output(f)
+  local old = output
+  output = f or function(text) io.write(text, "\n") end
+  return old
+end
+
+--- The names in braces of a format, each once; `{{` and `}}` are braces.
+local function fields(format)
+  local names = {}
+  for name in format:gsub("{{", ""):gsub("}}", ""):gmatch "{([^{}]*)}" do names[#names + 1] = tonumber(name) or name end
+  return names
+end
+
+local function check_fields(who, format, values)
+  for _, name in ipairs(fields(format)) do
+    if values[name] == nil then
+      core.fail("KeyError", 3, "%s: the format names {%s}, but no such value is given%s", who, tostring(name),
+        suggest.hint(tostring(name), util.sorted_keys(values)))
+    end
+  end
+end
+
+local function fill(format, text)
+  local out = format:gsub("{{", "\1"):gsub("}}", "\2"):gsub("{([^{}]*)}", function(name) return text[tonumber(name) or name] end)
+  return (out:gsub("\1", "{"):gsub("\2", "}"))
+end
+
+--- print("b = {b}, loss = {loss}", {b = x, loss = l}): the run-time values, from inside compiled code too.  Values may be
+--  trees; positions count from 1: print("{1} and {2}", {x, y}).
+function debug_.print(format, values)
+  if type(format) ~= "string" then core.fail("TypeError", 2, "debug.print: the format is a string, not a %s", type(format)) end
+  values = values or {}
+  check_fields("debug.print", format, values)
+  local leaves, treedef = tree.flatten(values)
+  local units, plain = {}, {}
+  for i, x in ipairs(leaves) do
+    x = core.is_tensor(x) and x or core.tensor(x)
+    units[i], plain[i] = core.unit_of(x) or false, core.mantissa(x)
+  end
+  core.print((format:gsub("[{}]", {["{"] = "<", ["}"] = ">"})), function(...) -- the values are put in here, not there
+    local now = {...}
+    for i, x in ipairs(now) do
+      if units[i] then now[i] = core.with_unit(x, units[i]) end
+    end
+    local text = {}
+    for name, value in pairs(tree.unflatten(treedef, now)) do
+      text[name] = core.is_tensor(value) and core.text(value) or pretty.text(value, {values = true})
+    end
+    output(fill(format, text))
+  end, table.unpack(plain))
+end
+
+--- A ValueError with the formatted message where any element of pred is true, also in compiled code.
+function debug_.error_if(pred, message, values)
+  values = values or {}
+  check_fields("error_if", message, values)
+  local operands, position = {}, {}
+  for _, name in ipairs(fields(message)) do
+    if not position[name] then
+      local x = values[name]
+      x = core.is_tensor(x) and x or core.tensor(x)
+      operands[#operands + 1] = core.mantissa(x)
+      position[name] = ("{%d}%s"):format(#operands, core.unit_of(x) and " " .. tostring(core.unit_of(x)) or "")
+    end
+  end
+  if not core.is_tensor(pred) then pred = core.tensor(pred) end
+  core.error_if(fill(message, position), pred, table.unpack(operands))
+end
+
+--- As error_if, where pred is not true.
+function debug_.check(pred, message, values)
+  if not core.is_tensor(pred) then pred = core.tensor(pred) end
+  return debug_.error_if(core.bind("not", {}, core.cast(pred, "bool")), message, values)
+end
+
+--- f(x, ..) called with concrete values whenever the program passes here; its results have the types of `like`, a tensor
+--  or a list of them.
+function debug_.callback(f, like, ...)
+  return core.host_call(f, core.is_tensor(like) and {like} or like or {}, ...)
+end
+
+return debug_

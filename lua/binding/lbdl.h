@@ -34,7 +34,7 @@ static inline bdl_context *lbdl_ctx(lua_State *L) { return lbdl_of(L)->ctx; }
 
 /* ---- errors (error.c) */
 /* Raise the context's error, with the user's position unless it has one. */
-int lbdl_raise(lua_State *L);
+int lbdl_raise(lua_State *L) __attribute__((noreturn));
 static inline void lbdl_check(lua_State *L, bdl_status s) {
   if (s != BDL_OK) lbdl_raise(L);
 }

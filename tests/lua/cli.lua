@@ -217,3 +217,13 @@ t.test("a full disk is reported", function()
   t.eq(status, 1)
   t.ok(text:find "standard output: No space left", text)
 end)
+
+t.test("the model of README.md prints what README.md says", function()
+  local readme = assert(io.open "README.md"):read "a"
+  local model, output = readme:match "```lua\n(.-)```.-```\n(.-)```"
+  file("lif.lua", model)
+  t.eq((bdl "run lif.lua"), output)
+  local mismatch = readme:match("```\n(lif%.lua:6: .-)\n```")
+  file("lif.lua", (model:gsub("(\n[^\n]*\n[^\n]*) %* u%.mV ", "%1 ", 1)))
+  gives("run lif.lua", 1, mismatch)
+end)

@@ -242,7 +242,7 @@ local function stack(list)
       x = core.is_tensor(x) and x or core.tensor(x)
       parts[k] = core.bind("reshape", {shape = {1, table.unpack(x.shape)}}, x)
     end
-    return core.bind("concatenate", {axis = 0}, table.unpack(parts))
+    return require "bdl.array.base".concatenate(parts, 0)
   end, table.unpack(list))
 end
 

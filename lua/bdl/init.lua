@@ -38,9 +38,10 @@ local function filled(value, sizes)
   return core.bind("broadcast", {shape = sizes, dims = dims}, x)
 end
 
---- A float, as parameters are: 3 and 3.0 fill alike.
+--- A float, as parameters are: 3 and 3.0 fill alike, -65*u.mV is a potential.
 local function real(value)
   if type(value) == "number" then return value + 0.0 end
+  if core.is_tensor(value) and value.dtype:find "int" then return core.cast(value, (core.precision())) end
   return value
 end
 

@@ -16,7 +16,7 @@ for file, names in pairs{
   lif = "IF LIF LIFRef ALIF",
   hh = "HH",
   expon = "Expon DualExpon Alpha",
-  receptor = "AMPA GABAa",
+  receptor = "AMPA GABAa BioNMDA",
   plasticity = "STP STD",
   output = "SynOut COBA CUBA MgBlock",
   projection = "DeltaProj CurrentProj AlignPostProj",

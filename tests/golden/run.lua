@@ -202,7 +202,7 @@ local function run(area, name)
   end
 end
 
-if os.getenv "EAGER" then bdl.disable_jit(true) end
+if (os.getenv "EAGER" or "") ~= "" then bdl.disable_jit(true) end
 for _, area in ipairs(names_in(ROOT)) do
   local wanted_area, wanted_case = WANTED:match "^([^/]*)/?(.*)$"
   if area ~= "areas" and area ~= "generate" and not area:find "%." and (WANTED == "" or area:find("^" .. wanted_area .. "$")) then

@@ -48,11 +48,11 @@ function HH:get_spike(V) return self:spike(V or self.V.value, self.V_th, self.V_
 
 --- I : [n] uA  ->  [n], 1 where V crosses V_th upwards
 function HH:update(I)
-  I = I or 0*u.uA
   local V, m, h, n = self.V.value, self.m.value, self.h.value, self.n.value
+  I = self:sum_current_inputs(I or 0*u.uA, V)  -- constant over the step, as in brainpy.state: not part of the slope
   local gNa, gK = self.gNa * (m * m * m * h), self.gK * bind("mul", n * n, n * n)
   local new = step(function(v)
-    return (self:sum_current_inputs(I, v) - gNa * (v - self.ENa) - gK * (v - self.EK) - self.gL * (v - self.EL)) / self.C
+    return (I - gNa * (v - self.ENa) - gK * (v - self.EK) - self.gL * (v - self.EL)) / self.C
   end, V)
   new = self:sum_delta_inputs(new)
   local v = V / u.mV

@@ -127,9 +127,11 @@
     for (int64_t i = 0; i < n; i++) zp[i] = x;                                   \
   }                                                                              \
   SELECT(size, type, a, a) SELECT(size, type, s, a) SELECT(size, type, a, s) SELECT(size, type, s, s)
+typedef uint32_t __attribute__((may_alias)) any_4;
+typedef uint64_t __attribute__((may_alias)) any_8;
 BYTES(1, uint8_t)
-BYTES(4, uint32_t)
-BYTES(8, uint64_t)
+BYTES(4, any_4)
+BYTES(8, any_8)
 
 /* ---- random bits -------------------------------------------------------------------------------- */
 
@@ -201,7 +203,7 @@ static double digamma(double x) {
 
 /* UN (op, result type, expression)   BIN (op, expression)   CLAMP (op, expression)   CMP (op, operator)
 ** FUN, FUN2 (op, function of SLEEF and libm, tenths of ulp)   OUR, OUR2, OUR3 (op, function of packs)
-** RED (name, identity, expression of x and y)   CAST (to, result type, expression)
+** RED (name, identity, ANY or NAN_WINS, expression of x and y)   CAST (to, result type, expression)
 ** OWN (op): k_<op>_<dtype> is written out in the family's file; OWN2: same, of form Y.  BITS(size): what BYTES made. */
 #define DEFINE 1
 #define OWN(op)
@@ -243,13 +245,13 @@ static double digamma(double x) {
   VLOOP3(NAME(op, _aas), p, a, a, s, f) \
   VLOOP3(NAME(op, _sas), p, s, a, s, f)
 #define CAST(to, R, ...) LOOP1(NAME(cast, _##to), R, __VA_ARGS__)
-#define RED(op, identity, ...)                                                           \
+#define RED(op, identity, nan_wins, ...)                                                 \
   static inline T FN(red_##op)(T x, T y) { return (T)(__VA_ARGS__); }                    \
   static void NAME(reduce_##op, )(void *acc, const void *x_, int64_t n) {                \
     const T *x = x_;                                                                     \
     T p[16];                                                                             \
     int64_t i = 0;                                                                       \
-    for (int j = 0; j < 16; j++) p[j] = identity;                                        \
+    nan_wins for (int j = 0; j < 16; j++) p[j] = identity;                               \
     for (; i + 16 <= n; i += 16)                                                         \
       for (int j = 0; j < 16; j++) p[j] = FN(red_##op)(p[j], x[i + j]);                  \
     for (int j = 0; i + j < n; j++) p[j] = FN(red_##op)(p[j], x[i + j]);                 \
@@ -259,9 +261,17 @@ static double digamma(double x) {
   }                                                                                      \
   static void NAME(combine_##op, )(void *acc, const void *partial, int64_t n) {          \
     const T *x = partial;                                                                \
-    T a = x[0];                                                                          \
+    nan_wins T a = x[0];                                                                 \
     for (int64_t i = 1; i < n; i++) a = FN(red_##op)(a, x[i]);                           \
     *(T *)acc = a;                                                                       \
+  }
+#define ANY
+#define NAN_WINS                                        \
+  int nan = 0;                                          \
+  for (int64_t k = 0; k < n; k++) nan |= x[k] != x[k];  \
+  if (nan) {                                            \
+    *(T *)acc = (T)NAN;                                 \
+    return;                                             \
   }
 #include "cpu/tile_dtypes.inc"
 

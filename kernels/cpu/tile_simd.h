@@ -12,10 +12,21 @@
 #define ISA_IS_generic 5
 #define ISA CAT(ISA_IS_, BDL_ISA)
 
+/* Instrumented code is not to be unrolled: it would take minutes to compile. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 /* The arrays of a loop are equal or disjoint, and the loop is worth vectors. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* loops over libm and division stay scalar */
 #define VECTOR _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(SANITIZED)
+#define VECTOR
 #else
 #define VECTOR _Pragma("GCC ivdep") _Pragma("GCC unroll 4")
 #endif
@@ -101,6 +112,11 @@ typedef float64x2_t vf64;
 typedef float vf32 __attribute__((vector_size(16)));
 typedef double vf64 __attribute__((vector_size(16)));
 #endif
+#ifdef SANITIZED
+#undef PACK
+#define PACK 1
+#endif
+
 /* A pack, and loads and stores of both.  By vectors: a pack is never an object in memory, or compilers copy it in parts. */
 #define EACH for (int j = 0; j < PACK; j++)
 #define MEMORY(T, V, P)                                                                      \

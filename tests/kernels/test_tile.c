@@ -57,13 +57,19 @@ static uint64_t next(uint64_t *seed) { /* splitmix64 */
   return z ^ z >> 31;
 }
 
-static const double special_f64[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3, INFINITY, -INFINITY, NAN, DBL_MAX, -DBL_MAX,
-                                     DBL_MIN, -DBL_MIN, 5e-324, -5e-324, 2147483647, 2147483648, -2147483648., -2147483649., 4294967295.,
+static const double special_f64[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, 3, INFINITY, -INFINITY, NAN, DBL_MAX,
+                                     -DBL_MAX,
+                                     DBL_MIN, -DBL_MIN, 5e-324, -5e-324, 2147483647, 2147483648, -2147483648., -2147483649.,
+                                     4294967295.,
                                      4294967296., 9223372036854775807., -9223372036854775808., 1e19, 0x1p52, 0x1p53};
-static const float special_f32[] = {0.0f, -0.0f, 1, -1, 0.5f, -0.5f, 1.5f, 2.5f, -2.5f, 3, INFINITY, -INFINITY, NAN, FLT_MAX, -FLT_MAX,
-                                    FLT_MIN, -FLT_MIN, 1e-45f, -1e-45f, 2147483520.f, 2147483648.f, -2147483648.f, -2147483904.f,
-                                    4294967040.f, 4294967296.f, 9223371487098961920.f, -9223372036854775808.f, 1e19f, 0x1p23f, 0x1p24f};
-static const int64_t special_i64[] = {0, 1, -1, 2, -2, 3, 7, -7, 31, 32, 33, 63, 64, 65, INT32_MAX, INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN};
+static const float special_f32[] = {0.0f, -0.0f, 1, -1, 0.5f, -0.5f, 1.5f, 2.5f, -2.5f, 3, INFINITY, -INFINITY, NAN, FLT_MAX,
+                                    -FLT_MAX,
+                                    FLT_MIN, -FLT_MIN, 1e-45f, -1e-45f, 2147483520.f, 2147483648.f, -2147483648.f,
+                                    -2147483904.f,
+                                    4294967040.f, 4294967296.f, 9223371487098961920.f, -9223372036854775808.f, 1e19f,
+                                    0x1p23f, 0x1p24f};
+static const int64_t special_i64[] = {0, 1, -1, 2, -2, 3, 7, -7, 31, 32, 33, 63, 64, 65, INT32_MAX, INT32_MIN, UINT32_MAX,
+                                      INT64_MAX, INT64_MIN};
 
 static void random_scalar(bdl_dtype d, uint64_t *seed, bdl_scalar *v) {
   const uint64_t r = next(seed), kind = next(seed) % 4;
@@ -116,8 +122,8 @@ static bdl_dtype operand_dtype(int op, bdl_dtype d, int k) {
 static int makes(int op) { return op == BDL_TILE_iota || op == BDL_TILE_random_bits; }
 /* Rounded functions, whose bits may differ between instruction sets. */
 static int is_function(int op) {
-  return (op >= BDL_TILE_exp && op <= BDL_TILE_digamma) || op == BDL_TILE_cbrt || op == BDL_TILE_sigmoid || op == BDL_TILE_softplus ||
-         op == BDL_TILE_pow || op == BDL_TILE_atan2;
+  return (op >= BDL_TILE_exp && op <= BDL_TILE_digamma) || op == BDL_TILE_cbrt || op == BDL_TILE_sigmoid ||
+         op == BDL_TILE_softplus || op == BDL_TILE_pow || op == BDL_TILE_atan2;
 }
 
 /* Runs `op` on arrays a; the scalar forms read element 0. */
@@ -283,8 +289,8 @@ static void check_reference(const bdl_k_table *t, int op, bdl_dtype d, int form,
       if (op == BDL_TILE_clamp && bdl_dtype_is_float(d) && as_double(d, got) == 0) /* either zero */
         got.bits &= d == BDL_F32 ? INT32_MAX : INT64_MAX, want.bits &= d == BDL_F32 ? INT32_MAX : INT64_MAX;
       if (!same(r, got, want))
-        FAIL("%s %s %s form %d: of %" PRIx64 " %" PRIx64 " %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, names[op], dtypes[d], form,
-             v[0].bits, v[1].bits, v[2].bits, got.bits, want.bits);
+        FAIL("%s %s %s form %d: of %" PRIx64 " %" PRIx64 " %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, names[op],
+             dtypes[d], form, v[0].bits, v[1].bits, v[2].bits, got.bits, want.bits);
     }
   }
 }
@@ -361,7 +367,8 @@ static void check_isas(const bdl_k_table *t, int op, bdl_dtype d, int form, bdl_
   make_operands(op, d, a, 17);
   run(k, &z, a, BDL_TILE);
   run(base->tile[op][d][form], &want, a, BDL_TILE);
-  if (difference(r, z.b, want.b, BDL_TILE) >= 0) FAIL("%s %s %s form %d differs from the baseline", t->isa, names[op], dtypes[d], form);
+  if (difference(r, z.b, want.b, BDL_TILE) >= 0)
+    FAIL("%s %s %s form %d differs from the baseline", t->isa, names[op], dtypes[d], form);
 }
 static void instruction_sets_agree(void **state) { (void)state, each(check_isas); }
 
@@ -385,7 +392,8 @@ static void the_table_is_full(void **state) {
     for (int d = 0; d < BDL_DTYPE_COUNT; d++)
       for (int form = 0; form < 8; form++) {
         any |= t->tile[op][d][form] != NULL;
-        if (t->tile[op][d][form] && !t->tile[op][d][0] && op != BDL_TILE_integer_pow) FAIL("%s %s: no form 0", names[op], dtypes[d]);
+        if (t->tile[op][d][form] && !t->tile[op][d][0] && op != BDL_TILE_integer_pow)
+          FAIL("%s %s: no form 0", names[op], dtypes[d]);
       }
     if (!any) FAIL("%s has no kernel", names[op]);
   }
@@ -437,8 +445,8 @@ static void casts_equal_the_reference(void **state) {
             const bdl_scalar v = at(&x, (bdl_dtype)from, i), want = expect_cast((bdl_dtype)from, (bdl_dtype)to, v),
                              got = at(&z, (bdl_dtype)to, i);
             if (!same((bdl_dtype)to, got, want))
-              FAIL("%s cast %s to %s: of %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, dtypes[from], dtypes[to], v.bits, got.bits,
-                   want.bits);
+              FAIL("%s cast %s to %s: of %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, dtypes[from], dtypes[to],
+                   v.bits, got.bits, want.bits);
           }
         }
 }
@@ -508,7 +516,8 @@ static void integer_pow_squares_repeatedly(void **state) {
             want.bits = sizes[d] == 4 ? r & UINT32_MAX : r;
           }
           if (!same((bdl_dtype)d, got, want))
-            FAIL("%s %s ^ %d: of %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, dtypes[d], (int)y, v.bits, got.bits, want.bits);
+            FAIL("%s %s ^ %d: of %" PRIx64 ": %" PRIx64 " instead of %" PRIx64, t->isa, dtypes[d], (int)y, v.bits,
+                 got.bits, want.bits);
         }
       }
     }
@@ -531,7 +540,8 @@ static void reductions_have_a_fixed_order(void **state) {
             randomize(&x, (bdl_dtype)d, seed);
             if (seed > 1 && bdl_dtype_is_float((bdl_dtype)d)) /* without NaN, so that sums say something */
               for (int64_t i = 0; i < n; i++)
-                put(&x, (bdl_dtype)d, i, d == BDL_F32 ? (bdl_scalar){.f32 = (float)i - 7.3f} : (bdl_scalar){.f64 = (double)i - 7.3});
+                put(&x, (bdl_dtype)d, i,
+                    d == BDL_F32 ? (bdl_scalar){.f32 = (float)i - 7.3f} : (bdl_scalar){.f64 = (double)i - 7.3});
             for (int64_t i = 0; i < n; i++) {
               const bdl_scalar v = at(&x, (bdl_dtype)d, i);
               if (i < 16) p[i] = v;
@@ -541,7 +551,8 @@ static void reductions_have_a_fixed_order(void **state) {
               for (int j = 0; j < half && j + half < m; j++) expect(ops[red], (bdl_dtype)d, p[j], p[j + half], p[j], &p[j]);
             t->reduce[red][d](&got, x.b, n);
             if (!same((bdl_dtype)d, got, p[0]))
-              FAIL("%s reduction %d of %d %s: %" PRIx64 " instead of %" PRIx64, t->isa, red, (int)n, dtypes[d], got.bits, p[0].bits);
+              FAIL("%s reduction %d of %d %s: %" PRIx64 " instead of %" PRIx64, t->isa, red, (int)n, dtypes[d], got.bits,
+                   p[0].bits);
             all = at(&x, (bdl_dtype)d, 0);
             for (int64_t i = 1; i < n; i++) expect(ops[red], (bdl_dtype)d, all, at(&x, (bdl_dtype)d, i), all, &all);
             got.bits = 0;

@@ -108,9 +108,12 @@ static double ulps(int f32, double got, real want) {
 }
 
 static double argument(const row *r, int f32, int i, uint64_t *seed) {
-  static const double special[] = {0.0, -0.0, 1, -1, 0.5, -0.5, INFINITY, -INFINITY, NAN, 1e-300, -1e-300, 5e-324, -5e-324, 1e-40, -1e-40,
-                                   1e-4, -1e-4, 1e-8, -1e-8, 88.7, 88.75, 89.4, 93.1, 93.3, -87.3, -87.4, -103, -104, 709.7, 709.79,
-                                   710.4, 716.3, 716.4, -708, -709, -745, -746, 0.3465, 0.3466, -0.3466, 1.0397, 5.0, 1e30, -1e30, 1e300};
+  static const double special[] = {0.0, -0.0, 1, -1, 0.5, -0.5, INFINITY, -INFINITY, NAN, 1e-300, -1e-300, 5e-324, -5e-324,
+                                   1e-40, -1e-40,
+                                   1e-4, -1e-4, 1e-8, -1e-8, 88.7, 88.75, 89.4, 93.1, 93.3, -87.3, -87.4, -103, -104, 709.7,
+                                   709.79,
+                                   710.4, 716.3, 716.4, -708, -709, -745, -746, 0.3465, 0.3466, -0.3466, 1.0397, 5.0, 1e30,
+                                   -1e30, 1e300};
   const uint64_t r0 = next(seed);
   if (i < BDL_LEN(special)) return f32 ? (double)(float)special[i] : special[i];
   if (i % 4 == 0) { /* any bits */
@@ -148,7 +151,9 @@ static void check(const bdl_k_table *t, const row *r, int f32, int tiles) {
       const double e = ulps(f32, got, want);
       if (root && fabsl(want) < 1e6L && fabsl((real)got - want) < (f32 ? 4e-7L : 1e-14L) * (1 + fabsl(want))) continue;
       /* Its w = -log(1 - x^2) has lost digits near 1, as in XLA. */
-      if (r->op == BDL_TILE_erfinv && fabs(x[i]) > 0.9 && fabsl((real)got / want - 1) * (1 - fabs(x[i])) < (f32 ? 0x1p-23L : 0x1p-52L)) continue;
+      if (r->op == BDL_TILE_erfinv && fabs(x[i]) > 0.9 &&
+          fabsl((real)got / want - 1) * (1 - fabs(x[i])) < (f32 ? 0x1p-23L : 0x1p-52L))
+        continue;
       if (r->op == BDL_TILE_lgamma && fabs(x[i]) > (f32 ? 3e36 : 2e305)) continue; /* where SLEEF says infinity early */
       if (root && x[i] < -30) continue; /* between poles that lie closer than the argument's last place */
       if (e > worst) worst = e, worst_x = x[i];
@@ -159,7 +164,8 @@ static void check(const bdl_k_table *t, const row *r, int f32, int tiles) {
   if (report) printf("%-7s %-9s %s %8.3f ulp at %.17g (%a)\n", t->isa, r->name, f32 ? "f32" : "f64", worst, worst_x, worst_x);
   else if (!(worst <= limit)) {
     char text[256];
-    snprintf(text, sizeof text, "%s %s %s: %.3f ulp at %.17g, limit %.2f", t->isa, r->name, f32 ? "f32" : "f64", worst, worst_x, limit);
+    snprintf(text, sizeof text, "%s %s %s: %.3f ulp at %.17g, limit %.2f", t->isa, r->name, f32 ? "f32" : "f64", worst,
+             worst_x, limit);
     fail_msg("%s", text);
   }
 }

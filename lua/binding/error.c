@@ -48,7 +48,8 @@ int lbdl_raise(lua_State *L) {
   bdl_src where = e->where.file ? e->where : lbdl_where(L);
   lbdl_push_error_object(L, bdl_status_kind(e->status), e->message, where, e->hint);
   bdl_clear_error(lbdl_ctx(L));
-  return lua_error(L);
+  lua_error(L);
+  __builtin_unreachable(); /* lua_error does not say that it never returns */
 }
 
 /* A hint given before the error (nothing is recorded yet) stays with it. */

@@ -259,7 +259,7 @@ end)
 local function overview()
   local lines = {"bdl: models of brain dynamics", ""}
   for _, c in ipairs(commands) do
-    lines[#lines + 1] = ("  bdl %-7s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.]*"):gsub("\n", " "))
+    lines[#lines + 1] = ("  bdl %-7s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.:,]*"))
   end
   lines[#lines + 1] = "\n  bdl --version\n  bdl help COMMAND      more on a command and its options"
   return table.concat(lines, "\n")

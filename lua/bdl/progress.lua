@@ -56,15 +56,19 @@ function progress.line(width, name, first, done, total, seconds, step)
 end
 
 local function report(done, total)
+  if done == total then                          -- of short loops nothing else is heard
+    if loop.total then erase() end
+    return
+  end
   local now = core.clock()
-  if not loop.total or total ~= loop.total or done < loop.done then
+  if total ~= loop.total or done < loop.done then
     erase()
-    loop = {begin = now, first = done, total = total, step = dt()}
+    loop = {begin = now, first = done, total = total}
   end
   loop.done = done
-  if done == total then return erase() end
   local seconds = now - loop.begin
   if seconds < SHOW_AFTER or done == loop.first then return end
+  if not loop.shown then loop.step = dt() end
   write("\r" .. progress.line(columns, label, loop.first, done, total, seconds, loop.step) .. "\27[K")
   loop.shown = true
 end

@@ -182,7 +182,7 @@ static double now(void) {
 }
 
 void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total) {
-  if ((done & 15) && done != total) return; /* the clock, too, costs */
+  if (done > 1024 && (done & 15) && done != total) return; /* the clock, too, costs */
   double t = now();
   if (t < x->progress_next && done != total) return;
   x->progress_next = t + 0.1;

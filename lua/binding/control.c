@@ -242,7 +242,7 @@ static int l_scan(lua_State *L) {
   int *counts = room(L, (size_t)n_values, sizeof *counts);
   lbdl_example *ex = room(L, (size_t)n_leaves, sizeof *ex);
   tree carry = has_carry ? trees[0] : (tree){"", 0, 0};
-  lbdl_traced_fn *fn;
+  lbdl_traced_fn *fn = NULL;
   bool again = true;
   for (int tries = 0; again; tries++) {
     int at = 0;
@@ -295,7 +295,7 @@ static int l_while(lua_State *L) {
   lua_settop(L, 3);
   tree carry = open_tree(L, 3);
   lbdl_example *ex = room(L, (size_t)carry.n, sizeof *ex);
-  lbdl_traced_fn *body;
+  lbdl_traced_fn *body = NULL;
   bool again = true;
   for (int tries = 0; again; tries++) {
     for (int i = 0; i < carry.n; i++) ex[i] = example(lbdl_test_tensor(L, carry.first + i), false);

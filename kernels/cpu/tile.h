@@ -2,8 +2,9 @@
 ** tile.h -- element kernels over tiles: what fused groups are made of.  Plain arrays; no allocation; no IR.
 **
 ** A tile is at most BDL_TILE consecutive elements of a group's domain, held in L1.  The tables are made once an
-** instruction set (baseline, avx2, avx512); bdl_k_select picks one at run time.  All of them, and tile tails, give the
-** same bits for + - * / sqrt and for everything made of those; functions of SLEEF are the 1.0-ulp versions.
+** instruction set (baseline, avx2, avx512); bdl_k_select picks one at run time.  All of them give the same bits for
+** + - * / sqrt and for everything made of those; functions (exp, sin, ..) those of their kind, with or without FMA.  The
+** bits of an element depend neither on its place in a tile nor on the other elements.
 */
 #ifndef BDL_K_TILE_H
 #define BDL_K_TILE_H
@@ -15,7 +16,8 @@
 #define BDL_TILE 512
 
 /* z[i] = op(x[i], y[i], w[i]) for i < n.  n is 1..BDL_TILE.  Unused operands are NULL.  z may be x, y or w exactly
-** (same pointer), never a partial overlap.  i0: position of element 0 in the domain (only iota, random_bits use it).
+** (same pointer) where its elements are no larger, never a partial overlap.  i0: position of element 0 in the domain
+** (only iota, random_bits use it).
 ** No alignment is promised.  Nothing past n is written; up to BDL_PAD bytes past n may be read. */
 typedef void (*bdl_k_tile)(void *z, const void *x, const void *y, const void *w, int64_t n, int64_t i0);
 
@@ -35,7 +37,9 @@ typedef enum bdl_tile_op {
 ** do not depend on the instruction set. */
 typedef void (*bdl_k_reduce)(void *acc, const void *x, int64_t n);   /* acc = reduction of x[0..n), n >= 1 */
 typedef void (*bdl_k_combine)(void *acc, const void *partial, int64_t n); /* acc = partial[0] op partial[1] .. in that order */
-typedef enum bdl_reduce_op { BDL_RED_SUM, BDL_RED_PROD, BDL_RED_MAX, BDL_RED_MIN, BDL_RED_AND, BDL_RED_OR, BDL_RED_COUNT } bdl_reduce_op;
+typedef enum bdl_reduce_op {
+  BDL_RED_SUM, BDL_RED_PROD, BDL_RED_MAX, BDL_RED_MIN, BDL_RED_AND, BDL_RED_OR, BDL_RED_COUNT
+} bdl_reduce_op;
 
 typedef struct bdl_k_table {
   const char *isa; /* "avx512", "avx2", "x86-64", "aarch64", "generic" */

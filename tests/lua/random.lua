@@ -1,0 +1,144 @@
+-- Random numbers: the generator as a State, draws inside compiled functions, moments, bad arguments.
+local t = require "tests.lua.harness"
+local bdl = require "bdl"
+local core = require "bdl.core"
+local random, u = bdl.random, bdl.units
+
+local function list(x) return core.totable(x) end
+
+local function moments(x)
+  local v, sum, square = list(x), 0.0, 0.0
+  for _, e in ipairs(v) do sum = sum + e end
+  local mean = sum / #v
+  for _, e in ipairs(v) do square = square + (e - mean)^2 end
+  return mean, square / #v
+end
+
+t.test("the same seed gives the same draws", function()
+  random.seed(5)
+  local a, b = list(random.rand(3)), list(random.rand(3))
+  random.seed(5)
+  t.eq(list(random.rand(3)), a)
+  t.eq(list(random.rand(3)), b)
+  t.ok(a[1] ~= b[1])
+end)
+
+t.test("draws in a compiled function advance the generator as outside", function()
+  random.seed(7)
+  local a, b, after = list(random.rand(2)), list(random.randn(2)), list(random.rand(1))
+  local f = bdl.jit(function() return random.rand(2), random.randn(2) end)
+  random.seed(7)
+  local x, y = f()
+  t.eq(list(x), a)
+  t.close(y, b)
+  t.eq(list(random.rand(1)), after)
+end)
+
+t.test("a loop draws anew in every step", function()
+  random.seed(3)
+  local want = {}
+  for i = 1, 4 do want[i] = list(random.rand(2)) end
+  random.seed(3)
+  t.eq(list(bdl.for_loop(function() return random.rand(2) end, core.tensor{0, 1, 2, 3})), want)
+end)
+
+t.test("a key leaves the generator alone", function()
+  random.seed(1)
+  local want = list(random.rand(2))
+  random.seed(1)
+  local a, b = random.rand{size = 2, key = 9}, random.rand{size = 2, key = random.key(9)}
+  t.eq(list(a), list(b))
+  t.eq(list(random.rand(2)), want)
+end)
+
+t.test("split_key gives n keys and checks n", function()
+  t.eq({table.unpack(random.split_key(3).shape)}, {3, 2})
+  t.eq({table.unpack(random.split_key().shape)}, {2})
+  t.raises("ValueError", "at least 1", random.split_key, 0)
+  t.raises("TypeError", "integer", random.split_key, 1.5)
+  t.raises("TypeError", "key", random.set_key, core.tensor{1.0, 2.0})
+end)
+
+t.test("seed_context comes back, also after an error", function()
+  random.seed(11)
+  local want = list(random.rand(2))
+  random.seed(11)
+  local inside = random.seed_context(4, random.rand, 2)
+  pcall(random.seed_context, 4, function() error "x" end)
+  t.eq(list(random.rand(2)), want)
+  random.seed(4)
+  t.eq(list(inside), list(random.rand(2)))
+end)
+
+t.test("generators of their own", function()
+  local a, b = random.RandomState(42), random.default_rng(42)
+  t.eq(list(a:normal{size = 3}), list(b:normal{size = 3}))
+  local before = list(random.DEFAULT:get_key())
+  a:rand(3)
+  t.eq(list(random.get_key()), before)
+  t.ok(a:is(bdl.State))
+end)
+
+t.test("shapes, dtypes and units", function()
+  t.eq({table.unpack(random.rand(2, 3).shape)}, {2, 3})
+  t.eq({table.unpack(random.rand{2, 3}.shape)}, {2, 3})
+  t.eq({table.unpack(random.random({size = {2, 3}}).shape)}, {2, 3})
+  t.eq({table.unpack(random.random(4).shape)}, {4})
+  t.eq({table.unpack(random.normal(core.tensor{1.0, 2.0}, 1.0).shape)}, {2})
+  t.eq({table.unpack(random.rand{size = 0}.shape)}, {0})
+  t.eq(random.rand().ndim, 0)
+  t.eq(random.rand{size = 2, dtype = "float64"}.dtype, "float64")
+  t.eq(random.randint(0, 5, 2).dtype, "int32")
+  t.eq(tostring(random.normal(-60*u.mV, 5*u.mV, {size = 2}).unit), "mV")
+  t.eq(tostring(random.uniform(1*u.mV, 2*u.mV, 3).unit), "mV")
+  t.raises("UnitMismatchError", nil, random.normal, 1*u.mV, 1*u.ms, 3)
+end)
+
+t.test("bad arguments name what is wrong", function()
+  t.raises("ValueError", "negative", random.rand, -1)
+  t.raises("TypeError", "sizes are integers", random.rand, 1.5)
+  t.raises("TypeError", "did you mean 'std'", random.normal, {sd = 1})
+  t.raises("TypeError", "twice", random.normal, 1, {mean = 2})
+  t.raises("ValueError", "without replacement", random.choice, 3, {size = 4, replace = false})
+  t.raises("ShapeError", "p is", random.choice, 3, {p = {0.5, 0.5}})
+end)
+
+t.test("choices stay in range and follow p", function()
+  random.seed(0)
+  local counts = {0, 0, 0}
+  for _, i in ipairs(list(random.choice(3, {size = 3000, p = {0.2, 0.0, 0.8}}))) do counts[i + 1] = counts[i + 1] + 1 end
+  t.eq(counts[2], 0)
+  t.ok(math.abs(counts[1] / 3000 - 0.2) < 0.04)
+  local seen = {}
+  for _, i in ipairs(list(random.permutation(50))) do seen[i] = true end
+  for i = 0, 49 do t.ok(seen[i]) end
+  t.eq(#list(random.choice(core.tensor{1.0, 2.0, 3.0}, {size = 2, replace = false, p = {0.5, 0.5, 0.0}})), 2)
+end)
+
+-- name, parameters, mean, variance; 20,000 draws: five standard errors are a tolerance of about 0.04 of the deviation
+for _, case in ipairs{
+  {"uniform", {-1.0, 3.0}, 1, 4 / 3}, {"normal", {2.0, 3.0}, 2, 9}, {"exponential", {2.0}, 2, 4}, {"gumbel", {}, 0.5772, math.pi^2 / 6},
+  {"laplace", {1.0, 2.0}, 1, 8}, {"logistic", {}, 0, math.pi^2 / 3}, {"rayleigh", {1.0}, math.sqrt(math.pi / 2), 2 - math.pi / 2},
+  {"lognormal", {0.0, 0.5}, math.exp(0.125), (math.exp(0.25) - 1) * math.exp(0.25)}, {"gamma", {0.5}, 0.5, 0.5}, {"gamma", {3.0, 2.0}, 6, 12},
+  {"beta", {2.0, 3.0}, 0.4, 0.04}, {"chisquare", {3.0}, 3, 6}, {"poisson", {3.0}, 3, 3}, {"poisson", {40.0}, 40, 40},
+  {"binomial", {10, 0.3}, 3, 2.1}, {"binomial", {200, 0.7}, 140, 42}, {"geometric", {0.25}, 4, 12}, {"negative_binomial", {5, 0.5}, 5, 10},
+  {"triangular", {0.0, 1.0, 4.0}, 5 / 3, 13 / 18}, {"wald", {2.0, 3.0}, 2, 8 / 3}, {"weibull", {2.0}, 0.8862, 0.2146}, {"power", {3.0}, 0.75, 0.0375},
+  {"standard_t", {10.0}, 0, 1.25}, {"vonmises", {0.0, 4.0}, 0, 0.2934}, {"bernoulli", {0.3}, 0.3, 0.21}, {"truncated_normal", {-1.0, 1.0}, 0, 0.2911},
+} do
+  t.test(case[1] .. " has its mean and variance", function()
+    random.seed(2)
+    local args = {table.unpack(case[2])}
+    args[#args + 1] = {size = 20000}
+    local mean, variance = moments(core.cast(random[case[1]](table.unpack(args)), "float32"))
+    t.ok(math.abs(mean - case[3]) < 0.04 * math.sqrt(case[4]), ("mean %g, want %g"):format(mean, case[3]))
+    t.ok(math.abs(variance / case[4] - 1) < 0.15, ("variance %g, want %g"):format(variance, case[4]))
+  end)
+end
+
+t.test("several variables at once", function()
+  random.seed(0)
+  local cov = core.tensor{{2.0, 0.6}, {0.6, 1.0}}
+  t.eq({table.unpack(random.multivariate_normal(core.tensor{1.0, 2.0}, cov, {size = 5}).shape)}, {5, 2})
+  local rows = list(random.dirichlet(core.tensor{1.0, 2.0, 3.0}, {size = 4}))
+  for _, row in ipairs(rows) do t.close(row[1] + row[2] + row[3], 1, 1e-5) end
+end)

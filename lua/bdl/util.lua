@@ -198,4 +198,7 @@ function util.path_prefix(keys, n) return paths.format(table.move(keys, 1, n, 1,
 
 util.PrettyMapping, util.FlattedDict, util.NestedDict = PrettyMapping, FlattedDict, NestedDict
 
+--- Seconds since some time in the past, for measuring.
+function util.clock() return core.clock() end
+
 return util

@@ -40,18 +40,19 @@ function Neuron:set_params(a, names)
   for name in names:gmatch "%S+" do self[name] = require "bdl.init".param(a[name], self.varshape) end
 end
 
-local function is_positive(x)
+--- Is x known to be > 0 everywhere?
+function Neuron.is_positive(x)
   if type(x) == "number" then return x > 0 end
   if core.is_traced(x) then return false end
-  x = core.mantissa(x)
-  local least = x.ndim == 0 and x or core.bind("reduce_min", {axes = (function(axes) for k = 1, x.ndim do axes[k] = k - 1 end return axes end){}}, x)
-  return core.item(least) > 0
+  local axes = {}
+  for k = 1, x.ndim do axes[k] = k - 1 end
+  return core.item(core.bind("reduce_min", {axes = axes}, core.mantissa(x))) > 0
 end
 
 --- spk_fun((V - threshold) / width); one comparison where the derivative is not asked for.
 function Neuron:spike(V, threshold, width)
   local f = self.spk_fun
-  if class.isa(f, surrogate.Surrogate) and is_positive(width) then return f:over(V, threshold, width) end
+  if class.isa(f, surrogate.Surrogate) and Neuron.is_positive(width) then return f:over(V, threshold, width) end
   return f((V - threshold) / width)
 end
 

@@ -55,6 +55,8 @@ typedef struct lbdl_tensor {
   bdl_atom atom;
   const bdl_unit *unit;  /* NULL: a plain number */
   bool weak;             /* a number of Lua: gives way to the other operand's dtype */
+  bool is_number;        /* weak and not computed: `number` has all its digits, for a cast to f64 */
+  double number;
 } lbdl_tensor;
 
 #define LBDL_TENSOR "bdl.Tensor"

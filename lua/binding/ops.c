@@ -89,7 +89,8 @@ void lbdl_cast(lua_State *L, int arg, bdl_dtype d) {
     bdl_dtype from = x->t.aval.dtype;
     if (from != BDL_I64 && d != BDL_I64 && bdl_dtype_is_float(d)) {
       lbdl_tensor *y = lbdl_new_tensor(L);
-      lbdl_check(L, bdl_tensor_scalar(bdl_device_cpu(lbdl_ctx(L)), d, bdl_scalar_from_f64(d, bdl_scalar_to_f64(from, v)), &y->t));
+      const double value = x->weak && x->is_number ? x->number : bdl_scalar_to_f64(from, v);
+      lbdl_check(L, bdl_tensor_scalar(bdl_device_cpu(lbdl_ctx(L)), d, bdl_scalar_from_f64(d, value), &y->t));
       lua_remove(L, -2);
     } else lbdl_bind_raw(L, BDL_P_cast, &to, 1);
   } else lbdl_bind_raw(L, BDL_P_cast, &to, 1);

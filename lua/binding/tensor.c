@@ -55,7 +55,11 @@ static lbdl_tensor *push_number(lua_State *L, int arg) {
     bdl_dtype d = b->integer == BDL_I32 && (v < INT32_MIN || v > INT32_MAX) ? BDL_I64 : b->integer;
     return push_scalar(L, d, bdl_scalar_from_i64(d, v), true);
   }
-  return push_scalar(L, b->real, bdl_scalar_from_f64(b->real, lua_tonumber(L, arg)), true);
+  const double v = lua_tonumber(L, arg);
+  lbdl_tensor *x = push_scalar(L, b->real, bdl_scalar_from_f64(b->real, v), true);
+  x->is_number = true;
+  x->number = v;
+  return x;
 }
 
 lbdl_tensor *lbdl_to_tensor(lua_State *L, int arg) {
@@ -189,13 +193,13 @@ static int l_tensor(lua_State *L) {
   lua_settop(L, 1);
   if (!lua_istable(L, 1) || lua_getmetatable(L, 1)) {
     lua_settop(L, 1);
-    lbdl_tensor *x = lbdl_to_tensor(L, 1);
+    lbdl_to_tensor(L, 1);
+    if (given) lbdl_cast(L, 1, d);
+    lbdl_tensor *x = lbdl_test_tensor(L, 1);
     if (x->weak) {
-      lbdl_tensor *y = lbdl_push_concrete(L, bdl_tensor_ref(&x->t), x->unit);
-      y->weak = false;
+      lbdl_push_concrete(L, bdl_tensor_ref(&x->t), x->unit);
       lua_replace(L, 1);
     }
-    if (given) lbdl_cast(L, 1, d);
     return 1;
   }
   filler f = {.boolean = true};

@@ -13,14 +13,15 @@ for _, module in ipairs{"math", "reduce", "shape", "index", "linalg"} do
   end
 end
 
--- ---- values ------------------------------------------------------------------------------------------------------------
+-- ---- values ----------------------------------------------------------------------------------------------------------
 
 --- The number of one element.  Errors: TypeError a quantity, whose number means nothing without its unit.
 function array.item(x)
   local unit = core.unit_of(x)
   if unit then
-    core.hint(("write (x / u%s):item()"):format(tostring(unit):match "^%a+$" and "." .. tostring(unit) or ("[%q]"):format(tostring(unit))))
-    core.fail("TypeError", 2, "item: a plain number is needed, got a value in %s", tostring(unit))
+    local name = tostring(unit)
+    core.hint(("write (x / u%s):item()"):format(name:match "^%a+$" and "." .. name or ("[%q]"):format(name)))
+    core.fail("TypeError", 2, "item: a plain number is needed, got a value in %s", name)
   end
   return core.item(x)
 end
@@ -37,7 +38,9 @@ function array.totable(x) return core.totable(x) end
 
 --- x with another dtype: "bool", "int32", "uint32", "int64", "float32", "float64".
 function array.astype(x, dtype)
-  if type(dtype) ~= "string" then core.fail("TypeError", 2, "astype: the name of a dtype is needed, not %s", base.text(dtype)) end
+  if type(dtype) ~= "string" then
+    core.fail("TypeError", 2, "astype: the name of a dtype is needed, not %s", base.text(dtype))
+  end
   return core.cast(base.array(x), dtype)
 end
 
@@ -54,7 +57,7 @@ function array.device_get(tree)
   return tree
 end
 
--- ---- what has no other name ---------------------------------------------------------------------------------------------
+-- ---- what has no other name ------------------------------------------------------------------------------------------
 
 local FIELDS = {"shape", "dtype", "ndim", "size", "unit", "mantissa", "T"}
 

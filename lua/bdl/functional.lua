@@ -124,7 +124,7 @@ end)
 --- The derivative of sparse_plus: 0.5 (x + 1) within 0..1.
 plain("sparse_sigmoid", function(x) return bind("min", NONE, bind("max", NONE, x + 1, 0), 2) * 0.5 end)
 
--- ---- along an axis -------------------------------------------------------------------------------------------------------
+-- ---- along an axis ---------------------------------------------------------------------------------------------------
 
 local AXIS = base.names "axis"
 
@@ -172,7 +172,9 @@ function functional.one_hot(labels, n, opts)
   if base.KIND[labels.dtype] ~= 1 then
     core.fail("TypeError", 2, "one_hot: labels are integers, not %s", base.text(labels))
   end
-  if math.type(n) ~= "integer" or n < 0 then core.fail("ValueError", 2, "one_hot: a number of classes is needed, not %s", base.text(n)) end
+  if math.type(n) ~= "integer" or n < 0 then
+    core.fail("ValueError", 2, "one_hot: a number of classes is needed, not %s", base.text(n))
+  end
   local axis = base.axis("one_hot", opts.axis or -1, labels.ndim + 1)
   local column, shape = base.copy_shape(labels), base.copy_shape(labels)
   table.insert(column, axis + 1, 1)

@@ -1,6 +1,7 @@
---- Evaluates Python expressions on quantities with bdl:  "(2.0*u.mV)/(4.0*u.ms)*(3.0*u.nF)", "m.sum(jnp.asarray([1., 2.])*u.mV)".
+--- Evaluates Python expressions on quantities with bdl:  "(2.0*u.mV)/(4.0*u.ms)", "m.sum(jnp.asarray([1., 2.])*u.mV)".
 --  Known: numbers, strings, True False None, lists and tuples, + - * / // % ** @ & | ^ ~, comparisons, not and or, calls with
---  keywords, attributes, subscripts; the modules u (units), m (unit-aware functions), jnp and np (the same functions and constants).
+--  keywords, attributes, subscripts; the modules u (units), m (unit-aware functions), jnp and np (the same functions and
+--  constants).
 --  Axes and subscripts count from 0, as Python's do.
 local bdl = require "bdl"
 local core = require "bdl.core"
@@ -13,9 +14,10 @@ local NONE = setmetatable({}, {__tostring = function() return "None" end})
 local function is_unit(x) return type(x) == "userdata" and not core.is_tensor(x) end
 local function is_list(x) return type(x) == "table" and getmetatable(x) == nil end
 
--- ---- tokens ------------------------------------------------------------------------------------------------------------------
+-- ---- tokens ----------------------------------------------------------------------------------------------------------
 
-local OPERATORS = {"**", "//", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "@", "<", ">", "(", ")", "[", "]", ",", ".", "=", ":", "&", "|", "^", "~"}
+local OPERATORS = {"**", "//", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "@", "<", ">", "(", ")", "[", "]", ",", ".",
+                   "=", ":", "&", "|", "^", "~"}
 
 local function tokens_of(text)
   local list, at = {}, 1
@@ -51,7 +53,7 @@ local function tokens_of(text)
   return list
 end
 
--- ---- operators -----------------------------------------------------------------------------------------------------------------
+-- ---- operators -------------------------------------------------------------------------------------------------------
 
 --- Integers stay integers, as Python's do.
 local function power(a, b)
@@ -84,7 +86,8 @@ local BINARY = {
 
 --- How tightly a binary operator binds; "**" to the right.
 local LEFT = {
-  ["or"] = 1, ["and"] = 2, ["<"] = 4, ["<="] = 4, [">"] = 4, [">="] = 4, ["=="] = 4, ["!="] = 4, ["|"] = 5, ["^"] = 6, ["&"] = 7,
+  ["or"] = 1, ["and"] = 2, ["<"] = 4, ["<="] = 4, [">"] = 4, [">="] = 4, ["=="] = 4, ["!="] = 4, ["|"] = 5, ["^"] = 6,
+  ["&"] = 7,
   ["+"] = 8, ["-"] = 8, ["*"] = 9, ["/"] = 9, ["//"] = 9, ["%"] = 9, ["@"] = 9, ["**"] = 11,
 }
 local UNARY = {
@@ -93,11 +96,12 @@ local UNARY = {
 }
 local UNARY_POWER = {["not"] = 3, ["-"] = 10, ["+"] = 10, ["~"] = 10}
 
--- ---- functions ------------------------------------------------------------------------------------------------------------------
+-- ---- functions -------------------------------------------------------------------------------------------------------
 
 --- NumPy's name -> bdl's, where they differ.
 local NAMES = {
-  asarray = "tensor", array = "tensor", absolute = "abs", fabs = "abs", true_divide = "divide", remainder = "mod", arcsin = "asin",
+  asarray = "tensor", array = "tensor", absolute = "abs", fabs = "abs", true_divide = "divide", remainder = "mod",
+  arcsin = "asin",
   arccos = "acos", arctan = "atan", arctan2 = "atan2", arcsinh = "asinh", arccosh = "acosh", arctanh = "atanh", less = "lt",
   less_equal = "le", greater = "gt", greater_equal = "ge", equal = "eq", not_equal = "ne", amax = "max", amin = "min",
   invert = "bitwise_not", ["repeat"] = "repeat_each", pow = "power", bitwise_invert = "bitwise_not", relu = "relu",
@@ -138,7 +142,7 @@ local DTYPES = {float32 = "float32", float64 = "float64", int32 = "int32", int64
 
 --- A dtype: called it converts.
 local function dtype_of(name)
-  return {dtype = name, call = function(args) return core.cast(is_list(args[1]) and bdl.tensor(args[1]) or core.tensor(args[1]), name) end}
+  return {dtype = name, call = function(args) return core.cast(bdl.tensor(args[1]), name) end}
 end
 
 local function numpy(name)
@@ -235,7 +239,7 @@ local function subscript(x, key)
   return x[list]
 end
 
--- ---- parsing, which evaluates ------------------------------------------------------------------------------------------------------
+-- ---- parsing, which evaluates ----------------------------------------------------------------------------------------
 
 local function parser(text)
   local list, at = tokens_of(text), 1

@@ -17,7 +17,7 @@ end
 
 local X = bdl.tensor{{3.0, -1.0, 2.5}, {0.5, 4.0, -2.0}}
 
--- ---- making --------------------------------------------------------------------------------------------------------------
+-- ---- making ----------------------------------------------------------------------------------------------------------
 
 t.test("shapes are given as numbers, a list, or a list with options", function()
   t.eq(bdl.zeros(2), {0, 0})
@@ -82,13 +82,15 @@ t.test("matrices of ones, triangles, grids", function()
   t.eq(bdl.full_like(X, 2, {dtype = "int32"}).dtype, "int32")
 end)
 
--- ---- elementwise -----------------------------------------------------------------------------------------------------------
+-- ---- elementwise -----------------------------------------------------------------------------------------------------
 
 t.test("functions of one operand agree with Lua's", function()
   for name, f in pairs{
-    exp = math.exp, log = math.log, sin = math.sin, cos = math.cos, tan = math.tan, sqrt = math.sqrt, abs = math.abs, floor = math.floor,
+    exp = math.exp, log = math.log, sin = math.sin, cos = math.cos, tan = math.tan, sqrt = math.sqrt, abs = math.abs,
+    floor = math.floor,
     ceil = math.ceil, atan = math.atan, square = function(v) return v * v end, reciprocal = function(v) return 1 / v end,
-    log2 = function(v) return math.log(v, 2) end, log1p = function(v) return math.log(1 + v) end, degrees = math.deg, radians = math.rad,
+    log2 = function(v) return math.log(v, 2) end, log1p = function(v) return math.log(1 + v) end, degrees = math.deg,
+    radians = math.rad,
     sinc = function(v) return math.sin(math.pi * v) / (math.pi * v) end, negative = function(v) return -v end,
     logit = function(v) return math.log(v / (1 - v)) end, tanh = function(v) return 1 - 2 / (math.exp(2 * v) + 1) end,
   } do
@@ -101,8 +103,10 @@ end)
 
 t.test("functions of two operands agree with Lua's", function()
   for name, f in pairs{
-    add = function(a, b) return a + b end, subtract = function(a, b) return a - b end, multiply = function(a, b) return a * b end,
-    divide = function(a, b) return a / b end, floor_divide = function(a, b) return a // b end, mod = function(a, b) return a % b end,
+    add = function(a, b) return a + b end, subtract = function(a, b) return a - b end,
+    multiply = function(a, b) return a * b end,
+    divide = function(a, b) return a / b end, floor_divide = function(a, b) return a // b end,
+    mod = function(a, b) return a % b end,
     power = function(a, b) return a ^ b end, maximum = math.max, minimum = math.min, fmax = math.max, fmin = math.min,
     hypot = function(a, b) return math.sqrt(a * a + b * b) end, atan2 = math.atan, fmod = math.fmod,
     logaddexp = function(a, b) return math.log(math.exp(a) + math.exp(b)) end,
@@ -134,12 +138,14 @@ end)
 
 t.test("numbers of Lua are weak", function()
   local i = bdl.tensor{1, 2}
-  t.eq({(i + 1).dtype, (i + 1.5).dtype, (i / 2).dtype, (i // 2).dtype, (i ^ 2).dtype}, {"int32", "float32", "float32", "int32", "int32"})
+  t.eq({(i + 1).dtype, (i + 1.5).dtype, (i / 2).dtype, (i // 2).dtype, (i ^ 2).dtype},
+       {"int32", "float32", "float32", "int32", "int32"})
   t.eq(bdl.maximum(i, 2).dtype, "int32")
   t.eq(bdl.where(i:gt(1), 1.5, i).dtype, "float32")
   t.eq((bdl.tensor({1.0}, {dtype = "float64"}) + bdl.tensor{1.0}).dtype, "float64")
   t.eq((bdl.exp(1) + bdl.tensor({0.0}, {dtype = "float64"})).dtype, "float64")
   t.eq((bdl.tensor{true} + 1).dtype, "int32")
+  t.eq((bdl.tensor({1.0}, {dtype = "float64"}) * 0.1)[1]:item(), 0.1) -- with all its digits
 end)
 
 t.test("comparison, choice and logic", function()
@@ -160,7 +166,7 @@ t.test("comparison, choice and logic", function()
   t.eq({bdl.array_equal(X, X):item(), bdl.array_equal(X, X[1]):item()}, {true, false})
 end)
 
--- ---- reductions ------------------------------------------------------------------------------------------------------------
+-- ---- reductions ------------------------------------------------------------------------------------------------------
 
 t.test("reductions over all, one and several axes", function()
   t.close(X:sum(), 7)
@@ -268,7 +274,7 @@ t.test("search and count", function()
   t.raises("TraceContextError", "length", bdl.jit(bdl.bincount), bdl.tensor{1, 2})
 end)
 
--- ---- shape -------------------------------------------------------------------------------------------------------------------
+-- ---- shape -----------------------------------------------------------------------------------------------------------
 
 t.test("reshape, squeeze, expand_dims", function()
   t.eq(both(function(x) return x:reshape(3, -1) end, X), {{3, -1}, {2.5, 0.5}, {4, -2}})
@@ -341,7 +347,7 @@ t.test("flip, roll, pad", function()
   t.raises("ValueError", "no mode", bdl.pad, {1}, 1, {mode = "x"})
 end)
 
--- ---- linear algebra -------------------------------------------------------------------------------------------------------------
+-- ---- linear algebra --------------------------------------------------------------------------------------------------
 
 local function matmul(a, b)
   local z = {}
@@ -439,7 +445,7 @@ t.test("systems of equations", function()
   t.raises("ShapeError", "do not fit", bdl.solve, a, {1.0, 2.0})
 end)
 
--- ---- values ---------------------------------------------------------------------------------------------------------------------
+-- ---- values ----------------------------------------------------------------------------------------------------------
 
 t.test("values, dtypes, units", function()
   t.eq(bdl.tensor{{1, 2}}:totable(), {{1, 2}})

@@ -28,7 +28,8 @@ t.test("every float reads back, in the fewest digits", function()
     t.eq(string.unpack("f", string.pack("f", tonumber(s))), single, s)
     local digits = s:gsub("e.*", ""):gsub("[-.]", ""):gsub("^0+", ""):gsub("0+$", "")
     for n = 1, #digits - 1 do
-      t.ok(string.unpack("f", string.pack("f", tonumber(("%." .. n .. "g"):format(single)))) ~= single, s .. " has too many digits")
+      t.ok(string.unpack("f", string.pack("f", tonumber(("%." .. n .. "g"):format(single)))) ~= single,
+           s .. " has too many digits")
     end
   end
 end)
@@ -69,7 +70,8 @@ t.test("long rows break before column 75, long arrays are summarised", function(
        .. " 18. 19. 20. 21. 22. 23. 24. 25. 26. 27. 28. 29.]")
   t.eq(tostring(bdl.arange(2000)), "[   0    1    2 ... 1997 1998 1999]")
   t.ok(not tostring(bdl.arange(1000)):find("...", 1, true))
-  t.eq(tostring(bdl.arange(4000):reshape(4, 1000)), "[[   0    1    2 ...  997  998  999]\n [1000 1001 1002 ... 1997 1998 1999]\n"
+  t.eq(tostring(bdl.arange(4000):reshape(4, 1000)),
+       "[[   0    1    2 ...  997  998  999]\n [1000 1001 1002 ... 1997 1998 1999]\n"
        .. " [2000 2001 2002 ... 2997 2998 2999]\n [3000 3001 3002 ... 3997 3998 3999]]")
   local cube = tostring(bdl.zeros(10, 10, 20))
   t.ok(cube:find("...,", 1, true) == nil and cube:find("\n\n ...\n\n", 1, true), cube)

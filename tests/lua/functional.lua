@@ -9,14 +9,16 @@ local function tanh(x) return 1 - 2 / (exp(2 * x) + 1) end
 
 local FORMULAS = {
   relu = function(x) return max(x, 0) end, relu6 = function(x) return min(max(x, 0), 6) end, sigmoid = sigmoid, tanh = tanh,
-  softplus = function(x) return log(1 + exp(x)) end, silu = function(x) return x * sigmoid(x) end, swish = function(x) return x * sigmoid(x) end,
+  softplus = function(x) return log(1 + exp(x)) end, silu = function(x) return x * sigmoid(x) end,
+  swish = function(x) return x * sigmoid(x) end,
   elu = function(x) return x > 0 and x or exp(x) - 1 end, celu = function(x) return x > 0 and x or exp(x) - 1 end,
   selu = function(x) return 1.0507009873554805 * (x > 0 and x or 1.6732632423543772 * (exp(x) - 1)) end,
   leaky_relu = function(x) return x >= 0 and x or 0.01 * x end, prelu = function(x) return x >= 0 and x or 0.25 * x end,
   gelu = function(x) return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ^ 3))) end,
   log_sigmoid = function(x) return log(sigmoid(x)) end, soft_sign = function(x) return x / (1 + abs(x)) end,
   hard_tanh = function(x) return max(-1, min(1, x)) end, hard_sigmoid = function(x) return min(max(x + 3, 0), 6) / 6 end,
-  hard_silu = function(x) return x * min(max(x + 3, 0), 6) / 6 end, hard_swish = function(x) return x * min(max(x + 3, 0), 6) / 6 end,
+  hard_silu = function(x) return x * min(max(x + 3, 0), 6) / 6 end,
+  hard_swish = function(x) return x * min(max(x + 3, 0), 6) / 6 end,
   mish = function(x) return x * tanh(log(1 + exp(x))) end, squareplus = function(x) return 0.5 * (x + math.sqrt(x * x + 4)) end,
   tanh_shrink = function(x) return x - tanh(x) end, hard_shrink = function(x) return abs(x) > 0.5 and x or 0 end,
   soft_shrink = function(x) return x > 0.5 and x - 0.5 or x < -0.5 and x + 0.5 or 0 end,

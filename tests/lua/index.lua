@@ -55,7 +55,8 @@ t.test("ranges hold both ends, are cut to the axis, and may step back", function
   for _, case in ipairs{
     {{2, 4}, {1, 2, 3}}, {{3}, {2, 3, 4, 5}}, {{-2, -1}, {4, 5}}, {{1, 100}, {0, 1, 2, 3, 4, 5}}, {{-100, 2}, {0, 1}},
     {{4, 3}, {}}, {{1, 6, 2}, {0, 2, 4}}, {{2, 6, 3}, {1, 4}}, {{-1, 1, -1}, {5, 4, 3, 2, 1, 0}}, {{5, 2, -2}, {4, 2}},
-    {{2, 4, -1}, {}}, {{}, {0, 1, 2, 3, 4, 5}}, {{last = 2}, {0, 1}}, {{first = 5}, {4, 5}}, {{bdl.none, 2}, {0, 1}}, {{7, 9}, {}},
+    {{2, 4, -1}, {}}, {{}, {0, 1, 2, 3, 4, 5}}, {{last = 2}, {0, 1}}, {{first = 5}, {4, 5}}, {{bdl.none, 2}, {0, 1}},
+    {{7, 9}, {}},
   } do
     t.eq(both(function(x) return x[{case[1]}] end, v), case[2])
   end
@@ -111,7 +112,7 @@ t.test("units stay with the elements", function()
   t.eq(tostring(q[bdl.tensor{1}][{1, {1, 2}}]), "[4 5] mV")
 end)
 
--- ---- writing -----------------------------------------------------------------------------------------------------------------
+-- ---- writing ---------------------------------------------------------------------------------------------------------
 
 --- X as lists with f(row, column, value) for each element.
 local function changed(f)
@@ -130,11 +131,15 @@ t.test("set writes elements, rows, ranges, gathers and masks", function()
   t.eq(X:set({{2, 3}, {1, 2}}, {{1, 2}, {3, 4}})[3], {3, 4, 10, 11})
   t.eq(both(function(x) return x:set({{}, {1, 4, 2}}, 0) end, X), changed(function(_, j, v) return j % 2 == 1 and 0 or v end))
   t.eq(X:set({1, {-1, 1, -1}}, bdl.arange(4))[1], {3, 2, 1, 0})
-  t.eq(both(function(x, k) return x:set(k, 5) end, X, bdl.tensor{0, 2}), changed(function(i, _, v) return i ~= 2 and 5 or v end))
+  t.eq(both(function(x, k) return x:set(k, 5) end, X, bdl.tensor{0, 2}),
+       changed(function(i, _, v) return i ~= 2 and 5 or v end))
   t.eq(both(function(x, k) return x:set(k, 5) end, X, bdl.tensor(1)), changed(function(i, _, v) return i == 2 and 5 or v end))
-  t.eq(both(function(x, k) return x:set({{}, k}, 5) end, X, bdl.tensor(1)), changed(function(_, j, v) return j == 2 and 5 or v end))
-  t.eq(both(function(x, k) return x:set({k, k}, 0) end, X, bdl.tensor{0, 1, 2}), changed(function(i, j, v) return i == j and 0 or v end))
-  t.eq(both(function(x, k) return x:set({k, 2}, 0) end, X, bdl.tensor{0, 2}), changed(function(i, j, v) return j == 2 and i ~= 2 and 0 or v end))
+  t.eq(both(function(x, k) return x:set({{}, k}, 5) end, X, bdl.tensor(1)),
+       changed(function(_, j, v) return j == 2 and 5 or v end))
+  t.eq(both(function(x, k) return x:set({k, k}, 0) end, X, bdl.tensor{0, 1, 2}),
+       changed(function(i, j, v) return i == j and 0 or v end))
+  t.eq(both(function(x, k) return x:set({k, 2}, 0) end, X, bdl.tensor{0, 2}),
+       changed(function(i, j, v) return j == 2 and i ~= 2 and 0 or v end))
   t.eq(both(function(x) return x:set(x:gt(5), 0) end, X), changed(function(_, _, v) return v > 5 and 0 or v end))
   t.eq(X:set(bdl.tensor{false, true, false}, 1)[2], {1, 1, 1, 1})
   t.eq(X:set(X:gt(9), bdl.tensor{-1, -2})[3], {8, 9, -1, -2})
@@ -164,7 +169,7 @@ t.test("what is written keeps dtype and unit", function()
   t.raises("ShapeError", "int32%[3%] does not broadcast to the shape {4}", X.set, X, 1, bdl.tensor{1, 2, 3})
 end)
 
--- ---- along an axis, positions ---------------------------------------------------------------------------------------------------
+-- ---- along an axis, positions ----------------------------------------------------------------------------------------
 
 t.test("take: typed lists are positions, tensors data", function()
   t.eq(X:take({1, -1}, {axis = 1}), {ROWS[1], ROWS[3]})
@@ -188,8 +193,10 @@ t.test("nonzero gives one tensor an axis", function()
 end)
 
 t.test("unique", function()
-  local values, first, inverse, counts = bdl.unique({3, 1, 3, 2}, {return_index = true, return_inverse = true, return_counts = true})
-  t.eq({values:totable(), first:totable(), inverse:totable(), counts:totable()}, {{1, 2, 3}, {1, 3, 0}, {2, 0, 2, 1}, {1, 1, 2}})
+  local values, first, inverse, counts = bdl.unique({3, 1, 3, 2},
+                                                    {return_index = true, return_inverse = true, return_counts = true})
+  t.eq({values:totable(), first:totable(), inverse:totable(), counts:totable()},
+       {{1, 2, 3}, {1, 3, 0}, {2, 0, 2, 1}, {1, 1, 2}})
   t.eq(bdl.unique(bdl.zeros(0)).size, 0)
 end)
 

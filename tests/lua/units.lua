@@ -10,7 +10,9 @@ local function text(x) return tostring(x) end
 t.test("sums convert to the left unit; what differs in dimension is an error with both sides", function()
   t.eq(text(3.0 * u.mV + 2.0 * u.volt), "2003. mV")
   t.eq(text(2.0 * u.volt + 3.0 * u.mV), "2.003 V")
-  t.raises("UnitMismatchError", "cannot add 1%. mV and 1%. ms: units do not match %(mV, ms%)", function() return 1.0 * u.mV + 1.0 * u.ms end)
+  t.raises("UnitMismatchError", "cannot add 1%. mV and 1%. ms: units do not match %(mV, ms%)", function()
+    return 1.0 * u.mV + 1.0 * u.ms
+  end)
   t.raises("UnitMismatchError", nil, function() return 1.0 * u.mV + 1 end)
   t.eq(text(1.0 * u.mV + 0), "1. mV")
 end)
@@ -34,8 +36,10 @@ t.test("functions keep, drop or change units", function()
   for name, want in pairs{
     sum = "14. mV", mean = "4.6666665 mV", max = "9. mV", min = "1. mV", abs = "[1. 4. 9.] mV", sqrt = "[1. 2. 3.] mV^0.5",
     square = "[ 1. 16. 81.] mV^2", reciprocal = "[1.         0.25       0.11111111] 1 / mV", sign = "[1. 1. 1.]", argmax = "2",
-    cumsum = "[ 1.  5. 14.] mV", diff = "[3. 5.] mV", ptp = "8. mV", median = "4. mV", flip = "[9. 4. 1.] mV", sort = "[1. 4. 9.] mV",
-    prod = "36. mV^3", isnan = "[false false false]", norm = "9.899495 mV", zeros_like = "[0. 0. 0.] mV", negative = "[-1. -4. -9.] mV",
+    cumsum = "[ 1.  5. 14.] mV", diff = "[3. 5.] mV", ptp = "8. mV", median = "4. mV", flip = "[9. 4. 1.] mV",
+    sort = "[1. 4. 9.] mV",
+    prod = "36. mV^3", isnan = "[false false false]", norm = "9.899495 mV", zeros_like = "[0. 0. 0.] mV",
+    negative = "[-1. -4. -9.] mV",
     relu = "[1. 4. 9.] mV", nan_to_num = "[1. 4. 9.] mV", count_nonzero = "3",
   } do
     t.eq(text(bdl.functional[name] and bdl.functional[name](V) or bdl[name](V)), want, name)

@@ -103,7 +103,8 @@ function base.stack(who, parts, axis)
   for i, v in ipairs(parts) do
     local x = base.array(v)
     if x.shape ~= first.shape then
-      core.fail("ShapeError", 2, "%s: parts of different shapes: %s first, %s as number %d", who, base.text(first), base.text(x), i)
+      core.fail("ShapeError", 2, "%s: parts of different shapes: %s first, %s as number %d", who, base.text(first),
+                base.text(x), i)
     end
     local shape = table.move(x.shape, 1, x.ndim, 1, {})
     table.insert(shape, axis + 1, 1)
@@ -128,7 +129,7 @@ function base.bool(x)
   return x.dtype == "bool" and x or bind("ne", base.NONE, mantissa(x), 0)
 end
 
--- ---- axes and shapes ----------------------------------------------------------------------------------------------------
+-- ---- axes and shapes -------------------------------------------------------------------------------------------------
 
 --- Position of an axis as the user writes it -> axis from 0.  Errors: IndexError; TypeError.
 function base.axis(who, axis, ndim, x)
@@ -273,13 +274,14 @@ function base.slice_axis(x, axis, start, stop)
   return bind("slice", {start = from, stop = to, step = step}, x)
 end
 
--- ---- values ------------------------------------------------------------------------------------------------------------
+-- ---- values ----------------------------------------------------------------------------------------------------------
 
 --- Stop where a value is needed and x has none yet.
 function base.need_concrete(who, x, why, hint)
   if not core.is_traced(x) then return end
   core.hint(hint)
-  core.fail("TraceContextError", 2, "%s: %s, but this %s has no value yet: the function is being traced", who, why, base.text(x))
+  core.fail("TraceContextError", 2, "%s: %s, but this %s has no value yet: the function is being traced", who, why,
+            base.text(x))
 end
 
 -- ---- units -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ local index = {}
 local bind, array, NONE, is_tensor = core.bind, base.array, base.NONE, core.is_tensor
 local none, rest = sentinels.none, sentinels.rest
 
--- ---- nonzero ---------------------------------------------------------------------------------------------------------------
+-- ---- nonzero ---------------------------------------------------------------------------------------------------------
 
 --- Positions in row-major order (int32, from 0) of what is not 0.
 local function flat_nonzero(who, x)
@@ -61,7 +61,7 @@ function index.ravel_multi_index(parts, shape)
   return flat
 end
 
--- ---- keys --------------------------------------------------------------------------------------------------------------------
+-- ---- keys ------------------------------------------------------------------------------------------------------------
 
 local function is_list(v) return type(v) == "table" and getmetatable(v) == nil end
 
@@ -85,7 +85,8 @@ local function range(who, r, n)
     base.options(who, r, RANGE)
     first, last, step = r.first, r.last, r.step
   elseif #r > 3 then
-    core.fail("IndexError", 2, "%s: a range is {first, last, step}, not %d numbers; a list of indices is bdl.tensor{..}", who, #r)
+    core.fail("IndexError", 2, "%s: a range is {first, last, step}, not %d numbers; a list of indices is bdl.tensor{..}",
+              who, #r)
   end
   step = step or 1
   local function bound(v, default)
@@ -206,7 +207,7 @@ local function plan_of(who, x, key)
   return plan
 end
 
--- ---- several index tensors ---------------------------------------------------------------------------------------------------------
+-- ---- several index tensors -------------------------------------------------------------------------------------------
 
 --- Row-major index into axes of the given sizes; -1, which no axis has, where one of the indices is outside.
 local function flat_index(ids, sizes)
@@ -280,7 +281,7 @@ function index.__index(x, key)
   return get("x[i]", x, key)
 end
 
--- ---- writing -----------------------------------------------------------------------------------------------------------------------
+-- ---- writing ---------------------------------------------------------------------------------------------------------
 
 local COMBINE = {
   add = function(a, b) return a + b end,
@@ -295,7 +296,8 @@ local function update_of(who, x, v)
   if v.dtype == x.dtype then return v end
   if base.KIND[v.dtype] > base.KIND[x.dtype] then
     core.hint(("convert first: x:astype %q"):format(v.dtype))
-    core.fail("TypeError", 2, "%s: %s does not go into %s", who, core.is_weak(v) and "the number " .. tostring(v) or base.text(v), base.text(x))
+    core.fail("TypeError", 2, "%s: %s does not go into %s", who,
+              core.is_weak(v) and "the number " .. tostring(v) or base.text(v), base.text(x))
   end
   return core.cast(v, x.dtype)
 end
@@ -345,7 +347,8 @@ local function write(who, x, key, v, op)
   -- anything else: the row-major positions of what the key selects
   local at = get(who, base.reshape(base.iota({x.size}, 0, x.size > 0x7fffffff and "int64" or "int32"), x.shape), key)
   v = base.broadcast_to(who, v, at.shape)
-  local flat = bind("scatter", {axis = 0, op = op}, base.reshape(x, {x.size}), base.reshape(at, {at.size}), base.reshape(v, {v.size}))
+  local flat = bind("scatter", {axis = 0, op = op}, base.reshape(x, {x.size}), base.reshape(at, {at.size}),
+                    base.reshape(v, {v.size}))
   return base.reshape(flat, x.shape)
 end
 
@@ -357,14 +360,16 @@ for name, op in pairs{set = "set", add_at = "add", mul_at = "mul", min_at = "min
     v = base.operand(v)
     local ux, uv = core.unit_of(x), core.unit_of(v)
     if not ux and not uv then return write(name, x, key, v, op) end
-    if op == "mul" and uv then core.fail("UnitMismatchError", 2, "mul_at: the factor has the unit %s; it must be plain", tostring(uv)) end
+    if op == "mul" and uv then
+      core.fail("UnitMismatchError", 2, "mul_at: the factor has the unit %s; it must be plain", tostring(uv))
+    end
     if op ~= "mul" then v = select(3, core.units_rule("scatter", nil, x, 0, v)) end
     local z = write(name, core.mantissa(x), key, core.mantissa(v), op)
     return ux and core.with_unit(z, ux) or z
   end
 end
 
--- ---- by tensors along an axis --------------------------------------------------------------------------------------------------------
+-- ---- by tensors along an axis ----------------------------------------------------------------------------------------
 
 local AXIS = base.names "axis"
 
@@ -422,7 +427,7 @@ function index.put(x, ids, v)
   return base.reshape(index.set(flat, ids_of("put", ids, x.size, x, 1), v), x.shape)
 end
 
--- ---- unique --------------------------------------------------------------------------------------------------------------------------
+-- ---- unique ----------------------------------------------------------------------------------------------------------
 
 --- Distinct elements, ascending.  Options: return_index, return_inverse, return_counts; results in this order.
 function index.unique(x, opts)

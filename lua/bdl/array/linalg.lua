@@ -10,7 +10,8 @@ local bind, array, NONE = core.bind, base.array, base.NONE
 
 --- Product over pairs of axes, from 0.  The result has the batch axes, the rest of x, the rest of y.
 local function contract(x, y, x_axes, y_axes, x_batch, y_batch)
-  return (bind("dot", {lhs_contract = x_axes, rhs_contract = y_axes, lhs_batch = x_batch or NONE, rhs_batch = y_batch or NONE}, x, y))
+  local params = {lhs_contract = x_axes, rhs_contract = y_axes, lhs_batch = x_batch or NONE, rhs_batch = y_batch or NONE}
+  return (bind("dot", params, x, y))
 end
 
 local function range(first, last)
@@ -19,7 +20,7 @@ local function range(first, last)
   return list
 end
 
--- ---- products ------------------------------------------------------------------------------------------------------------
+-- ---- products --------------------------------------------------------------------------------------------------------
 
 local function inner_sizes(who, x, y)
   core.fail("ShapeError", 3, "%s: inner sizes differ: x %s, w %s", who, base.text(x), base.text(y))
@@ -36,10 +37,7 @@ function linalg.matmul(x, w)
   local kw = nw == 1 and 1 or nw - 1 -- position of the summed axis of w
   if x.shape[nx] ~= w.shape[kw] then inner_sizes("matmul", x, w) end
   if nw <= 2 then return contract(x, w, {nx - 1}, {kw - 1}) end
-  if nx == 1 then
-    local z = contract(x, w, {0}, {kw - 1})
-    return z
-  end
+  if nx == 1 then return contract(x, w, {0}, {kw - 1}) end
   local batch = base.broadcast_shapes("matmul", table.move(x.shape, 1, nx - 2, 1, {}), table.move(w.shape, 1, nw - 2, 1, {}),
                                       base.text(x), base.text(w))
   local n = #batch
@@ -133,7 +131,7 @@ function linalg.cross(x, y)
   return turned(x, -1) * turned(y, 1) - turned(x, 1) * turned(y, -1)
 end
 
--- ---- einsum -----------------------------------------------------------------------------------------------------------------
+-- ---- einsum ----------------------------------------------------------------------------------------------------------
 
 --- Labels of "ij,...jk->...ik" for operands of these ranks: one list an operand, one of the result.  The axes of an
 --  ellipsis get numbers, counted from the right.
@@ -212,7 +210,8 @@ local function take_diagonals(x, labels)
       local a, b = i - 1, j - 1
       local n = x.shape[i]
       if x.shape[j] ~= n then
-        core.fail("ShapeError", 3, "einsum: label '%s' has sizes %d and %d in %s", tostring(labels[i]), n, x.shape[j], base.text(x))
+        core.fail("ShapeError", 3, "einsum: label '%s' has sizes %d and %d in %s", tostring(labels[i]), n, x.shape[j],
+                  base.text(x))
       end
       local on = bind("eq", NONE, base.iota({n, n}, 0), base.iota({n, n}, 1))
       local mask = bind("broadcast", {shape = x.shape, dims = {a, b}}, on)
@@ -272,7 +271,8 @@ function linalg.einsum(eq, ...)
     for k, c in ipairs(labels[i]) do
       local n, known = x.shape[k], size[c]
       if known and n ~= known and n ~= 1 and known ~= 1 then
-        core.fail("ShapeError", 2, "einsum: '%s': label '%s' has size %d in %s and %d before", eq, tostring(c), n, base.text(x), known)
+        core.fail("ShapeError", 2, "einsum: '%s': label '%s' has size %d in %s and %d before", eq, tostring(c), n,
+                  base.text(x), known)
       end
       size[c] = (not known or known == 1) and n or known
     end
@@ -326,8 +326,8 @@ function linalg.einsum(eq, ...)
       end
     end
     local a, b = operands[at_a], operands[at_b]
-    local joined = {x = contract(a.x, b.x, axes_of(a, best.summed), axes_of(b, best.summed), axes_of(a, best.batch), axes_of(b, best.batch))}
-    joined.labels = best.batch
+    local joined = {labels = best.batch}
+    joined.x = contract(a.x, b.x, axes_of(a, best.summed), axes_of(b, best.summed), axes_of(a, best.batch), axes_of(b, best.batch))
     table.move(best.rest_a, 1, #best.rest_a, #joined.labels + 1, joined.labels)
     table.move(best.rest_b, 1, #best.rest_b, #joined.labels + 1, joined.labels)
     table.remove(operands, at_b)
@@ -342,7 +342,7 @@ function linalg.einsum(eq, ...)
   return base.permute(z.x, axes)
 end
 
--- ---- factorisations -----------------------------------------------------------------------------------------------------------
+-- ---- factorisations --------------------------------------------------------------------------------------------------
 
 local function square(who, x)
   x = base.float(x)
@@ -377,7 +377,9 @@ local function both_sides(who, a, b)
     to[#to + 1], to[#to + 2] = v.shape[-2], v.shape[-1]
     return base.broadcast_to(who, v, to)
   end
-  return batched(a), batched(b), function(z) return vector and base.reshape(z, table.move(z.shape, 1, z.ndim - 1, 1, {})) or z end
+  return batched(a), batched(b), function(z)
+    return vector and base.reshape(z, table.move(z.shape, 1, z.ndim - 1, 1, {})) or z
+  end
 end
 
 --- z with a z = b; b a vector or a matrix of columns.  NaN where a is singular.
@@ -422,7 +424,9 @@ end
 --- Sign of the determinant and logarithm of its size.
 function linalg.slogdet(x)
   x = square("slogdet", x)
-  if core.unit_of(x) then core.fail("TypeError", 2, "slogdet: plain numbers are needed, not %s %s", base.text(x), tostring(core.unit_of(x))) end
+  if core.unit_of(x) then
+    core.fail("TypeError", 2, "slogdet: plain numbers are needed, not %s %s", base.text(x), tostring(core.unit_of(x)))
+  end
   local d, sign = factors(x)
   local axes = {axes = {d.ndim - 1}}
   local signs = bind("reduce_prod", axes, bind("sign", NONE, d))

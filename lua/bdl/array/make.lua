@@ -60,7 +60,7 @@ function make.tri(n, m, opts)
   return core.cast(on, opts.dtype or base.real())
 end
 
--- ---- ranges ------------------------------------------------------------------------------------------------------------
+-- ---- ranges ----------------------------------------------------------------------------------------------------------
 
 --- Numbers of Lua and concrete scalars under the unit rule `rule`: their unit, then numbers of Lua.
 local function ends(who, rule, ...)

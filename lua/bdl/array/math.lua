@@ -9,7 +9,7 @@ local math_ = {}
 local bind, NONE, operand, array = core.bind, base.NONE, base.operand, base.array
 local unit_rule = base.unit_rule
 
--- ---- primitives under the names that NumPy users know --------------------------------------------------------------------
+-- ---- primitives under the names that NumPy users know ----------------------------------------------------------------
 
 for name, prim in pairs{
   negative = "neg", sign = "sign", floor = "floor", ceil = "ceil", trunc = "trunc", exp = "exp", exp2 = "exp2",
@@ -59,7 +59,7 @@ function math_.round(x, opts)
   return bind("round", NONE, x * scale) / scale
 end
 
--- ---- made of them --------------------------------------------------------------------------------------------------------
+-- ---- made of them ----------------------------------------------------------------------------------------------------
 
 local function is_inf(x) return bind("eq", NONE, bind("abs", NONE, x), math.huge) end
 
@@ -177,7 +177,7 @@ math_.nan_to_num = unit_rule("nan_to_num", 1, function(x, opts)
   return math_.where(math_.isneginf(x), opts.neginf or -big, x)
 end)
 
--- ---- logic ---------------------------------------------------------------------------------------------------------------
+-- ---- logic -----------------------------------------------------------------------------------------------------------
 
 for name, prim in pairs{logical_and = "and", logical_or = "or", logical_xor = "xor"} do
   math_[name] = unit_rule(name, 2, function(x, y) return (bind(prim, NONE, base.bool(x), base.bool(y))) end)

@@ -10,7 +10,7 @@ local bind, array, NONE, where = core.bind, base.array, base.NONE, math_.where
 
 local AXIS = base.names "axis keepdims"
 
--- ---- plumbing ------------------------------------------------------------------------------------------------------------
+-- ---- plumbing --------------------------------------------------------------------------------------------------------
 
 --- z, a result without `axes` of x, with extents 1 in their place.
 local function keep(z, x, axes)
@@ -59,7 +59,7 @@ local function one_axis(who, x, axis)
   return x, base.axis(who, axis, x.ndim, x)
 end
 
--- ---- sums ----------------------------------------------------------------------------------------------------------------
+-- ---- sums ------------------------------------------------------------------------------------------------------------
 
 --- Booleans are counted.
 function reduce.sum(x, opts)
@@ -90,7 +90,8 @@ local function variance(who, x, opts)
   local axes
   x, opts, axes = arguments(who, x, opts, VAR)
   local d = base.float(x) - mean(x, axes, true)
-  return fold("reduce_sum", bind("integer_pow", {y = 2}, d), axes, opts.keepdims) / math.max(extent(x, axes) - (opts.ddof or 0), 0)
+  local n = math.max(extent(x, axes) - (opts.ddof or 0), 0)
+  return fold("reduce_sum", bind("integer_pow", {y = 2}, d), axes, opts.keepdims) / n
 end
 
 --- Mean of the squared distances from the mean.  Options: ddof, taken from the number of elements.
@@ -112,7 +113,7 @@ function reduce.average(x, opts)
   return fold("reduce_sum", x * w, axes, opts.keepdims) / fold("reduce_sum", w, axes, opts.keepdims)
 end
 
--- ---- extremes --------------------------------------------------------------------------------------------------------------
+-- ---- extremes --------------------------------------------------------------------------------------------------------
 
 for name, prim in pairs{max = "reduce_max", min = "reduce_min"} do
   reduce[name] = function(x, opts)
@@ -154,7 +155,7 @@ function reduce.count_nonzero(x, opts)
   return fold("reduce_sum", core.cast(base.bool(x), base.integer()), axes, opts.keepdims)
 end
 
--- ---- running ---------------------------------------------------------------------------------------------------------------
+-- ---- running ---------------------------------------------------------------------------------------------------------
 
 local RUNNING = base.names "axis reverse"
 
@@ -202,7 +203,7 @@ function reduce.trapezoid(y, opts)
   return reduce.sum(means * d, {axis = axis + 1})
 end
 
--- ---- exponentials ------------------------------------------------------------------------------------------------------------
+-- ---- exponentials ----------------------------------------------------------------------------------------------------
 
 --- The largest element along axes, for shifting: finite, no gradient.
 local function shift_of(x, axes)
@@ -239,7 +240,7 @@ reduce.log_softmax = base.unit_rule("log_softmax", 1, function(x, opts)
   return shifted - bind("log", NONE, fold("reduce_sum", bind("exp", NONE, shifted), axes, true))
 end)
 
--- ---- norms ---------------------------------------------------------------------------------------------------------------------
+-- ---- norms -----------------------------------------------------------------------------------------------------------
 
 local NORM = base.names "ord axis keepdims"
 
@@ -275,7 +276,7 @@ reduce.norm = base.unit_rule("norm", 1, function(x, opts)
   return core.pow(fold("reduce_sum", core.pow(a, ord), axes, kept), 1 / ord)
 end)
 
--- ---- order -----------------------------------------------------------------------------------------------------------------------
+-- ---- order -----------------------------------------------------------------------------------------------------------
 
 local SORT = base.names "axis descending"
 
@@ -374,12 +375,14 @@ end
 
 function reduce.median(x, opts) return quantile("median", x, 0.5, opts) end
 
--- ---- search and count ----------------------------------------------------------------------------------------------------------------
+-- ---- search and count ------------------------------------------------------------------------------------------------
 
 --- Where v goes into the ascending vector a: int32 indices from 0.  Options: side = "left" (the default) or "right".
 function reduce.searchsorted(a, v, opts)
   local side = base.options("searchsorted", opts, base.names "side").side or "left"
-  if side ~= "left" and side ~= "right" then core.fail("ValueError", 2, "searchsorted: side is 'left' or 'right', not '%s'", side) end
+  if side ~= "left" and side ~= "right" then
+    core.fail("ValueError", 2, "searchsorted: side is 'left' or 'right', not '%s'", side)
+  end
   a, v = array(a), array(v)
   if a.ndim ~= 1 then core.fail("ShapeError", 2, "searchsorted: a vector is needed, not %s", base.text(a)) end
   local n = a.size
@@ -391,7 +394,8 @@ function reduce.searchsorted(a, v, opts)
     local mid = bind("sar", NONE, lo + hi, 1)
     local middle = bind("gather", {axis = 0}, a, bind("min", NONE, mid, n - 1))
     local right = bind(before, NONE, middle, v)
-    lo, hi = where(bind("and", NONE, open, right), mid + 1, lo), where(bind("and", NONE, open, bind("not", NONE, right)), mid, hi)
+    lo = where(bind("and", NONE, open, right), mid + 1, lo)
+    hi = where(bind("and", NONE, open, bind("not", NONE, right)), mid, hi)
   end
   return lo
 end
@@ -418,7 +422,8 @@ function reduce.bincount(x, opts)
     n = math.max(largest(x) + 1, opts.minlength or 0)
   end
   local w = opts.weights
-  w = w == nil and base.broadcast_to("bincount", core.tensor(1, base.integer()), x.shape) or base.broadcast_to("bincount", w, x.shape)
+  if w == nil then w = core.tensor(1, base.integer()) end
+  w = base.broadcast_to("bincount", w, x.shape)
   local room = base.broadcast_to("bincount", core.tensor(0, w.dtype), {n + 1})
   if core.unit_of(w) then room = core.with_unit(room, core.unit_of(w)) end
   local at = opts.length and where(bind("ge", NONE, x, n), n, x) or x -- the last place is thrown away

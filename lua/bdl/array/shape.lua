@@ -7,7 +7,7 @@ local shape = {}
 local bind, array, NONE = core.bind, base.array, base.NONE
 local NO_OPTIONS = {}
 
--- ---- reshape -----------------------------------------------------------------------------------------------------------
+-- ---- reshape ---------------------------------------------------------------------------------------------------------
 
 --- The same elements in row-major order: x:reshape(2, 3), x:reshape{2, -1}.  One -1 is what is left.
 function shape.reshape(x, ...)
@@ -80,7 +80,7 @@ function shape.expand_dims(x, axis)
   return base.reshape(x, to)
 end
 
--- ---- order of axes ---------------------------------------------------------------------------------------------------------
+-- ---- order of axes ---------------------------------------------------------------------------------------------------
 
 --- Axes in the given order of positions, x:transpose(2, 1); without arguments reversed.
 function shape.transpose(x, ...)
@@ -134,9 +134,11 @@ function shape.moveaxis(x, from, to)
   return base.permute(x, axes)
 end
 
--- ---- repeats -----------------------------------------------------------------------------------------------------------------
+-- ---- repeats ---------------------------------------------------------------------------------------------------------
 
-function shape.broadcast_to(x, ...) return base.broadcast_to("broadcast_to", x, (base.shape("broadcast_to", NO_OPTIONS, false, ...))) end
+function shape.broadcast_to(x, ...)
+  return base.broadcast_to("broadcast_to", x, (base.shape("broadcast_to", NO_OPTIONS, false, ...)))
+end
 
 --- All operands with their common shape, as many results.
 function shape.broadcast_arrays(...)
@@ -183,7 +185,7 @@ function shape.repeat_each(x, n, opts)
   return base.reshape(bind("broadcast", {shape = wide, dims = dims}, x), to)
 end
 
--- ---- joins and parts -----------------------------------------------------------------------------------------------------------
+-- ---- joins and parts -------------------------------------------------------------------------------------------------
 
 local function parts_of(who, list)
   if core.is_tensor(list) then
@@ -191,7 +193,9 @@ local function parts_of(who, list)
     for i = 1, #list do parts[i] = list[i] end
     return parts
   end
-  if type(list) ~= "table" or #list == 0 then core.fail("TypeError", 2, "%s: a list of tensors is needed: %s({x, y})", who, who) end
+  if type(list) ~= "table" or #list == 0 then
+    core.fail("TypeError", 2, "%s: a list of tensors is needed: %s({x, y})", who, who)
+  end
   return list
 end
 
@@ -205,7 +209,8 @@ local function join(who, list, axis)
     local same = parts[i].ndim == first.ndim
     for k = 1, same and first.ndim or 0 do same = same and (k == axis + 1 or parts[i].shape[k] == first.shape[k]) end
     if not same then
-      core.fail("ShapeError", 2, "%s: %s and %s (number %d) differ in more than axis %d", who, base.text(first), base.text(parts[i]), i,
+      core.fail("ShapeError", 2, "%s: %s and %s (number %d) differ in more than axis %d", who, base.text(first),
+                base.text(parts[i]), i,
                 axis + 1)
     end
   end
@@ -283,9 +288,12 @@ local function split(who, x, n, opts, uneven)
   local axis = base.axis(who, base.options(who, opts, AXIS).axis or 1, x.ndim, x)
   if type(n) == "table" then return cut(who, x, n, axis) end
   local size = x.shape[axis + 1]
-  if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 2, "%s: a number of parts or a list of ends is needed", who) end
+  if math.type(n) ~= "integer" or n < 1 then
+    core.fail("ValueError", 2, "%s: a number of parts or a list of ends is needed", who)
+  end
   if size % n ~= 0 and not uneven then
-    core.fail("ShapeError", 2, "%s: axis %d of %s does not fall into %d equal parts; bdl.array_split does", who, axis + 1, base.text(x), n)
+    core.fail("ShapeError", 2, "%s: axis %d of %s does not fall into %d equal parts; bdl.array_split does", who, axis + 1,
+              base.text(x), n)
   end
   local ends, at = {}, 0
   for i = 1, n - 1 do
@@ -301,7 +309,7 @@ function shape.split(x, n, opts) return split("split", x, n, opts, false) end
 --- As split; the first parts are longer where x does not divide.
 function shape.array_split(x, n, opts) return split("array_split", x, n, opts, true) end
 
--- ---- moves -----------------------------------------------------------------------------------------------------------------------
+-- ---- moves -----------------------------------------------------------------------------------------------------------
 
 --- Reversed along axes (all).
 function shape.flip(x, opts)
@@ -327,7 +335,9 @@ function shape.roll(x, n, opts)
   local axes = type(axis) == "table" and axis or {axis}
   for i, a in ipairs(axes) do
     local by = type(n) == "table" and n[i] or n
-    if math.type(by) ~= "integer" then core.fail("TypeError", 2, "roll: an integer an axis is needed, not %s", base.text(by)) end
+    if math.type(by) ~= "integer" then
+      core.fail("TypeError", 2, "roll: an integer an axis is needed, not %s", base.text(by))
+    end
     x = roll_axis(x, by, base.axis("roll", a, x.ndim, x))
   end
   return x
@@ -370,7 +380,9 @@ function shape.pad(x, widths, opts)
     return (bind("pad", {lo = lo, hi = hi, inner = inner}, x, value))
   end
   local source = SOURCE[mode]
-  if not source then core.fail("ValueError", 2, "pad: no mode '%s' (constant, edge, reflect, symmetric, wrap)", tostring(mode)) end
+  if not source then
+    core.fail("ValueError", 2, "pad: no mode '%s' (constant, edge, reflect, symmetric, wrap)", tostring(mode))
+  end
   for k = 1, x.ndim do
     local n, index = x.shape[k], {}
     if lo[k] + hi[k] > 0 then
@@ -382,7 +394,7 @@ function shape.pad(x, widths, opts)
   return x
 end
 
--- ---- triangles and diagonals -----------------------------------------------------------------------------------------------------
+-- ---- triangles and diagonals -----------------------------------------------------------------------------------------
 
 local function triangle(who, prim, x, k)
   x = array(x)
@@ -428,7 +440,7 @@ function shape.diag(x, k)
   return base.reshape(bind("scatter", {axis = 0, op = "set"}, flat, at, x), {n, n})
 end
 
--- ---- like others -------------------------------------------------------------------------------------------------------------------
+-- ---- like others -----------------------------------------------------------------------------------------------------
 
 local LIKE = base.names "dtype shape"
 

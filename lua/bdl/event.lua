@@ -1,0 +1,331 @@
+--- Event-driven operators: products that cost what the active events cost.
+--
+--   local A = event.CSR{data, indices, indptr, shape = {m, n}}        indices count from 0; data: nnz weights, or one for all
+--   event.BinaryArray(spikes):matmul(A)                               [m] -> [n], only rows of active spikes are touched
+--   A:matmul(event.BinaryArray(s)), A:matmul(x), A:rmatmul(x)         A s; the ordinary products A x and x A
+--
+-- An element is active when it is true or > 0; its value does not matter.  Vectors may have a leading batch axis.
+-- Boolean tensors count as events everywhere.  Source: brainevent (formats), Knight & Nowotny 2021 (procedural connectivity).
+
+local core = require "bdl.core"
+local class = require "bdl.class"
+local args = require "bdl.args"
+local suggest = require "bdl.suggest"
+
+local event = {}
+
+-- ---- events --------------------------------------------------------------------------------------------------------------
+
+--- Spikes: a tensor whose entries > 0 (or true) are events of strength 1.
+local BinaryArray = class "BinaryArray"
+event.BinaryArray = BinaryArray
+
+function BinaryArray:__init(value)
+  if class.isa(value, BinaryArray) then value = value.value end
+  if not core.is_tensor(value) then value = core.tensor(value) end
+  if core.unit_of(value) then core.fail("TypeError", 2, "BinaryArray: events have no unit, not %s", tostring(core.unit_of(value))) end
+  self.value = value
+end
+
+--- s @ a: a is a connection or a matrix.
+function BinaryArray:matmul(a)
+  if class.isa(a, event.Connection) then return a:rmatmul(self) end
+  return core.bind("event_dot", {transpose = false}, self.value, a)
+end
+
+--- w @ s for a matrix w.
+function BinaryArray:rmatmul(w)
+  if class.isa(w, event.Connection) then return w:matmul(self) end
+  return core.bind("event_dot", {transpose = true}, self.value, w)
+end
+
+--- x @ a or a @ x, whichever side the connection or the events are on.
+function event.matmul(x, a)
+  if class.isa(x, BinaryArray) then return x:matmul(a) end
+  if class.isa(a, BinaryArray) then return class.isa(x, event.Connection) and x:matmul(a) or a:rmatmul(x) end
+  if class.isa(a, event.Connection) then return a:rmatmul(x) end
+  return x:matmul(a)
+end
+
+--- The vector and whether it is one of events.
+local function operand(x)
+  if class.isa(x, BinaryArray) then return x.value, true end
+  if not core.is_tensor(x) then x = core.tensor(x) end
+  return x, x.dtype == "bool"
+end
+
+-- ---- connections -----------------------------------------------------------------------------------------------------------
+
+--- A matrix [m, n] from pre to post.  Subclasses give product(x, is_event, transpose): x A, or A x.
+local Connection = class "Connection"
+event.Connection = Connection
+
+--- x @ A: pre -> post.
+function Connection:rmatmul(x)
+  local v, events = operand(x)
+  return self:product(v, events, false)
+end
+
+--- A @ x: post -> pre.
+function Connection:matmul(x)
+  local v, events = operand(x)
+  return self:product(v, events, true)
+end
+
+--- As the communication of a projection: spikes of pre to post.
+function Connection:__call(spikes) return self:rmatmul(BinaryArray(spikes)) end
+
+--- The dense matrix.
+function Connection:todense()
+  local m = self.shape[1]
+  local function index(axis) return core.bind("iota", {shape = {m, m}, axis = axis, dtype = "int32"}) end
+  return self:product(core.cast(core.bind("eq", {}, index(0), index(1)), (self.data or self.p0).dtype), false, false)
+end
+
+local function shape_of(who, shape)
+  if type(shape) ~= "table" or #shape ~= 2 then core.fail("TypeError", 3, "%s: shape = {rows, columns} is needed", who) end
+  for k = 1, 2 do
+    if math.type(shape[k]) ~= "integer" or shape[k] < 0 or shape[k] >= 2 ^ 31 then
+      core.fail("ValueError", 3, "%s: an extent of the shape is a whole number from 0 to 2^31 - 1, not %s", who, tostring(shape[k]))
+    end
+  end
+  return shape[1], shape[2]
+end
+
+local function concrete(who, what, x)
+  if not core.is_tensor(x) then x = core.tensor(x) end
+  if core.is_traced(x) then core.fail("TraceContextError", 3, "%s: %s must be known when the connection is made", who, what) end
+  return x
+end
+
+local function extreme(op, x) return core.item(core.bind(op, {axes = {0}}, x)) end
+
+--- Indices as int32 in [0, limit).
+local function check_indices(who, what, x, limit)
+  x = concrete(who, what, x)
+  if not x.dtype:find "int" then core.fail("TypeError", 3, "%s: %s are integers, not %s", who, what, x.dtype) end
+  if x.ndim ~= 1 then core.fail("ShapeError", 3, "%s: %s are a vector, not of %d axes", who, what, x.ndim) end
+  if x.size > 0 then
+    local lo, hi = extreme("reduce_min", x), extreme("reduce_max", x)
+    if lo < 0 or hi >= limit then
+      core.fail("IndexError", 3, "%s: %s reach from %d to %d; they count from 0 to %d", who, what, lo, hi, limit - 1)
+    end
+  end
+  return core.cast(x, "int32")
+end
+
+--- One weight for all or one an entry, as floats.
+local function check_data(who, data, nnz)
+  if not core.is_tensor(data) then data = core.tensor(data) end
+  if not data.dtype:find "float" then data = core.cast(data, (core.precision())) end
+  if data.ndim == 0 then data = core.bind("reshape", {shape = {1}}, data) end
+  if data.ndim ~= 1 or (data.size ~= nnz and data.size ~= 1) then
+    core.fail("ShapeError", 3, "%s: %d entries need %d weights, or one for all, not [%s]", who, nnz, nnz, table.concat(data.shape, ","))
+  end
+  return data
+end
+
+--- Rows stored one after the other; indptr of two entries {0, k}: k entries in every row.
+local Rows = Connection:extend "Rows"
+
+function Rows:setup(data, indices, indptr, rows, cols, transposed)
+  self.data, self.indices, self.indptr = data, indices, indptr
+  self.rows, self.cols, self.transposed = rows, cols, transposed
+  self.shape = transposed and {cols, rows} or {rows, cols}
+  self.nnz = indices.size
+end
+
+--- A connection of the same pattern with other weights; inside gradients the weights are the argument.
+function Rows:with_data(data)
+  local other = setmetatable({}, getmetatable(self))
+  for key, value in next, self do rawset(other, key, value) end
+  rawset(other, "data", check_data(class.typename(self), data, self.nnz))
+  return other
+end
+
+function Rows:product(v, events, post_side)
+  local data = self.data
+  if not events and v.dtype ~= data.dtype then v = core.cast(v, data.dtype) end
+  local transpose = post_side ~= self.transposed
+  return core.bind("csr_dot", {rows = self.rows, cols = self.cols, transpose = transpose, event = events}, v, data, self.indices, self.indptr)
+end
+
+function Rows:transpose()
+  local other = self:with_data(self.data)
+  rawset(other, "transposed", not self.transposed)
+  rawset(other, "shape", {self.shape[2], self.shape[1]})
+  return other
+end
+
+local function weights_at(self)
+  if self.data.size == 1 and self.nnz ~= 1 then
+    return core.bind("broadcast", {shape = {self.nnz}, dims = {0}}, self.data)
+  end
+  return self.data
+end
+
+--- row and column of every stored entry, and its weight.
+function Rows:tocoo()
+  local row = core.bind("csr_outer", {rows = self.rows, cols = self.cols, event = false},
+    core.cast(core.bind("iota", {shape = {self.rows}, axis = 0, dtype = "int32"}), "float64"),
+    core.bind("broadcast", {shape = {self.cols}, dims = {}}, core.tensor(1.0, "float64")), self.indices, self.indptr)
+  row = core.cast(row, "int32")
+  if self.transposed then return self.indices, row, weights_at(self) end
+  return row, self.indices, weights_at(self)
+end
+
+local function check_indptr(who, indptr, rows, nnz)
+  indptr = concrete(who, "indptr", indptr)
+  if not indptr.dtype:find "int" or indptr.ndim ~= 1 or indptr.size ~= rows + 1 then
+    core.fail("ShapeError", 3, "%s: indptr is %s[%s]; %d rows need %d integers", who, indptr.dtype, table.concat(indptr.shape, ","), rows, rows + 1)
+  end
+  local last = indptr.size
+  local function at(i) return core.item(core.bind("reshape", {shape = {}}, core.bind("slice", {start = {i}, stop = {i + 1}, step = {1}}, indptr))) end
+  if at(0) ~= 0 or at(last - 1) ~= nnz then
+    core.fail("ValueError", 3, "%s: indptr runs from %d to %d; it must run from 0 to %d, the number of indices", who, at(0), at(last - 1), nnz)
+  end
+  if rows > 0 then
+    local function part(a, b) return core.bind("slice", {start = {a}, stop = {b}, step = {1}}, indptr) end
+    if extreme("reduce_min", core.bind("sub", {}, part(1, last), part(0, last - 1))) < 0 then
+      core.fail("ValueError", 3, "%s: indptr must not decrease", who)
+    end
+  end
+  return core.cast(indptr, nnz < 2 ^ 31 and "int32" or "int64")
+end
+
+--- Compressed sparse rows.  CSR(data, indices, indptr, shape) or CSR{data, indices, indptr, shape = {m, n}}.
+local CSR = Rows:extend "CSR"
+event.CSR = CSR
+local function compressed(self, who, transposed, ...)
+  local a = args({"data", "indices", "indptr", "shape"}, ...)
+  local m, n = shape_of(who, a.shape)
+  local rows, cols = transposed and n or m, transposed and m or n
+  local indices = check_indices(who, "indices", a.indices, cols)
+  self:setup(check_data(who, a.data, indices.size), indices, check_indptr(who, a.indptr, rows, indices.size), rows, cols, transposed)
+end
+function CSR:__init(...) compressed(self, "CSR", false, ...) end
+
+--- Compressed sparse columns: indices are rows, indptr runs over columns.
+local CSC = Rows:extend "CSC"
+event.CSC = CSC
+function CSC:__init(...) compressed(self, "CSC", true, ...) end
+
+--- The entries of a dense matrix that are not 0.
+function CSR.fromdense(matrix)
+  local w = concrete("CSR.fromdense", "the matrix", matrix)
+  if w.ndim ~= 2 then core.fail("ShapeError", 2, "CSR.fromdense: a matrix is needed, not %d axes", w.ndim) end
+  local rows, data, indices, indptr = core.totable(core.mantissa(w)), {}, {}, {0}
+  for _, row in ipairs(rows) do
+    for j, x in ipairs(row) do
+      if x ~= 0 then data[#data + 1], indices[#indices + 1] = x, j - 1 end
+    end
+    indptr[#indptr + 1] = #data
+  end
+  local unit = core.unit_of(w)
+  local d = core.tensor(#data > 0 and data or {}, w.dtype)
+  return CSR(unit and d * unit or d, core.tensor(indices, "int32"), core.tensor(indptr, "int32"), {w.shape[1], w.shape[2]})
+end
+
+--- Every row of k entries: indices [m, k], weights [m, k] or one for all.
+local function fixed(self, who, transposed, ...)
+  local a = args({"data", "indices", "shape"}, ...)
+  local m, n = shape_of(who, a.shape)
+  local rows, cols = transposed and n or m, transposed and m or n
+  local indices = concrete(who, "indices", a.indices)
+  if indices.ndim ~= 2 or indices.shape[1] ~= rows then
+    core.fail("ShapeError", 2, "%s: indices are [%s]; a matrix [%d,%d] needs [%d,k]", who, table.concat(indices.shape, ","), m, n, rows)
+  end
+  local k = indices.shape[2]
+  indices = check_indices(who, "indices", core.bind("reshape", {shape = {rows * k}}, indices), cols)
+  local data = a.data
+  if core.is_tensor(data) and data.ndim == 2 then
+    if data.shape[1] ~= rows or data.shape[2] ~= k then
+      core.fail("ShapeError", 2, "%s: weights are [%s], indices [%d,%d]", who, table.concat(data.shape, ","), rows, k)
+    end
+    data = core.bind("reshape", {shape = {rows * k}}, data)
+  end
+  self.fan = k
+  self:setup(check_data(who, data, rows * k), indices, core.tensor({0, k}, "int32"), rows, cols, transposed)
+end
+
+--- k targets for each pre neuron: indices [m, k].
+local FixedPostNumConn = Rows:extend "FixedPostNumConn"
+event.FixedPostNumConn, event.FixedNumPerPre = FixedPostNumConn, FixedPostNumConn
+function FixedPostNumConn:__init(...) fixed(self, "FixedPostNumConn", false, ...) end
+
+--- k sources for each post neuron: indices [n, k].
+local FixedPreNumConn = Rows:extend "FixedPreNumConn"
+event.FixedPreNumConn, event.FixedNumPerPost = FixedPreNumConn, FixedPreNumConn
+function FixedPreNumConn:__init(...) fixed(self, "FixedPreNumConn", true, ...) end
+
+--- A dense matrix [m, n] as a connection.
+local Dense = Connection:extend "Dense"
+event.Dense = Dense
+function Dense:__init(data)
+  if not core.is_tensor(data) then data = core.tensor(data) end
+  if data.ndim ~= 2 then core.fail("ShapeError", 2, "Dense: a matrix is needed, not %d axes", data.ndim) end
+  self.data, self.shape = data, {data.shape[1], data.shape[2]}
+end
+function Dense:product(v, events, post_side)
+  if events then return core.bind("event_dot", {transpose = post_side}, v, self.data) end
+  return core.bind("dot", {lhs_contract = {v.ndim - 1}, rhs_contract = {post_side and 1 or 0}, lhs_batch = {}, rhs_batch = {}}, v, self.data)
+end
+function Dense:todense() return self.data end
+
+-- ---- connectivity made on the fly -------------------------------------------------------------------------------------------
+
+--- A matrix that is regenerated from a seed at each product: each entry exists with probability p.
+local Procedural = Connection:extend "Procedural"
+
+function Procedural:setup(who, law, p0, p1, p, seed, shape, by_columns)
+  if type(p) ~= "number" or p < 0 or p > 1 then core.fail("ValueError", 3, "%s: a probability is from 0 to 1, not %s", who, tostring(p)) end
+  local m, n = shape_of(who, shape)
+  self.rows, self.cols = by_columns and n or m, by_columns and m or n
+  self.shape, self.transposed, self.prob, self.seed = {m, n}, by_columns, p, seed
+  self.kind = ("%s:%.17g"):format(law, p)
+  local function float(x)
+    if not core.is_tensor(x) then x = core.tensor(x) end
+    if not x.dtype:find "float" then x = core.cast(x, (core.precision())) end
+    return core.bind("reshape", {shape = {}}, x)
+  end
+  self.p0, self.p1 = float(p0), float(p1)
+end
+
+function Procedural:product(v, events, post_side)
+  if not events and v.dtype ~= self.p0.dtype then v = core.cast(v, self.p0.dtype) end
+  return core.bind("jitc_dot", {rows = self.rows, cols = self.cols, transpose = post_side ~= self.transposed, event = events, kind = self.kind},
+    v, self.p0, self.p1, core.tensor(self.seed, "int64"))
+end
+
+local function zero_like(p0)
+  local unit = core.unit_of(p0)
+  return unit and 0.0 * unit or 0.0
+end
+
+--- JITCScalarR{w, p, seed, shape =} and the like; R regenerates rows (fast for s A), C columns (fast for A s).
+for suffix, by_columns in pairs{R = false, C = true} do
+  local Scalar = Procedural:extend("JITCScalar" .. suffix)
+  event["JITCScalar" .. suffix] = Scalar
+  function Scalar:__init(...)
+    local a = args({"w", "p", "seed", "shape"}, ...)
+    self:setup(class.typename(self), "scalar", a.w, zero_like(a.w), a.p, a.seed, a.shape, by_columns)
+  end
+  local Normal = Procedural:extend("JITCNormal" .. suffix)
+  event["JITCNormal" .. suffix] = Normal
+  function Normal:__init(...)
+    local a = args({"mean", "std", "p", "seed", "shape"}, ...)
+    self:setup(class.typename(self), "normal", a.mean, a.std, a.p, a.seed, a.shape, by_columns)
+  end
+  local Uniform = Procedural:extend("JITCUniform" .. suffix)
+  event["JITCUniform" .. suffix] = Uniform
+  function Uniform:__init(...)
+    local a = args({"low", "high", "p", "seed", "shape"}, ...)
+    self:setup(class.typename(self), "uniform", a.low, a.high, a.p, a.seed, a.shape, by_columns)
+  end
+end
+
+setmetatable(event, {__index = function(_, name)
+  core.fail("KeyError", 2, "bdl.event has no '%s'%s", tostring(name), suggest.hint(tostring(name), require "bdl.util".sorted_keys(event)))
+end})
+
+return event

@@ -171,7 +171,7 @@ run: $(OUT)/bdl  ## build, then simulate a network of 4,000 neurons (MODEL=model
 
 TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
 SUITES   := $(TESTS) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
-            $(if $(wildcard tests/golden/run.lua),$(wildcard tests/golden/*/))
+            $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/,$(wildcard tests/golden/*/)))
 
 $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 	@mkdir -p $(@D)

@@ -33,12 +33,11 @@ static bdl_status contiguous(legaliser *l, bdl_atom *x) {
 
 /* csr_dot[event=1, transpose=0] of one vector: y = scatter(zeros, event_ids(v), rows). */
 static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, const bdl_atom *in, bdl_atom *out, bool *done) {
-  const bdl_aval *v = bdl_aval_of(l->q, in[0]), *y = bdl_aval_of(l->p, e->out[0]);
-  *done = e->prim == BDL_P_csr_dot && !e->params[2].i && e->params[3].i && v->ndim == 1;
+  *done = e->prim == BDL_P_csr_dot && !e->params[2].i && e->params[3].i && bdl_aval_of(l->q, in[0])->ndim == 1;
   if (!*done) return BDL_OK;
   bdl_atom ids[2], zero, s[6];
   TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, in, 1, ids));
-  TRY(bdl_ir_full(l->q, y, 0, &zero));
+  TRY(bdl_ir_full(l->q, bdl_aval_of(l->p, e->out[0]), 0, &zero));
   TRY(bdl_bind1(l->q, BDL_P_copy, zero, &zero));
   s[0] = zero, s[1] = ids[0], s[2] = ids[1], s[3] = in[1], s[4] = in[2], s[5] = in[3];
   bdl_param shape[2] = {e->params[0], e->params[1]};

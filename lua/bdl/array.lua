@@ -57,6 +57,15 @@ function array.device_get(tree)
   return tree
 end
 
+--- A tree whose tensors pass no derivative.
+function array.stop_gradient(tree)
+  if core.is_tensor(tree) or type(tree) ~= "table" then return (core.bind("stop_gradient", base.NONE, tree)) end
+  local leaves, treedef = core.flatten(tree)
+  for i, leaf in ipairs(leaves) do leaves[i] = core.bind("stop_gradient", base.NONE, leaf) end
+  return core.unflatten(treedef, leaves)
+end
+methods.stop_gradient = array.stop_gradient
+
 -- ---- what has no other name ------------------------------------------------------------------------------------------
 
 local FIELDS = {"shape", "dtype", "ndim", "size", "unit", "mantissa", "T"}

@@ -194,8 +194,7 @@ static void fit(printer *p) {
   extent e = {0};
   if (bdl_dtype_is_float(p->dtype)) {
     each_shown(p, 0, 0, see_extent, &e);
-    const double ratio = p->dtype == BDL_F32 ? (double)((float)e.max / (float)e.min) : e.max / e.min;
-    p->scientific = e.any && (e.max >= 1e8 || e.min < 1e-4 || ratio > 1000);
+    p->scientific = e.any && (e.max >= 1e8 || e.min < 1e-4 || e.max / e.min > 1000);
   }
   each_shown(p, 0, 0, see_width, NULL);
   if (p->scientific) p->right = p->exponent + 2 + p->fraction;

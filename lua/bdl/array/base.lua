@@ -302,7 +302,8 @@ function base.unit_rule(name, n, f)
     local z = f(table.unpack(args, 1, args.n))
     local unit, by = scaled[k + 1], scaled[k + 2]
     if by and by ~= 1 then z = z * by end
-    return unit and with_unit(z, unit) or z
+    if unit then return with_unit(z, unit) end
+    return z
   end
 end
 

@@ -327,7 +327,8 @@ function linalg.einsum(eq, ...)
     end
     local a, b = operands[at_a], operands[at_b]
     local joined = {labels = best.batch}
-    joined.x = contract(a.x, b.x, axes_of(a, best.summed), axes_of(b, best.summed), axes_of(a, best.batch), axes_of(b, best.batch))
+    joined.x = contract(a.x, b.x, axes_of(a, best.summed), axes_of(b, best.summed), axes_of(a, best.batch),
+                        axes_of(b, best.batch))
     table.move(best.rest_a, 1, #best.rest_a, #joined.labels + 1, joined.labels)
     table.move(best.rest_b, 1, #best.rest_b, #joined.labels + 1, joined.labels)
     table.remove(operands, at_b)

@@ -17,7 +17,7 @@ for name, prim in pairs{
   tan = "tan", asin = "asin", acos = "acos", atan = "atan", sinh = "sinh", cosh = "cosh", tanh = "tanh", asinh = "asinh",
   acosh = "acosh", atanh = "atanh", erf = "erf", erfc = "erfc", erfinv = "erfinv", lgamma = "lgamma", digamma = "digamma",
   sqrt = "sqrt", rsqrt = "rsqrt", cbrt = "cbrt", sigmoid = "sigmoid", isfinite = "is_finite", isnan = "is_nan",
-  bitwise_not = "not", popcount = "popcount", stop_gradient = "stop_gradient", copy = "copy",
+  bitwise_not = "not", popcount = "popcount", copy = "copy",
 } do
   math_[name] = function(x) return (bind(prim, NONE, operand(x))) end
 end
@@ -200,21 +200,24 @@ end
 --- |x - y| <= atol + rtol |y|, elementwise.  Options: rtol (1e-5), atol (1e-8), equal_nan.
 math_.isclose = unit_rule("isclose", 2, function(x, y, opts) return is_close(x, y, base.options("isclose", opts, CLOSE)) end)
 
+--- Whether all of p: a boolean of Lua where it is known, so that assert and `if` mean what they say.
 local function every(p)
   local axes = {}
   for k = 1, p.ndim do axes[k] = k - 1 end
-  return (bind("reduce_and", {axes = axes}, p))
+  local z = bind("reduce_and", {axes = axes}, p)
+  if core.is_traced(z) then return z end
+  return core.item(z)
 end
 
---- Whether all elements are close.
+--- Whether all elements are close: a boolean of Lua, a tensor while tracing.
 math_.allclose = unit_rule("allclose", 2, function(x, y, opts)
   return every(is_close(x, y, base.options("allclose", opts, CLOSE)))
 end)
 
---- Whether shapes and all elements are equal.
+--- Whether shapes and all elements are equal: a boolean of Lua, a tensor while tracing.
 math_.array_equal = unit_rule("array_equal", 2, function(x, y)
   x, y = array(x), array(y)
-  if x.shape ~= y.shape then return core.tensor(false) end
+  if x.shape ~= y.shape then return false end
   return every(bind("eq", NONE, x, y))
 end)
 

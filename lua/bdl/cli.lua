@@ -206,7 +206,8 @@ function(opts, rest)
     local known = false
     for _, stage in ipairs(dump.stages) do known = known or stage == after end
     if not known then
-      usage("--after %s: no such pass%s; there are %s, all", after, suggestion(after, dump.stages), table.concat(dump.stages, ", "))
+      local stages = table.concat(dump.stages, ", ")
+      usage("--after %s: no such pass%s; there are %s, all", after, suggestion(after, dump.stages), stages)
     end
   end
   apply(opts)

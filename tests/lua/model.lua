@@ -41,7 +41,8 @@ t.test("setting an undeclared global is an error with line and name", function()
 end)
 
 t.test("reading an undeclared global is an error with a suggestion", function()
-  fails("local tau = 1\nlocal function f() return tua end\nf()", "m.lua:2: NameError: undeclared global 'tua' (did you mean 'tau'?)")
+  fails("local tau = 1\nlocal function f() return tua end\nf()", "m.lua:2: NameError: undeclared global 'tua' (did you mean 'tau'?)",
+    "m.lua:3: in main chunk")
   fails("pritn(1)", "did you mean 'print'?")
   fails("local x = zeros(3)", "did you mean 'bdl.zeros'?")
 end)
@@ -94,7 +95,8 @@ local function loop()
   local ys = bdl.for_loop(function() return (step(bdl.ones(2))) end, {length = 3})
   return ys
 end
-local y = loop() + 1]], "m.lua:3: attempt to index a nil value (local 'none')", "m.lua:6: in", "m.lua:10: in", "m.lua:13: in main chunk")
+local y = loop() + 1]], "m.lua:3: attempt to index a nil value (local 'none')", "m.lua:6: in", "m.lua:10: in",
+    "m.lua:13: in main chunk")
   t.ok(not out:find("[bdl]", 1, true), out)
 end)
 

@@ -37,14 +37,18 @@ end
 --- The options of a call; `known` is a set of names.  Errors: TypeError, naming the nearest option.
 function base.options(who, opts, known)
   if opts == nil then return EMPTY end
+  local function sorted()
+    local names = {}
+    for k in pairs(known) do names[#names + 1] = k end
+    table.sort(names)
+    return names
+  end
   if not is_plain(opts) then
-    core.fail("TypeError", 2, "%s: options are a table, %s{%s = ..}, not %s", who, who, next(known), base.text(opts))
+    core.fail("TypeError", 2, "%s: options are a table, {%s = ..}, not %s", who, sorted()[1] or "name", base.text(opts))
   end
   for name in pairs(opts) do
     if not known[name] then
-      local names = {}
-      for k in pairs(known) do names[#names + 1] = k end
-      table.sort(names)
+      local names = sorted()
       core.fail("TypeError", 2, "%s: no option '%s'%s; it has %s", who, tostring(name), suggest.hint(name, names),
                 table.concat(names, ", "))
     end

@@ -53,9 +53,10 @@ end
 function index.flatnonzero(x) return flat_nonzero("flatnonzero", array(x)) end
 
 --- Tensors of indices for row-major positions, and back.
-function index.unravel_index(flat, shape) return table.unpack(unravel(array(flat), shape)) end
+function index.unravel_index(flat, shape) return table.unpack(unravel(array(flat), (base.shape("unravel_index", {}, false, shape)))) end
 
 function index.ravel_multi_index(parts, shape)
+  shape = base.shape("ravel_multi_index", {}, false, shape)
   local flat = array(parts[1])
   for k = 2, #shape do flat = flat * shape[k] + parts[k] end
   return flat
@@ -67,6 +68,7 @@ local function is_list(v) return type(v) == "table" and getmetatable(v) == nil e
 
 --- A typed position on an axis of n elements -> from 0.
 local function position(who, i, n, x, axis)
+  if math.type(i) ~= "integer" then core.fail("TypeError", 2, "%s: a position is an integer, not %s", who, base.text(i)) end
   if i == 0 then
     core.fail("IndexError", 2, "%s: index 0: positions start at 1 in bdl (Python's index 0 is index 1)", who)
   end
@@ -179,7 +181,6 @@ local function plan_of(who, x, key)
       item = {new = true}
       plan.whole = false
     elseif type(e) == "number" then
-      if math.type(e) ~= "integer" then core.fail("TypeError", 2, "%s: a position is an integer, not %s", who, tostring(e)) end
       local i = position(who, e, n, x, axis + 1)
       set(i, i + 1, 1)
       item = {drop = true}

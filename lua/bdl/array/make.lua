@@ -125,10 +125,9 @@ function make.arange(...)
   else
     start, stop, step = decimal(start), decimal(stop), decimal(step)
     local steps = math.ceil((stop - start) / step)
-    if steps ~= steps or steps == math.huge then
-      core.fail("ValueError", 2, "arange: no finite number of steps from %s to %s by %s", start, stop, step)
-    end
-    n = math.max(0, math.tointeger(steps) or 0)
+    n = math.tointeger(steps)
+    if not n then core.fail("ValueError", 2, "arange: %s steps from %s to %s by %s are too many", steps, start, stop, step) end
+    n = math.max(0, n)
     z = count(start, step, n, opts.dtype or base.real())
   end
   return unit and core.with_unit(z, unit) or z

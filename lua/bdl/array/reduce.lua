@@ -367,9 +367,9 @@ function reduce.quantile(x, q, opts) return quantile("quantile", x, q, opts) end
 --- Quantiles in percent.
 function reduce.percentile(x, q, opts)
   if core.is_tensor(q) then q = core.totable(q) end
-  if type(q) == "number" then return quantile("percentile", x, q / 100, opts) end
+  if type(q) ~= "table" then return quantile("percentile", x, type(q) == "number" and q / 100 or q, opts) end
   local parts = {}
-  for i, v in ipairs(q) do parts[i] = v / 100 end
+  for i, v in ipairs(q) do parts[i] = type(v) == "number" and v / 100 or v end
   return quantile("percentile", x, parts, opts)
 end
 
@@ -441,6 +441,7 @@ function reduce.histogram(x, bins, opts)
   local edges = bins
   if math.type(bins) == "integer" then
     local lo, hi
+    if bins < 1 then core.fail("ValueError", 2, "histogram: one bin is needed at least, not %d", bins) end
     if opts.range then
       lo, hi = opts.range[1], opts.range[2]
     elseif x.size == 0 then

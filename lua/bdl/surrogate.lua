@@ -13,26 +13,16 @@ local NONE = {}
 local Surrogate = class "Surrogate"
 M.Surrogate = Surrogate
 
-local function heaviside(x, threshold)
-  return core.cast(core.bind("ge", NONE, x, threshold), x.dtype)
-end
-
 --- 0 or 1 in the dtype of x.  Subclasses define surrogate_grad(x).
 function Surrogate:__call(x)
   if not core.is_tensor(x) then x = core.tensor(x) end
   if not x.dtype:find "^float" then
     core.fail("TypeError", 2, "%s: spikes come from floats, not %s", class.typename(self), x.dtype)
   end
-  local spike = heaviside(x, 0)
+  local spike = core.cast(core.bind("ge", NONE, x, 0), x.dtype)
   if not augment.differentiating() then return spike end
   local at = core.bind("stop_gradient", NONE, x)  -- value: spike + g 0; derivative: g
   return spike + core.bind("stop_gradient", NONE, self:surrogate_grad(at)) * (x - at)
-end
-
---- Spikes of V over a threshold, self((V - threshold) / width) for width > 0; without a derivative one comparison.
-function Surrogate:over(V, threshold, width)
-  if augment.differentiating() then return self((V - threshold) / width) end
-  return heaviside(V, threshold)
 end
 
 local function surrogate(name, defaults, text, grad)

@@ -67,6 +67,18 @@ function Dynamics:add_delta_input(key, inp, label) add(self, "delta", key, inp, 
 function Dynamics:sum_current_inputs(init, ...) return sum(self, "current", init, ...) end
 function Dynamics:sum_delta_inputs(init, ...) return sum(self, "delta", init, ...) end
 
+--- How the registered current inputs depend on V: "none", "linear" (outputs that say so), "any".
+function Dynamics:current_input_kind()
+  local kind = "none"
+  for _, inp in pairs(self._current_inputs) do
+    if callable(inp) then
+      if type(inp) == "function" or not inp.linear then return "any" end
+      kind = "linear"
+    end
+  end
+  return kind
+end
+
 -- ---- updates before and after --------------------------------------------------------------------------------------------------
 
 local takes_input = setmetatable({}, {__mode = "k"})

@@ -101,7 +101,7 @@ end
 
 function Alpha:update(x)
   local h = self.h.value
-  self.g.value = integrate.step(function(g) return h - g end, self.g.value, 1 / self.tau)
+  self.g.value = integrate.relax(self.g.value, h, self.tau)
   self.h.value = self:with_inputs(integrate.decay(h, self.tau), x)
   return self.g.value
 end

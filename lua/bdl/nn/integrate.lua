@@ -22,18 +22,38 @@ local function check(x)
   return x
 end
 
---- One step of  dx/dt = f(x, ..)  or, with `rate` (1/tau), of  dx/dt = rate f(x, ..).
---  The rate is joined with dt first, so that a constant one costs one multiplication.
-function M.step(f, x, rate, ...)
-  x = check(x)
+--- dt times the rate (1/tau, nil: 1): joined first, so that constant ones cost one multiplication.
+local function span(rate)
   local h = environ.get "dt"
-  if rate ~= nil then h = h * rate end
-  local n, args = select("#", ...), {...}
-  local value, slope = augment.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
-  return x + (h * core.bind("exprel", NONE, h * slope)) * value
+  return rate ~= nil and h * rate or h
 end
 
---- x after a step of tau dx/dt = -x: x exp(-dt/tau), what exp_euler_step gives.
+local function exprel(x) return core.bind("exprel", NONE, x) end
+
+--- One step of  dx/dt = rate f(x, ..).
+function M.step(f, x, rate, ...)
+  x = check(x)
+  local h = span(rate)
+  local n, args = select("#", ...), {...}
+  local value, slope = augment.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
+  return x + (h * exprel(h * slope)) * value
+end
+
+--- The same for an f that is linear in x: f(0) and its slope say all, and what does not depend on x folds.
+function M.linear_step(f, x, rate)
+  x = check(x)
+  local h = span(rate)
+  local origin, slope = augment.value_and_derivative(f, core.with_unit(core.tensor(0.0, x.dtype), core.unit_of(x)))
+  return x + (h * exprel(h * slope)) * (origin + slope * x)
+end
+
+--- The same for tau dx/dt = target - x:  x e^-z + (1 - e^-z) target,  z = dt/tau.
+function M.relax(x, target, tau)
+  local z = environ.get "dt" / tau
+  return x * core.bind("exp", NONE, -z) - core.bind("expm1", NONE, -z) * target
+end
+
+--- The same for tau dx/dt = -x.
 function M.decay(x, tau) return x * core.bind("exp", NONE, -(environ.get "dt" / tau)) end
 
 --- exp_euler_step(f, x, ...): one step of dx/dt = f(x, ...), dt from the environ.

@@ -5,14 +5,25 @@ local args = require "bdl.args"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
-local step = require "bdl.nn.integrate".step
-local decay = require "bdl.nn.integrate".decay
+local integrate = require "bdl.nn.integrate"
 local Neuron = require "bdl.nn.neuron".Neuron
 local refractory = require "bdl.nn.refractory"
 
 local M = {}
 
---- Without leak towards rest:  tau dV/dt = -V + R I;  V >= V_th: spike, V returns by V_th (hard: to 0).
+--- V after a step of tau dV/dt = rest - V + R I from `V`, then delta inputs.
+local function towards(self, V, rest, I)
+  local kind = self:current_input_kind()
+  if kind == "none" then
+    V = integrate.relax(V, rest + self.R * self:sum_current_inputs(I), self.tau)
+  else
+    local step = kind == "linear" and integrate.linear_step or integrate.step
+    V = step(function(v) return rest - v + self.R * self:sum_current_inputs(I, v) end, V, 1 / self.tau)
+  end
+  return self:sum_delta_inputs(V)
+end
+
+--- Towards 0:  tau dV/dt = -V + R I;  V >= V_th: spike, V returns by V_th (hard: to 0).
 local IF = Neuron:extend "IF"
 M.IF = IF
 
@@ -30,9 +41,7 @@ end
 
 --- I : [n] mA  ->  [n], 1 where spiking
 function IF:update(I)
-  I = I or 0*u.mA
-  local V = step(function(v) return self.R * self:sum_current_inputs(I, v) - v end, self:reset(self.V.value), 1 / self.tau)
-  self.V.value = self:sum_delta_inputs(V)
+  self.V.value = towards(self, self:reset(self.V.value), 0 * self.V_th, I or 0*u.mA)
   return self:get_spike()
 end
 
@@ -50,15 +59,11 @@ end
 
 LIF.init_state = IF.init_state
 
---- V after the step from `V`, inputs included.
-function LIF:integrate(V, I)
-  V = step(function(v) return self.V_rest - v + self.R * self:sum_current_inputs(I, v) end, V, 1 / self.tau)
-  return self:sum_delta_inputs(V)
-end
+function LIF:integrate(V, I) return towards(self, V, self.V_rest, I or 0*u.mA) end
 
 --- I : [n] mA  ->  [n], 1 where spiking
 function LIF:update(I)
-  self.V.value = self:integrate(self:reset(self.V.value), I or 0*u.mA)
+  self.V.value = self:integrate(self:reset(self.V.value), I)
   return self:get_spike()
 end
 
@@ -81,7 +86,7 @@ end
 
 function LIFRef:update(I)
   local held = self:reset(self.V.value)
-  local V = core.bind("select", {}, refractory.within(self.since_spike, self.tau_ref), held, self:integrate(held, I or 0*u.mA))
+  local V = core.bind("select", {}, refractory.within(self.since_spike, self.tau_ref), held, self:integrate(held, I))
   self.V.value = V
   refractory.advance(self.since_spike, core.bind("ge", {}, V, self.V_th))
   return self:get_spike()
@@ -115,8 +120,8 @@ end
 
 function ALIF:update(I)
   local s = self:get_spike()
-  self.a.value = decay(self.a.value + s, self.tau_a)
-  self.V.value = self:integrate(self:reset(self.V.value, s), I or 0*u.mA)
+  self.a.value = integrate.decay(self.a.value + s, self.tau_a)
+  self.V.value = self:integrate(self:reset(self.V.value, s), I)
   return self:get_spike()
 end
 

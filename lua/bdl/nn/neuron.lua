@@ -3,6 +3,7 @@
 -- The order of a step: reset from the spike of the stored V, integrate, add delta inputs, store V; so V stays above the
 -- threshold until the next step begins.  Subclasses set V_th, V_reset and the State V, and call reset and get_spike.
 local core = require "bdl.core"
+local augment = require "bdl.augment"
 local class = require "bdl.class"
 local dynamics = require "bdl.nn.dynamics"
 local surrogate = require "bdl.surrogate"
@@ -49,11 +50,15 @@ function Neuron.is_positive(x)
   return core.item(core.bind("reduce_min", {axes = axes}, core.mantissa(x))) > 0
 end
 
---- spk_fun((V - threshold) / width); one comparison where the derivative is not asked for.
+--- Does one comparison say all about the spikes of V?  Not where the derivative is asked for, nor with a spike function of the user.
+function Neuron:spikes_plainly(width)
+  return class.isa(self.spk_fun, surrogate.Surrogate) and not augment.differentiating() and Neuron.is_positive(width)
+end
+
+--- spk_fun((V - threshold) / width)
 function Neuron:spike(V, threshold, width)
-  local f = self.spk_fun
-  if class.isa(f, surrogate.Surrogate) and Neuron.is_positive(width) then return f:over(V, threshold, width) end
-  return f((V - threshold) / width)
+  if self:spikes_plainly(width) then return core.cast(core.bind("ge", {}, V, threshold), V.dtype) end
+  return self.spk_fun((V - threshold) / width)
 end
 
 --- The spike of V, by default of the stored one.
@@ -61,12 +66,14 @@ function Neuron:get_spike(V)
   return self:spike(V or self.V.value, self.V_th, self.V_th - self.V_reset)
 end
 
---- V after the spike (by default its own): soft V - (V_th - V_reset) s, hard V - (V - V_reset) s.
+--- V after the spike s (by default its own):  soft V - (V_th - V_reset) s,  hard V - (V - V_reset) s.
 --  In hard mode the V in the bracket is detached, so that gradients flow through s alone.
 function Neuron:reset(V, s)
-  s = s or self:get_spike(V)
-  local top = self.spk_reset == "soft" and self.V_th or core.bind("stop_gradient", {}, V)
-  return V - (top - self.V_reset) * s
+  local soft, step = self.spk_reset == "soft", self.V_th - self.V_reset
+  if not s and self:spikes_plainly(step) then
+    return core.bind("select", {}, core.bind("ge", {}, V, self.V_th), soft and V - step or self.V_reset, V)
+  end
+  return V - (soft and step or core.bind("stop_gradient", {}, V) - self.V_reset) * (s or self:get_spike(V))
 end
 
 return {Neuron = Neuron}

@@ -25,12 +25,14 @@ end
 --- I = g (E - V)
 local COBA = SynOut:extend "COBA"
 M.COBA = COBA
+COBA.linear = true  -- in V
 function COBA:__init(...) self.E = args({"E"}, ...).E end
 function COBA:update(g, V) return g * (self.E - V) end
 
 --- I = g scale
 local CUBA = SynOut:extend "CUBA"
 M.CUBA = CUBA
+CUBA.linear = true
 function CUBA:__init(...)
   local scale = args({"scale", scale = u.volt}, ...).scale
   self.scale = scale

@@ -15,8 +15,6 @@ local function make(self, a, names)
   for name in names:gmatch "%S+" do self[name] = init.param(a[name], self.varshape) end
 end
 
-local function recover(x, tau) return integrate.step(function(y) return 1 - y end, x, 1 / tau) end
-
 --- Facilitation and depression:  tau_f du/dt = -u,  tau_d dx/dt = 1 - x;  at a spike u += U (1 - u), released u x, x -= u x.
 --  The jumps use the stored u and x.
 local STP = Dynamics:extend "STP"
@@ -35,7 +33,7 @@ end
 function STP:update(spike)
   local u_, x = self.u.value, self.x.value
   local used = integrate.decay(u_, self.tau_f) + spike * (self.U * (1 - u_))
-  local left = recover(x, self.tau_d)
+  local left = integrate.relax(x, 1, self.tau_d)
   self.u.value = used
   self.x.value = left - spike * (used * x)
   return used * left * spike
@@ -53,7 +51,7 @@ end
 
 function STD:update(spike)
   local x = self.x.value
-  local left = recover(x, self.tau)
+  local left = integrate.relax(x, 1, self.tau)
   self.x.value = left - spike * (self.U * x)
   return left * spike
 end

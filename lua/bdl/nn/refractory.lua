@@ -1,7 +1,8 @@
 --- Counting steps since an event, for refractoriness and transmitter pulses.
 --
--- The count is an i32 State that rises by one a step and stops at NEVER, so it neither overflows nor depends on floats of
--- time: a window of length w that starts with the event of step i covers steps k > i with (k - i) dt < w.
+-- The count is a State of whole numbers that rises by one a step: a window of length w that starts with the event of step i
+-- covers steps k > i with (k - i) dt < w, whatever the rounding of times.  It is kept in float32, where 2^24 + 1 is 2^24: so
+-- it stops there by itself, and never overflows.
 local core = require "bdl.core"
 local environ = require "bdl.environ"
 local state = require "bdl.state"
@@ -10,13 +11,13 @@ local window = require "bdl.nn.window"
 
 local M = {}
 
-local NEVER <const> = 1 << 30
+local NEVER <const> = 2.0 ^ 24
 local NONE = {}
 
 --- The State: steps completed since the last event, 0 in the step of the event, NEVER before the first.
 function M.count(varshape, batch_size)
   local sizes = batch_size and {batch_size, table.unpack(varshape)} or {table.unpack(varshape)}
-  return state.ShortTermState(core.bind("broadcast", {shape = sizes, dims = {}}, core.tensor(NEVER, "int32")))
+  return state.ShortTermState(core.bind("broadcast", {shape = sizes, dims = {}}, core.tensor(NEVER, "float32")))
 end
 
 --- Does the step now beginning lie in the window w of the last event?
@@ -27,8 +28,7 @@ function M.within_now(since, w) return core.bind("le", NONE, since.value, window
 
 --- The count after this step.
 function M.advance(since, event)
-  local next_step = core.bind("min", NONE, since.value + 1, NEVER)
-  since.value = core.bind("select", NONE, event, core.tensor(0, "int32"), next_step)
+  since.value = core.bind("select", NONE, event, 0, since.value + 1)
 end
 
 --- The time of the last event, -1e7 ms before the first; t from the environ is the time of the step just made.

@@ -15,6 +15,9 @@ function M.window_steps(w)
   local function steps(q)
     local whole = math.floor(q + 0.5)
     local n = math.abs(q - whole) <= math.min(1e-6 * math.abs(q), 0.1) and whole or math.ceil(q)
+    if not (n < 2 ^ 24) then
+      core.fail("ValueError", 2, "a window of %s is %.0f steps of %s; at most 2^24 are counted", tostring(w), n, tostring(dt))
+    end
     return math.max(math.tointeger(n) - 1, 0)
   end
   local function map(q)

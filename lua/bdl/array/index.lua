@@ -53,7 +53,10 @@ end
 function index.flatnonzero(x) return flat_nonzero("flatnonzero", array(x)) end
 
 --- Tensors of indices for row-major positions, and back.
-function index.unravel_index(flat, shape) return table.unpack(unravel(array(flat), (base.shape("unravel_index", {}, false, shape)))) end
+function index.unravel_index(flat, shape)
+  shape = base.shape("unravel_index", {}, false, shape)
+  return table.unpack(unravel(array(flat), shape))
+end
 
 function index.ravel_multi_index(parts, shape)
   shape = base.shape("ravel_multi_index", {}, false, shape)

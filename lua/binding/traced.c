@@ -95,7 +95,7 @@ void lbdl_arrange(lua_State *L, lbdl_traced_fn *fn, const int32_t *order, int n)
   bdl_prog *p = fn->t->prog;
   bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *in, 0);
   for (int i = 0; i < n; i++) in[i] = p->inputs.v[order[i]];
-  memcpy(p->inputs.v, in, (size_t)n * sizeof *in);
+  if (n > 0) memcpy(p->inputs.v, in, (size_t)n * sizeof *in); /* without inputs there is no list */
   p->inputs.n = n;
   for (int i = 0; i < n; i++) p->vars.v[in[i]].index = i;
   lua_pop(L, 1);

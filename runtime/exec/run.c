@@ -57,43 +57,47 @@ static void load_strided(char *z, const char *base, const bdl_load *l, int64_t i
   }
 }
 
+/* Where an operand stands in the current tile. */
 typedef struct cursor {
-  char *base;
+  char *at;
   int64_t step; /* bytes a tile */
 } cursor;
 
-static void resolve(const runner *r, const bdl_group *g, char *regs, cursor *cur) {
+static void resolve(const runner *r, const bdl_group *g, char *regs, int64_t tile, cursor *cur) {
   for (int32_t i = 0; i < g->n_operands; i++) {
     const bdl_operand *o = &g->operands[i];
     if (o->kind == BDL_O_REG) cur[i] = (cursor){regs + (int64_t)o->reg * g->reg_bytes, 0};
-    else cur[i] = (cursor){at(r, o->ref), o->kind == BDL_O_ARRAY ? (int64_t)o->size * BDL_TILE : 0};
+    else {
+      int64_t step = o->kind == BDL_O_ARRAY ? (int64_t)o->size * BDL_TILE : o->kind == BDL_O_PARTIAL ? o->size : 0;
+      cur[i] = (cursor){at(r, o->ref) + tile * step, step};
+    }
   }
+  cur[g->n_operands] = (cursor){NULL, 0}; /* of operands that an operation does not have */
 }
 
-static inline char *where(const cursor *cur, int32_t o, int64_t tile) { return o < 0 ? NULL : cur[o].base + tile * cur[o].step; }
-
-static void tiles(const runner *r, const bdl_group *g, const cursor *cur, int64_t first, int64_t last) {
+static void tiles(const runner *r, const bdl_group *g, char *regs, cursor *cur, int64_t first, int64_t last) {
+  resolve(r, g, regs, first, cur);
   for (int32_t k = 0; k < g->n_prologue; k++) {
     const bdl_tile_inst *t = &g->insts[k];
-    t->fn(cur[t->z].base, cur[t->x].base, NULL, NULL, BDL_TILE, 0);
+    t->fn(cur[t->z].at, cur[t->x].at, NULL, NULL, BDL_TILE, 0);
   }
   for (int64_t tile = first; tile < last; tile++) {
     int64_t i0 = tile * BDL_TILE, n = BDL_MIN((int64_t)BDL_TILE, g->n - i0);
     for (int32_t k = g->n_prologue; k < g->n_insts; k++) {
       const bdl_tile_inst *t = &g->insts[k];
       switch (t->kind) {
-        case BDL_T_OP:
-          t->fn(where(cur, t->z, tile), where(cur, t->x, tile), where(cur, t->y, tile), where(cur, t->w, tile), n, i0);
-          break;
-        case BDL_T_LOAD: load_strided(cur[t->z].base, at(r, t->load->ref), t->load, i0, n); break;
-        case BDL_T_REDUCE: t->red.tile(cur[t->z].base + tile * g->operands[t->z].size, where(cur, t->x, tile), n); break;
+        case BDL_T_OP: t->fn(cur[t->z].at, cur[t->x].at, cur[t->y].at, cur[t->w].at, n, i0); break;
+        case BDL_T_LOAD: load_strided(cur[t->z].at, at(r, t->load->ref), t->load, i0, n); break;
+        case BDL_T_REDUCE: t->red.tile(cur[t->z].at, cur[t->x].at, n); break;
         case BDL_T_COMPACT: {
-          int32_t *count = (int32_t *)(void *)cur[t->y].base, *ids = (int32_t *)(void *)cur[t->z].base;
-          *count += (int32_t)t->compact(ids + *count, where(cur, t->x, tile), n, i0);
+          int32_t *count = (int32_t *)(void *)cur[t->y].at, *ids = (int32_t *)(void *)cur[t->z].at;
+          *count += (int32_t)t->compact(ids + *count, cur[t->x].at, n, i0);
           break;
         }
       }
     }
+    if (tile + 1 < last)
+      for (int32_t i = 0; i < g->n_operands; i++) cur[i].at += cur[i].step;
   }
 }
 
@@ -101,28 +105,25 @@ static void tiles(const runner *r, const bdl_group *g, const cursor *cur, int64_
 enum { PARALLEL_TILE_INSTS = 4096 };
 
 static void run_group(const runner *r, const bdl_group *g) {
-  cursor *cur = (cursor *)(void *)(r->regs + r->reg_stride - (size_t)g->n_operands * sizeof(cursor));
+  size_t cursors = r->reg_stride - ((size_t)g->n_operands + 1) * sizeof(cursor); /* at the end of a register file */
   int64_t n_tiles = (g->n + BDL_TILE - 1) / BDL_TILE;
-  resolve(r, g, r->regs, cur);
   if (g->n_roots)
     for (int32_t k = 0; k < g->n_insts; k++)
-      if (g->insts[k].kind == BDL_T_COMPACT) memset(cur[g->insts[k].y].base, 0, 4);
+      if (g->insts[k].kind == BDL_T_COMPACT) memset(at(r, g->operands[g->insts[k].y].ref), 0, 4);
   int threads = r->threads > 1 && !g->serial && n_tiles * g->n_insts >= PARALLEL_TILE_INSTS ? (int)BDL_MIN((int64_t)r->threads, n_tiles) : 1;
-  if (threads == 1) tiles(r, g, cur, 0, n_tiles);
+  if (threads == 1) tiles(r, g, r->regs, (cursor *)(void *)(r->regs + cursors), 0, n_tiles);
   else {
 #pragma omp parallel num_threads(threads)
     {
       int id = omp_get_thread_num(), of = omp_get_num_threads();
       char *regs = r->regs + (size_t)id * r->reg_stride;
-      cursor *mine = (cursor *)(void *)(regs + r->reg_stride - (size_t)g->n_operands * sizeof(cursor));
-      if (id > 0) resolve(r, g, regs, mine);
-      tiles(r, g, mine, n_tiles * id / of, n_tiles * (id + 1) / of);
+      tiles(r, g, regs, (cursor *)(void *)(regs + cursors), n_tiles * id / of, n_tiles * (id + 1) / of);
     }
   }
   if (g->n_roots)
     for (int32_t k = 0; k < g->n_insts; k++) {
       const bdl_tile_inst *t = &g->insts[k];
-      if (t->kind == BDL_T_REDUCE) t->red.combine(cur[t->y].base, cur[t->z].base, n_tiles);
+      if (t->kind == BDL_T_REDUCE) t->red.combine(at(r, g->operands[t->y].ref), at(r, g->operands[t->z].ref), n_tiles);
     }
 }
 
@@ -227,7 +228,7 @@ static size_t operand_bytes(const bdl_block *b) {
   for (int32_t k = 0; k < b->n; k++) {
     const bdl_inst *i = &b->v[k];
     size_t n = 0, m = 0;
-    if (i->kind == BDL_I_GROUP) n = (size_t)i->group->n_operands * sizeof(cursor);
+    if (i->kind == BDL_I_GROUP) n = ((size_t)i->group->n_operands + 1) * sizeof(cursor);
     if (i->kind == BDL_I_SCAN) n = operand_bytes(&i->scan.body);
     if (i->kind == BDL_I_WHILE) n = operand_bytes(&i->loop.cond), m = operand_bytes(&i->loop.body);
     for (int32_t j = 0; i->kind == BDL_I_COND && j < i->cond.n; j++) m = BDL_MAX(m, operand_bytes(&i->cond.branches[j]));

@@ -217,7 +217,7 @@ static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
     TRY(bdl_slot_new(pl, BDL_S_ARENA, (size_t)tiles * (size_t)z.size, &z.ref.slot));
     bdl_slot_touch(pl, z.ref.slot);
     TRY(bdl_block_ref(g->b, e->out[0], &y.ref));
-    z.kind = BDL_O_ARRAY; /* of partial results, one a tile */
+    z.kind = BDL_O_PARTIAL;
   }
   TRY(operand_new(g, z, &t.z));
   TRY(operand_new(g, y, &t.y));
@@ -277,6 +277,11 @@ static bdl_status finish(grouper *g) {
   if (g->prologue.n) memcpy(at, g->prologue.v, (size_t)g->prologue.n * sizeof *at);
   if (g->insts.n) memcpy(at + g->prologue.n, g->insts.v, (size_t)g->insts.n * sizeof *at);
   if (g->stores.n) memcpy(at + g->prologue.n + g->insts.n, g->stores.v, (size_t)g->stores.n * sizeof *at);
+  for (int32_t k = 0; k < n; k++) { /* what an operation does not have, reads as NULL */
+    int32_t *operand[] = {&out->insts[k].x, &out->insts[k].y, &out->insts[k].w};
+    for (int i = 0; i < 3; i++)
+      if (*operand[i] < 0) *operand[i] = (int32_t)g->operands.n;
+  }
   out->n = bdl_aval_numel(&g->node->domain);
   out->domain = g->node->domain;
   out->n_operands = (int32_t)g->operands.n;

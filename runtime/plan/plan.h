@@ -39,11 +39,11 @@ typedef struct bdl_ref {
 } bdl_ref;
 
 /* ---- fused groups: straight-line tile code over one domain */
-typedef enum bdl_operand_kind { BDL_O_NONE, BDL_O_REG, BDL_O_ARRAY, BDL_O_SCALAR } bdl_operand_kind;
+typedef enum bdl_operand_kind { BDL_O_REG, BDL_O_ARRAY, BDL_O_SCALAR, BDL_O_PARTIAL } bdl_operand_kind;
 typedef struct bdl_operand {
   bdl_operand_kind kind;
   int32_t reg;   /* REG */
-  bdl_ref ref;   /* ARRAY: element i of the domain at i; SCALAR: one element */
+  bdl_ref ref;   /* ARRAY: element i of the domain at i; SCALAR: one element; PARTIAL: one element a tile */
   int32_t size;  /* bytes an element */
 } bdl_operand;
 
@@ -58,7 +58,7 @@ typedef enum bdl_tile_kind { BDL_T_OP, BDL_T_LOAD, BDL_T_REDUCE, BDL_T_COMPACT }
 typedef struct bdl_tile_inst {
   bdl_tile_kind kind;
   bdl_prim_id prim;      /* for dumps */
-  int32_t z, x, y, w;    /* operands of the group; -1: none */
+  int32_t z, x, y, w;    /* operands of the group; n_operands: none */
   union {
     bdl_k_tile fn;       /* OP */
     const bdl_load *load; /* LOAD: z a register */

@@ -17,6 +17,7 @@ static void operand(bdl_str *o, const bdl_group *g, int32_t k) {
   else {
     ref(o, x->ref);
     if (x->kind == BDL_O_ARRAY) bdl_str_addf(o, "[i]");
+    if (x->kind == BDL_O_PARTIAL) bdl_str_addf(o, "[tile]");
   }
 }
 
@@ -38,7 +39,7 @@ static void group(bdl_str *o, const bdl_group *g, int indent) {
       bdl_str_addf(o, " = %s", bdl_prims[t->prim].name);
       const int32_t in[3] = {t->x, t->y, t->w};
       for (int k = 0; k < 3; k++)
-        if (in[k] >= 0) bdl_str_add(o, " ", 1), operand(o, g, in[k]);
+        if (in[k] < g->n_operands) bdl_str_add(o, " ", 1), operand(o, g, in[k]);
     } else {
       bdl_str_addf(o, ", ");
       operand(o, g, t->y);

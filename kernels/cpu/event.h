@@ -63,6 +63,10 @@ typedef struct bdl_k_jitc {
   double p0, p1;
 } bdl_k_jitc;
 
+/* The next columns of a row, ascending; fewer than BDL_JITC_BATCH at its end.  *t starts as 0, *column as -1. */
+enum { BDL_JITC_BATCH = 16 };
+int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_t row, uint32_t *t, int64_t *column);
+
 /* y[cols] = v M (transpose: y[rows] = M v); mask instead of v where not NULL.  d is f32 or f64. */
 void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, int threads);
 

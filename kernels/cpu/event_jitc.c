@@ -31,7 +31,7 @@ static inline double ln(double x) {
   return 2 * s * t + (exponent - 0x1.8p52) * 0.69314718055994530942;
 }
 
-enum { PAIRS = 8, AHEAD = 2 * PAIRS }; /* synapses drawn at a time: hashes side by side vectorise */
+enum { AHEAD = BDL_JITC_BATCH, PAIRS = AHEAD / 2 }; /* synapses drawn at a time: hashes side by side vectorise */
 
 /* A walk along one row. */
 typedef struct walk {
@@ -95,6 +95,17 @@ static int draw(walk *w) {
   for (; n < AHEAD && skip[n] < (double)(g->cols - w->column - 1); n++) w->cols[n] = w->column += 1 + (int64_t)skip[n];
   if (n > 0) draw_weights(w);
   w->next += AHEAD;
+  return n;
+}
+
+int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_t row, uint32_t *t, int64_t *column) {
+  walk w = start(g, row);
+  w.next = *t;
+  w.column = *column;
+  const int n = draw(&w);
+  for (int k = 0; k < n; k++) cols[k] = (int32_t)w.cols[k];
+  *t = w.next;
+  *column = w.column;
   return n;
 }
 

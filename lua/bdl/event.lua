@@ -114,11 +114,12 @@ local function check_indices(who, what, x, limit)
   return core.cast(x, "int32")
 end
 
---- One weight for all or one an entry, as floats.
-local function check_data(who, data, nnz)
+--- One weight for all, or one an entry ([nnz], or [rows, k] with k entries in every row), as floats [1] or [nnz].
+local function check_data(who, data, nnz, rows)
   if not core.is_tensor(data) then data = core.tensor(data) end
   if not data.dtype:find "float" then data = core.cast(data, (core.precision())) end
-  if data.ndim == 0 then data = core.bind("reshape", {shape = {1}}, data) end
+  local matrix = data.ndim == 2 and data.size == nnz and data.shape[1] == rows
+  if data.ndim == 0 or matrix then return core.bind("reshape", {shape = {data.size}}, data) end
   if data.ndim ~= 1 or (data.size ~= nnz and data.size ~= 1) then
     core.fail("ShapeError", 3, "%s: %d entries need %d weights, or one for all, not [%s]", who, nnz, nnz, table.concat(data.shape, ","))
   end
@@ -135,11 +136,18 @@ function Rows:setup(data, indices, indptr, rows, cols, transposed)
   self.nnz = indices.size
 end
 
---- A connection of the same pattern with other weights; inside gradients the weights are the argument.
+local function like(self, cls)
+  local other = class.alloc(cls)
+  for _, name in ipairs{"data", "indices", "indptr", "rows", "cols", "nnz", "transposed", "shape", "fan", "delay"} do
+    other[name] = rawget(self, name)
+  end
+  return other
+end
+
+--- The same pattern with other weights: where the weights are an argument of a gradient or a State's value.
 function Rows:with_data(data)
-  local other = setmetatable({}, getmetatable(self))
-  for key, value in next, self do rawset(other, key, value) end
-  rawset(other, "data", check_data(class.typename(self), data, self.nnz))
+  local other = like(self, class.of(self))
+  other.data = check_data(class.typename(self), data, self.nnz, self.fan and self.rows)
   return other
 end
 
@@ -150,29 +158,40 @@ function Rows:product(v, events, post_side)
   return core.bind("csr_dot", {rows = self.rows, cols = self.cols, transpose = transpose, event = events}, v, data, self.indices, self.indptr)
 end
 
+--- The transposed matrix over the same arrays: rows of the one are columns of the other.
 function Rows:transpose()
-  local other = self:with_data(self.data)
-  rawset(other, "transposed", not self.transposed)
-  rawset(other, "shape", {self.shape[2], self.shape[1]})
+  local other = like(self, event[self.partner])
+  other.transposed = not self.transposed
+  other.shape = {self.shape[2], self.shape[1]}
   return other
 end
 
-local function weights_at(self)
-  if self.data.size == 1 and self.nnz ~= 1 then
-    return core.bind("broadcast", {shape = {self.nnz}, dims = {0}}, self.data)
-  end
-  return self.data
+local function full(n, value) return core.bind("broadcast", {shape = {n}, dims = {}}, value) end
+
+local function range(n) return core.bind("iota", {shape = {n}, axis = 0, dtype = "int32"}) end
+
+--- a[i] b[j] of every stored (i, j), a by stored rows.
+function Rows:outer(a, b)
+  return core.bind("csr_outer", {rows = self.rows, cols = self.cols, event = false}, a, b, self.indices, self.indptr)
 end
 
---- row and column of every stored entry, and its weight.
+--- pre, post and weight of every stored entry.
 function Rows:tocoo()
-  local row = core.bind("csr_outer", {rows = self.rows, cols = self.cols, event = false},
-    core.cast(core.bind("iota", {shape = {self.rows}, axis = 0, dtype = "int32"}), "float64"),
-    core.bind("broadcast", {shape = {self.cols}, dims = {}}, core.tensor(1.0, "float64")), self.indices, self.indptr)
-  row = core.cast(row, "int32")
-  if self.transposed then return self.indices, row, weights_at(self) end
-  return row, self.indices, weights_at(self)
+  local row = core.cast(self:outer(core.cast(range(self.rows), "float64"), full(self.cols, core.tensor(1.0, "float64"))), "int32")
+  local data = self.data
+  if data.size ~= self.nnz then data = core.bind("broadcast", {shape = {self.nnz}, dims = {0}}, data) end
+  if self.transposed then return self.indices, row, data end
+  return row, self.indices, data
 end
+
+--- w of every stored entry times the element of v at its pre neuron (dt2t), or at its post neuron (dt2t_transposed).
+local function scaled(self, v, w, by_row)
+  local one = core.tensor(1.0, v.dtype)
+  return w * (by_row and self:outer(v, full(self.cols, one)) or self:outer(full(self.rows, one), v))
+end
+
+function Rows:dt2t(v, w) return scaled(self, v, w, not self.transposed) end
+function Rows:dt2t_transposed(v, w) return scaled(self, v, w, self.transposed) end
 
 local function check_indptr(who, indptr, rows, nnz)
   indptr = concrete(who, "indptr", indptr)
@@ -208,22 +227,21 @@ function CSR:__init(...) compressed(self, "CSR", false, ...) end
 --- Compressed sparse columns: indices are rows, indptr runs over columns.
 local CSC = Rows:extend "CSC"
 event.CSC = CSC
+CSR.partner, CSC.partner = "CSC", "CSR"
 function CSC:__init(...) compressed(self, "CSC", true, ...) end
 
 --- The entries of a dense matrix that are not 0.
 function CSR.fromdense(matrix)
   local w = concrete("CSR.fromdense", "the matrix", matrix)
   if w.ndim ~= 2 then core.fail("ShapeError", 2, "CSR.fromdense: a matrix is needed, not %d axes", w.ndim) end
-  local rows, data, indices, indptr = core.totable(core.mantissa(w)), {}, {}, {0}
-  for _, row in ipairs(rows) do
-    for j, x in ipairs(row) do
-      if x ~= 0 then data[#data + 1], indices[#indices + 1] = x, j - 1 end
-    end
-    indptr[#indptr + 1] = #data
-  end
-  local unit = core.unit_of(w)
-  local d = core.tensor(#data > 0 and data or {}, w.dtype)
-  return CSR(unit and d * unit or d, core.tensor(indices, "int32"), core.tensor(indptr, "int32"), {w.shape[1], w.shape[2]})
+  local m, n = w.shape[1], w.shape[2]
+  local flat = core.bind("reshape", {shape = {m * n}}, w)
+  local stored = core.bind("ne", {}, core.mantissa(flat), core.tensor(0, w.dtype))
+  local ids, count = core.bind("event_ids", {}, stored)
+  ids = core.bind("slice", {start = {0}, stop = {core.item(count)}, step = {1}}, ids)
+  local counts = core.bind("reduce_sum", {axes = {1}}, core.cast(core.bind("reshape", {shape = {m, n}}, stored), "int32"))
+  local indptr = core.bind("pad", {lo = {1}, hi = {0}, inner = {0}}, core.bind("cumsum", {axis = 0, reverse = false}, counts), core.tensor(0, "int32"))
+  return CSR(core.bind("gather", {axis = 0}, flat, ids), core.bind("rem", {}, ids, n), indptr, {m, n})
 end
 
 --- Every row of k entries: indices [m, k], weights [m, k] or one for all.
@@ -237,15 +255,8 @@ local function fixed(self, who, transposed, ...)
   end
   local k = indices.shape[2]
   indices = check_indices(who, "indices", core.bind("reshape", {shape = {rows * k}}, indices), cols)
-  local data = a.data
-  if core.is_tensor(data) and data.ndim == 2 then
-    if data.shape[1] ~= rows or data.shape[2] ~= k then
-      core.fail("ShapeError", 2, "%s: weights are [%s], indices [%d,%d]", who, table.concat(data.shape, ","), rows, k)
-    end
-    data = core.bind("reshape", {shape = {rows * k}}, data)
-  end
   self.fan = k
-  self:setup(check_data(who, data, rows * k), indices, core.tensor({0, k}, "int32"), rows, cols, transposed)
+  self:setup(check_data(who, a.data, rows * k, rows), indices, core.tensor({0, k}, "int32"), rows, cols, transposed)
 end
 
 --- k targets for each pre neuron: indices [m, k].
@@ -257,6 +268,20 @@ function FixedPostNumConn:__init(...) fixed(self, "FixedPostNumConn", false, ...
 local FixedPreNumConn = Rows:extend "FixedPreNumConn"
 event.FixedPreNumConn, event.FixedNumPerPost = FixedPreNumConn, FixedPreNumConn
 function FixedPreNumConn:__init(...) fixed(self, "FixedPreNumConn", true, ...) end
+FixedPostNumConn.partner, FixedPreNumConn.partner = "FixedPreNumConn", "FixedPostNumConn"
+
+--- A connection whose arrays are known to be right: indices int32 by rows (by columns where transposed); indptr int32 or
+--  int64, or the number of entries in every row.
+function event.unchecked(name, data, indices, indptr, shape)
+  local self, transposed = class.alloc(event[name]), name == "CSC" or name == "FixedPreNumConn"
+  if type(indptr) == "number" then
+    self.fan = indptr
+    indptr = core.tensor({0, indptr}, "int32")
+  end
+  local rows, cols = shape[transposed and 2 or 1], shape[transposed and 1 or 2]
+  self:setup(check_data(name, data, indices.size, self.fan and rows), indices, indptr, rows, cols, transposed)
+  return self
+end
 
 --- A dense matrix [m, n] as a connection.
 local Dense = Connection:extend "Dense"

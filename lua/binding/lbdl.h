@@ -110,5 +110,6 @@ void lbdl_open_control(lua_State *L);
 void lbdl_open_jit(lua_State *L);
 void lbdl_open_host(lua_State *L);
 void lbdl_open_transform(lua_State *L);
+void lbdl_open_conn(lua_State *L);
 
 #endif

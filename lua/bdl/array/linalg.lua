@@ -26,8 +26,9 @@ local function inner_sizes(who, x, y)
   core.fail("ShapeError", 3, "%s: inner sizes differ: x %s, w %s", who, base.text(x), base.text(y))
 end
 
---- x @ w: matrices [n, k] [k, m]; vectors drop their axis; leading axes of both broadcast.
+--- x @ w: matrices [n, k] [k, m]; vectors drop their axis; leading axes of both broadcast.  w may be a connection.
 function linalg.matmul(x, w)
+  if type(w) == "table" and w.rmatmul then return w:rmatmul(x) end
   x, w = array(x), array(w)
   local nx, nw = x.ndim, w.ndim
   if nx == 0 or nw == 0 then

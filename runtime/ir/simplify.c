@@ -81,11 +81,23 @@ static bdl_status integer_pow(site *S) {
 
 /* ---- two operands --------------------------------------------------------------------------------- */
 
+/* x + -1*y -> x - y */
+static bdl_status minus(site *S) {
+  for (int k = 1; k >= 0 && S->z == BDL_ZERO; k--) {
+    const bdl_eqn *e = made_by(S, S->in[k], BDL_P_mul);
+    if (!e) continue;
+    for (int i = 0; i < 2; i++)
+      if (bdl_ir_is_literal(S->q, e->in[i], -1)) return bdl_bind2(S->q, BDL_P_sub, S->in[1 - k], e->in[1 - i], &S->z);
+  }
+  return BDL_OK;
+}
+
 /* x + -0.0, -0.0 + x -> x; integers: x + 0 */
 static bdl_status add(site *S) {
   const double zero = bdl_dtype_is_float(S->type.dtype) ? -0.0 : 0;
   if (literal(S, 1, zero)) TRY(is(S, S->in[0]));
-  return S->z == BDL_ZERO && literal(S, 0, zero) ? is(S, S->in[1]) : BDL_OK;
+  if (S->z == BDL_ZERO && literal(S, 0, zero)) TRY(is(S, S->in[1]));
+  return S->z == BDL_ZERO ? minus(S) : BDL_OK;
 }
 
 /* x - 0, x << 0, x >> 0, x xor 0 -> x */

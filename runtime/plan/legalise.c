@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "exec/lower.h"
+#include "ir/edit.h"
 #include "plan/legalise.h"
 #include "plan/view.h"
 
@@ -12,6 +13,8 @@ typedef struct legaliser {
   const bdl_prog *p;
   bdl_prog *q;
   bdl_atom *map;       /* p's atoms -> q's */
+  int32_t *uses;       /* of p's atoms */
+  bool *deferred;      /* of p's atoms: event products that wait for their sum */
   BDL_VEC(bdl_view) view; /* of q's variables */
 } legaliser;
 
@@ -31,17 +34,73 @@ static bdl_status contiguous(legaliser *l, bdl_atom *x) {
   return track(l);
 }
 
-/* csr_dot[event=1, transpose=0] of one vector: y = scatter(zeros, event_ids(v), rows). */
-static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, const bdl_atom *in, bdl_atom *out, bool *done) {
-  *done = e->prim == BDL_P_csr_dot && !e->params[2].i && e->params[3].i && bdl_aval_of(l->q, in[0])->ndim == 1;
-  if (!*done) return BDL_OK;
-  bdl_atom ids[2], zero, s[6];
-  TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, in, 1, ids));
-  TRY(bdl_ir_full(l->q, bdl_aval_of(l->p, e->out[0]), 0, &zero));
-  TRY(bdl_bind1(l->q, BDL_P_copy, zero, &zero));
-  s[0] = zero, s[1] = ids[0], s[2] = ids[1], s[3] = in[1], s[4] = in[2], s[5] = in[3];
-  bdl_param shape[2] = {e->params[0], e->params[1]};
-  return bdl_bind(l->q, BDL_P_csr_scatter, shape, s, 6, out);
+/* csr_dot[event=1, transpose=0] of one vector */
+static bool is_event_product(const bdl_prog *p, const bdl_eqn *e) {
+  return e && e->prim == BDL_P_csr_dot && !e->params[2].i && e->params[3].i && bdl_aval_of(p, e->in[0])->ndim == 1;
+}
+
+/* Events as the comparison gave them: cast p, slice (cast p) -> p, slice p, which are active in the same places. */
+static bdl_status before_cast(legaliser *l, bdl_atom *x) {
+  const bdl_eqn *e = bdl_ir_maker(l->q, *x), *slice = NULL;
+  if (e && e->prim == BDL_P_slice) slice = e, e = bdl_ir_maker(l->q, e->in[0]);
+  if (!e || e->prim != BDL_P_cast || bdl_aval_of(l->q, e->in[0])->dtype != BDL_BOOL) return BDL_OK;
+  bdl_atom p = e->in[0];
+  if (slice) TRY(bdl_bind(l->q, BDL_P_slice, slice->params, &p, 1, &p));
+  TRY(contiguous(l, &p));
+  *x = p;
+  return BDL_OK;
+}
+
+/* y += rows of the matrix that are active in v, y being nothing else's value from here on. */
+static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, bdl_atom y, bdl_atom *out) {
+  bdl_atom v = l->map[e->in[0]], ids[2], s[6];
+  TRY(contiguous(l, &v));
+  TRY(before_cast(l, &v));
+  TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, &v, 1, ids));
+  s[0] = y, s[1] = ids[0], s[2] = ids[1];
+  for (int k = 1; k < 4; k++) {
+    s[k + 2] = l->map[e->in[k]];
+    TRY(contiguous(l, &s[k + 2]));
+  }
+  return bdl_bind(l->q, BDL_P_csr_scatter, (bdl_param[]){e->params[0], e->params[1]}, s, 6, out);
+}
+
+/* y = v W -> y = scatter (copy 0), ..;  y = x + v W, the product used once -> y = scatter x, .. */
+static bdl_status event_product(legaliser *l, const bdl_eqn *e, bdl_atom *out, bool *done) {
+  const bdl_aval *type = e->n_out == 1 ? bdl_aval_of(l->p, e->out[0]) : NULL;
+  bdl_atom y;
+  if (is_event_product(l->p, e)) {
+    *done = true;
+    if (l->deferred[e->out[0]]) return BDL_OK;
+    TRY(bdl_ir_full(l->q, type, 0, &y));
+    TRY(bdl_bind1(l->q, BDL_P_copy, y, &y));
+    return event_scatter(l, e, y, out);
+  }
+  for (int k = 0; e->prim == BDL_P_add && k < 2; k++) {
+    if (!l->deferred[e->in[k]]) continue;
+    *done = true;
+    y = l->map[e->in[1 - k]];
+    TRY(contiguous(l, &y));
+    return event_scatter(l, bdl_ir_maker(l->p, e->in[k]), y, out);
+  }
+  return BDL_OK;
+}
+
+/* The products that wait for the sum that they go into: used once, by an add of their type.  Of two in one sum, the second. */
+static void defer_products(legaliser *l) {
+  const bdl_prog *p = l->p;
+  for (int64_t i = 0; i < p->eqns.n; i++)
+    for (int k = 0; k < p->eqns.v[i].n_in; k++) l->uses[p->eqns.v[i].in[k]]++;
+  for (int i = 0; i < p->n_outputs; i++) l->uses[p->outputs[i]]++;
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    if (e->prim != BDL_P_add) continue;
+    for (int k = 1; k >= 0; k--) {
+      const bdl_atom x = e->in[k], y = e->in[1 - k];
+      if (!is_event_product(p, bdl_ir_maker(p, x)) || l->uses[x] != 1 || l->deferred[y]) continue;
+      l->deferred[x] = bdl_aval_eq(bdl_aval_of(p, y), bdl_aval_of(p, e->out[0]));
+    }
+  }
 }
 
 static bdl_status equation(legaliser *l, const bdl_eqn *e) {
@@ -56,7 +115,8 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
                (kind == BDL_LOWER_REDUCE && e->params[0].n != bdl_aval_of(l->p, e->in[0])->ndim);
   if (dense)
     for (int i = 0; i < e->n_in; i++) TRY(contiguous(l, &in[i]));
-  TRY(event_scatter(l, e, in, out, &done));
+  TRY(event_product(l, e, out, &done));
+  if (done && is_event_product(l->p, e) && l->deferred[e->out[0]]) return BDL_OK;
   if (!done && e->prim == BDL_P_reshape && !l->view.v[in[0]].contiguous) TRY(contiguous(l, &in[0]));
   if (!done) {
     bdl_param params[8];
@@ -120,12 +180,18 @@ bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) {
   bdl_context *c = p->ctx;
   legaliser l = {.p = p};
   TRY(bdl_prog_new(c, p->name, &l.q));
-  size_t bytes = (size_t)(p->vars.n + 1) * sizeof *l.map;
-  l.map = bdl_alloc(c, bytes);
-  bdl_status s = l.map ? rewrite(&l) : BDL_ENOMEM;
-  bdl_free(c, l.map, bytes);
+  const size_t n = (size_t)p->vars.n + 1;
+  l.map = bdl_alloc(c, n * sizeof *l.map);
+  l.uses = bdl_calloc(c, n * sizeof *l.uses);
+  l.deferred = bdl_calloc(c, n * sizeof *l.deferred);
+  bdl_status s = l.map && l.uses && l.deferred ? BDL_OK : BDL_ENOMEM;
+  if (s == BDL_OK) defer_products(&l);
+  if (s == BDL_OK) s = rewrite(&l);
+  bdl_free(c, l.map, n * sizeof *l.map);
+  bdl_free(c, l.uses, n * sizeof *l.uses);
+  bdl_free(c, l.deferred, n * sizeof *l.deferred);
   BDL_VEC_FREE(c, l.view);
-  if (s != BDL_OK) bdl_prog_unref(l.q);
-  else *out = l.q;
+  if (s == BDL_OK) s = bdl_pass_dce(l.q, out); /* casts that before_cast went around */
+  bdl_prog_unref(l.q);
   return s;
 }

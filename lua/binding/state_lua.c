@@ -91,6 +91,8 @@ static int l_get(lua_State *L) {
   return 1;
 }
 
+static const char *what(const bdl_unit *u) { return u ? bdl_unit_text(u) : "plain numbers"; }
+
 /* The leaves of the value at 2 in the State's units and, where they are numbers of Lua, its dtypes; their stack position. */
 static int conform(lua_State *L, bdl_state *s) {
   int first = lua_gettop(L) + 1, n = lbdl_flatten(L, 2);
@@ -104,8 +106,8 @@ static int conform(lua_State *L, bdl_state *s) {
     lbdl_tensor *x = lbdl_test_tensor(L, first + i);
     if (x->unit != s->leaf[i].unit) {
       if (!bdl_unit_same_dim(x->unit, s->leaf[i].unit))
-        lbdl_error(L, BDL_EUNIT, "State%s%s holds %s; a value in %s was given", s->name[0] ? " " : "", s->name,
-                   bdl_unit_text(s->leaf[i].unit), bdl_unit_text(x->unit));
+        lbdl_error(L, BDL_EUNIT, "State%s%s holds %s; %s was given", s->name[0] ? " " : "", s->name, what(s->leaf[i].unit),
+                   what(x->unit));
       lbdl_convert_unit(L, first + i, s->leaf[i].unit);
       x = lbdl_test_tensor(L, first + i);
     }

@@ -6,6 +6,17 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local suggest = require "bdl.suggest"
 require "bdl.standard"
+require "bdl.random" -- its generator is a State, which must not be made inside a trace
+
+--- Methods of tensors come with the array functions, when the first one is used.
+for _, name in ipairs{"__missing", "__index"} do
+  core.methods[name] = function(x, key)
+    require "bdl.array"
+    local method = type(key) == "string" and core.methods[key]
+    if method then return method end
+    return core.methods[name](x, key)
+  end
+end
 
 --- Submodule -> module file, where the names differ.
 local SUBMODULES = {

@@ -1,0 +1,353 @@
+--- Connectivity: who is connected to whom.
+--
+--   conn.fixed_prob(m, n, 0.02, {weight = 0.6*u.mS})         every pair with probability 0.02
+--   conn.fixed_num_post(m, n, 80)                            80 targets for each of m pre neurons
+--   conn.gaussian(pre_positions, post_positions, {scale = 2, prob = 0.8})
+--
+-- The results are connections of bdl.event: s:matmul(A), A:matmul(x), A:tocoo() -> pre, post, weights; A.delay.
+-- Options of all builders: weight (1; a number or quantity for all, a tensor of one an entry, or a function of the number of
+-- entries), delay (the same), seed (an integer; without one it is drawn from the default generator), self_connections (true;
+-- false needs as many pre as post neurons).
+-- The same seed gives the same connections on every machine; a weight that all share costs nothing but the indices.
+
+local core = require "bdl.core"
+local class = require "bdl.class"
+local event = require "bdl.event"
+local random = require "bdl.random"
+local suggest = require "bdl.suggest"
+
+local conn = {}
+
+-- ---- arguments -------------------------------------------------------------------------------------------------------
+
+local COMMON = {"weight", "delay", "seed", "self_connections"}
+
+local function options(who, opts, ...)
+  opts = opts or {}
+  if type(opts) ~= "table" or getmetatable(opts) then
+    core.fail("TypeError", 3, "conn.%s: options are a table, not a %s", who, class.typename(opts))
+  end
+  local known = {...}
+  table.move(COMMON, 1, #COMMON, #known + 1, known)
+  for name in pairs(opts) do
+    local found = false
+    for _, k in ipairs(known) do found = found or k == name end
+    if not found then
+      core.fail("TypeError", 3, "conn.%s: no argument '%s'%s", who, tostring(name), suggest.hint(tostring(name), known))
+    end
+  end
+  return opts
+end
+
+--- A number of neurons; a shape counts as its product.
+local function count(who, what, n, least)
+  if type(n) == "table" then
+    local product = 1
+    for _, extent in ipairs(n) do product = product * extent end
+    n = product
+  end
+  if math.type(n) ~= "integer" then core.fail("TypeError", 3, "conn.%s: %s is a whole number, not %s", who, what, tostring(n)) end
+  if n < (least or 0) or n >= 2^31 then core.fail("ValueError", 3, "conn.%s: %s is %d", who, what, n) end
+  return n
+end
+
+local function probability(who, p)
+  if type(p) ~= "number" or not (p >= 0 and p <= 1) then
+    core.fail("ValueError", 3, "conn.%s: a probability is from 0 to 1, not %s", who, tostring(p))
+  end
+  return p
+end
+
+local function seed_of(who, opts)
+  local seed = opts.seed
+  if seed == nil then
+    local words = core.totable(random.split_key())
+    return words[1] << 32 | words[2]
+  end
+  if math.type(seed) ~= "integer" then core.fail("TypeError", 3, "conn.%s: the seed is an integer, not %s", who, tostring(seed)) end
+  return seed
+end
+
+--- Are self connections left out?
+local function alone(who, opts, m, n)
+  if opts.self_connections ~= false then return false end
+  if m ~= n then core.fail("ValueError", 3, "conn.%s: without self connections pre and post are the same neurons, not %d and %d", who, m, n) end
+  return true
+end
+
+local function per_entry(x, n)
+  if type(x) == "function" then x = x(n) end
+  return core.is_tensor(x) and x or core.tensor(x)
+end
+
+--- The connection with the weights and delays of the options.
+local function finish(name, opts, indices, indptr, shape)
+  local weight = opts.weight == nil and 1.0 or opts.weight
+  local self = event.unchecked(name, per_entry(weight, indices.size), indices, indptr, shape)
+  if opts.delay ~= nil then
+    local delay = per_entry(opts.delay, indices.size)
+    if delay.size ~= 1 and delay.size ~= indices.size then
+      core.fail("ShapeError", 3, "conn: %d delays for %d entries", delay.size, indices.size)
+    end
+    self.delay = delay
+  end
+  return self
+end
+
+local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int32") or indptr end
+
+-- ---- random ----------------------------------------------------------------------------------------------------------
+
+--- Every pair with probability p, rows ascending: the matrix of event.JITCScalarR with that seed.
+function conn.fixed_prob(m, n, p, opts)
+  opts = options("fixed_prob", opts)
+  m, n = count("fixed_prob", "pre", m), count("fixed_prob", "post", n)
+  local indices, indptr = core.conn_sparse(m, n, probability("fixed_prob", p), seed_of("fixed_prob", opts), alone("fixed_prob", opts, m, n))
+  return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
+end
+
+--- k entries in each of `rows` rows of `cols` columns.
+local function fixed(who, opts, rows, cols, k, m, n)
+  k = count(who, "the number of connections", k)
+  local without = alone(who, opts, m, n)
+  local most = cols - (without and 1 or 0)
+  if k > 0 and (most == 0 or (opts.replace == false and k > most)) then
+    core.fail("ValueError", 3, "conn.%s: %d different ones of %d are not possible", who, k, most)
+  end
+  if rows * k >= 2^46 then core.fail("MemoryError", 3, "conn.%s: %d connections", who, rows * k) end
+  return core.conn_fixed(rows, cols, k, seed_of(who, opts), opts.replace == false, without)
+end
+
+--- k targets for each pre neuron.  replace = false: k different ones.
+function conn.fixed_num_post(m, n, k, opts)
+  opts = options("fixed_num_post", opts, "replace")
+  m, n = count("fixed_num_post", "pre", m), count("fixed_num_post", "post", n)
+  return finish("FixedPostNumConn", opts, fixed("fixed_num_post", opts, m, n, k, m, n), k, {m, n})
+end
+
+--- k sources for each post neuron.  replace = false: k different ones.
+function conn.fixed_num_pre(m, n, k, opts)
+  opts = options("fixed_num_pre", opts, "replace")
+  m, n = count("fixed_num_pre", "pre", m), count("fixed_num_pre", "post", n)
+  return finish("FixedPreNumConn", opts, fixed("fixed_num_pre", opts, n, m, k, m, n), k, {m, n})
+end
+
+-- ---- by distance -----------------------------------------------------------------------------------------------------
+
+--- Positions [n, d] and a length in one unit.
+local function places(who, pre, post, lengths)
+  local function matrix(x)
+    if not core.is_tensor(x) then x = core.tensor(x) end
+    if x.ndim == 1 then x = core.bind("reshape", {shape = {x.shape[1], 1}}, x) end
+    if x.ndim ~= 2 then core.fail("ShapeError", 4, "conn.%s: positions are [n,d], not of %d axes", who, x.ndim) end
+    return x
+  end
+  pre, post = matrix(pre), matrix(post)
+  if pre.shape[2] ~= post.shape[2] then
+    core.fail("ShapeError", 3, "conn.%s: positions in %d and %d dimensions", who, pre.shape[2], post.shape[2])
+  end
+  local unit = core.unit_of(pre)
+  local function plain(x) return core.mantissa(core.convert(x, unit)) end
+  for key, x in pairs(lengths) do lengths[key] = plain(type(x) == "table" and core.tensor(x) or x) end
+  return plain(pre), plain(post), lengths
+end
+
+local function positive(who, name, x)
+  local v = core.item(x)
+  if not (v > 0) then core.fail("ValueError", 3, "conn.%s: %s is %s, it must be positive", who, name, tostring(v)) end
+  return v
+end
+
+local function by_distance(who, law)
+  return function(pre, post, opts)
+    opts = options(who, opts, "scale", "prob", "max_distance", "period")
+    if law ~= "disc" and opts.scale == nil then core.fail("TypeError", 2, "conn.%s: argument 'scale' is missing", who) end
+    if law == "disc" and opts.max_distance == nil then core.fail("TypeError", 2, "conn.%s: argument 'max_distance' is missing", who) end
+    local a, b, x = places(who, pre, post, {scale = opts.scale, most = opts.max_distance, period = opts.period})
+    local m, n, d = a.shape[1], b.shape[1], a.shape[2]
+    if x.period and x.period.ndim == 0 then x.period = core.bind("broadcast", {shape = {d}, dims = {}}, x.period) end
+    if x.period and x.period.size ~= d then core.fail("ShapeError", 2, "conn.%s: %d periods for %d dimensions", who, x.period.size, d) end
+    local space = {
+      law = law, ndim = d, pre = a, post = b, period = x.period,
+      scale = x.scale and positive(who, "scale", x.scale) or 1.0,
+      most = x.most and positive(who, "max_distance", x.most) or math.huge,
+    }
+    local p = probability(who, opts.prob == nil and 1.0 or opts.prob)
+    local indices, indptr = core.conn_sparse(m, n, p, seed_of(who, opts), alone(who, opts, m, n), space)
+    return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
+  end
+end
+
+--- Probability prob * exp(-r^2 / (2 scale^2)) at distance r; positions [m, d] and [n, d].
+--  Options: scale, prob (1), max_distance, period (a length, or one a dimension; 0: not periodic).
+conn.gaussian = by_distance("gaussian", "gaussian")
+--- Probability prob * exp(-r / scale).
+conn.exponential = by_distance("exponential", "exponential")
+--- Probability prob up to max_distance.
+conn.disc = by_distance("disc", "disc")
+
+-- ---- graphs ----------------------------------------------------------------------------------------------------------
+
+--- n neurons on a ring, each to its k nearest (k even); each connection goes to a random other neuron with probability p.
+--  Source: Watts & Strogatz 1998.
+function conn.small_world(n, k, p, opts)
+  opts = options("small_world", opts)
+  n, k, p = count("small_world", "the number of neurons", n, 1), count("small_world", "the number of neighbours", k), probability("small_world", p)
+  if k % 2 ~= 0 or k >= n then core.fail("ValueError", 2, "conn.small_world: the number of neighbours is even and below %d, not %d", n, k) end
+  local ahead = {}
+  for d = 1, k // 2 do
+    ahead[d], ahead[k + 1 - d] = d, n - d
+  end
+  local key, shape = random.key(seed_of("small_world", opts)), {n, k}
+  local own = core.bind("iota", {shape = shape, axis = 0, dtype = "int32"})
+  local near = core.bind("rem", {}, own + core.bind("broadcast", {shape = shape, dims = {1}}, core.tensor(ahead, "int32")), n)
+  local keys = core.totable(random.split(key))
+  local far = random.randint(1, n, {size = shape, key = keys[1], dtype = "int32"})
+  local moved = core.bind("lt", {}, random.rand{size = shape, key = keys[2]}, p)
+  local indices = core.bind("select", {}, moved, core.bind("rem", {}, own + far, n), near)
+  return finish("FixedPostNumConn", opts, core.bind("reshape", {shape = {n * k}}, indices), k, {n, n})
+end
+
+--- n neurons, each new one joined in both directions to m before it, chosen by how many connections they have.
+--  Source: Barabasi & Albert 1999.
+function conn.scale_free(n, m, opts)
+  opts = options("scale_free", opts)
+  m = count("scale_free", "the number of connections", m, 1)
+  n = count("scale_free", "the number of neurons", n, m + 1)
+  local pre, post = core.conn_scale_free(n, m, seed_of("scale_free", opts))
+  return conn.from_coo(pre, post, {n, n}, opts)
+end
+
+-- ---- regular ---------------------------------------------------------------------------------------------------------
+
+--- Active elements as 1, where x holds events.
+local function values(v, events, dtype)
+  if events and v.dtype ~= "bool" then v = core.bind("gt", {}, v, core.tensor(0, v.dtype)) end
+  return v.dtype == dtype and v or core.cast(v, dtype)
+end
+
+local function as_weight(who, x)
+  x = per_entry(x == nil and 1.0 or x, 1)
+  if not x.dtype:find "float" then x = core.cast(x, (core.precision())) end
+  if x.size ~= 1 then core.fail("ShapeError", 3, "conn.%s: one weight for all is needed here, not [%s]", who, table.concat(x.shape, ",")) end
+  return core.bind("reshape", {shape = {}}, x)
+end
+
+--- Everyone to everyone with one weight: a sum, whatever the sizes.
+local AllToAll = event.Connection:extend "AllToAll"
+conn.AllToAll = AllToAll
+
+function AllToAll:__init(m, n, weight, without)
+  self.shape = {m, n}
+  self.data = weight
+  self.without = without
+end
+
+function AllToAll:product(v, events, post_side)
+  local shape, last = {table.unpack(v.shape)}, v.ndim
+  local from, to = self.shape[post_side and 2 or 1], self.shape[post_side and 1 or 2]
+  if shape[last] ~= from then core.fail("ShapeError", 3, "all_to_all: a vector of %d for %d neurons", shape[last], from) end
+  local x, dims = values(v, events, self.data.dtype), {}
+  for k = 1, last - 1 do dims[k] = k - 1 end
+  shape[last] = to
+  local sum = core.bind("broadcast", {shape = shape, dims = dims}, core.bind("reduce_sum", {axes = {last - 1}}, x))
+  return (self.without and sum - x or sum) * self.data
+end
+
+--- All pairs.  A weight for each pair ([m, n]) makes a dense matrix.
+function conn.all_to_all(m, n, opts)
+  opts = options("all_to_all", opts)
+  m, n = count("all_to_all", "pre", m), count("all_to_all", "post", n)
+  local without, weight = alone("all_to_all", opts, m, n), opts.weight
+  if type(weight) == "function" then weight = weight({m, n}) end
+  if not core.is_tensor(weight) or weight.size == 1 then return AllToAll(m, n, as_weight("all_to_all", weight), without) end
+  if weight.ndim ~= 2 or weight.shape[1] ~= m or weight.shape[2] ~= n then
+    core.fail("ShapeError", 2, "conn.all_to_all: weights are [%s] for %d and %d neurons", table.concat(weight.shape, ","), m, n)
+  end
+  if without then
+    local function index(axis) return core.bind("iota", {shape = {m, n}, axis = axis, dtype = "int32"}) end
+    weight = weight * core.cast(core.bind("ne", {}, index(0), index(1)), weight.dtype)
+  end
+  return event.Dense(weight)
+end
+
+--- Neuron i to neuron i.
+local OneToOne = event.Connection:extend "OneToOne"
+conn.OneToOne = OneToOne
+
+function OneToOne:__init(n, weight)
+  self.shape = {n, n}
+  self.data = weight
+end
+
+function OneToOne:product(v, events)
+  if v.shape[v.ndim] ~= self.shape[1] then
+    core.fail("ShapeError", 3, "one_to_one: a vector of %d for %d neurons", v.shape[v.ndim], self.shape[1])
+  end
+  return values(v, events, self.data.dtype) * self.data
+end
+
+--- n pairs; weight: one, or one a pair.
+function conn.one_to_one(n, opts)
+  opts = options("one_to_one", opts)
+  n = count("one_to_one", "the number of neurons", n)
+  local weight = per_entry(opts.weight == nil and 1.0 or opts.weight, n)
+  if not weight.dtype:find "float" then weight = core.cast(weight, (core.precision())) end
+  if weight.size ~= 1 and (weight.ndim ~= 1 or weight.size ~= n) then
+    core.fail("ShapeError", 2, "conn.one_to_one: %d weights for %d pairs", weight.size, n)
+  end
+  local self = OneToOne(n, weight)
+  self.delay = opts.delay
+  return self
+end
+
+-- ---- from arrays -----------------------------------------------------------------------------------------------------
+
+local function ids(who, what, x, limit)
+  if not core.is_tensor(x) then x = core.tensor(x) end
+  if x.ndim ~= 1 or not x.dtype:find "int" then
+    core.fail("TypeError", 3, "conn.%s: %s are a vector of integers, not %s[%s]", who, what, x.dtype, table.concat(x.shape, ","))
+  end
+  if x.size > 0 then
+    local lo = core.item(core.bind("reduce_min", {axes = {0}}, x))
+    local hi = core.item(core.bind("reduce_max", {axes = {0}}, x))
+    if lo < 0 or hi >= limit then
+      core.fail("IndexError", 3, "conn.%s: %s reach from %d to %d; they count from 0 to %d", who, what, lo, hi, limit - 1)
+    end
+  end
+  return core.cast(x, "int32")
+end
+
+--- From pairs pre[e], post[e] (counted from 0) in any order; weights and delays in the order of the pairs.
+function conn.from_coo(pre, post, shape, opts)
+  opts = options("from_coo", opts)
+  local m, n = count("from_coo", "pre", shape[1]), count("from_coo", "post", shape[2])
+  pre, post = ids("from_coo", "pre", pre, m), ids("from_coo", "post", post, n)
+  if pre.size ~= post.size then core.fail("ShapeError", 2, "conn.from_coo: %d pre and %d post indices", pre.size, post.size) end
+  local indptr, order = core.conn_group(pre, m)
+  local function ordered(x)
+    if x == nil then return nil end
+    x = per_entry(x, pre.size)
+    return x.size == 1 and pre.size ~= 1 and x or core.bind("gather", {axis = 0}, x, order)
+  end
+  local placed = {weight = opts.weight ~= nil and ordered(opts.weight) or nil, delay = ordered(opts.delay)}
+  return finish("CSR", placed, core.bind("gather", {axis = 0}, post, order), narrow(indptr, pre.size), {m, n})
+end
+
+--- From compressed rows; checked as event.CSR.
+function conn.from_csr(indices, indptr, shape, opts)
+  opts = options("from_csr", opts)
+  local weight = opts.weight == nil and 1.0 or opts.weight
+  local n = core.is_tensor(indices) and indices.size or #indices
+  local self = event.CSR(per_entry(weight, n), core.is_tensor(indices) and indices or core.tensor(indices),
+                         core.is_tensor(indptr) and indptr or core.tensor(indptr), shape)
+  self.delay = opts.delay
+  return self
+end
+
+--- The entries of a dense matrix that are not 0.
+function conn.from_dense(matrix) return event.CSR.fromdense(matrix) end
+
+return class.qualify(setmetatable(conn, {__index = function(_, name)
+  core.fail("KeyError", 2, "bdl.conn has no '%s'%s", tostring(name), suggest.hint(tostring(name), require "bdl.util".sorted_keys(conn)))
+end}), "conn")

@@ -1,0 +1,32 @@
+--- One Hodgkin-Huxley neuron under constant currents: how the rate depends on the current.
+--
+--   C dV/dt = -gNa m^3 h (V - ENa) - gK n^4 (V - EK) - gL (V - EL) + I,  dx/dt = alpha_x (1 - x) - beta_x x
+--
+-- Source: Hodgkin & Huxley (1952), J. Physiol. 117:500, in the form of Gerstner et al., Neuronal Dynamics (2014), section 2.2.
+-- Below about 6 uA/cm^2 the neuron fires a few times at most; then its rate jumps to about 60 Hz and rises slowly.
+local bdl = require "bdl"
+local nn, u = bdl.nn, bdl.units
+
+local s = bdl.settings{duration = 1000*u.ms, n = 9, most = 16.0, dt = 0.01*u.ms}
+bdl.environ.set{dt = s.dt}
+
+local area = u.cm^2
+local N = nn.HH{s.n, gNa = 120*u.mS/area, gK = 36*u.mS/area, gL = 0.3*u.mS/area, C = 1*u.uF/area, V_th = 0*u.mV}
+N:init_state()
+local currents = bdl.linspace(0, s.most, s.n)
+local count = bdl.ShortTermState(bdl.zeros(s.n))
+
+local every = 50
+local steps = math.floor((s.duration / s.dt):item() + 0.5)
+local V = bdl.for_loop(function()
+  bdl.for_loop(function() count.value = count.value + N(currents*u.uA/area) end, bdl.arange(every))
+  return N.V.value[-1] / u.mV
+end, bdl.arange(steps // every), {pbar = true})
+
+local seconds = (s.duration / u.second):item()
+print "current    rate"
+for i = 1, s.n do
+  local rate = count.value[i]:item() / seconds
+  print(("%4.1f uA/cm2 %4.0f Hz  %s"):format(currents[i]:item(), rate, ("#"):rep(math.floor(rate / 2))))
+end
+print(("V at the largest current: from %.1f to %.1f mV"):format(V:min():item(), V:max():item()))

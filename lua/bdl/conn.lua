@@ -94,6 +94,11 @@ local function finish(name, opts, indices, indptr, shape)
   return self
 end
 
+--- How many connections a builder may promise.
+local function check_size(who, n)
+  if n >= 2^40 then core.fail("MemoryError", 3, "conn.%s: about %.3g connections", who, n) end
+end
+
 local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int32") or indptr end
 
 -- ---- random ----------------------------------------------------------------------------------------------------------
@@ -102,7 +107,8 @@ local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int3
 function conn.fixed_prob(m, n, p, opts)
   opts = options("fixed_prob", opts)
   m, n = count("fixed_prob", "pre", m), count("fixed_prob", "post", n)
-  local indices, indptr = core.conn_sparse(m, n, probability("fixed_prob", p), seed_of("fixed_prob", opts), alone("fixed_prob", opts, m, n))
+  check_size("fixed_prob", m * n * probability("fixed_prob", p))
+  local indices, indptr = core.conn_sparse(m, n, p, seed_of("fixed_prob", opts), alone("fixed_prob", opts, m, n))
   return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
 end
 
@@ -114,7 +120,7 @@ local function fixed(who, opts, rows, cols, k, m, n)
   if k > 0 and (most == 0 or (opts.replace == false and k > most)) then
     core.fail("ValueError", 3, "conn.%s: %d different ones of %d are not possible", who, k, most)
   end
-  if rows * k >= 2^46 then core.fail("MemoryError", 3, "conn.%s: %d connections", who, rows * k) end
+  check_size(who, rows * k)
   return core.conn_fixed(rows, cols, k, seed_of(who, opts), opts.replace == false, without)
 end
 
@@ -173,6 +179,7 @@ local function by_distance(who, law)
       most = x.most and positive(who, "max_distance", x.most) or math.huge,
     }
     local p = probability(who, opts.prob == nil and 1.0 or opts.prob)
+    check_size(who, m * n * p)
     local indices, indptr = core.conn_sparse(m, n, p, seed_of(who, opts), alone(who, opts, m, n), space)
     return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
   end

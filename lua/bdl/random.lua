@@ -144,6 +144,12 @@ end
 
 local COMMON = {"size", "key", "dtype"}
 
+--- Parameters that must lie in a range where they are numbers of Lua: least, most.
+local RANGES = {
+  p = {0, 1}, lam = {0, math.huge}, df = {0, math.huge}, kappa = {0, math.huge}, std = {0, math.huge}, sigma = {0, math.huge},
+  scale = {0, math.huge},
+}
+
 --- Named arguments of a draw.  names: its parameters, by position; size and key follow them.
 local function arguments(who, names, ...)
   local a, args = {}, table.pack(...)
@@ -163,7 +169,12 @@ local function arguments(who, names, ...)
     a[name] = value
   end
   for _, name in ipairs(names) do
-    if is_plain(a[name]) then a[name] = core.tensor(a[name]) end
+    local value, range = a[name], RANGES[name]
+    if is_plain(value) then
+      a[name] = core.tensor(value)
+    elseif range and type(value) == "number" and not (value >= range[1] and value <= range[2]) then
+      core.fail("ValueError", 3, "random.%s: '%s' is %s, outside of %g to %g", who, name, tostring(value), range[1], range[2])
+    end
   end
   if a.dtype and a.dtype ~= "float32" and a.dtype ~= "float64" and not tostring(a.dtype):find "int" then
     core.fail("ValueError", 3, "random.%s: dtype is float32 or float64 (of integers int32 or int64), not %s", who, tostring(a.dtype))

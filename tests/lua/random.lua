@@ -103,6 +103,19 @@ t.test("bad arguments name what is wrong", function()
   t.raises("ShapeError", "p is", random.choice, 3, {p = {0.5, 0.5}})
 end)
 
+t.test("parameters without a distribution end", function()
+  local bad = core.tensor{-1.0, 0 / 0, math.huge, 2.0}
+  for _, x in ipairs{random.gamma(bad), random.vonmises(0.0, bad)} do
+    local v = list(x)
+    t.ok(v[1] ~= v[1] and v[2] ~= v[2] and v[3] ~= v[3] and v[4] == v[4])
+  end
+  local n, b = list(random.poisson(bad)), list(random.binomial(bad, 0.5))
+  for i = 1, 3 do t.eq({n[i], b[i]}, {-1, -1}) end
+  t.ok(n[4] >= 0 and b[4] >= 0)
+  t.raises("ValueError", "'p' is 1.5", random.bernoulli, 1.5)
+  t.raises("ValueError", "'lam' is %-1", random.poisson, -1)
+end)
+
 t.test("choices stay in range and follow p", function()
   random.seed(0)
   local counts = {0, 0, 0}

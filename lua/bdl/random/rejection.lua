@@ -1,5 +1,6 @@
 --- Draws that need a loop: gamma, Poisson, binomial, von Mises.  Every lane goes on until it was accepted; lanes draw from
---  keys folded with the number of the round, so the result depends on the key alone.
+--  keys folded with the number of the round, so the result depends on the key alone.  Lanes whose parameters make no
+--  distribution end at once, as NaN or -1.
 
 local core = require "bdl.core"
 local draws = require "bdl.random.draws"
@@ -32,10 +33,11 @@ end
 function rejection.gamma(key, shape, dtype, a)
   a = draws.broadcast(draws.real(a, dtype), shape)
   local boost, loop = draws.halves(key)
+  local valid = both(op.gt(a, 0.0), op.lt(a, math.huge))
   local small, one = op.lt(a, 1.0), full(shape, dtype, 1.0)
   local d = op.select(small, a + 1.0, a) - 1 / 3
   local c = 1.0 / op.sqrt(d * 9.0)
-  local x = until_accepted(loop, shape, dtype, full(shape, "bool", false), function(k)
+  local x = until_accepted(loop, shape, dtype, op["not"](valid), function(k)
     local k1, k2 = draws.halves(k)
     local z = draws.normal(k1, shape, dtype)
     local v = (1.0 + c * z)^3
@@ -43,7 +45,8 @@ function rejection.gamma(key, shape, dtype, a)
     local bound = z^2 * 0.5 + d - d * v + d * op.log(op.select(inside, v, one))
     return d * v, both(inside, op.lt(op.log(positive(k2, shape, dtype)), bound))
   end)
-  return op.select(small, x * op.pow(positive(boost, shape, dtype), 1.0 / op.select(small, a, one)), x)
+  x = op.select(small, x * op.pow(positive(boost, shape, dtype), 1.0 / op.select(small, a, one)), x)
+  return op.select(valid, x, full(shape, dtype, 0 / 0))
 end
 
 --- Poisson(lam), float64.  Source: arrivals of exponential gaps below 10; PTRS (Hoermann 1993) from there.
@@ -51,11 +54,13 @@ function rejection.poisson(key, shape, lam)
   local dtype = "float64"
   lam = draws.broadcast(draws.real(lam, dtype), shape)
   local k1, k2 = draws.halves(key)
-  local large = op.ge(lam, 10.0)
-  local few = rounds(k1, shape, {n = full(shape, dtype, 0.0), t = full(shape, dtype, 0.0), done = large}, function(k, c)
+  local valid = both(op.ge(lam, 0.0), op.lt(lam, 2.0^53))
+  local large = both(valid, op.ge(lam, 10.0))
+  local done = either(large, op["not"](valid))
+  local few = rounds(k1, shape, {n = full(shape, dtype, 0.0), t = full(shape, dtype, 0.0), done = done}, function(k, c)
     local t = c.t + draws.exponential(k, shape, dtype)
-    local done = either(c.done, op.gt(t, lam))
-    return {n = op.select(done, c.n, c.n + 1.0), t = t, done = done}
+    local over = either(c.done, op.gt(t, lam))
+    return {n = op.select(over, c.n, c.n + 1.0), t = t, done = over}
   end).n
   local mu = op.select(large, lam, full(shape, dtype, 10.0))
   local b = 0.931 + 2.53 * op.sqrt(mu)
@@ -72,7 +77,7 @@ function rejection.poisson(key, shape, lam)
     local exact = op.le(left, n * log_mu - mu - op.lgamma(op.max(n, 0.0) + 1.0))
     return n, either(quick, both(exact, op["not"](never)))
   end)
-  return op.select(large, many, few)
+  return op.select(valid, op.select(large, many, few), full(shape, dtype, -1.0))
 end
 
 --- Binomial(n, p), float64.  Source: geometric gaps between successes (Devroye 1986) while n p < 10; BTRS (Hoermann 1993)
@@ -83,12 +88,14 @@ function rejection.binomial(key, shape, n, p)
   local k1, k2 = draws.halves(key)
   local flip = op.gt(p, 0.5)
   local q = op.select(flip, 1.0 - p, p)
-  local large = op.ge(n * q, 10.0)
+  local valid = both(both(op.ge(n, 0.0), op.lt(n, 2.0^53)), both(op.ge(p, 0.0), op.le(p, 1.0)))
+  local large = both(valid, op.ge(n * q, 10.0))
   local log_fail = op.log1p(-q)
-  local few = rounds(k1, shape, {x = full(shape, dtype, 0.0), at = full(shape, dtype, 0.0), done = either(large, op.le(q, 0.0))}, function(k, c)
+  local none = either(op["not"](valid), either(large, op.le(q, 0.0)))
+  local few = rounds(k1, shape, {x = full(shape, dtype, 0.0), at = full(shape, dtype, 0.0), done = none}, function(k, c)
     local at = c.at + op.max(op.ceil(op.log(positive(k, shape, dtype)) / log_fail), 1.0)
-    local done = either(c.done, op.gt(at, n))
-    return {x = op.select(done, c.x, c.x + 1.0), at = at, done = done}
+    local over = either(c.done, op.gt(at, n))
+    return {x = op.select(over, c.x, c.x + 1.0), at = at, done = over}
   end).x
   local m, s = op.select(large, n, full(shape, dtype, 40.0)), op.select(large, q, full(shape, dtype, 0.5))
   local deviation, odds = op.sqrt(m * s * (1.0 - s)), op.log(s / (1.0 - s))
@@ -108,17 +115,18 @@ function rejection.binomial(key, shape, n, p)
     return x, both(inside, either(quick, op.le(op.log(v * alpha / (a / us^2 + b)), right)))
   end)
   local x = op.select(large, many, few)
-  return op.select(flip, n - x, x)
+  return op.select(valid, op.select(flip, n - x, x), full(shape, dtype, -1.0))
 end
 
 --- von Mises around 0, kappa > 0.  Source: Best & Fisher 1979.
 function rejection.vonmises(key, shape, dtype, kappa)
   kappa = draws.broadcast(draws.real(kappa, dtype), shape)
+  local valid = both(op.gt(kappa, 0.0), op.lt(kappa, math.huge))
   local tau = 1.0 + op.sqrt(1.0 + 4.0 * kappa^2)
   local rho = (tau - op.sqrt(2.0 * tau)) / (2.0 * kappa)
   local r = (1.0 + rho^2) / (2.0 * rho)
   local side, loop = draws.halves(key)
-  local cosine = until_accepted(loop, shape, dtype, full(shape, "bool", false), function(k)
+  local cosine = until_accepted(loop, shape, dtype, op["not"](valid), function(k)
     local k1, k2 = draws.halves(k)
     local z, u = op.cos(math.pi * uniform(k1, shape, dtype)), positive(k2, shape, dtype)
     local f = (1.0 + r * z) / (r + z)
@@ -126,7 +134,8 @@ function rejection.vonmises(key, shape, dtype, kappa)
     return f, either(op.gt(c * (2.0 - c), u), op.ge(op.log(c / u) + 1.0, c))
   end)
   local angle = bind("acos", NONE, op.min(op.max(cosine, -1.0), 1.0))
-  return op.select(op.lt(uniform(side, shape, dtype), 0.5), -angle, angle)
+  angle = op.select(op.lt(uniform(side, shape, dtype), 0.5), -angle, angle)
+  return op.select(valid, angle, full(shape, dtype, 0 / 0))
 end
 
 return rejection

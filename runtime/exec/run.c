@@ -75,7 +75,17 @@ static void resolve(const runner *r, const bdl_group *g, char *regs, int64_t til
   cur[g->n_operands] = (cursor){NULL, 0}; /* of operands that an operation does not have */
 }
 
+/* Of arrays that do not fit the second-level cache, the next tile is asked for while this one is worked on: every operation
+** starts on another array, too late for the processor to see the streams by itself. */
+enum { STREAMED = 128 * 1024, LINE = 64 };
+
+static void prefetch(const bdl_group *g, const cursor *cur) {
+  for (int32_t i = 0; i < g->n_operands; i++)
+    for (int64_t b = 0; b < cur[i].step; b += LINE) __builtin_prefetch(cur[i].at + cur[i].step + b);
+}
+
 static void tiles(const runner *r, const bdl_group *g, char *regs, cursor *cur, int64_t first, int64_t last) {
+  bool streamed = g->n > STREAMED / 8;
   resolve(r, g, regs, first, cur);
   for (int32_t k = 0; k < g->n_prologue; k++) {
     const bdl_tile_inst *t = &g->insts[k];
@@ -83,6 +93,7 @@ static void tiles(const runner *r, const bdl_group *g, char *regs, cursor *cur, 
   }
   for (int64_t tile = first; tile < last; tile++) {
     int64_t i0 = tile * BDL_TILE, n = BDL_MIN((int64_t)BDL_TILE, g->n - i0);
+    if (streamed && tile + 1 < last) prefetch(g, cur);
     for (int32_t k = g->n_prologue; k < g->n_insts; k++) {
       const bdl_tile_inst *t = &g->insts[k];
       switch (t->kind) {

@@ -5,6 +5,7 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local augment = require "bdl.augment"
 local environ = require "bdl.environ"
+local units = require "bdl.units"
 
 local M = {}
 
@@ -30,13 +31,23 @@ end
 
 local function exprel(x) return core.bind("exprel", NONE, x) end
 
+--- h times the slope of f, a plain number.  Errors: UnitMismatchError.
+local function exponent(h, slope, x)
+  local z = h * slope
+  if not units.is_dimensionless(z) then
+    core.fail("UnitMismatchError", 3, "exp_euler_step: f gives <%s> for x in <%s> and dt in <%s>; it must give x per time",
+              tostring(units.get_unit(slope * x)), tostring(units.get_unit(x)), tostring(units.get_unit(environ.get "dt")))
+  end
+  return z
+end
+
 --- One step of  dx/dt = rate f(x, ..).
 function M.step(f, x, rate, ...)
   x = check(x)
   local h = span(rate)
   local n, args = select("#", ...), {...}
   local value, slope = augment.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
-  return x + (h * exprel(h * slope)) * value
+  return x + (h * exprel(exponent(h, slope, x))) * value
 end
 
 --- The same for an f that is linear in x: f(0) and its slope say all, and what does not depend on x folds.
@@ -44,7 +55,7 @@ function M.linear_step(f, x, rate)
   x = check(x)
   local h = span(rate)
   local origin, slope = augment.value_and_derivative(f, core.with_unit(core.tensor(0.0, x.dtype), core.unit_of(x)))
-  return x + (h * exprel(h * slope)) * (origin + slope * x)
+  return x + (h * exprel(exponent(h, slope, x))) * (origin + slope * x)
 end
 
 --- The same for tau dx/dt = target - x:  x e^-z + (1 - e^-z) target,  z = dt/tau.

@@ -90,6 +90,7 @@ M.Description = Description
 
 --- The shortest decimal text that reads back as v in its dtype.
 local function number_text(v, dtype)
+  if v == math.floor(v) and math.abs(v) < 1e15 then return ("%.0f"):format(v) end
   local format = dtype == "float32" and "<f" or "<d"
   for digits = 1, 16 do
     local text = ("%%.%dg"):format(digits):format(v)

@@ -239,7 +239,7 @@ static bdl_status equation(grouper *g, int32_t at) {
     TRY(operand_new(g, o, &h[0]));
   } else
     for (int i = 0; i < e->n_in; i++) TRY(operand(g, e->in[i], domain, &h[i]));
-  if (is_root) {
+  if (is_root && h[0] >= 0) {
     if (g->operands.v[h[0]].kind == BDL_O_SCALAR) TRY(splat(g, e->in[0], &h[0]));
     TRY(root(g, e, h[0]));
     release(g, e, at, &s);
@@ -272,7 +272,7 @@ static bdl_status finish(grouper *g) {
   out->operands = bdl_arena_alloc(&plan->arena, (size_t)(g->operands.n + 1) * sizeof *out->operands);
   out->insts = bdl_arena_alloc(&plan->arena, (size_t)(n + 1) * sizeof *out->insts);
   if (!out->operands || !out->insts) return BDL_ENOMEM;
-  memcpy(out->operands, g->operands.v, (size_t)g->operands.n * sizeof *out->operands);
+  if (g->operands.n) memcpy(out->operands, g->operands.v, (size_t)g->operands.n * sizeof *out->operands);
   bdl_tile_inst *at = out->insts;
   if (g->prologue.n) memcpy(at, g->prologue.v, (size_t)g->prologue.n * sizeof *at);
   if (g->insts.n) memcpy(at + g->prologue.n, g->insts.v, (size_t)g->insts.n * sizeof *at);

@@ -78,7 +78,7 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   i.kernel.n_in = e->n_in;
   i.kernel.n_out = e->n_out;
   i.kernel.scratch = -1;
-  size_t n = (size_t)(e->n_in + e->n_out + 1);
+  size_t n = (size_t)e->n_in + (size_t)e->n_out + 1;
   i.kernel.in = bdl_arena_alloc(&plan->arena, n * sizeof(bdl_ref));
   i.kernel.in_aval = bdl_arena_alloc(&plan->arena, n * sizeof(bdl_aval));
   i.kernel.in_ptr = bdl_arena_alloc(&plan->arena, n * sizeof(void *));

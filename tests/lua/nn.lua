@@ -191,6 +191,27 @@ t.test("the derivative of a spike is its surrogate, never silently zero", functi
   t.close(slope:totable(), {0, 0.15, 0.15})
 end)
 
+t.test("an input that a failed trace left behind does not clash", function()
+  local post = nn.LIF(2)
+  local proj = nn.DeltaProj{comm = function(x) return x*u.mV end, post = post}
+  nn.init_all_states(post)
+  local fail = true
+  local f = bdl.jit(function(x)
+    proj(x)
+    if fail then error "stop" end
+    return post(0*u.mA)
+  end)
+  t.raises(nil, "stop", f, bdl.ones(2))
+  fail = false
+  f(bdl.ones(2))
+  t.close((post.V.value / u.mV):totable(), {1, 1})
+end)
+
+t.test("x >> layer calls it", function()
+  local l = nn.Linear{2, 1, w_init = bdl.ones(2, 1)}
+  t.close((bdl.tensor{1.0, 2.0} >> l):totable(), {3})
+end)
+
 dt:close()
 
 t.test("a step without dt says how to set it", function()

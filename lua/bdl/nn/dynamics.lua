@@ -25,14 +25,19 @@ end
 
 local function full_key(key, label) return label and label .. " // " .. key or key end
 
+--- Was x left behind by a trace that failed?
+local function is_dead(x) return core.is_tensor(x) and core.is_traced(x) and not pcall(core.bind, "copy", {}, x) end
+
 local function add(self, kind, key, inp, label)
   key = full_key(key, label)
   local field = "_" .. kind .. "_inputs"
-  if self[field][key] ~= nil then
+  local before = self[field][key]
+  if before == nil then
+    table.insert(self[field .. "_order"], key)
+  elseif not is_dead(before) then
     core.fail("ValueError", 3, "%s: the %s input '%s' is registered already", class.typename(self), kind, key)
   end
   self[field][key] = inp
-  table.insert(self[field .. "_order"], key)
 end
 
 local function callable(x)

@@ -225,4 +225,81 @@ function augment.vector_grad(f, states, opts)
   end
 end
 
+-- ---- States ---------------------------------------------------------------------------------------------------------------
+
+--- The States in `states` (one, a list, a map) as a list, and a function that builds the same structure from a list.
+local function listed(who, states)
+  local State, Map = require "bdl.state".State, require "bdl.util".PrettyMapping
+  if class.isa(states, State) then return {states}, function(list) return list[1] end end
+  local keys, list = {}, {}
+  if class.isa(states, Map) then
+    for key, s in states:items() do keys[#keys + 1], list[#list + 1] = key, s end
+  elseif type(states) == "table" and getmetatable(states) == nil then
+    for _, key in ipairs(require "bdl.util".sorted_keys(states)) do keys[#keys + 1], list[#list + 1] = key, states[key] end
+  end
+  for _, s in ipairs(list) do
+    if not class.isa(s, State) then core.fail("TypeError", 4, "%s: a State was expected, not a %s", who, class.typename(s)) end
+  end
+  if #list == 0 then core.fail("TypeError", 4, "%s: States are one, a list or a map of them, not a %s", who, class.typename(states)) end
+  return list, function(values)
+    local out = class.isa(states, Map) and class.of(states)() or {}
+    for k, key in ipairs(keys) do out[key] = values[k] end
+    return out
+  end
+end
+
+--- grad(f, states, opts) or grad(opts)(f) -> g; g(...) gives the gradient of the scalar f(...) with respect to the States, in
+--  their structure; without States, to the arguments in argnums; with both, first one, then the other.
+--  opts : argnums, return_value (then the loss), has_aux (f returns loss, aux..; then aux..), unit_aware, grad_states.
+function augment.grad(f, states, opts)
+  if type(f) == "table" and getmetatable(f) == nil then
+    return function(g) return augment.grad(g, f.grad_states, f) end
+  end
+  check_callable("grad", f)
+  opts = opts or {}
+  for key in pairs(opts) do
+    local known = false
+    for _, name in ipairs(OPTIONS) do known = known or key == name end
+    if not known then core.fail("TypeError", 2, "grad: no argument '%s'%s", tostring(key), suggest.hint(tostring(key), OPTIONS)) end
+  end
+  local list, build
+  if states ~= nil then list, build = listed("grad", states) end
+  return function(...)
+    local args, positions, wanted = {...}, {}, {}
+    if opts.argnums or not list then positions = positions_of("grad", opts.argnums, #args) end
+    local g = f
+    if list then -- the values of the States are arguments in front
+      local values = {}
+      for k, s in ipairs(list) do values[k] = s.value end
+      g = function(now, ...)
+        for k, s in ipairs(list) do s:restore_value(now[k]) end
+        return f(...)
+      end
+      args = {values, ...}
+      for k, a in ipairs(positions) do positions[k] = a + 1 end
+      table.insert(positions, 1, 1)
+    end
+    for _, i in ipairs(positions) do wanted[i] = true end
+    local p = trace("grad", g, args, wanted)
+    local out, pull = reverse(p)
+    if #out == 0 or p.defs[1] ~= "*" or out[1].ndim ~= 0 or not is_float(out[1]) then
+      local got = #out > 0 and ("%s[%s]"):format(out[1].dtype, table.concat(out[1].shape, ",")) or "nothing"
+      core.fail("TypeError", 2, "grad: the loss must be a real scalar. Output had shape %s", p.defs[1] == "*" and got or tostring(p.defs[1]))
+    end
+    if #p.defs > 1 and not opts.has_aux then
+      core.fail("TypeError", 2, "grad: the function returned %d values; with has_aux = true it returns loss, aux..", #p.defs)
+    end
+    local ct = {1.0}
+    for i = 2, #out do ct[i] = 0.0 end
+    local unit = opts.unit_aware and function(d, x) return augment.derivative_unit(d, p.units[1], core.unit_of(x)) end
+    local grads, results_ = gather(p, args, positions, pull(ct), unit), {}
+    if list then results_[1] = build(table.remove(grads, 1)) end
+    if #grads > 0 then results_[#results_ + 1] = type(opts.argnums) == "table" and grads or grads[1] end
+    local values = results(p, out, p.units)
+    if opts.return_value then results_[#results_ + 1] = values[1] end
+    if opts.has_aux then table.move(values, 2, #values, #results_ + 1, results_) end
+    return table.unpack(results_)
+  end
+end
+
 return augment

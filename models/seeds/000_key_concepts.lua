@@ -116,3 +116,23 @@ bdl.compile.for_loop(add3, bdl.arange(10))
 --> b = 36.0, c = 8.0
 --> b = 45.0, c = 9.0
 --> b = 55.0, c = 10.0
+
+-- In [32]  one SGD step by hand
+local x = bdl.ones(1, 2)
+local y = bdl.ones(1, 3)
+model = nn.Linear(2, 3)
+local function loss_fn(x, y)
+  return bdl.mean((y - model(x))^2)
+end
+local prev_loss = loss_fn(x, y)
+local weights = model:states()
+local grads = bdl.augment.grad(loss_fn, weights)(x, y)
+for path, grad in grads:items() do
+  weights[path].value = bdl.tree.map(function(p, g) return p - 0.1 * g end, weights[path].value, grad)
+end
+assert(loss_fn(x, y) < prev_loss)                -- two concrete scalars
+
+-- text: choosing the device
+bdl.environ.set{platform = "cpu"}
+print(pcall(bdl.environ.set, {platform = "tpu"}))  --> no tpu backend; have cpu, gpu
+bdl.config.update("platform_name", "cpu")

@@ -249,7 +249,9 @@ static int run(lua_State *L, entry *e, int first) {
       else out[at].buf = NULL;
     }
   }
+  lbdl_collect(L);
   bdl_status status = bdl_exec_run(plan, in, out);
+  if (status == BDL_OK) lbdl_made(L, out, plan->n_out);
   if (status != BDL_OK && !(status == BDL_EINTERRUPT && plan->loop_only)) return lbdl_raise(L);
   for (int32_t i = 0; i < e->n_out; i++) lbdl_test_tensor(L, base + 1 + i)->t = out[i];
   at = e->n_out;

@@ -26,6 +26,7 @@ typedef struct lbdl {
   bool check;        /* compiled functions are traced and planned, but give zeros instead of running */
   int64_t environ_version;
   int64_t states_made; /* outside of traces */
+  size_t fresh;      /* bytes of tensors made since the last full collection: Lua's collector does not see them */
   int64_t n_traced;  /* functions traced so far; tests look at it */
 } lbdl;
 
@@ -61,6 +62,9 @@ typedef struct lbdl_tensor {
 
 #define LBDL_TENSOR "bdl.Tensor"
 lbdl_tensor *lbdl_new_tensor(lua_State *L); /* pushed, empty */
+/* Before tensors are made: collects when those that may be garbage take a good part of the memory. */
+void lbdl_collect(lua_State *L);
+void lbdl_made(lua_State *L, const bdl_tensor *t, int n); /* count them */
 lbdl_tensor *lbdl_test_tensor(lua_State *L, int arg); /* NULL: something else */
 /* The tensor at arg; numbers and booleans (weak), quantities are converted in place of the argument. */
 lbdl_tensor *lbdl_to_tensor(lua_State *L, int arg);

@@ -32,7 +32,14 @@ static int run(lua_State *L, bdl_prim_id prim, const bdl_param *params, int base
   if (n_out > MOST) return lbdl_error(L, BDL_ENOTSUP, "%s: more than %d results", bdl_prims[prim].name, MOST);
   luaL_checkstack(L, n_out, "results");
   for (int i = 0; i < n_out; i++) lbdl_new_tensor(L); /* owners first: nothing is lost when Lua runs out of memory */
-  lbdl_check(L, bdl_exec_prim(lbdl_ctx(L), prim, params, in, n, out));
+  lbdl_collect(L);
+  bdl_status s = bdl_exec_prim(lbdl_ctx(L), prim, params, in, n, out);
+  if (s == BDL_ENOMEM) { /* garbage may hold the memory */
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    s = bdl_exec_prim(lbdl_ctx(L), prim, params, in, n, out);
+  }
+  lbdl_check(L, s);
+  lbdl_made(L, out, n_out);
   for (int i = 0; i < n_out; i++) lbdl_test_tensor(L, base + n + i)->t = out[i];
   for (int i = 0; i < n; i++) lua_remove(L, base);
   return n_out;

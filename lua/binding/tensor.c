@@ -23,6 +23,18 @@ lbdl_tensor *lbdl_test_tensor(lua_State *L, int arg) {
   return x && lua_rawlen(L, arg) == sizeof *x && x->magic == MAGIC ? x : NULL;
 }
 
+void lbdl_collect(lua_State *L) {
+  lbdl *b = lbdl_of(L);
+  const size_t floor = (size_t)32 << 20;
+  if (b->fresh < floor || b->fresh < b->ctx->mem_used / 2) return;
+  b->fresh = 0;
+  lua_gc(L, LUA_GCCOLLECT, 0);
+}
+
+void lbdl_made(lua_State *L, const bdl_tensor *t, int n) {
+  for (int i = 0; i < n; i++) lbdl_of(L)->fresh += bdl_aval_bytes(&t[i].aval);
+}
+
 lbdl_tensor *lbdl_push_concrete(lua_State *L, bdl_tensor t, const bdl_unit *unit) {
   lbdl_tensor *x = lbdl_new_tensor(L);
   x->t = t;

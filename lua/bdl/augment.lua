@@ -186,20 +186,27 @@ local function positions_of(who, argnums, n)
   return list
 end
 
+--- A transformation (f, states, opts) or (opts)(f) from make(f, states, opts), with its arguments checked.
+local function transformation(who, make)
+  local function transform(f, states, opts)
+    if type(f) == "table" and getmetatable(f) == nil then
+      return function(g) return transform(g, f.grad_states, f) end
+    end
+    check_callable(who, f)
+    for key in pairs(opts or {}) do
+      local known = false
+      for _, name in ipairs(OPTIONS) do known = known or key == name end
+      if not known then core.fail("TypeError", 2, "%s: no argument '%s'%s", who, tostring(key), suggest.hint(tostring(key), OPTIONS)) end
+    end
+    return make(f, states, opts or {})
+  end
+  return transform
+end
+
 --- vector_grad(f, nil, opts) or vector_grad(opts)(f) -> g; g(...) is the derivative in reverse mode with cotangents of one: for
 --  an element-wise f the derivative of each element.  f may return any shape.
 --  opts : argnums (1), return_value, has_aux, unit_aware (results have the unit out/in, else numbers).
-function augment.vector_grad(f, states, opts)
-  if type(f) == "table" and getmetatable(f) == nil then
-    return function(g) return augment.vector_grad(g, f.grad_states, f) end
-  end
-  check_callable("vector_grad", f)
-  opts = opts or {}
-  for key in pairs(opts) do
-    local known = false
-    for _, name in ipairs(OPTIONS) do known = known or key == name end
-    if not known then core.fail("TypeError", 2, "vector_grad: no argument '%s'%s", tostring(key), suggest.hint(tostring(key), OPTIONS)) end
-  end
+augment.vector_grad = transformation("vector_grad", function(f, states, opts)
   if states ~= nil then
     core.fail("NotSupportedError", 2, "vector_grad: derivatives with respect to States are not supported, only to arguments")
   end
@@ -223,7 +230,7 @@ function augment.vector_grad(f, states, opts)
     if opts.has_aux then table.move(values, 2, #values, #list + 1, list) end
     return table.unpack(list)
   end
-end
+end)
 
 -- ---- States ---------------------------------------------------------------------------------------------------------------
 
@@ -251,17 +258,7 @@ end
 --- grad(f, states, opts) or grad(opts)(f) -> g; g(...) gives the gradient of the scalar f(...) with respect to the States, in
 --  their structure; without States, to the arguments in argnums; with both, first one, then the other.
 --  opts : argnums, return_value (then the loss), has_aux (f returns loss, aux..; then aux..), unit_aware, grad_states.
-function augment.grad(f, states, opts)
-  if type(f) == "table" and getmetatable(f) == nil then
-    return function(g) return augment.grad(g, f.grad_states, f) end
-  end
-  check_callable("grad", f)
-  opts = opts or {}
-  for key in pairs(opts) do
-    local known = false
-    for _, name in ipairs(OPTIONS) do known = known or key == name end
-    if not known then core.fail("TypeError", 2, "grad: no argument '%s'%s", tostring(key), suggest.hint(tostring(key), OPTIONS)) end
-  end
+augment.grad = transformation("grad", function(f, states, opts)
   local list, build
   if states ~= nil then list, build = listed("grad", states) end
   return function(...)
@@ -300,6 +297,6 @@ function augment.grad(f, states, opts)
     if opts.has_aux then table.move(values, 2, #values, #results_ + 1, results_) end
     return table.unpack(results_)
   end
-end
+end)
 
 return augment

@@ -24,7 +24,7 @@ typedef struct bdl_device_ops {
   bdl_status (*fence_new)(bdl_device *d, bdl_stream *s, bdl_fence **f); /* (optional) as stream_sync */
   bdl_status (*fence_wait)(bdl_device *d, bdl_fence *f);       /* (optional) */
   void (*fence_free)(bdl_device *d, bdl_fence *f);             /* (optional) */
-  /* Run a plan over a frame of slot pointers; both are exec's types. */
+  /* (optional) Run a plan over a frame of slot pointers, both of exec's types; without it exec runs the plan itself, on the CPU. */
   bdl_status (*launch)(bdl_device *d, bdl_stream *s, const void *plan, void *frame);
   void (*fini)(bdl_device *d);
 } bdl_device_ops;

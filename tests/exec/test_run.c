@@ -373,6 +373,33 @@ static void an_interrupt_ends_a_loop_between_steps(void **state) {
   bdl_prog_unref(p);
 }
 
+/* Large enough for a parallel region: 12 operations over 800 tiles, and a reduction. */
+static void the_number_of_threads_changes_no_bit(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c,
+                        "program p(a:f32[409601], b:f32[409601]) {\n"
+                        "  c:f32[409601] = mul a b\n  d:f32[409601] = exp c\n  e:f32[409601] = add d a\n  f:f32[409601] = tanh e\n"
+                        "  g:bool[409601] = lt f b\n  h:f32[409601] = select g f a\n  i:f32[409601] = sub h b\n"
+                        "  j:f32[409601] = mul i 0.3:f32\n  k:f32[409601] = exprel j\n  l:f32[] = reduce_sum[axes=(0)] k\n"
+                        "  m:f32[] = reduce_max[axes=(0)] i\n  n:f32[409601] = reverse[axes=(0)] a\n  o:f32[409601] = add k n\n"
+                        "  return o, l, m\n}\n");
+  bdl_tensor in[2], want[MANY] = {0}, got[MANY] = {0};
+  bdl_exec_context *x;
+  uint64_t rng = 11;
+  random_inputs(c, p, in, &rng);
+  check(c, bdl_exec_get(c, &x));
+  for (int threads = 1; threads <= 5; threads++) {
+    x->threads = threads;
+    check(c, run_raw(c, p, in, threads == 1 ? want : got));
+    if (threads == 1) continue;
+    same_bits(want, got, 3, "threads", (uint64_t)threads);
+    drop(got, 3);
+  }
+  drop(want, 3);
+  drop(in, 2);
+  bdl_prog_unref(p);
+}
+
 /* ---- failed allocations --------------------------------------------------------------------------------- */
 
 typedef struct failing {
@@ -427,7 +454,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_primitive_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(carries_may_be_exchanged),
     T_TEST(empty_loops_hand_the_carry_on), T_TEST(while_and_cond), T_TEST(an_interrupt_ends_a_loop_between_steps),
-    cmocka_unit_test(failed_allocations_leave_nothing),
+    T_TEST(the_number_of_threads_changes_no_bit), cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,9 @@ local function positions(opts)
   return set
 end
 
+--- Compiled function -> (arguments -> what is traced for them, the arguments that are not static).
+local traced_call = setmetatable({}, {__mode = "k"})
+
 local function make(f, opts)
   local at = positions(opts)
   local names = {}
@@ -140,11 +143,12 @@ local function make(f, opts)
     end)
   end
   local compiled = core.jit_new(miss, slow)
-  compile.source[compiled] = f
+  traced_call[compiled] = function(...)
+    if slow then return select(2, split(...)) end
+    return f, ...
+  end
   return compiled
 end
-
-compile.source = setmetatable({}, {__mode = "k"})
 
 --- Is x a function or an object that is called like one?
 local function callable(x)
@@ -154,7 +158,8 @@ local function callable(x)
 end
 
 --- f : a function; opts: static_argnums (positions from 1), static_argnames (keys of a table argument).
---  jit(f, opts) or jit(opts)(f).  The result is called like f; it has :clear_cache(), :eval_shape(...), :ir(...).
+--  jit(f, opts) or jit(opts)(f).  The result is called like f; it has :clear_cache(), :eval_shape(...), :trace(...) and
+--  :lower(...), the program and the plan for these arguments, :compile(...), which makes both ready for the next call.
 function compile.jit(f, opts)
   if not callable(f) then
     if type(f) ~= "table" or getmetatable(f) then
@@ -172,28 +177,34 @@ function compile.jit(f, opts)
   return make(f, opts)
 end
 
-function core.jit_methods:clear_cache() core.jit_clear(self) end
-function core.jit_methods:n_compiled() return core.jit_cached(self) end
-function core.jit_methods:ir(...) return compile.make_ir(compile.source[self])(...) end
-function core.jit_methods:eval_shape(...) return compile.eval_shape(compile.source[self], ...) end
-
 local Ir = {__name = "IR"}
 Ir.__index = Ir
 Ir.__tostring = function(ir) return ir.text end
 
---- f -> a function that returns the program of f(...), printable; nothing runs.
+--- The program of f(...), or its plan, printable; nothing runs.
+local function text_of(plan, f, ...) return setmetatable({text = core.make_ir(f, nil, plan, ...)}, Ir) end
+
+function core.jit_methods:clear_cache() core.jit_clear(self) end
+function core.jit_methods:n_compiled() return core.jit_cached(self) end
+function core.jit_methods:eval_shape(...) return compile.eval_shape(traced_call[self](...)) end
+function core.jit_methods:trace(...) return text_of(false, traced_call[self](...)) end
+function core.jit_methods:lower(...) return text_of(true, traced_call[self](...)) end
+core.jit_methods.ir = core.jit_methods.trace
+
+function core.jit_methods:compile(...)
+  if not core.tracing() and not core.eager() then core.jit_prepare(self, ...) end
+  return self
+end
+
+--- f -> a function that returns the program of f(...).
 function compile.make_ir(f)
-  return function(...)
-    return setmetatable({text = core.make_ir(f, nil, false, ...)}, Ir)
-  end
+  return function(...) return text_of(false, f, ...) end
 end
 compile.make_jaxpr = compile.make_ir
 
 --- The plan that f(...) would run, as text: fused groups, kernels, loops, buffers.
 function compile.make_plan(f)
-  return function(...)
-    return setmetatable({text = core.make_ir(f, nil, true, ...)}, Ir)
-  end
+  return function(...) return text_of(true, f, ...) end
 end
 
 -- ---- control flow ------------------------------------------------------------------------------------------------------

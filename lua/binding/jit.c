@@ -46,6 +46,7 @@ typedef struct jit {
   int32_t n;
   bool slow; /* has static arguments: Lua sorts them out at every call */
   bool busy; /* being traced */
+  bool preparing; /* make the program, do not run it */
 } jit;
 
 static void entry_free(bdl_context *c, entry *e) {
@@ -376,6 +377,8 @@ static flat flatten_arguments(lua_State *L, int args, room *few) {
   return a;
 }
 
+static int answer(lua_State *L, const jit *j, entry *e, int first) { return j->preparing ? 0 : run(L, e, first); }
+
 static int jit_call(lua_State *L) {
   jit *j = lua_touserdata(L, 1);
   lbdl *b = lbdl_of(L);
@@ -384,7 +387,7 @@ static int jit_call(lua_State *L) {
     room few;
     flat a = flatten_arguments(L, 2, &few);
     entry *e = find(L, 1, j, a.def, a.n_values, a.first, a.n, NULL);
-    if (e) return run(L, e, a.first);
+    if (e) return answer(L, j, e, a.first);
     lua_settop(L, n + 1);
   }
   lua_getiuservalue(L, 1, UV_MISS);
@@ -400,7 +403,7 @@ static int l_run(lua_State *L) {
   flat a = flatten_arguments(L, 3, &few);
   entry *e = find(L, 1, j, a.def, a.n_values, a.first, a.n, lua_tostring(L, 2));
   lua_pushboolean(L, e != NULL);
-  return e ? 1 + run(L, e, a.first) : 1;
+  return e ? 1 + answer(L, j, e, a.first) : 1;
 }
 
 static int unlinked_gc(lua_State *L) {
@@ -468,7 +471,18 @@ static int l_make(lua_State *L) {
     last->next = NULL;
     j->n--;
   }
-  return run(L, e, a.first);
+  return answer(L, j, e, a.first);
+}
+
+/* core.jit_prepare(self, arguments...): make the program that self(arguments...) will run */
+static int l_prepare(lua_State *L) {
+  jit *j = luaL_checkudata(L, 1, LBDL_JIT);
+  lua_pushcfunction(L, jit_call);
+  lua_insert(L, 1);
+  j->preparing = true;
+  int failed = lua_pcall(L, lua_gettop(L) - 1, 0, 0);
+  j->preparing = false;
+  return failed ? lua_error(L) : 0;
 }
 
 /* core.run_once(f, ...) -> results: f(...) traced with its arguments as they are, run, forgotten */
@@ -562,8 +576,8 @@ void lbdl_open_jit(lua_State *L) {
   lua_setfield(L, -3, "jit_methods");
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
-    {"jit_new", l_new}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_clear", l_clear}, {"jit_cached", l_cached}, {"run_once", l_run_once},
-    {"make_ir", l_make_ir}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
+    {"jit_new", l_new}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_prepare", l_prepare}, {"jit_clear", l_clear},
+    {"jit_cached", l_cached}, {"run_once", l_run_once}, {"make_ir", l_make_ir}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

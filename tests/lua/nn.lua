@@ -212,6 +212,16 @@ t.test("x >> layer calls it", function()
   t.close((bdl.tensor{1.0, 2.0} >> l):totable(), {3})
 end)
 
+t.test("a step before init_state names the State that is missing", function()
+  local lif = nn.LIF(2)
+  local e = t.raises("ValueError", "LIF: no state 'V'", function() local s = lif(0*u.mA) return s end)
+  t.ok(e.file:find "tests/lua/nn.lua" and e.hint:find "init_all_states")
+  t.raises("ValueError", "Expon: no state 'g'", bdl.jit(function(x) local y = nn.Expon(2)(x) return y end), 1.0)
+  local Broken = nn.LIF:extend "Broken"
+  function Broken:update() return self.missing.value end
+  t.raises(nil, "tests/lua/nn.lua.*field 'missing'", Broken(2))
+end)
+
 dt:close()
 
 t.test("a step without dt says how to set it", function()

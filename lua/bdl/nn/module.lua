@@ -60,7 +60,26 @@ function Module:update()
   core.fail("NotImplementedError", 3, "%s has no update; write function %s:update(x) .. end", class.typename(self), class.typename(self))
 end
 
-function Module:__call(...) return self:update(...) end
+local function has_states(self)
+  for _, field in next, self do
+    if class.isa(field, state.State) then return true end
+  end
+  return false
+end
+
+--- self:f(...), f a method's name.  Errors: ValueError, a State that init_state makes is not there.
+function M.step(self, f, ...)
+  if self.init_state == Module.init_state or has_states(self) then return self[f](self, ...) end
+  local results = table.pack(pcall(self[f], self, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local err = results[2]
+  local missing = type(err) == "string" and err:match "^%[bdl%].*attempt to index a nil value %(field '([^']+)'%)$"
+  if not missing or rawget(self, missing) ~= nil then error(err, 0) end
+  core.hint "call nn.init_all_states(model) or :init_state() first"
+  core.fail("ValueError", 2, "%s: no state '%s'", class.typename(self), missing)
+end
+
+function Module:__call(...) return M.step(self, "update", ...) end
 
 --- Makes the States.  batch_size: (optional) a leading axis.
 function Module:init_state() end

@@ -48,6 +48,8 @@ local NAMES = {
   error_if = lazily("bdl.debug", function(m) return m.error_if end),
   jit_error_if = lazily("bdl.debug", function(m) return m.error_if end),
   check = lazily("bdl.debug", function(m) return m.check end),
+  named_scope = lazily("bdl.debug", function(m) return m.named_scope end),
+  StateFinder = lazily("bdl.debug", function(m) return m.StateFinder end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
 }
 

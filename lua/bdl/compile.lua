@@ -413,7 +413,7 @@ function compile.ifelse(conditions, branches, ...)
     count = core.bind("add", {}, count, core.cast(c, "int32"))
   end
   if opts.check ~= false then
-    core.error_if("ifelse: exactly one condition must be true; {0} are", core.bind("ne", {}, count, 1), count)
+    core.error_if("ifelse: exactly one condition must be true; {1} are", core.bind("ne", {}, count, 1), count)
   end
   return core.cond(index, branches, table.unpack(args, 1, args.n))
 end

@@ -1,7 +1,11 @@
 --- Looking into compiled code: print, checks, callbacks.  All are effects of the program: in order, once per iteration.
 
 local core = require "bdl.core"
+local class = require "bdl.class"
+local compile = require "bdl.compile"
+local filter = require "bdl.filter"
 local pretty = require "bdl.pretty"
+local state = require "bdl.state"
 local suggest = require "bdl.suggest"
 local tree = require "bdl.tree"
 local util = require "bdl.util"
@@ -90,6 +94,59 @@ end
 --  or a list of them.
 function debug_.callback(f, like, ...)
   return core.host_call(f, core.is_tensor(like) and {like} or like or {}, ...)
+end
+
+--- Calls of f under a name: errors raised inside end with it.  named_scope(f, {name =}) or named_scope{name =}(f).
+function debug_.named_scope(f, opts)
+  if opts == nil and type(f) == "table" and getmetatable(f) == nil then
+    return function(g) return debug_.named_scope(g, f) end
+  end
+  local name = opts and opts.name
+  if type(name) ~= "string" then core.fail("TypeError", 2, "named_scope: the name is a string, not a %s", class.typename(name)) end
+  return function(...)
+    local results = table.pack(pcall(f, ...))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    local err = results[2]
+    if type(err) == "table" and type(err.message) == "string" then err.message = ("%s (in %s)"):format(err.message, name) end
+    error(err, 0)
+  end
+end
+
+--- StateFinder(f, opts)(...) -> list of the States from outside that f(...) touches, in the order of first use; nothing runs.
+--  opts: usage "all" (default), "read", "write" or "both" (read and written); filter.
+function debug_.StateFinder(f, opts)
+  opts = opts or {}
+  local usage, wanted = opts.usage or "all", filter.to_predicate(opts.filter or true)
+  if usage ~= "all" and usage ~= "read" and usage ~= "write" and usage ~= "both" then
+    core.fail("ValueError", 2, "StateFinder: usage is 'all', 'read', 'write' or 'both', not '%s'", tostring(usage))
+  end
+  return function(...)
+    local order, made, used = {}, {}, {read = {}, write = {}}
+    local function note(how)
+      return function(ctx)
+        local s = ctx.state
+        if made[s] then return end
+        if not used.read[s] and not used.write[s] then order[#order + 1] = s end
+        used[how][s] = true
+      end
+    end
+    local hooks = {
+      state.register_state_hook("init", function(ctx) made[ctx.state] = true end), state.register_state_hook("read", note "read"),
+      state.register_state_hook("restore", note "read"), state.register_state_hook("write_after", note "write"),
+    }
+    local _ <close> = setmetatable({}, {__close = function()
+      for _, h in ipairs(hooks) do h:remove() end
+    end})
+    compile.make_ir(f)(...)
+    local found = {}
+    for _, s in ipairs(order) do
+      local read, written = used.read[s], used.write[s]
+      if (usage == "all" or usage == "read" and read or usage == "write" and written or read and written) and wanted("", s) then
+        found[#found + 1] = s
+      end
+    end
+    return found
+  end
 end
 
 return debug_

@@ -65,6 +65,7 @@ local function check(who, key, value)
   elseif key == "precision" and not PRECISIONS[value] then
     core.fail("ValueError", 3, "environ.%s: precision is 8, 16, 32, 64 or 'bf16', not %s", who, tostring(value))
   elseif key == "platform" and not PLATFORMS[value] then
+    if value == "tpu" then core.hint "bdl has no counterpart of a TPU; the same model runs on cpu and gpu" end
     core.fail("ValueError", 3, "environ.%s: no %s backend; have cpu, gpu", who, tostring(value))
   elseif key == "host_device_count" and (math.type(value) ~= "integer" or value < 1) then
     core.fail("ValueError", 3, "environ.%s: host_device_count is a positive integer, not %s", who, tostring(value))

@@ -324,3 +324,11 @@ t.test("compiled functions show their program and plan and can be made ready", f
   t.raises("ShapeError", "may not become", function() f:compile(bdl.ones(3), 2) end)
   t.close(f(1., 2), 4)
 end)
+
+t.test("ifelse counts the conditions that hold", function()
+  local f = bdl.jit(function(x)
+    return bdl.ifelse({x:lt(1), x:lt(2)}, {function() return 1. end, function() return 2. end})
+  end)
+  t.close(f(1.5), 2)
+  t.raises("ValueError", "exactly one condition must be true; 2 are", f, 0.5)
+end)

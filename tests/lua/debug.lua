@@ -61,3 +61,32 @@ t.test("an error in a callback leaves the States as they were", function()
   t.raises("HostError", "no", f)
   t.close(s.value, 1)
 end)
+
+t.test("StateFinder tells which States from outside a function reads and writes", function()
+  local a, b, c = bdl.State(1.), bdl.ParamState(2.), bdl.State(3.)
+  local f = bdl.jit(function(x)
+    local own = bdl.State(x)
+    b.value = own.value + a.value
+    c.value = c.value + 1
+  end)
+  local function finds(opts, ...)
+    local found = bdl.StateFinder(f, opts)(1.)
+    t.eq(#found, select("#", ...))
+    for i, s in ipairs{...} do t.ok(rawequal(found[i], s)) end
+  end
+  finds(nil, a, b, c)
+  finds({usage = "read"}, a, c)
+  finds({usage = "write"}, b, c)
+  finds({usage = "both"}, c)
+  finds({filter = bdl.ParamState}, b)
+  t.close(c.value, 3)
+  t.raises("ValueError", "usage is", bdl.StateFinder, f, {usage = "reads"})
+end)
+
+t.test("named_scope names the errors inside", function()
+  local f = bdl.named_scope(function(x) return x:matmul(bdl.ones(3, 3)) end, {name = "readout"})
+  t.close(f(bdl.ones(3)), {3, 3, 3})
+  t.raises("ShapeError", "%(in readout%)", f, bdl.ones(2))
+  t.eq(bdl.named_scope{name = "k"}(function() return 1, nil end)(), 1)
+  t.raises("TypeError", "the name is a string", bdl.named_scope, f)
+end)

@@ -48,18 +48,19 @@ end
 local function sum(self, kind, init, ...)
   local inputs, order = self["_" .. kind .. "_inputs"], self["_" .. kind .. "_inputs_order"]
   local kept = {}
+  self["_" .. kind .. "_inputs_order"] = kept
   for i, key in ipairs(order) do
     local inp = inputs[key]
+    if callable(inp) then kept[#kept + 1] = key else inputs[key] = nil end
     local ok, total = pcall(function(...) return init + (callable(inp) and inp(...) or inp) end, ...)
     if not ok then
+      table.move(order, i + 1, #order, #kept + 1, kept)
       local message = type(total) == "table" and total.message or tostring(total)
       core.fail(type(total) == "table" and total.kind or "ValueError", 3, "%s: in the %s input '%s': %s",
                 class.typename(self), kind, key, message)
     end
     init = total
-    if callable(inp) then kept[#kept + 1] = key else inputs[key] = nil end
   end
-  self["_" .. kind .. "_inputs_order"] = kept
   return init
 end
 

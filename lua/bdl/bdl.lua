@@ -28,6 +28,8 @@ local SUBMODULES = {
 --- Modules whose functions stand in bdl itself, in the order of the search.
 local OPEN = {"bdl.state", "bdl.array", "bdl.compile", "bdl.augment"}
 
+package.preload["bdl.unit"] = function() return require "bdl.units" end
+
 local bdl = {
   __version = core.version,
   class = class,

@@ -362,7 +362,7 @@ function compile.cond(pred, t, f, ...)
     return (taken and t or f)(...)
   end
   local index = core.cast(core.bind("ne", {}, pred, core.cast(0, pred.dtype)), "int32")
-  return core.cond(index, {f, t}, ...)
+  return core.cond(index, {f, t, two_way = true}, ...)
 end
 
 --- branches[i](...).  i: a Lua number is a position from 1; a tensor is an index from 0.  Out of range: the nearest.

@@ -194,7 +194,10 @@ function M.param(x, sizes, batch_size, opts)
     return x(sizes_of("param", sizes, batch_size))
   end
   if type(x) == "table" then x = core.tensor(x) end
-  if not core.is_tensor(x) or x.ndim == 0 then return real(x) end
+  if type(x) ~= "number" and not core.is_tensor(x) then
+    core.fail("TypeError", 2, "param: a number, an array or an initialiser is needed, not a %s", class.typename(x))
+  end
+  if type(x) == "number" or x.ndim == 0 then return real(x) end
   local from, fits = x.shape, x.ndim <= #shape
   for k = 1, x.ndim do
     local want = shape[#shape - x.ndim + k]

@@ -345,13 +345,15 @@ static int l_while(lua_State *L) {
 /* ---- cond ------------------------------------------------------------------------------------------------ */
 
 /* Branches must return the same tree of the same types: weak numbers give way, units of one dimension are converted. */
-static void agree(lua_State *L, lbdl_traced_fn *a, lbdl_traced_fn *b, int which) {
-  char ta[256], tb[256];
+static void agree(lua_State *L, lbdl_traced_fn *a, lbdl_traced_fn *b, int which, bool two_way) {
+  char ta[256], tb[24], ty[256];
+  const char *na = two_way ? "the false branch" : "branch 1", *nb = two_way ? "the true branch" : tb;
+  snprintf(tb, sizeof tb, "branch %d", which);
   if (a->results.n != b->results.n)
-    lbdl_error(L, BDL_ETYPE, "cond: branch 1 returns %d values, branch %d returns %d", (int)a->results.n, which, (int)b->results.n);
+    lbdl_error(L, BDL_ETYPE, "cond: %s returns %d values, %s returns %d", na, (int)a->results.n, nb, (int)b->results.n);
   for (int64_t r = 0; r < a->results.n; r++)
     if (strcmp(a->results.v[r].treedef, b->results.v[r].treedef) != 0)
-      lbdl_error(L, BDL_ETYPE, "cond: branch 1 returns the structure %s, branch %d returns %s", a->results.v[r].treedef, which,
+      lbdl_error(L, BDL_ETYPE, "cond: %s returns the structure %s, %s returns %s", na, a->results.v[r].treedef, nb,
                  b->results.v[r].treedef);
   for (int64_t i = 0; i < a->out.n; i++) {
     lbdl_trace_out *x = &a->out.v[i], *y = &b->out.v[i];
@@ -372,8 +374,8 @@ static void agree(lua_State *L, lbdl_traced_fn *a, lbdl_traced_fn *b, int which)
       y->unit = x->unit;
     }
     if (!bdl_aval_eq(&ax, &ay) || x->unit != y->unit)
-      lbdl_error(L, BDL_ETYPE, "cond: branch 1 returns %s, branch %d returns %s", leaf_text(&ax, x->unit, ta, sizeof ta), which,
-                 leaf_text(&ay, y->unit, tb, sizeof tb));
+      lbdl_error(L, BDL_ETYPE, "cond: %s returns %s, %s returns %s", na, leaf_text(&ax, x->unit, ta, sizeof ta), nb,
+                 leaf_text(&ay, y->unit, ty, sizeof ty));
     x->weak &= y->weak;
   }
 }
@@ -395,6 +397,8 @@ static int l_cond(lua_State *L) {
   bdl_context *c = p->ctx;
   int n_ops = lua_gettop(L) - 2, base;
   branches b = {.n = (int)lua_rawlen(L, 2)};
+  bool two_way = lua_getfield(L, 2, "two_way") != LUA_TNIL; /* for messages: {false, true} */
+  lua_pop(L, 1);
   lbdl_to_tensor(L, 1);
   lbdl_cast(L, 1, BDL_I32);
   bdl_atom index = lbdl_atom(L, p, lbdl_test_tensor(L, 1));
@@ -404,9 +408,9 @@ static int l_cond(lua_State *L) {
   for (int k = 0; k < b.n; k++) {
     lua_rawgeti(L, 2, k + 1);
     b.fn[k] = lbdl_trace(L, lua_gettop(L), "branch", 0, NULL, NULL, NULL, 3, n_ops);
-    if (k > 0) agree(L, b.fn[0], b.fn[k], k + 1);
+    if (k > 0) agree(L, b.fn[0], b.fn[k], k + 1, two_way);
   }
-  for (int k = 1; k < b.n - 1; k++) agree(L, b.fn[0], b.fn[k], k + 1); /* what a later branch changed in the first */
+  for (int k = 1; k < b.n - 1; k++) agree(L, b.fn[0], b.fn[k], k + 1, two_way); /* what a later branch changed in the first */
   /* one list of operands for all: captured atoms, then States in order of first touch */
   int most = 1;
   for (int k = 0; k < b.n; k++) most += (int)b.fn[k]->t->sources.n + n_state_leaves(b.fn[k]->t);

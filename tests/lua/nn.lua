@@ -152,6 +152,7 @@ t.test("parameters: scalars stay, arrays must fit, States are refilled", functio
   local init = bdl.init
   t.eq(init.param(3, {4}), 3.0)
   t.eq(init.param(nil, {4}), nil)
+  t.raises("TypeError", "not a string", function() init.param("x", {4}) end)
   t.raises("ValueError", "not nil", function() init.param(nil, {4}, nil, {allow_none = false}) end)
   t.raises("ValueError", "%[3%] does not broadcast to the sizes %[4%]", function() init.param(bdl.ones(3), {4}) end)
   t.eq({table.unpack(init.param(bdl.ones(4), {4}, 2).shape)}, {2, 4})

@@ -81,3 +81,12 @@ t.test("to, mantissa, unit", function()
   t.raises("UnitMismatchError", "dimensions differ", V.to, V, u.nA)
   t.eq(u.math.concatenate, bdl.concatenate)
 end)
+
+t.test("a State keeps its unit; bdl.unit is bdl.units", function()
+  t.ok(require "bdl.unit" == bdl.units)
+  local s = bdl.State(1.0 * u.mV, {name = "v"})
+  s.value = 1.0 * u.volt
+  t.eq(text(s.value), "1000. mV")
+  t.raises("UnitMismatchError", "State 'v' holds mV; a plain number was given", function() s.value = 1.0 end)
+  t.raises("UnitMismatchError", "State 'v' holds mV; ms was given", function() s.value = 1.0 * u.ms end)
+end)

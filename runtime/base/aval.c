@@ -63,8 +63,8 @@ bdl_status bdl_aval_check(bdl_context *c, const bdl_aval *a) {
   n = (int64_t)bdl_dtype_size(a->dtype);
   for (int i = 0; i < a->ndim; i++) {
     const int64_t extent = BDL_MAX(a->shape[i], 1);
-    if (a->shape[i] < 0) return bdl_fail(c, BDL_EVALUE, "negative extent in shape %s", bdl_aval_text(a, false, text));
-    if (extent > MAX_BYTES / n) return bdl_fail(c, BDL_EVALUE, "shape %s is too large", bdl_aval_text(a, false, text));
+    if (a->shape[i] < 0) return bdl_fail(c, BDL_EVALUE, "negative extent in shape %s", bdl_aval_text(a, true, text));
+    if (extent > MAX_BYTES / n) return bdl_fail(c, BDL_EVALUE, "shape %s is too large", bdl_aval_text(a, true, text));
     n *= extent;
   }
   return BDL_OK;
@@ -84,8 +84,8 @@ bdl_status bdl_broadcast(bdl_context *c, const bdl_aval *a, const bdl_aval *b, b
     const int64_t m = i <= a->ndim ? a->shape[a->ndim - i] : 1, n = i <= b->ndim ? b->shape[b->ndim - i] : 1;
     if (m != n && m != 1 && n != 1) {
       char s[BDL_AVAL_TEXT], t[BDL_AVAL_TEXT];
-      return bdl_fail(c, BDL_ESHAPE, "shapes of %s and %s do not broadcast together", bdl_aval_text(a, false, s),
-                      bdl_aval_text(b, false, t));
+      return bdl_fail(c, BDL_ESHAPE, "shapes of %s and %s do not broadcast together", bdl_aval_text(a, true, s),
+                      bdl_aval_text(b, true, t));
     }
     z.shape[z.ndim - i] = m == 1 ? n : m;
   }

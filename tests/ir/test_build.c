@@ -35,7 +35,7 @@ static void a_refused_equation_leaves_the_program_alone(void **state) {
   bdl_atom z = 77;
   p->src = (bdl_src){"models/lif.lua", 18};
   assert_int_equal(bdl_bind2(p, BDL_P_add, x, y, &z), BDL_ESHAPE);
-  assert_string_equal(p->ctx->error.message, "add: shapes of f32[3] and f32[4] do not broadcast together");
+  assert_string_equal(p->ctx->error.message, "add: shapes of float32[3] and float32[4] do not broadcast together");
   assert_int_equal(p->ctx->error.where.line, 18);
   assert_int_equal(bdl_bind2(p, BDL_P_mul, x, i, &z), BDL_ETYPE);
   assert_string_equal(p->ctx->error.message, "mul: dtypes differ, f32[3] and i32[]");

@@ -96,7 +96,7 @@ end
 
 --- How many connections a builder may promise.
 local function check_size(who, n)
-  if n >= 2^40 then core.fail("MemoryError", 3, "conn.%s: about %.3g connections", who, n) end
+  if n >= 2^36 then core.fail("MemoryError", 3, "conn.%s: about %.3g connections", who, n) end
 end
 
 local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int32") or indptr end

@@ -194,6 +194,7 @@ function M.param(x, sizes, batch_size, opts)
     return x(sizes_of("param", sizes, batch_size))
   end
   if type(x) == "table" then x = core.tensor(x) end
+  if type(x) == "userdata" and not core.is_tensor(x) and core.unit_of(x) then x = 1.0 * x end -- u.mV alone is one of it
   if type(x) ~= "number" and not core.is_tensor(x) then
     core.fail("TypeError", 2, "param: a number, an array or an initialiser is needed, not a %s", class.typename(x))
   end

@@ -29,6 +29,10 @@ local function fields(format)
 end
 
 local function check_fields(who, format, values)
+  if type(values) ~= "table" then
+    core.hint "give the values by name: {x = x}"
+    core.fail("TypeError", 3, "%s: the values are a table, not a %s", who, core.is_tensor(values) and "tensor" or type(values))
+  end
   for _, name in ipairs(fields(format)) do
     if values[name] == nil then
       core.fail("KeyError", 3, "%s: the format names {%s}, but no such value is given%s", who, tostring(name),

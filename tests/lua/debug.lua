@@ -33,6 +33,8 @@ end)
 
 t.test("a field that is not given is an error", function()
   t.raises("KeyError", "did you mean", function() bdl.debug.print("{loss}", {los = 1.}) end)
+  t.raises("TypeError", "not a tensor", function() bdl.debug.print("{}", bdl.ones(2)) end)
+  t.raises("TypeError", "not a tensor", function() bdl.error_if(bdl.tensor(true), "bad {x}", bdl.ones(2)) end)
 end)
 
 t.test("error_if raises the user's message at the user's line", function()

@@ -156,7 +156,7 @@ static void shapes_broadcast_as_in_numpy(void **state) {
   assert_int_equal(bdl_broadcast(c, &none, &one, &out), BDL_OK);
   assert_int_equal(out.shape[0], 0);
   assert_int_equal(bdl_broadcast(c, &none, &two, &out), BDL_ESHAPE);
-  assert_non_null(strstr(c->error.message, "f32[0] and f32[2]"));
+  assert_non_null(strstr(c->error.message, "float32[0] and float32[2]"));
 }
 
 static void impossible_shapes_are_refused(void **state) {

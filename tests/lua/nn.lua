@@ -240,3 +240,11 @@ t.test("a step without dt says how to set it", function()
   local n = nn.init_all_states(nn.LIF(2))
   t.raises("KeyError", "environ 'dt' is not set", function() n(0*u.mA) end)
 end)
+
+t.test("the name of a module is given once", function()
+  local lif = bdl.nn.LIF{3, name = "exc"}
+  t.eq(lif.name, "exc")
+  t.raises("ValueError", "read%-only", function() lif.name = "inh" end)
+  t.eq(lif.name, "exc")
+  t.eq(bdl.nn.LIF(3).name, nil)
+end)

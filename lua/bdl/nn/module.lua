@@ -45,7 +45,20 @@ end
 local Module = graph.Node:extend "Module"
 M.Module = Module
 
+--- The name is given once, by the constructor.
+function Module.__index(self, key)
+  if key == "name" then return rawget(self, "_name") end
+  return class.method(self, key)
+end
+
 function Module.__newindex(self, key, value)
+  if key == "name" then
+    if rawget(self, "_name") ~= nil then
+      core.hint "give the name when it is made: name = .."
+      core.fail("ValueError", 2, "%s: the name '%s' is read-only", class.typename(self), self.name)
+    end
+    key = "_name"
+  end
   if (key == "in_size" or key == "out_size") and value ~= nil then value = M.size(value) end
   class.rawfield(self, key, value)
 end

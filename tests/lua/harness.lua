@@ -1,6 +1,6 @@
 --- The test framework of tests/lua: what a test may say, and the count of what came out.
 --  A test file begins with `local t = require "tests.lua.harness"` and calls t.test; run.lua loads it and prints the total.
-local t = {passed = 0, failed = 0}
+local t = {passed = 0, failed = 0, skipped = 0}
 
 local FAILED = {}                                -- the errors of failed expectations, told from those of the code
 
@@ -70,6 +70,12 @@ end
 --- One named test.
 function t.test(name, f)
   if t.attempt(name, f) then t.passed = t.passed + 1 end
+end
+
+--- A test that cannot run here.
+function t.skip(name, why)
+  t.skipped = t.skipped + 1
+  print(("SKIP  %s: %s"):format(name, why))
 end
 
 function t.ok(v, what)

@@ -110,7 +110,16 @@ static bdl_status narrow_while(bdl_arena *a, const bdl_eqn *e, bool *in, bool *o
   return narrow_bodies(a, &z->params[2], (bool *[]){cond_in, body_in}, (bool *[]){truth, out});
 }
 
-/* cond and call: `first` operands are the primitive's own, the others go to every body */
+/* Its programs fit each other and the operands: all or nothing. */
+static bdl_status keep_whole(bdl_arena *a, const bdl_eqn *e, bool *in, bool *out, bdl_eqn *z) {
+  memset(in, true, (size_t)e->n_in);
+  memset(out, true, (size_t)e->n_out);
+  TRY(narrowed(a, e, in, out, z));
+  z->params = e->params;
+  return BDL_OK;
+}
+
+/* cond, call, checkpoint: `first` operands are the primitive's own, the others go to every body */
 static bdl_status narrow_branches(bdl_arena *a, const bdl_eqn *e, int first, bool *in, bool *out, bdl_eqn *z) {
   const int n = e->params[0].n;
   bool **ins = bdl_arena_alloc(a, (size_t)n * sizeof *ins), **outs = bdl_arena_alloc(a, (size_t)n * sizeof *outs);
@@ -132,7 +141,10 @@ static bdl_status narrow_eqn(bdl_arena *a, const bdl_eqn *e, const bool *live, b
   switch (e->prim) {
     case BDL_P_scan: return narrow_scan(a, e, in, out, z);
     case BDL_P_while: return narrow_while(a, e, in, out, z);
-    default: return narrow_branches(a, e, e->prim == BDL_P_cond ? 1 : 0, in, out, z);
+    case BDL_P_cond: return narrow_branches(a, e, 1, in, out, z);
+    case BDL_P_call:
+    case BDL_P_checkpoint: return narrow_branches(a, e, 0, in, out, z);
+    default: return keep_whole(a, e, in, out, z);
   }
 }
 

@@ -24,6 +24,11 @@ void bdl_ir_rollback(bdl_prog *p, bdl_ir_mark m);
 /* Dead code elimination that also drops the inputs not kept, none of which an output or effect may need. */
 bdl_status bdl_ir_dce_inputs(const bdl_prog *p, const bool *keep, bdl_prog **q);
 
+/* Does it run as its first body: call, checkpoint, custom derivatives? */
+bool bdl_ir_is_call(bdl_prim_id p);
+/* `call` equations alone replaced by their bodies: what a derivative needs to know of stays. */
+bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q);
+
 /* Does e have an effect, itself or in a body? */
 bool bdl_ir_has_effect(const bdl_eqn *e);
 

@@ -144,7 +144,7 @@ typedef bdl_status (*bdl_pass)(const bdl_prog *p, bdl_prog **q);
 bdl_status bdl_pass_dce(const bdl_prog *p, bdl_prog **q);      /* drop what no output or effect needs, also in bodies */
 bdl_status bdl_pass_cse(const bdl_prog *p, bdl_prog **q);      /* one equation for equal primitive, parameters, operands */
 bdl_status bdl_pass_simplify(const bdl_prog *p, bdl_prog **q); /* exact algebra only: x*1, x+(-0.0), cast chains, select of a literal ... */
-bdl_status bdl_pass_inline(const bdl_prog *p, bdl_prog **q);   /* call equations replaced by their bodies */
+bdl_status bdl_pass_inline(const bdl_prog *p, bdl_prog **q);   /* calls, also checkpoints and custom derivatives, replaced by their bodies */
 bdl_status bdl_pass_hoist(const bdl_prog *p, bdl_prog **q);    /* loop-invariant equations without effects out of scans */
 /* Constant folding needs to run equations: eval evaluates one equation on constants (exec gives it). */
 typedef bdl_status (*bdl_eval_eqn)(bdl_context *c, const bdl_prog *p, const bdl_eqn *e, const bdl_tensor *in, bdl_tensor *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "exec/lower.h"
+#include "ir/edit.h"
 #include "plan/build.h"
 #include "plan/legalise.h"
 #include "prim/prim.h"
@@ -305,6 +306,7 @@ static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *ta
     else if (e->prim == BDL_P_scan) s = scan(b, e);
     else if (e->prim == BDL_P_while) s = while_loop(b, e);
     else if (e->prim == BDL_P_cond) s = cond(b, e);
+    else if (e->prim == BDL_P_transposed) s = bdl_fail(p->ctx, BDL_ENOTSUP, "forward differentiation of a custom_vjp function is not supported");
     else s = kernel(b, e);
     if (s != BDL_OK) {
       bdl_where(b->pl->plan->ctx, e->src);
@@ -383,7 +385,6 @@ static bool any_eqn(const bdl_prog *p, bool (*test)(bdl_prim_id)) {
   return false;
 }
 
-static bool is_call(bdl_prim_id p) { return p == BDL_P_call; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
 
 static bool can_fail(bdl_prim_id p) {
@@ -435,7 +436,7 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_prog_ref(p);
   plan->legal_from = p;
   bdl_prog *flat = NULL;
-  bdl_status s = any_eqn(p, is_call) ? bdl_pass_inline(p, &flat) : BDL_OK;
+  bdl_status s = any_eqn(p, bdl_ir_is_call) ? bdl_pass_inline(p, &flat) : BDL_OK;
   if (s == BDL_OK) s = bdl_plan_legalise(flat ? flat : p, &plan->prog);
   if (flat) bdl_prog_unref(flat);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);

@@ -1,5 +1,5 @@
 /*
-** control.c -- type rules of control flow.  Bodies are closed programs; operands and results match theirs exactly.
+** control.c -- type rules of control flow; its derivatives stand in transform/.  Bodies are closed programs; operands and results match theirs exactly.
 */
 #include "prim/check.h"
 #include "prim/rules.h"
@@ -111,5 +111,103 @@ bdl_status bdl_type_call(bdl_context *c, const bdl_param *p, const bdl_aval *in,
   TRY(check_count(c, "call", "operands", n_in, body->inputs.n));
   TRY(check_inputs(c, "call", body, 0, in, n_in));
   for (int i = 0; i < body->n_outputs; i++) out[i] = *output(body, i);
+  return BDL_OK;
+}
+
+/* ---- derivatives of one's own.  Tangents and cotangents are those of floats, in the order of what they belong to. */
+
+static int64_t count_floats(const bdl_aval *a, int64_t n) {
+  int64_t floats = 0;
+  for (int64_t i = 0; i < n; i++) floats += bdl_dtype_is_float(a[i].dtype);
+  return floats;
+}
+
+/* Results from.. of a rule are the tangents of the floats among a[n]. */
+static bdl_status check_tangents(bdl_context *c, const char *prim, const bdl_prog *rule, const bdl_aval *a, int n) {
+  int k = 0;
+  TRY(check_count(c, prim, "results of the rule", rule->n_outputs, count_floats(a, n)));
+  for (int i = 0; i < n; i++) {
+    if (!bdl_dtype_is_float(a[i].dtype)) continue;
+    if (!bdl_aval_eq(output(rule, k), &a[i])) return differ(c, prim, "result of the rule", k, &a[i], output(rule, k));
+    k++;
+  }
+  return BDL_OK;
+}
+
+/* Inputs from.. of a rule are tangents of the floats among a[n]. */
+static bdl_status check_tangent_inputs(bdl_context *c, const char *prim, const bdl_prog *rule, int from, const bdl_aval *a, int n) {
+  for (int i = 0; i < n; i++)
+    if (bdl_dtype_is_float(a[i].dtype)) TRY(check_inputs(c, prim, rule, from++, &a[i], 1));
+  return BDL_OK;
+}
+
+static bdl_status check_programs(bdl_context *c, const char *prim, const bdl_param *p, int n, const bdl_aval *in, int n_in, bdl_aval *out) {
+  TRY(check_count(c, prim, "programs", p->n, n));
+  const bdl_prog *function = p->progs[0];
+  TRY(check_count(c, prim, "operands", n_in, function->inputs.n));
+  TRY(check_inputs(c, prim, function, 0, in, n_in));
+  for (int i = 0; i < function->n_outputs; i++) out[i] = *output(function, i);
+  return BDL_OK;
+}
+
+/* params: programs(function, rule) */
+bdl_status bdl_type_custom_jvp(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  TRY(check_programs(c, "custom_jvp", &p[0], 2, in, n_in, out));
+  const bdl_prog *rule = p[0].progs[1];
+  TRY(check_count(c, "custom_jvp", "operands of the rule", rule->inputs.n, n_in + count_floats(in, n_in)));
+  TRY(check_inputs(c, "custom_jvp", rule, 0, in, n_in));
+  TRY(check_tangent_inputs(c, "custom_jvp", rule, n_in, in, n_in));
+  return check_tangents(c, "custom_jvp", rule, out, p[0].progs[0]->n_outputs);
+}
+
+/* params: programs(function, forward, backward) */
+bdl_status bdl_type_custom_vjp(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  TRY(check_programs(c, "custom_vjp", &p[0], 3, in, n_in, out));
+  const bdl_prog *forward = p[0].progs[1], *backward = p[0].progs[2];
+  const int n_out = p[0].progs[0]->n_outputs, residuals = forward->n_outputs - n_out;
+  TRY(check_count(c, "custom_vjp", "operands of forward", forward->inputs.n, n_in));
+  TRY(check_inputs(c, "custom_vjp", forward, 0, in, n_in));
+  if (residuals < 0) return check_count(c, "custom_vjp", "results of forward", forward->n_outputs, n_out);
+  for (int i = 0; i < n_out; i++)
+    if (!bdl_aval_eq(output(forward, i), &out[i])) return differ(c, "custom_vjp", "result of forward", i, &out[i], output(forward, i));
+  TRY(check_count(c, "custom_vjp", "operands of backward", backward->inputs.n, residuals + count_floats(out, n_out)));
+  for (int i = 0; i < residuals; i++) TRY(check_inputs(c, "custom_vjp", backward, i, output(forward, n_out + i), 1));
+  TRY(check_tangent_inputs(c, "custom_vjp", backward, residuals, out, n_out));
+  return check_tangents(c, "custom_vjp", backward, in, n_in);
+}
+
+/* params: residuals body.  in: residuals, dx; out: dz, the types of the body's further inputs */
+bdl_status bdl_type_transposed(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  const bdl_prog *body = p[1].progs[0];
+  const int64_t residuals = p[0].i;
+  TRY(check_count(c, "transposed", "programs", p[1].n, 1));
+  if (residuals < 0) return BDL_FAIL_PRIM(c, BDL_EVALUE, "transposed", "%" PRId64 " residuals", residuals);
+  TRY(check_count(c, "transposed", "operands", n_in, residuals + body->n_outputs));
+  TRY(check_inputs(c, "transposed", body, 0, in, (int)residuals));
+  for (int i = 0; i < body->n_outputs; i++)
+    if (!bdl_aval_eq(&in[residuals + i], output(body, i)))
+      return differ(c, "transposed", "operand", (int)residuals + i, output(body, i), &in[residuals + i]);
+  for (int64_t i = residuals; i < body->inputs.n; i++) out[i - residuals] = *bdl_aval_of(body, body->inputs.v[i]);
+  return BDL_OK;
+}
+
+/* ---- order */
+
+bdl_status bdl_type_barrier(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  (void)c, (void)p, (void)n_in;
+  out[0] = in[0];
+  return BDL_OK;
+}
+
+bdl_status bdl_jvp_barrier(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z, bdl_atom *dz) {
+  (void)e, (void)z;
+  if (bdl_is_zero(dx[0])) return BDL_OK;
+  return bdl_bind2(b, BDL_P_barrier, dx[0], x[1], &dz[0]);
+}
+
+bdl_status bdl_transpose_barrier(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear, const bdl_atom *ct,
+                                 bdl_atom *ct_in) {
+  (void)b, (void)e, (void)x;
+  if (is_linear[0]) ct_in[0] = ct[0];
   return BDL_OK;
 }

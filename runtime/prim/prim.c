@@ -141,8 +141,12 @@ int bdl_ir_n_out(bdl_prim_id prim, const bdl_param *params, int n_in) {
     case BDL_P_sort: return n_in;
     case BDL_P_scan: return params[4].progs[0]->n_outputs;
     case BDL_P_while: return params[2].n == 2 ? params[2].progs[1]->n_outputs : -1;
-    case BDL_P_cond: return params[0].progs[0]->n_outputs;
-    case BDL_P_call: return params[0].progs[0]->n_outputs;
+    case BDL_P_cond:
+    case BDL_P_call:
+    case BDL_P_checkpoint:
+    case BDL_P_custom_jvp:
+    case BDL_P_custom_vjp: return params[0].progs[0]->n_outputs;
+    case BDL_P_transposed: return (int)(params[1].progs[0]->inputs.n - params[0].i);
     case BDL_P_host_call: return count_results(&params[0]);
     default: return -1;
   }

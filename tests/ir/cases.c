@@ -31,6 +31,7 @@ static const struct {
   {BDL_P_acos, {-0.8}, {0.8}},
   {BDL_P_atanh, {-0.8}, {0.8}},
   {BDL_P_erfinv, {-0.8}, {0.8}},
+  {BDL_P_draw_erfinv, {-0.8}, {0.8}},
   {BDL_P_acosh, {1.3}, {3}},
   {BDL_P_tan, {-1}, {1}},
   {BDL_P_integer_pow, {0.5}, {2}},
@@ -129,6 +130,15 @@ static const struct {
   {BDL_P_cond, "i:i32[], x:F[2]) { y:F[2] = cond[branches={program a(x:F[2]) { return x },"
    "program b(x:F[2]) { y:F[2] = neg x\n return y }}] i x\n return y"},
   {BDL_P_call, "x:F[2]) { y:F[2] = call[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},
+  {BDL_P_barrier, "x:F[2], y:F[3]) { z:F[2] = barrier x y\n return z"},
+  {BDL_P_checkpoint, "x:F[2]) { y:F[2] = checkpoint[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},
+  {BDL_P_custom_jvp, "x:F[2]) { y:F[2] = custom_jvp[programs={program f(x:F[2]) { y:F[2] = sin x\n return y },"
+   "program r(x:F[2], t:F[2]) { c:F[2] = cos x\n z:F[2] = mul c t\n return z }}] x\n return y"},
+  {BDL_P_custom_vjp, "x:F[2]) { y:F[2] = custom_vjp[programs={program f(x:F[2]) { y:F[2] = sin x\n return y },"
+   "program g(x:F[2]) { y:F[2] = sin x\n c:F[2] = cos x\n return y, c },"
+   "program r(c:F[2], t:F[2]) { z:F[2] = mul c t\n return z }}] x\n return y"},
+  {BDL_P_transposed, "c:F[2], x:F[2]) { y:F[] = transposed[residuals=1 body={"
+   "program r(c:F[2], t:F[]) { z:F[2] = mul c t\n return z }}] c x\n return y"},
   {BDL_P_print, "x:F[2]) { print[format=\"x = {0}\" host=nil] x\n return x"},
   {BDL_P_error_if, "p:bool[2], x:F[]) { error_if[message=\"x is {1}\"] p x\n return x"},
   {BDL_P_host_call, "x:F[2]) { y:f64[2], z:i32[] = host_call[results=(5,1,2,1,0) host=nil] x\n return y, z"},

@@ -169,8 +169,8 @@ static void normals_equal_the_reference(void **state) {
         uf[i] = fmaxf(lo, fmaf(unit_f32(w32[i]), 1 - lo, lo));
         ud[i] = fmax(lod, fma(unit_f64(w64[i]), 1 - lod, lod));
       }
-      t->tile[BDL_TILE_erfinv][BDL_F32][0](zf, uf, NULL, NULL, n, 0);
-      t->tile[BDL_TILE_erfinv][BDL_F64][0](zd, ud, NULL, NULL, n, 0);
+      t->tile[BDL_TILE_draw_erfinv][BDL_F32][0](zf, uf, NULL, NULL, n, 0);
+      t->tile[BDL_TILE_draw_erfinv][BDL_F64][0](zd, ud, NULL, NULL, n, 0);
       for (int i = 0; i < n; i++) {
         close_f32("normal_f32", i, sqrtf(2.0f) * zf[i], g->normal_f32[i]);
         close_f64("normal_f64", i, sqrt(2.0) * zd[i], g->normal_f64[i]);
@@ -179,8 +179,8 @@ static void normals_equal_the_reference(void **state) {
         uf[i] = fmaxf(-bf, fmaf(unit_f32(w32[i]), bf + bf, -bf));
         ud[i] = fmax(-bd, fma(unit_f64(w64[i]), bd + bd, -bd));
       }
-      t->tile[BDL_TILE_erfinv][BDL_F32][0](zf, uf, NULL, NULL, n, 0);
-      t->tile[BDL_TILE_erfinv][BDL_F64][0](zd, ud, NULL, NULL, n, 0);
+      t->tile[BDL_TILE_draw_erfinv][BDL_F32][0](zf, uf, NULL, NULL, n, 0);
+      t->tile[BDL_TILE_draw_erfinv][BDL_F64][0](zd, ud, NULL, NULL, n, 0);
       for (int i = 0; i < n; i++) {
         close_f32("truncated_f32", i, sqrtf(2.0f) * zf[i], g->truncated_f32[i]);
         close_f64("truncated_f64", i, sqrt(2.0) * zd[i], g->truncated_f64[i]);

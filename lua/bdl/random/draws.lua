@@ -11,7 +11,7 @@ local NONE = {}
 
 --- draws.log(x) and so on: primitives without parameters.
 local op = {}
-for name in ("abs and bitcast ceil clamp digamma div eq erf erfinv exp floor ge gt le lgamma log log1p lt max min mod ne nextafter not or pow select"
+for name in ("abs and bitcast ceil clamp digamma div draw_erfinv eq erf exp floor ge gt le lgamma log log1p lt max min mod ne nextafter not or pow select"
              .. " shr sign sqrt tan cos"):gmatch "%S+" do
   op[name] = function(...) return bind(name, NONE, ...) end
 end
@@ -95,7 +95,7 @@ local ROOT2 = math.sqrt(2)
 
 function draws.normal(key, shape, dtype)
   local below = op.nextafter(real(-1.0, dtype), real(0.0, dtype))
-  return op.erfinv(uniform(key, shape, dtype, below, 1.0)) * ROOT2
+  return op.draw_erfinv(uniform(key, shape, dtype, below, 1.0)) * ROOT2
 end
 
 --- Standard normal restricted to [lo, hi].
@@ -103,7 +103,7 @@ function draws.truncated_normal(key, shape, dtype, lo, hi)
   lo, hi = real(lo, dtype), real(hi, dtype)
   local u = uniform(key, shape, dtype, op.erf(lo / ROOT2), op.erf(hi / ROOT2))
   local least, most = op.nextafter(lo, real(math.huge, dtype)), op.nextafter(hi, real(-math.huge, dtype))
-  return op.min(op.max(op.erfinv(u) * ROOT2, least), most)
+  return op.min(op.max(op.draw_erfinv(u) * ROOT2, least), most)
 end
 
 function draws.exponential(key, shape, dtype) return -logs.log1p(-uniform(key, shape, dtype), dtype) end

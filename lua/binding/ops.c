@@ -117,7 +117,7 @@ static want wanted(bdl_prim_id p, int n, int *first, int *count) {
     case BDL_P_exp: case BDL_P_exp2: case BDL_P_expm1: case BDL_P_exprel: case BDL_P_log: case BDL_P_log2: case BDL_P_log10:
     case BDL_P_log1p: case BDL_P_sin: case BDL_P_cos: case BDL_P_tan: case BDL_P_asin: case BDL_P_acos: case BDL_P_atan:
     case BDL_P_sinh: case BDL_P_cosh: case BDL_P_tanh: case BDL_P_asinh: case BDL_P_acosh: case BDL_P_atanh: case BDL_P_erf:
-    case BDL_P_erfc: case BDL_P_erfinv: case BDL_P_draw_erfinv: case BDL_P_lgamma: case BDL_P_digamma: case BDL_P_sqrt: case BDL_P_rsqrt: case BDL_P_cbrt:
+    case BDL_P_erfc: case BDL_P_erfinv: case BDL_P_draw_erfinv: case BDL_P_lgamma: case BDL_P_digamma: case BDL_P_polygamma: case BDL_P_sqrt: case BDL_P_rsqrt: case BDL_P_cbrt:
     case BDL_P_sigmoid: case BDL_P_softplus: case BDL_P_is_finite: case BDL_P_is_nan: case BDL_P_pow: case BDL_P_atan2:
     case BDL_P_nextafter: case BDL_P_conv: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_solve:
       return REAL;

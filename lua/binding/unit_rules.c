@@ -86,6 +86,7 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_draw_erfinv] = NEEDS_PLAIN,
   [BDL_P_lgamma] = NEEDS_PLAIN,
   [BDL_P_digamma] = NEEDS_PLAIN,
+  [BDL_P_polygamma] = NEEDS_PLAIN,
   [BDL_P_sqrt] = TO_THE(0.5),
   [BDL_P_rsqrt] = TO_THE(-0.5),
   [BDL_P_cbrt] = TO_THE(1.0 / 3),

@@ -99,7 +99,10 @@ static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_
   return BDL_OK;
 }
 
-/* A constant of the plan as a scalar operand: the parameters of iota and integer_pow. */
+/* Has the kernel an integer parameter as its second operand? */
+static bool has_number(const bdl_eqn *e) { return e->n_in == 1 && e->n_params == 1 && e->params[0].kind == BDL_PK_INT; }
+
+/* A constant of the plan as a scalar operand: the parameters of iota, integer_pow, polygamma. */
 static bdl_status immediate(grouper *g, const int64_t *v, int n, int32_t *handle) {
   bdl_planner *pl = g->b->pl;
   int64_t *data = bdl_arena_alloc(&pl->plan->arena, (size_t)n * sizeof *data);
@@ -136,7 +139,7 @@ static bdl_status kernel(grouper *g, const bdl_eqn *e, int32_t h[3], bdl_k_tile 
     *fn = k->cast[dt][e->params[0].i];
     return form ? splat(g, e->in[0], &h[0]) : BDL_OK;
   }
-  if (e->prim == BDL_P_integer_pow) form |= BDL_FORM_Y;
+  if (has_number(e)) form |= BDL_FORM_Y;
   if (!k->tile[op][dt][form] && form == BDL_FORM_X && (bdl_prims[e->prim].flags & BDL_F_COMMUTATIVE) &&
       k->tile[op][dt][BDL_FORM_Y]) {
     int32_t t = h[0];
@@ -254,7 +257,7 @@ static bdl_status equation(grouper *g, int32_t at) {
   } else if (e->prim == BDL_P_random_bits) {
     t.fn = g->b->pl->k->tile[BDL_TILE_random_bits][domain->dtype][0];
   } else {
-    if (e->prim == BDL_P_integer_pow) TRY(immediate(g, &e->params[0].i, 1, &h[1]));
+    if (has_number(e)) TRY(immediate(g, &e->params[0].i, 1, &h[1]));
     TRY(kernel(g, e, h, &t.fn));
   }
   release(g, e, at, &s);

@@ -84,6 +84,13 @@ bdl_status bdl_type_integer_pow(bdl_context *c, const bdl_param *p, const bdl_av
   return bdl_type_same_num(c, p, in, n_in, out);
 }
 
+/* params: n */
+bdl_status bdl_type_polygamma(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  if (p[0].i < 0 || p[0].i > 1000)
+    return BDL_FAIL_PRIM(c, BDL_EVALUE, "polygamma", "n is %" PRId64 ", not one of 0 .. 1000", p[0].i);
+  return bdl_type_same_float(c, p, in, n_in, out);
+}
+
 bdl_status bdl_type_select(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   bdl_aval z;
   if (in[0].dtype != BDL_BOOL) return BDL_FAIL_PRIM(c, BDL_ETYPE, "select", "the predicate is %s, not bool", BDL_TEXT(&in[0]));
@@ -225,6 +232,8 @@ JVP_FACTOR(erf, TIMES, OP2(mul, x, x); OP1(neg, *f); OP1(exp, *f); OP_NUM(mul, *
 JVP_FACTOR(erfc, TIMES, OP2(mul, x, x); OP1(neg, *f); OP1(exp, *f); OP_NUM(mul, *f, -1.12837916709551257390);)
 JVP_FACTOR(erfinv, TIMES, OP2(mul, y, y); OP1(exp, *f); OP_NUM(mul, *f, 0.886226925452758013649);) /* sqrt(pi)/2 e^y^2 */
 JVP_FACTOR(lgamma, TIMES, OP1(digamma, x);)
+JVP_FACTOR(digamma, TIMES, TRY(bdl_bind(b, BDL_P_polygamma, (bdl_param[]){bdl_pint(1)}, &x, 1, f));)
+JVP_FACTOR(polygamma, TIMES, TRY(bdl_bind(b, e->prim, (bdl_param[]){bdl_pint(e->params[0].i + 1)}, &x, 1, f));)
 JVP_FACTOR(sqrt, OVER, OP_NUM(mul, y, 2);)
 JVP_FACTOR(rsqrt, TIMES, OP2(div, y, x); OP_NUM(mul, *f, -0.5);)                     /* -y/(2x) */
 JVP_FACTOR(cbrt, TIMES, OP2(div, y, x); OP_NUM(mul, *f, 1.0 / 3);)                   /* y/(3x) */

@@ -27,6 +27,7 @@ static const struct {
   {BDL_P_cbrt, {0.3}, {3}},
   {BDL_P_lgamma, {0.3}, {3}},
   {BDL_P_digamma, {0.3}, {3}},
+  {BDL_P_polygamma, {0.5}, {3}},
   {BDL_P_asin, {-0.8}, {0.8}},
   {BDL_P_acos, {-0.8}, {0.8}},
   {BDL_P_atanh, {-0.8}, {0.8}},

@@ -116,8 +116,10 @@ static int is_predicate(int op) {
   return (op >= BDL_TILE_eq && op <= BDL_TILE_ge) || op == BDL_TILE_is_finite || op == BDL_TILE_is_nan;
 }
 static bdl_dtype result_dtype(int op, bdl_dtype d) { return is_predicate(op) ? BDL_BOOL : d; }
+/* One whole number as second operand. */
+static int takes_number(int op) { return op == BDL_TILE_integer_pow || op == BDL_TILE_polygamma; }
 static bdl_dtype operand_dtype(int op, bdl_dtype d, int k) {
-  return op == BDL_TILE_select && k == 0 ? BDL_BOOL : op == BDL_TILE_integer_pow && k == 1 ? BDL_I64 : d;
+  return op == BDL_TILE_select && k == 0 ? BDL_BOOL : takes_number(op) && k == 1 ? BDL_I64 : d;
 }
 static int makes(int op) { return op == BDL_TILE_iota || op == BDL_TILE_random_bits; }
 /* Rounded functions, whose bits may differ between instruction sets. */
@@ -131,7 +133,7 @@ static void run(bdl_k_tile k, array *z, const array *a, int64_t n) { k(z->b, a[0
 
 static void make_operands(int op, bdl_dtype d, array a[3], uint64_t seed) {
   for (int k = 0; k < 3; k++) randomize(&a[k], operand_dtype(op, d, k), seed * 3 + (uint64_t)k);
-  if (op == BDL_TILE_integer_pow) {
+  if (takes_number(op)) {
     static const int64_t powers[] = {0, 1, 2, 3, 5, -1, -2, 13, INT64_MIN};
     put(&a[1], BDL_I64, 0, (bdl_scalar){.i64 = powers[seed % BDL_LEN(powers)]});
   }
@@ -278,7 +280,7 @@ static int64_t difference(bdl_dtype d, const unsigned char *a, const unsigned ch
 static void check_reference(const bdl_k_table *t, int op, bdl_dtype d, int form, bdl_k_tile k) {
   static array a[3], z;
   const bdl_dtype r = result_dtype(op, d);
-  if (makes(op) || op == BDL_TILE_splat || op == BDL_TILE_integer_pow) return;
+  if (makes(op) || op == BDL_TILE_splat || takes_number(op)) return;
   for (uint64_t seed = 1; seed <= 8; seed++) {
     make_operands(op, d, a, seed);
     run(k, &z, a, BDL_TILE);
@@ -325,7 +327,7 @@ static void bits_do_not_depend_on_tails(void **state) { (void)state, each(check_
 /* A scalar operand is an array of that scalar. */
 static void check_forms(const bdl_k_table *t, int op, bdl_dtype d, int form, bdl_k_tile k) {
   static array a[3], z, want;
-  if (form == 0 || op == BDL_TILE_integer_pow) return;
+  if (form == 0 || takes_number(op)) return;
   make_operands(op, d, a, 11);
   for (int64_t pick = 0; pick < 40; pick++) {
     for (int j = 0; j < 3; j++)
@@ -392,7 +394,7 @@ static void the_table_is_full(void **state) {
     for (int d = 0; d < BDL_DTYPE_COUNT; d++)
       for (int form = 0; form < 8; form++) {
         any |= t->tile[op][d][form] != NULL;
-        if (t->tile[op][d][form] && !t->tile[op][d][0] && op != BDL_TILE_integer_pow)
+        if (t->tile[op][d][form] && !t->tile[op][d][0] && !takes_number(op))
           FAIL("%s %s: no form 0", names[op], dtypes[d]);
       }
     if (!any) FAIL("%s has no kernel", names[op]);

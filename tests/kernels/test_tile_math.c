@@ -179,10 +179,53 @@ static void functions_are_accurate(void **state) {
   }
 }
 
+/* Values of mpmath, besides poles, infinities and NaN. */
+static void polygamma_equals_known_values(void **state) {
+  (void)state;
+  static const struct {
+    int64_t n;
+    double x, z;
+  } known[] = {
+      {0, 0.3, -3.502524222200133125}, {0, 1.0, -0.5772156649015328606}, {0, 9.75, 2.225109535044576012},
+      {0, 123.4, 4.811373775116277419}, {0, 1000000.0, 13.81551005796419077}, {0, -0.001, 999.4211381978913338},
+      {0, -2.75, -1.95905526497799701}, {0, -1000.5, 6.90875482089867149}, {1, 0.3, 12.2453645461077313},
+      {1, 1.0, 1.644934066848226436}, {1, 9.75, 0.1080032433366318546}, {1, 123.4, 0.00813665161086526331},
+      {1, 1000000.0, 1.000000500000166667e-6}, {1, -0.001, 1000001.647341431735}, {1, -2.75, 19.43386894948846416},
+      {1, -1000.5, 9.868605400173441423}, {2, 0.3, -75.27253658872603892}, {2, 1.0, -2.404113806319188571},
+      {2, 9.75, -0.0116534442879583337}, {2, 123.4, -0.00006620473419231093571}, {2, 1000000.0, -1.0000010000005e-12},
+      {2, -0.001, 1999999997.589379666}, {2, -2.75, -124.11765305971518}, {2, -1000.5, -9.980027470026439595e-7},
+      {3, 0.3, 743.1417646550497771}, {3, 1.0, 6.493939402266829149}, {3, 9.75, 0.002512378921398894116},
+      {3, 123.4, 1.077357827078301995e-6}, {3, 1000000.0, 2.000003000002e-18}, {3, -0.001, 6000000000006.518387},
+      {3, -2.75, 1558.489751283293601}, {3, -1000.5, 194.8181820660108635}, {7, 0.3, 76818182.99849322102},
+      {7, 1.0, 5060.54987523763947}, {7, 9.75, 0.0001209738263189182552}, {7, 123.4, 1.699817252197922073e-12},
+      {7, 1000000.0, 7.2000252000336e-40}, {7, -0.001, 5.039999999999999161e+27}, {7, -2.75, 330352695.7011440844},
+      {7, -1000.5, 2580880.43637119613}, {40, 0.3, -2.237039355940049568e+69}, {40, 1.0, -8.159152832482687697e+47},
+      {40, 9.75, -23470584.90104077401}, {40, 123.4, -5.315539948210086041e-38}, {40, 1000000.0, -2.039829004162677786e-194},
+      {40, -0.001, 8.15915283247897038e+170}, {40, -2.75, -3.945524210146268343e+72},
+      {1, 0, INFINITY}, {2, 0, -INFINITY}, {1, -4, INFINITY}, {1, INFINITY, 0}, {1, -INFINITY, NAN}, {1, NAN, NAN},
+  };
+  for (int s = 0; s < BDL_LEN(isas); s++) {
+    const bdl_k_table *t = bdl_k_select(isas[s]);
+    for (int i = 0; t && i < BDL_LEN(known); i++) {
+      double z;
+      float zf;
+      const float xf = (float)known[i].x;
+      t->tile[BDL_TILE_polygamma][BDL_F64][BDL_FORM_Y](&z, &known[i].x, &known[i].n, NULL, 1, 0);
+      t->tile[BDL_TILE_polygamma][BDL_F32][BDL_FORM_Y](&zf, &xf, &known[i].n, NULL, 1, 0);
+      const double e = ulps(0, z, (real)known[i].z), limit = 8 + (double)known[i].n;
+      if (report) printf("polygamma(%d, %g) %.3f ulp\n", (int)known[i].n, known[i].x, e);
+      else if (!(e <= limit)) fail_msg("polygamma(%d, %.17g) = %.17g: %g ulp", (int)known[i].n, known[i].x, z, e);
+      if ((double)xf == known[i].x && !(ulps(1, zf, (real)known[i].z) <= 1))
+        fail_msg("polygamma(%d, %g) of f32 = %.9g", (int)known[i].n, known[i].x, (double)zf);
+    }
+  }
+}
+
 int main(void) {
   report = getenv("BDL_TEST_REPORT") != NULL;
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(functions_are_accurate),
+    cmocka_unit_test(polygamma_equals_known_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

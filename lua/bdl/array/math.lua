@@ -30,6 +30,9 @@ for name, prim in pairs{
   math_[name] = function(x, y) return (bind(prim, NONE, operand(x), operand(y))) end
 end
 
+--- n-th derivative of digamma.
+function math_.polygamma(n, x) return (bind("polygamma", {n = n}, operand(x))) end
+
 --- |x|; booleans count as integers.
 function math_.abs(x) return (bind("abs", NONE, operand(x))) end
 

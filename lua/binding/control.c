@@ -74,11 +74,11 @@ static void wire_written(lua_State *L, wiring *w, bdl_trace *p, bdl_trace *t, bd
     uint64_t mine;
     const bdl_atom *now, *in;
     if (!bdl_map_get(&t->by_state, s->id, &mine)) { /* t does not touch it: an input that it ignores */
+      lbdl_check(L, bdl_trace_read(p, s, &now));
       for (int32_t i = 0; i < s->n; i++) {
         bdl_atom x;
-        lbdl_check(L, bdl_trace_argument(t, -1, &s->aval[i], &x));
+        lbdl_check(L, bdl_trace_argument(t, -1, bdl_aval_of(p->prog, now[i]), &x));
       }
-      lbdl_check(L, bdl_trace_read(p, s, &now));
       for (int32_t i = 0; i < s->n; i++) add(w, (int32_t)t->sources.n - s->n + i, now[i]);
       continue;
     }

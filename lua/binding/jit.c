@@ -148,8 +148,9 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
       for (int32_t j = 0; j < t->sources.n; j++)
         if (t->prog->inputs.v[j] == s->input[i]) order[n++] = j;
     for (int32_t i = 0; s->written && i < s->state->n; i++) {
+      const bool same = s->input && bdl_aval_eq(bdl_aval_of(t->prog, s->input[i]), bdl_aval_of(t->prog, s->now[i]));
       outs[n_out] = s->now[i];
-      pair[n_out++] = s->input ? first + i : -1;
+      pair[n_out++] = same ? first + i : -1;
     }
   }
   e->n_in = n;

@@ -110,7 +110,7 @@ static int conform(lua_State *L, bdl_state *s) {
       lbdl_convert_unit(L, first + i, s->leaf[i].unit);
       x = lbdl_test_tensor(L, first + i);
     }
-    bdl_dtype want = s->aval[i].dtype;
+    bdl_dtype want = bdl_state_aval(bdl_trace_current(s->ctx), s, i)->dtype;
     bool same_kind = bdl_dtype_is_float(want) || !bdl_dtype_is_float(x->t.aval.dtype);
     if (x->weak && x->t.aval.dtype != want && same_kind && want != BDL_BOOL) lbdl_cast(L, first + i, want);
   }
@@ -122,13 +122,31 @@ static int write(lua_State *L, bdl_status (*into_trace)(bdl_trace *, bdl_state *
   lua_settop(L, 2);
   bdl_trace *t = bdl_trace_current(s->ctx);
   int first = conform(L, s);
-  if (t) lbdl_check(L, into_trace(t, s, atoms_of(L, t, first, s->n)));
-  else assign(L, s, first);
+  if (t) {
+    t->prog->src = lbdl_where(L);
+    lbdl_check(L, into_trace(t, s, atoms_of(L, t, first, s->n)));
+  } else assign(L, s, first);
   return 0;
 }
 
 static int l_set(lua_State *L) { return write(L, bdl_trace_write); }
 static int l_restore(lua_State *L) { return write(L, bdl_trace_restore); }
+
+/*
+** core.state_give(h, leaves): new values, of any shapes, as they come out of a transformation.  A State of a finished trace
+** lives on in the trace around, or outside.
+*/
+static int l_give(lua_State *L) {
+  bdl_state *s = lbdl_check_state(L, 1);
+  bdl_trace *t = bdl_trace_current(s->ctx);
+  bool alive = s->trace == 0 || bdl_trace_find(s->ctx, s->trace);
+  lua_settop(L, 2);
+  luaL_checkstack(L, s->n + 8, "leaves of a State");
+  for (int i = 1; i <= s->n; i++) lua_rawgeti(L, 2, i);
+  if (t) lbdl_check(L, (alive ? bdl_trace_grow : bdl_trace_create)(t, s, atoms_of(L, t, 3, s->n)));
+  else assign(L, s, 3);
+  return 0;
+}
 
 static int l_treedef(lua_State *L) {
   lua_pushstring(L, lbdl_check_state(L, 1)->treedef);
@@ -138,14 +156,16 @@ static int l_treedef(lua_State *L) {
 /* core.state_leaves(h) -> list of {dtype =, shape =, unit =} */
 static int l_leaves(lua_State *L) {
   bdl_state *s = lbdl_check_state(L, 1);
+  bdl_trace *t = s->trace && !bdl_trace_find(s->ctx, s->trace) ? NULL : bdl_trace_current(s->ctx);
   lua_createtable(L, s->n, 0);
   for (int i = 0; i < s->n; i++) {
+    const bdl_aval *a = bdl_state_aval(t, s, i);
     lua_createtable(L, 0, 3);
-    lua_pushstring(L, bdl_dtype_long_name(s->aval[i].dtype));
+    lua_pushstring(L, bdl_dtype_long_name(a->dtype));
     lua_setfield(L, -2, "dtype");
-    lua_createtable(L, s->aval[i].ndim, 0);
-    for (int k = 0; k < s->aval[i].ndim; k++) {
-      lua_pushinteger(L, s->aval[i].shape[k]);
+    lua_createtable(L, a->ndim, 0);
+    for (int k = 0; k < a->ndim; k++) {
+      lua_pushinteger(L, a->shape[k]);
       lua_rawseti(L, -2, k + 1);
     }
     luaL_setmetatable(L, "bdl.Shape");
@@ -192,7 +212,7 @@ void lbdl_open_state(lua_State *L) {
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
-    {"state_new", l_new}, {"state_get", l_get}, {"state_set", l_set}, {"state_restore", l_restore}, {"state_treedef", l_treedef},
+    {"state_new", l_new}, {"state_get", l_get}, {"state_set", l_set}, {"state_restore", l_restore}, {"state_give", l_give}, {"state_treedef", l_treedef},
     {"state_leaves", l_leaves}, {"state_id", l_id}, {"state_alive", l_alive}, {"state_where", l_made_at}, {"state_rename", l_rename}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

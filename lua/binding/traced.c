@@ -63,8 +63,8 @@ static int body(lua_State *L) {
   return 0;
 }
 
-lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
-                           const lbdl_example *ex, int plain, int n_plain) {
+static lbdl_traced_fn *trace(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
+                             const lbdl_example *ex, int plain, int n_plain, const lbdl_views *views) {
   lbdl_traced_fn *fn = lua_newuserdatauv(L, sizeof *fn, 0);
   memset(fn, 0, sizeof *fn);
   luaL_setmetatable(L, LBDL_TRACED);
@@ -80,8 +80,12 @@ lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, 
   lbdl_check(L, bdl_trace_push(lbdl_ctx(L), name, &t));
   t->prog->src = lbdl_where(L);
   fn->t = t;
-  int status = lua_pcall(L, 2 + n_plain, 0, handler);
+  const bdl_aval *a = views->aval;
+  bdl_status seen = BDL_OK;
+  for (int i = 0; i < views->n && seen == BDL_OK; a += views->state[i++]->n) seen = bdl_trace_view(t, views->state[i], a);
+  int status = seen == BDL_OK ? lua_pcall(L, 2 + n_plain, 0, handler) : LUA_OK;
   bdl_trace_pop(t);
+  lbdl_check(L, seen);
   if (status != LUA_OK) {
     fn->t = NULL;
     bdl_trace_free(t);
@@ -89,6 +93,16 @@ lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, 
   }
   lua_remove(L, handler);
   return fn;
+}
+
+lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
+                           const lbdl_example *ex, int plain, int n_plain) {
+  return trace(L, f, name, n_values, treedef, count, ex, plain, n_plain, &(lbdl_views){0});
+}
+
+lbdl_traced_fn *lbdl_trace_lane(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
+                                const lbdl_example *ex, const lbdl_views *views) {
+  return trace(L, f, name, n_values, treedef, count, ex, 0, 0, views);
 }
 
 void lbdl_arrange(lua_State *L, lbdl_traced_fn *fn, const int32_t *order, int n) {

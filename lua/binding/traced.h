@@ -42,6 +42,15 @@ typedef struct lbdl_example {
 lbdl_traced_fn *lbdl_trace(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
                            const lbdl_example *ex, int plain, int n_plain);
 
+/* The same with States that have other types in the trace: avals of the leaves of all, one State after the other. */
+typedef struct lbdl_views {
+  int n;
+  bdl_state **state;
+  const bdl_aval *aval;
+} lbdl_views;
+lbdl_traced_fn *lbdl_trace_lane(lua_State *L, int f, const char *name, int n_values, const char *const *treedef, const int *count,
+                                const lbdl_example *ex, const lbdl_views *views);
+
 /* Order the inputs of fn's program: `order` lists positions of sources; then outputs. */
 void lbdl_arrange(lua_State *L, lbdl_traced_fn *fn, const int32_t *order, int n);
 

@@ -56,7 +56,9 @@ void bdl_trace_free(bdl_trace *t) {
     bdl_free(c, s->input, (size_t)(s->state->n + 1) * sizeof *s->input);
     bdl_state_unref(s->state);
   }
+  for (int64_t k = 0; k < t->views.n; k++) bdl_free(c, t->views.v[k].aval, (size_t)(t->views.v[k].n + 1) * sizeof(bdl_aval));
   BDL_VEC_FREE(c, t->states);
+  BDL_VEC_FREE(c, t->views);
   BDL_VEC_FREE(c, t->sources);
   bdl_map_fini(&t->captured);
   bdl_map_fini(&t->by_state);
@@ -180,6 +182,28 @@ static bdl_touched *find(const bdl_trace *t, const bdl_state *s) {
   return bdl_map_get(&t->by_state, s->id, &k) ? &t->states.v[k] : NULL;
 }
 
+bdl_status bdl_trace_view(bdl_trace *t, bdl_state *s, const bdl_aval *avals) {
+  bdl_view v = {s->id, bdl_alloc(t->ctx, (size_t)(s->n + 1) * sizeof *avals), s->n};
+  if (!v.aval) return BDL_ENOMEM;
+  if (s->n) memcpy(v.aval, avals, (size_t)s->n * sizeof *avals);
+  if (BDL_PUSH(t->ctx, t->views, v)) return BDL_OK;
+  bdl_free(t->ctx, v.aval, (size_t)(s->n + 1) * sizeof *avals);
+  return BDL_ENOMEM;
+}
+
+/* The type of leaf i where t begins. */
+static const bdl_aval *entry_aval(const bdl_trace *t, const bdl_state *s, int32_t i) {
+  for (int64_t k = 0; k < t->views.n; k++)
+    if (t->views.v[k].state == s->id) return &t->views.v[k].aval[i];
+  return bdl_state_aval(t->parent, s, i);
+}
+
+const bdl_aval *bdl_state_aval(const bdl_trace *t, const bdl_state *s, int32_t i) {
+  if (!t) return &s->aval[i];
+  const bdl_touched *e = find(t, s);
+  return e ? bdl_aval_of(t->prog, e->now[i]) : entry_aval(t, s, i);
+}
+
 /* The State's value where t begins must be known to the traces around it. */
 static bdl_status enter(bdl_trace *t, bdl_state *s) {
   const bdl_atom *outer;
@@ -195,7 +219,7 @@ bdl_status bdl_trace_entry(bdl_trace *t, int32_t k, const bdl_atom **out) {
     if (!in) return BDL_ENOMEM;
     e->input = in;
     for (int32_t i = 0; i < e->state->n; i++) {
-      TRY(input(t, &e->state->aval[i], (bdl_source){.kind = BDL_FROM_STATE, .index = k, .leaf = i}, &in[i]));
+      TRY(input(t, entry_aval(t, e->state, i), (bdl_source){.kind = BDL_FROM_STATE, .index = k, .leaf = i}, &in[i]));
       t->prog->vars.v[in[i]].name = e->state->name[0] ? e->state->name : NULL;
     }
   }
@@ -221,7 +245,7 @@ bdl_status bdl_trace_read(bdl_trace *t, bdl_state *s, const bdl_atom **now) {
 
 static bdl_status check_value(bdl_trace *t, bdl_state *s, const bdl_atom *value) {
   for (int32_t i = 0; i < s->n; i++) {
-    const bdl_aval *new = bdl_aval_of(t->prog, value[i]), *old = &s->aval[i];
+    const bdl_aval *new = bdl_aval_of(t->prog, value[i]), *old = bdl_state_aval(t, s, i);
     if (bdl_aval_eq(new, old)) continue;
     char a[BDL_AVAL_TEXT], b[BDL_AVAL_TEXT];
     bdl_fail(t->ctx, bdl_shape_eq(new, old) ? BDL_ETYPE : BDL_ESHAPE, "State%s%s holds %s and may not become %s inside a compiled function",
@@ -232,10 +256,13 @@ static bdl_status check_value(bdl_trace *t, bdl_state *s, const bdl_atom *value)
   return BDL_OK;
 }
 
-static bdl_status put(bdl_trace *t, bdl_state *s, const bdl_atom *value, bool written) {
+enum { WRITE = 1, GROW = 2 };
+
+static bdl_status put(bdl_trace *t, bdl_state *s, const bdl_atom *value, int how) {
+  const bool written = how & WRITE;
   TRY(bdl_state_check_alive(s));
   bdl_touched *e = find(t, s);
-  if (!e || !e->local) TRY(check_value(t, s, value));
+  if (!(how & GROW) && (!e || !e->local)) TRY(check_value(t, s, value));
   if (!e) {
     TRY(enter(t, s));
     TRY(touched_new(t, s, &e));
@@ -245,16 +272,20 @@ static bdl_status put(bdl_trace *t, bdl_state *s, const bdl_atom *value, bool wr
     for (int32_t i = 0; i < s->n; i++) s->aval[i] = *bdl_aval_of(t->prog, value[i]);
   e->written |= written;
   e->read |= !written;
+  if (written) e->wrote = t->prog->src;
   return BDL_OK;
 }
 
-bdl_status bdl_trace_write(bdl_trace *t, bdl_state *s, const bdl_atom *value) { return put(t, s, value, true); }
-bdl_status bdl_trace_restore(bdl_trace *t, bdl_state *s, const bdl_atom *value) { return put(t, s, value, false); }
+bdl_status bdl_trace_write(bdl_trace *t, bdl_state *s, const bdl_atom *value) { return put(t, s, value, WRITE); }
+bdl_status bdl_trace_grow(bdl_trace *t, bdl_state *s, const bdl_atom *value) { return put(t, s, value, WRITE | GROW); }
+bdl_status bdl_trace_restore(bdl_trace *t, bdl_state *s, const bdl_atom *value) { return put(t, s, value, 0); }
 
 bdl_status bdl_trace_create(bdl_trace *t, bdl_state *s, const bdl_atom *value) {
   bdl_touched *e;
   TRY(touched_new(t, s, &e));
   e->local = true;
   memcpy(e->now, value, (size_t)s->n * sizeof *value);
+  for (int32_t i = 0; i < s->n; i++) s->aval[i] = *bdl_aval_of(t->prog, value[i]);
+  s->trace = t->id;
   return BDL_OK;
 }

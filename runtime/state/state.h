@@ -43,9 +43,17 @@ typedef struct bdl_source {  /* of an input of the program being traced */
 typedef struct bdl_touched {
   bdl_state *state;          /* a reference */
   bool read, written, local; /* local: made in this trace */
+  bdl_src wrote;             /* the line of the last write */
   bdl_atom *now;             /* [n] current value */
   bdl_atom *input;           /* [n] inputs that carry the value at entry; NULL: none yet */
 } bdl_touched;
+
+/* A State whose value has another type in a trace than around it: one lane of it. */
+typedef struct bdl_view {
+  uint64_t state;            /* id */
+  bdl_aval *aval;            /* [n] */
+  int32_t n;
+} bdl_view;
 
 typedef struct bdl_trace {
   bdl_context *ctx;
@@ -54,6 +62,7 @@ typedef struct bdl_trace {
   bdl_prog *prog;
   BDL_VEC(bdl_source) sources;  /* of prog's inputs, in their order */
   BDL_VEC(bdl_touched) states;  /* in order of first touch */
+  BDL_VEC(bdl_view) views;
   bdl_map captured;             /* outer atom -> atom */
   bdl_map by_state;             /* state id -> index among states */
 } bdl_trace;
@@ -69,6 +78,9 @@ bdl_status bdl_trace_argument(bdl_trace *t, int32_t index, const bdl_aval *a, bd
 /* Atom of t for atom x of an enclosing trace `owner` (or t itself). */
 bdl_status bdl_trace_lift(bdl_trace *t, bdl_trace *owner, bdl_atom x, bdl_atom *y);
 
+/* From now on s, which t has not touched, has these types in t. */
+bdl_status bdl_trace_view(bdl_trace *t, bdl_state *s, const bdl_aval *avals);
+
 /* ---- States.  values: leaves in tree order. */
 bdl_status bdl_state_new(bdl_context *c, const char *name, const char *treedef, int32_t n, const bdl_aval *avals, bdl_state **s);
 void bdl_state_ref(bdl_state *s);
@@ -81,8 +93,12 @@ bdl_status bdl_trace_read(bdl_trace *t, bdl_state *s, const bdl_atom **now);
 bdl_status bdl_trace_write(bdl_trace *t, bdl_state *s, const bdl_atom *value);
 /* Replace without the record of a write: restore_value. */
 bdl_status bdl_trace_restore(bdl_trace *t, bdl_state *s, const bdl_atom *value);
-/* A State made inside t: its first value. */
+/* As a write, but shapes may differ from the State's: mapping over lanes makes States grow. */
+bdl_status bdl_trace_grow(bdl_trace *t, bdl_state *s, const bdl_atom *value);
+/* A State made inside t, or in a finished trace from which its value was returned: its first value in t. */
 bdl_status bdl_trace_create(bdl_trace *t, bdl_state *s, const bdl_atom *value);
+/* Type of leaf i as trace t sees it now; t NULL: outside of traces. */
+const bdl_aval *bdl_state_aval(const bdl_trace *t, const bdl_state *s, int32_t i);
 /* Inputs that carry the value of states[k] at entry, made now when the trace never read it. */
 bdl_status bdl_trace_entry(bdl_trace *t, int32_t k, const bdl_atom **input);
 /* Outside of traces: new concrete leaves (references are taken over by s). */

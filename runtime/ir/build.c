@@ -159,6 +159,26 @@ bool bdl_ir_has_effect(const bdl_eqn *e) {
   return effect;
 }
 
+/* Errors at run time come from indices, and from loops that never end. */
+bool bdl_ir_can_fail(const bdl_eqn *e) {
+  switch (e->prim) {
+    case BDL_P_gather:
+    case BDL_P_gather_along:
+    case BDL_P_scatter:
+    case BDL_P_scatter_along:
+    case BDL_P_csr_dot:
+    case BDL_P_csr_scatter:
+    case BDL_P_csr_outer:
+    case BDL_P_while: return true;
+    default: break;
+  }
+  for (int i = 0; i < e->n_params; i++)
+    for (int k = 0; e->params[i].kind == BDL_PK_PROGS && k < e->params[i].n; k++)
+      for (int64_t j = 0; j < e->params[i].progs[k]->eqns.n; j++)
+        if (bdl_ir_can_fail(&e->params[i].progs[k]->eqns.v[j])) return true;
+  return false;
+}
+
 /* The equation's lists lie in one piece of the arena: params, their contents, operands, results.  Lists of e may lie in p's
 ** variables (a shape), so they are copied before those move. */
 bdl_status bdl_ir_append(bdl_prog *p, const bdl_eqn *e, const bdl_aval *avals, bdl_atom *out) {

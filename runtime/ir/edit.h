@@ -31,6 +31,8 @@ bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q);
 
 /* Does e have an effect, itself or in a body? */
 bool bdl_ir_has_effect(const bdl_eqn *e);
+/* May e end with an error, or never, when it runs where it did not have to? */
+bool bdl_ir_can_fail(const bdl_eqn *e);
 
 /* The equation that made x; NULL: an input, a constant, a literal. */
 static inline const bdl_eqn *bdl_ir_maker(const bdl_prog *p, bdl_atom x) {

@@ -30,26 +30,6 @@ enum { STAYS, MOVES, COPIED }; /* COPIED: cheap, needed outside by one that move
 
 /* ---- which equations ------------------------------------------------------------------------------- */
 
-/* Errors at run time come from indices, and from loops that never end. */
-static bool can_fail(const bdl_eqn *e) {
-  switch (e->prim) {
-    case BDL_P_gather:
-    case BDL_P_gather_along:
-    case BDL_P_scatter:
-    case BDL_P_scatter_along:
-    case BDL_P_csr_dot:
-    case BDL_P_csr_scatter:
-    case BDL_P_csr_outer:
-    case BDL_P_while: return true;
-    default: break;
-  }
-  for (int i = 0; i < e->n_params; i++)
-    for (int k = 0; e->params[i].kind == BDL_PK_PROGS && k < e->params[i].n; k++)
-      for (int64_t j = 0; j < e->params[i].progs[k]->eqns.n; j++)
-        if (can_fail(&e->params[i].progs[k]->eqns.v[j])) return true;
-  return false;
-}
-
 static bool is_worth_it(const bdl_prog *p, const bdl_eqn *e) {
   size_t in = 0, out = 0;
   switch (e->prim) {
@@ -78,7 +58,7 @@ static void choose(loop *L) {
   }
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    bool all = !bdl_ir_has_effect(e) && !can_fail(e);
+    bool all = !bdl_ir_has_effect(e) && !bdl_ir_can_fail(e);
     for (int k = 0; k < e->n_in; k++) all = all && L->invariant[e->in[k]];
     for (int k = 0; k < e->n_out; k++) L->invariant[e->out[k]] = all;
     if (all && is_worth_it(p, e)) L->move[i] = MOVES;

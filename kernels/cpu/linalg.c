@@ -60,3 +60,13 @@
   }
 LINALG(f32, float)
 LINALG(f64, double)
+
+bool bdl_k_lu_permutation(int32_t *p, const int32_t *pivot, int n) {
+  for (int i = 0; i < n; i++) p[i] = i;
+  for (int i = 0; i < n; i++) {
+    const int32_t j = pivot[i], t = p[i];
+    if (j < 0 || j >= n) return false;
+    p[i] = p[j], p[j] = t;
+  }
+  return true;
+}

@@ -20,4 +20,7 @@ BDL_K_LINALG(f32, float)
 BDL_K_LINALG(f64, double)
 #undef BDL_K_LINALG
 
+/* p [n]: 0 .. n-1 with entry i and entry pivot[i] exchanged, ascending.  False: a pivot is not one of them. */
+bool bdl_k_lu_permutation(int32_t *p, const int32_t *pivot, int n);
+
 #endif

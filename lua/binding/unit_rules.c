@@ -169,6 +169,7 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_cholesky] = TO_THE(0.5),
   [BDL_P_triangular_solve] = {.operands = "ab", .result = UNDER},
   [BDL_P_lu] = {.operands = "a", .result = FIRST},
+  [BDL_P_lu_permutation] = NEEDS_PLAIN,
   [BDL_P_solve] = {.operands = "ab", .result = UNDER},
 
   [BDL_P_event_ids] = DROP,

@@ -194,6 +194,15 @@ bdl_status bdl_lower_lu(const bdl_kcall *k) {
 #undef CALL
 }
 
+bdl_status bdl_lower_lu_permutation(const bdl_kcall *k) {
+  const bdl_aval *a = &k->in_aval[0];
+  const int n = order_of(a);
+  for (int64_t at = 0; n > 0 && at < bdl_aval_numel(a); at += n)
+    if (!bdl_k_lu_permutation((int32_t *)k->out[0] + at, (const int32_t *)k->in[0] + at, n))
+      return bdl_fail(k->ctx, BDL_EINDEX, "lu_permutation: a row exchange is not one of %d rows", n);
+  return BDL_OK;
+}
+
 /* The matrix, the right side, the exchanges. */
 size_t bdl_scratch_solve(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
   (void)params, (void)n_in, (void)out;

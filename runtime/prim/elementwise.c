@@ -207,7 +207,14 @@ JVP(cast) {
 #define TIMES BDL_P_mul
 #define OVER BDL_P_div
 
-JVP_FACTOR(abs, TIMES, OP1(sign, x);)
+/* 1 at 0, as in JAX */
+JVP_FACTOR(abs, TIMES, {
+  bdl_atom up = BDL_ZERO, one = BDL_ZERO, minus = BDL_ZERO;
+  TRY(number(b, x, 1, &one));
+  TRY(number(b, x, -1, &minus));
+  TRY(op_number(b, BDL_P_ge, x, 0, &up));
+  TRY(bdl_bind3(b, BDL_P_select, up, one, minus, f));
+})
 JVP_FACTOR(exp, TIMES, *f = y;)
 JVP_FACTOR(exp2, TIMES, OP_NUM(mul, y, 0.693147180559945309417);)
 JVP_FACTOR(expm1, TIMES, OP_NUM(add, y, 1);)
@@ -236,7 +243,7 @@ JVP_FACTOR(digamma, TIMES, TRY(bdl_bind(b, BDL_P_polygamma, (bdl_param[]){bdl_pi
 JVP_FACTOR(polygamma, TIMES, TRY(bdl_bind(b, e->prim, (bdl_param[]){bdl_pint(e->params[0].i + 1)}, &x, 1, f));)
 JVP_FACTOR(sqrt, OVER, OP_NUM(mul, y, 2);)
 JVP_FACTOR(rsqrt, TIMES, OP2(div, y, x); OP_NUM(mul, *f, -0.5);)                     /* -y/(2x) */
-JVP_FACTOR(cbrt, TIMES, OP2(div, y, x); OP_NUM(mul, *f, 1.0 / 3);)                   /* y/(3x) */
+JVP_FACTOR(cbrt, OVER, OP2(mul, y, y); OP_NUM(mul, *f, 3);)
 JVP_FACTOR(sigmoid, TIMES, bdl_atom r = BDL_ZERO; TRY(number_op(b, BDL_P_sub, 1, y, &r)); OP2(mul, y, r);)
 JVP_FACTOR(softplus, TIMES, OP1(sigmoid, x);)
 
@@ -419,19 +426,28 @@ JVP(select) {
   return spread(b, dz[0], z[0], dz);
 }
 
-/* z = min(max(x, lo), hi), operands lo x hi: the tangent of the operand that z is.  At a bound x still counts. */
+/* z = min(max(x, lo), hi), operands lo x hi: the tangent of the operand that z is; none where two are equal, as in JAX. */
 JVP(clamp) {
   UNUSED;
-  bdl_atom t = BDL_ZERO, over = BDL_ZERO, under = BDL_ZERO, d[3];
+  const bdl_atom lo = x[0], hi = x[2];
   dz[0] = BDL_ZERO;
-  if (bdl_is_zero(dx[0]) && bdl_is_zero(dx[1]) && bdl_is_zero(dx[2])) return BDL_OK;
-  TRY(bdl_bind2(b, BDL_P_lt, x[1], x[0], &under));
-  TRY(bdl_bind2(b, BDL_P_max, x[0], x[1], &t));
-  TRY(bdl_bind2(b, BDL_P_gt, t, x[2], &over));
-  for (int i = 0; i < 3; i++) TRY(or_zero(b, dx[i], z[0], &d[i]));
-  TRY(bdl_bind3(b, BDL_P_select, under, d[0], d[1], &t));
-  TRY(bdl_bind3(b, BDL_P_select, over, d[2], t, dz));
-  return spread(b, dz[0], z[0], dz);
+  for (int i = 0; i < 3; i++) {
+    bdl_atom chosen = BDL_ZERO, other = BDL_ZERO, zero = BDL_ZERO, t = BDL_ZERO;
+    if (bdl_is_zero(dx[i])) continue;
+    if (i == 2) {
+      TRY(bdl_bind2(b, BDL_P_max, x[1], lo, &other));
+      TRY(bdl_bind2(b, BDL_P_lt, hi, other, &chosen));
+    } else { /* x between its bounds, lo between x and hi */
+      TRY(bdl_bind2(b, BDL_P_lt, x[1 - i], x[i], &chosen));
+      TRY(bdl_bind2(b, BDL_P_lt, x[i], hi, &other));
+      TRY(bdl_bind2(b, BDL_P_and, chosen, other, &chosen));
+    }
+    TRY(number(b, z[0], 0, &zero));
+    TRY(bdl_bind3(b, BDL_P_select, chosen, dx[i], zero, &t));
+    TRY(spread(b, t, z[0], &t));
+    TRY(bdl_rule_add(b, dz[0], t, dz));
+  }
+  return BDL_OK;
 }
 
 /* ---- transpose ------------------------------------------------------------------------------------ */

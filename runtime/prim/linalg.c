@@ -105,6 +105,14 @@ bdl_status bdl_type_lu(bdl_context *c, const bdl_param *p, const bdl_aval *in, i
   return BDL_OK;
 }
 
+bdl_status bdl_type_lu_permutation(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  (void)p, (void)n_in;
+  if (in[0].dtype != BDL_I32 || in[0].ndim < 1 || in[0].shape[in[0].ndim - 1] > INT32_MAX)
+    return bdl_fail(c, BDL_ETYPE, "row exchanges are i32[.., n], not %s", BDL_TEXT(&in[0]));
+  *out = in[0];
+  return BDL_OK;
+}
+
 /* ---- dot -------------------------------------------------------------------------------------- */
 
 BDL_JVP(dot) {
@@ -331,4 +339,34 @@ BDL_TRANSPOSE(solve) {
   (void)is_linear;
   TRY(matrix_t(b, x[0], &t));
   return bdl_bind2(b, e->prim, t, ct[0], &ct_in[1]);
+}
+
+/* x U^-1 of packed factors: U' z' = x' */
+static bdl_status over_upper(bdl_prog *b, bdl_atom lu, bdl_atom x, bdl_atom *z) {
+  TRY(matrix_t(b, x, z));
+  TRY(bdl_bind(b, BDL_P_triangular_solve, (bdl_param[]){bdl_pint(0), bdl_pint(1), bdl_pint(0)}, (bdl_atom[]){lu, *z}, 2, z));
+  return matrix_t(b, *z, z);
+}
+
+/* t = L^-1 P dx U^-1; dL = L low(t), dU = upp(t) U, low without the diagonal. */
+BDL_JVP(lu) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  int64_t dims[BDL_MAX_NDIM];
+  bdl_atom p, t, low, upp, l, u;
+  (void)e;
+  dz[1] = BDL_ZERO;
+  for (int i = 0; i < a.ndim - 1; i++) dims[i] = i;
+  TRY(bdl_bind1(b, BDL_P_lu_permutation, z[1], &p));
+  TRY(bdl_bind(b, BDL_P_broadcast, (bdl_param[]){bdl_pints(a.shape, a.ndim), bdl_pints(dims, a.ndim - 1)}, &p, 1, &p));
+  TRY(bdl_bind(b, BDL_P_gather_along, (bdl_param[]){bdl_pint(a.ndim - 2)}, (bdl_atom[]){dx[0], p}, 2, &t));
+  TRY(bdl_bind(b, BDL_P_triangular_solve, (bdl_param[]){bdl_pint(1), bdl_pint(0), bdl_pint(1)}, (bdl_atom[]){z[0], t}, 2, &t));
+  TRY(over_upper(b, z[0], t, &t));
+  TRY(weigh_triangles(b, t, 1, 0, 0, &low));
+  TRY(weigh_triangles(b, t, 0, 1, 1, &upp));
+  TRY(weigh_triangles(b, z[0], 1, 0, 0, &l)); /* L - 1 */
+  TRY(weigh_triangles(b, z[0], 0, 1, 1, &u));
+  TRY(matrix_mul(b, l, false, low, &l));
+  TRY(matrix_mul(b, upp, false, u, &u));
+  TRY(bdl_bind2(b, BDL_P_add, l, low, &l));
+  return bdl_bind2(b, BDL_P_add, l, u, &dz[0]);
 }

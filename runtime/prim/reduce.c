@@ -163,6 +163,28 @@ BDL_JVP(reduce_prod) {
   return bdl_ir_reshape(b, dz[0], out.ndim, out.shape, dz);
 }
 
+/* Each element has the tangent of the last one that is equal to it. */
+static bdl_status jvp_running_extremum(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z,
+                                       bdl_atom *dz) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  const int64_t axis = e->params[0].i;
+  const bool reverse = e->params[1].i != 0;
+  bdl_atom here, at, first;
+  TRY(bdl_bind2(b, BDL_P_eq, x[0], z[0], &here));
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){bdl_pints(a.shape, a.ndim), e->params[0], bdl_pdtype(BDL_I64)}, NULL, 0, &at));
+  TRY(bdl_ir_scalar(b, BDL_I64, reverse ? (double)(a.shape[axis] - 1) : 0, &first));
+  TRY(bdl_bind3(b, BDL_P_select, here, at, first, &at));
+  TRY(bdl_bind(b, reverse ? BDL_P_cummin : BDL_P_cummax, e->params, &at, 1, &at));
+  return bdl_bind(b, BDL_P_gather_along, e->params, (bdl_atom[]){dx[0], at}, 2, dz);
+}
+
+BDL_JVP(cummax) {
+  return jvp_running_extremum(b, e, x, dx, z, dz);
+}
+BDL_JVP(cummin) {
+  return jvp_running_extremum(b, e, x, dx, z, dz);
+}
+
 BDL_JVP(cumsum) {
   (void)x, (void)z;
   return bdl_bind(b, BDL_P_cumsum, e->params, dx, 1, dz);

@@ -286,15 +286,64 @@ BDL_JVP(gather) {
   return on_tangents(b, e, x, dx, 1, dz);
 }
 
+/* A scatter or gather of e's kind and axis. */
+static bdl_status scatter_as(bdl_prog *b, const bdl_eqn *e, const char *op, bdl_atom x, bdl_atom i, bdl_atom u, bdl_atom *z) {
+  return bdl_bind(b, e->prim, (bdl_param[]){e->params[0], bdl_pstr(op)}, (bdl_atom[]){x, i, u}, 3, z);
+}
+static bdl_status gather_as(bdl_prog *b, const bdl_eqn *e, bdl_atom x, bdl_atom i, bdl_atom *z) {
+  return bdl_bind(b, e->prim == BDL_P_scatter ? BDL_P_gather : BDL_P_gather_along, e->params, (bdl_atom[]){x, i}, 2, z);
+}
+
+/* z = the largest (smallest) of x and the updates u: the mean tangent of those that are z. */
+static bdl_status jvp_scatter_extremum(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, bdl_atom dx, bdl_atom du, bdl_atom z,
+                                       bdl_atom *dz) {
+  const bdl_dtype d = bdl_aval_of(b, z)->dtype;
+  bdl_atom kept, won, count;
+  TRY(bdl_bind2(b, BDL_P_eq, x[0], z, &kept));
+  TRY(bdl_ir_cast(b, kept, d, &kept));
+  TRY(gather_as(b, e, z, x[1], &won));
+  TRY(bdl_bind2(b, BDL_P_eq, x[2], won, &won));
+  TRY(bdl_ir_cast(b, won, d, &won));
+  TRY(scatter_as(b, e, "add", kept, x[1], won, &count));
+  TRY(bdl_bind2(b, BDL_P_mul, dx, kept, &dx));
+  TRY(bdl_bind2(b, BDL_P_mul, du, won, &du));
+  TRY(scatter_as(b, e, "add", dx, x[1], du, dz));
+  return bdl_bind2(b, BDL_P_div, *dz, count, dz);
+}
+
+/* z = x times the updates u at each place: dz = dx (product of u) + sum of du x (product of the other u).  The product of
+** the others is that of those that are not 0, over u, unless another one is 0. */
+static bdl_status jvp_scatter_mul(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, bdl_atom dx, bdl_atom du, bdl_atom *dz) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  bdl_atom ones, zeros, one, zero, product, naught, safe, others, count, f;
+  TRY(bdl_ir_full(b, &a, 1, &ones));
+  TRY(bdl_ir_full(b, &a, 0, &zeros));
+  TRY(bdl_ir_scalar(b, a.dtype, 1, &one));
+  TRY(bdl_ir_scalar(b, a.dtype, 0, &zero));
+  TRY(scatter_as(b, e, "mul", ones, x[1], x[2], &product));
+  TRY(bdl_bind2(b, BDL_P_mul, dx, product, &dx));
+  TRY(bdl_bind2(b, BDL_P_eq, x[2], zero, &naught));
+  TRY(bdl_bind3(b, BDL_P_select, naught, one, x[2], &safe));
+  TRY(scatter_as(b, e, "mul", x[0], x[1], safe, &others));
+  TRY(gather_as(b, e, others, x[1], &others));
+  TRY(bdl_bind2(b, BDL_P_div, others, safe, &others));
+  TRY(bdl_ir_cast(b, naught, a.dtype, &f));
+  TRY(scatter_as(b, e, "add", zeros, x[1], f, &count));
+  TRY(gather_as(b, e, count, x[1], &count));
+  TRY(bdl_bind2(b, BDL_P_eq, count, f, &naught)); /* is no other update 0? */
+  TRY(bdl_bind3(b, BDL_P_select, naught, others, zero, &f));
+  TRY(bdl_bind2(b, BDL_P_mul, du, f, &du));
+  return scatter_as(b, e, "add", dx, x[1], du, dz);
+}
+
 BDL_JVP(scatter) {
-  bdl_atom in[3] = {BDL_ZERO, x[1], BDL_ZERO};
   const char *op = e->params[1].s;
-  (void)z;
-  if (strcmp(op, "set") != 0 && strcmp(op, "add") != 0)
-    return bdl_fail(b->ctx, BDL_ENOTSUP, "%s: op '%s' has no derivative", bdl_prims[e->prim].name, op);
-  TRY(bdl_rule_or_zeros(b, dx[0], x[0], &in[0]));
-  TRY(bdl_rule_or_zeros(b, dx[2], x[2], &in[2]));
-  return bdl_bind(b, e->prim, e->params, in, 3, dz);
+  bdl_atom t, u;
+  TRY(bdl_rule_or_zeros(b, dx[0], x[0], &t));
+  TRY(bdl_rule_or_zeros(b, dx[2], x[2], &u));
+  if (strcmp(op, "mul") == 0) return jvp_scatter_mul(b, e, x, t, u, dz);
+  if (strcmp(op, "min") == 0 || strcmp(op, "max") == 0) return jvp_scatter_extremum(b, e, x, t, u, z[0], dz);
+  return scatter_as(b, e, op, t, x[1], u, dz);
 }
 
 /* An index sorted along tells where each element came from. */

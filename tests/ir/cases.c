@@ -108,6 +108,8 @@ static const struct {
    " lhs_dilation=(1,1) rhs_dilation=(1,1) groups=2] x w\n return z"},
   {BDL_P_cholesky, "x:F[0,0]) { z:F[0,0] = cholesky x\n return z"},
   {BDL_P_triangular_solve, "a:F[1,1], b:F[1,2]) { z:F[1,2] = triangular_solve[lower=1 trans=0 unit=0] a b\n return z"},
+  {BDL_P_lu, "x:F[2,3,3]) { z:F[2,3,3], i:i32[2,3] = lu x\n return z, i"},
+  {BDL_P_lu_permutation, "i:i32[2,2]) { p:i32[2,2] = lu_permutation i\n return p"},
   {BDL_P_lu, "x:F[2,2]) { z:F[2,2], i:i32[2] = lu x\n return z, i"},
   {BDL_P_solve, "a:F[1,1], b:F[1,2]) { z:F[1,2] = solve a b\n return z"},
   {BDL_P_event_ids, "s:bool[9]) { i:i32[9], n:i32[] = event_ids s\n return i, n"},

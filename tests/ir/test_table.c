@@ -278,6 +278,24 @@ static void derivatives_are_those_of_the_function(void **state) {
   assert_true(with_rule > 1000);
 }
 
+/* The jvp of a jvp: its values are those of the function, so the same test holds it. */
+static void second_derivatives_are_those_of_the_first(void **state) {
+  for (int p = 0; p < BDL_P_COUNT; p++)
+    for (uint64_t seed = 1; smooth((bdl_prim_id)p) && seed <= 16; seed++) {
+      t_case t, j;
+      if (!t_case_new(*state, (bdl_prim_id)p, seed, BDL_F64, &t)) continue;
+      j = t;
+      if (bdl_transform_jvp(t.p, NULL, &j.p) == BDL_OK) {
+        assert_true(j.p->inputs.n <= BDL_LEN(j.lo));
+        for (int64_t i = t.p->inputs.n; i < j.p->inputs.n; i++) j.lo[i] = -1, j.hi[i] = 1;
+        const bool ok = derivatives(state, &j, seed);
+        if (!ok && (bdl_prims[p].flags & BDL_F_ELEMENTWISE)) fail_msg("%s: %s", bdl_prims[p].name, ctx_of(state)->error.message);
+        bdl_prog_unref(j.p);
+      }
+      bdl_prog_unref(t.p);
+    }
+}
+
 /* Near 0 the derivative of exprel is a series, away from it a formula: both at the border. */
 static void exprel_is_smooth_at_its_border(void **state) {
   static const double xs[] = {-0.1000001, -0.0999999, -1e-9, 0, 1e-9, 0.0999999, 0.1000001, 30, -30};
@@ -332,6 +350,7 @@ int main(void) {
     T_TEST(results_have_the_type_of_the_rule),
     T_TEST(all_ways_to_run_agree),
     T_TEST(derivatives_are_those_of_the_function),
+    T_TEST(second_derivatives_are_those_of_the_first),
     T_TEST(exprel_is_smooth_at_its_border),
     T_TEST(a_missing_rule_names_the_line),
     T_TEST(inactive_inputs_and_integers_have_no_tangent),

@@ -145,10 +145,23 @@ typedef struct filler {
   int64_t at;
 } filler;
 
+/* A list has positions alone.  Names stand behind them in Lua's own order. */
+static void check_no_names(lua_State *L, int arg, int64_t n) {
+  if (n > 0) lua_pushinteger(L, n);
+  else lua_pushnil(L);
+  while (lua_next(L, arg)) {
+    lua_pop(L, 1);
+    if (lua_type(L, -1) != LUA_TSTRING) continue;
+    bdl_hint(lbdl_ctx(L), "options come in a table of their own, behind the values");
+    lbdl_error(L, BDL_ETYPE, "a list of numbers was expected, but this table has the name '%s'", lua_tostring(L, -1));
+  }
+}
+
 static void measure(lua_State *L, int arg, int depth, filler *f) {
   luaL_checkstack(L, 4, "nested lists");
   if (lua_istable(L, arg)) {
     int64_t n = (int64_t)lua_rawlen(L, arg);
+    check_no_names(L, arg, n);
     if (depth == BDL_MAX_NDIM) lbdl_error(L, BDL_EVALUE, "lists nested deeper than %d", BDL_MAX_NDIM);
     if (depth == f->aval.ndim && f->at) lbdl_error(L, BDL_ESHAPE, "ragged lists: a list where a number was expected");
     if (depth == f->aval.ndim) f->aval.shape[f->aval.ndim++] = n;

@@ -42,6 +42,8 @@ t.test("lists become tensors: numbers, booleans, tensors and quantities", functi
   t.eq(bdl.tensor{X[1], X[2]}, X)
   t.eq(tostring(bdl.tensor{1.0 * u.mV, 1.0 * u.volt}), "[   1. 1000.] mV")
   t.raises("ShapeError", "ragged", bdl.tensor, {{1}, {1, 2}})
+  t.raises("TypeError", "name .size.", bdl.tensor, {1, 2, size = 2})
+  t.raises("TypeError", "name .a.", bdl.tensor, {a = 1})
 end)
 
 t.test("arange counts from 0 without the end; linspace has both ends", function()

@@ -49,11 +49,14 @@ void bdl_k_pad(void *dst, const int64_t *dst_shape, const void *src, int ndim, c
 int64_t bdl_k_index_outside(const void *index, bool wide, int64_t n, int64_t extent);
 int64_t bdl_k_index_at(const void *index, bool wide, int64_t k);
 
-/* An index, x[outer, n, inner] and m positions.  along: index has the shape [outer, m, inner], else [m]. */
+/* An index, x[outer, n, inner] and m positions.  each: the index has one entry for every k and i, else for every k.
+** The part of block o starts where the outer axes say: extents, and steps in entries (0 where blocks share it). */
 typedef struct bdl_k_indexing {
   const void *index;
-  bool wide, along;
+  bool wide, each;
   int64_t outer, n, inner, m;
+  int n_axes;
+  int64_t extent[BDL_MAX_NDIM], step[BDL_MAX_NDIM];
 } bdl_k_indexing;
 
 /* z[o, k, i] = x[o, index[k], i]; indices were checked. */

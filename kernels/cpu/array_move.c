@@ -155,7 +155,7 @@ int64_t bdl_k_index_outside(const void *index, bool wide, int64_t n, int64_t ext
     const T *restrict x = src;                                                                         \
     const I *restrict at = index;                                                                      \
     const int64_t inner = g->inner;                                                                    \
-    if (g->along)                                                                                      \
+    if (g->each)                                                                                       \
       for (int64_t k = 0; k < g->m; k++)                                                               \
         for (int64_t i = 0; i < inner; i++) z[k * inner + i] = x[at[k * inner + i] * inner + i];       \
     else if (inner == 1)                                                                               \
@@ -174,7 +174,13 @@ GATHER(gather_8_i64, uint64_t, int64_t)
 
 /* The index of one block of x. */
 static const char *index_of(const bdl_k_indexing *g, int64_t o) {
-  return (const char *)g->index + (g->along ? o * g->m * g->inner * (g->wide ? 8 : 4) : 0);
+  int64_t at = 0;
+  for (int k = g->n_axes - 1; k > 0; k--) {
+    at += o % g->extent[k] * g->step[k];
+    o /= g->extent[k];
+  }
+  if (g->n_axes > 0) at += o * g->step[0];
+  return (const char *)g->index + at * (g->wide ? 8 : 4);
 }
 
 void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, int threads) {
@@ -187,7 +193,7 @@ void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, 
                                 block((char *)z + o * step_z, (const char *)x + o * step_x, g, index_of(g, o)););
 }
 
-/* ---- scatter: one block of x a call; `along` has m x inner single updates, else m rows */
+/* ---- scatter: one block of x a call; `each` has m x inner single updates, else m rows */
 
 #define SET(a, b) (b)
 #define ADD(a, b) ((a) + (b))
@@ -197,9 +203,9 @@ void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, 
 
 #define SCATTER_LOOP(OP)                                                           \
   for (int64_t k = 0; k < g->m; k++) {                                             \
-    int64_t at = g->along ? 0 : bdl_k_index_at(index, g->wide, k);                 \
+    int64_t at = g->each ? 0 : bdl_k_index_at(index, g->wide, k);                  \
     for (int64_t i = 0; i < g->inner; i++) {                                       \
-      if (g->along) at = bdl_k_index_at(index, g->wide, k * g->inner + i);         \
+      if (g->each) at = bdl_k_index_at(index, g->wide, k * g->inner + i);          \
       x[at * g->inner + i] = OP(x[at * g->inner + i], u[k * g->inner + i]);        \
     }                                                                              \
   }                                                                                \

@@ -276,6 +276,21 @@ static int l_derive(lua_State *L) {
   return 1;
 }
 
+/* core.batch(program, {flag an input: has lanes in front}, size) -> program, {flag an output} */
+static int l_batch(lua_State *L) {
+  bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  bool *in = lua_newuserdatauv(L, (size_t)p->inputs.n + (size_t)p->n_outputs + 1, 0), *out = in + p->inputs.n;
+  for (int64_t i = 0; i < p->inputs.n; i++) in[i] = flag_at(L, 2, i);
+  bdl_prog **q = new_program(L);
+  lbdl_check(L, bdl_transform_batch(p, in, luaL_checkinteger(L, 3), q, out));
+  lua_createtable(L, p->n_outputs, 0);
+  for (int i = 0; i < p->n_outputs; i++) {
+    lua_pushboolean(L, out[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 2;
+}
+
 /* ---- a program in two steps */
 
 typedef struct half {
@@ -403,6 +418,6 @@ void lbdl_open_transform(lua_State *L) {
   lua_pushcfunction(L, program_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"split", l_split}, {"apply", l_apply}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"batch", l_batch}, {"split", l_split}, {"apply", l_apply}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -58,6 +58,23 @@ bdl_status bdl_lower_dynamic_update_slice(const bdl_kcall *k) {
   return BDL_OK;
 }
 
+/* How the outer axes of x walk over those of i, neighbours taken as one; an extent 1 of i repeats. */
+static void outer_axes(const bdl_aval *x, const bdl_aval *i, int axis, bdl_k_indexing *g) {
+  int64_t stride[BDL_MAX_NDIM];
+  bdl_k_row_major(i->ndim, i->shape, stride);
+  for (int k = 0; k < axis; k++) {
+    const int64_t step = i->shape[k] == 1 ? 0 : stride[k], last = g->n_axes - 1;
+    if (x->shape[k] == 1) continue;
+    if (g->n_axes > 0 && g->step[last] == step * x->shape[k]) {
+      g->extent[last] *= x->shape[k];
+      g->step[last] = step;
+    } else {
+      g->extent[g->n_axes] = x->shape[k];
+      g->step[g->n_axes++] = step;
+    }
+  }
+}
+
 /* Operands x and i of gather and scatter.  Errors: BDL_EINDEX. */
 static bdl_status indexing(const bdl_kcall *k, const char *prim, bool along, bdl_k_indexing *g) {
   const bdl_aval *i = &k->in_aval[1];
@@ -65,11 +82,12 @@ static bdl_status indexing(const bdl_kcall *k, const char *prim, bool along, bdl
   const bdl_around x = bdl_axis_around(&k->in_aval[0], axis);
   *g = (bdl_k_indexing){.index = k->in[1],
                         .wide = i->dtype == BDL_I64,
-                        .along = along,
+                        .each = along && x.inner > 1 && bdl_axis_around(i, axis).inner == x.inner,
                         .outer = x.outer,
                         .n = x.n,
                         .inner = x.inner,
                         .m = along ? i->shape[axis] : n};
+  if (along) outer_axes(&k->in_aval[0], i, (int)axis, g);
   const int64_t bad = bdl_k_index_outside(g->index, g->wide, n, x.n);
   if (bad < 0) return BDL_OK;
   return bdl_fail(k->ctx, BDL_EINDEX,

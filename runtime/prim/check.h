@@ -71,7 +71,7 @@ static inline bdl_aval bdl_aval_drop(const bdl_aval *x, const bool drop[BDL_MAX_
   return z;
 }
 
-/* ---- derivative rules */
+/* ---- rules of transformations */
 
 #define BDL_JVP(name) \
   bdl_status bdl_jvp_##name(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bdl_atom *dx, const bdl_atom *z, \
@@ -80,11 +80,28 @@ static inline bdl_aval bdl_aval_drop(const bdl_aval *x, const bool drop[BDL_MAX_
   bdl_status bdl_transpose_##name(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear, \
                                   const bdl_atom *ct, bdl_atom *ct_in)
 
+#define BDL_BATCH(name) \
+  bdl_status bdl_batch_##name(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *batched, int64_t size, \
+                              bdl_atom *z, bool *out_batched)
+
 /* d, or zeros of x's type where there is no tangent. */
 static inline bdl_status bdl_rule_or_zeros(bdl_prog *b, bdl_atom d, bdl_atom x, bdl_atom *z) {
   const bdl_aval a = *bdl_aval_of(b, x);
   *z = d;
   return bdl_is_zero(d) ? bdl_ir_full(b, &a, 0, z) : BDL_OK;
+}
+
+/* Axes of a type in the type with lanes; room: as many. */
+static inline bdl_param bdl_rule_behind_lanes(const bdl_param *axes, int64_t *room) {
+  for (int i = 0; i < axes->n; i++) room[i] = axes->ints[i] + 1;
+  return bdl_pints(room, axes->n);
+}
+
+/* A list with one entry an axis, and `first` for the axis of lanes. */
+static inline bdl_param bdl_rule_with_lanes(const bdl_param *list, int64_t first, int64_t room[BDL_MAX_NDIM + 1]) {
+  room[0] = first;
+  for (int i = 0; i < list->n; i++) room[i + 1] = list->ints[i];
+  return bdl_pints(room, list->n + 1);
 }
 
 /* One result of a primitive with one list of axes, or with one integer. */

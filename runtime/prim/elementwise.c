@@ -519,3 +519,32 @@ TRANSPOSE(select) {
   }
   return BDL_OK;
 }
+
+/* ---- lanes -------------------------------------------------------------------------------------- */
+
+bdl_status bdl_rule_lanes(bdl_prog *b, bdl_atom x, bool batched, int64_t size, bdl_atom *z) {
+  const bdl_aval a = *bdl_aval_of(b, x);
+  int64_t shape[BDL_MAX_NDIM + 1], dims[BDL_MAX_NDIM];
+  *z = x;
+  if (batched) return BDL_OK;
+  for (int i = 0; i < a.ndim; i++) dims[i] = i + 1;
+  const bdl_param own = bdl_pints(a.shape, a.ndim);
+  return bdl_bind(b, BDL_P_broadcast, (bdl_param[]){bdl_rule_with_lanes(&own, size, shape), bdl_pints(dims, a.ndim)}, &x, 1, z);
+}
+
+/* Operands broadcast from the last axis on, so those with lanes need one rank. */
+BDL_BATCH(elementwise) {
+  bdl_atom in[3];
+  int rank = 0;
+  (void)out_batched;
+  for (int i = 0; i < e->n_in; i++) rank = BDL_MAX(rank, bdl_aval_of(b, x[i])->ndim - batched[i]);
+  for (int i = 0; i < e->n_in; i++) {
+    const bdl_aval a = *bdl_aval_of(b, x[i]);
+    int64_t shape[BDL_MAX_NDIM + 1] = {size};
+    in[i] = x[i];
+    if (!batched[i] || a.ndim == rank + 1) continue;
+    for (int k = 1; k <= rank; k++) shape[k] = k < rank + 2 - a.ndim ? 1 : a.shape[k - (rank + 1 - a.ndim)];
+    TRY(bdl_ir_reshape(b, x[i], rank + 1, shape, &in[i]));
+  }
+  return bdl_bind(b, e->prim, e->params, in, e->n_in, z);
+}

@@ -7,15 +7,14 @@
 
 #include "prim/rules.h"
 
-/* A rule `none`, and a column that no transform reads yet. */
 #define bdl_jvp_none NULL
 #define bdl_transpose_none NULL
-#define NO_RULE(x) NULL
+#define bdl_batch_none NULL
 
 const bdl_prim bdl_prims[BDL_P_COUNT] = {
 #define PRIM(name_, in_, out_, flags_, params_, type_, jvp_, transpose_, batch_, lower_, synopsis_)                             \
-  [BDL_P_##name_] = {#name_,           in_,           out_,                    flags_,          params_,                        \
-                     bdl_type_##type_, bdl_jvp_##jvp_, bdl_transpose_##transpose_, NO_RULE(batch_), synopsis_},
+  [BDL_P_##name_] = {#name_,           in_,           out_,                    flags_,           params_,                       \
+                     bdl_type_##type_, bdl_jvp_##jvp_, bdl_transpose_##transpose_, bdl_batch_##batch_, synopsis_},
 #include "prim/prims.def"
 #undef PRIM
 };

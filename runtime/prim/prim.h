@@ -26,9 +26,10 @@ typedef bdl_status (*bdl_jvp_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom
 typedef bdl_status (*bdl_transpose_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *is_linear, const bdl_atom *ct,
                                          bdl_atom *ct_in);
 
-/* Batched version: axis[i] is the batched axis of operand i, -1: not batched.  out_axis likewise. */
-typedef bdl_status (*bdl_batch_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const int *axis, int64_t size, bdl_atom *z,
-                                     int *out_axis);
+/* The equation over `size` >= 1 lanes: batched[i]: operand x[i] has the axis of lanes in front, which at least one has.
+** out_batched: true for every result when called; a rule may clear it where all lanes have the same result. */
+typedef bdl_status (*bdl_batch_rule)(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, const bool *batched, int64_t size, bdl_atom *z,
+                                     bool *out_batched);
 
 typedef struct bdl_prim {
   const char *name;
@@ -39,7 +40,7 @@ typedef struct bdl_prim {
   bdl_type_rule type;
   bdl_jvp_rule jvp;             /* NULL: no rule, an error while tracing */
   bdl_transpose_rule transpose; /* NULL: not linear, or no rule */
-  bdl_batch_rule batch;
+  bdl_batch_rule batch;         /* NULL: no rule */
   const char *synopsis;
 } bdl_prim;
 

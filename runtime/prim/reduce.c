@@ -194,3 +194,29 @@ BDL_TRANSPOSE(cumsum) {
   (void)x, (void)is_linear;
   return bdl_bind(b, BDL_P_cumsum, (bdl_param[]){e->params[0], bdl_pint(!e->params[1].i)}, ct, 1, ct_in);
 }
+
+/* ---- lanes ------------------------------------------------------------------------------------ */
+
+BDL_BATCH(reduce) {
+  int64_t axes[BDL_MAX_NDIM];
+  (void)batched, (void)size, (void)out_batched;
+  return bdl_bind(b, e->prim, (bdl_param[]){bdl_rule_behind_lanes(&e->params[0], axes)}, x, 1, z);
+}
+
+/* Primitives of one axis, their first parameter, over operands of one shape. */
+BDL_BATCH(axis) {
+  bdl_atom *in = bdl_arena_alloc(&b->arena, (size_t)e->n_in * sizeof *in);
+  bdl_param params[3];
+  (void)out_batched;
+  if (!in) return BDL_ENOMEM;
+  for (int i = 0; i < e->n_in; i++) TRY(bdl_rule_lanes(b, x[i], batched[i], size, &in[i]));
+  for (int i = 0; i < e->n_params; i++) params[i] = e->params[i];
+  params[0] = bdl_pint(e->params[0].i + 1);
+  return bdl_bind(b, e->prim, params, in, e->n_in, z);
+}
+
+/* Primitives that work on the last axes, or on all elements alike. */
+BDL_BATCH(leading) {
+  (void)batched, (void)size, (void)out_batched;
+  return bdl_bind(b, e->prim, e->params, x, e->n_in, z);
+}

@@ -159,15 +159,19 @@ static bdl_status gathered(bdl_context *c, int64_t axis, const bdl_aval *x, cons
   return bdl_aval_check(c, z);
 }
 
-/* The shape of i, which is that of x but for axis. */
+/* The shape of x but for axis, which is that of i.  Extents 1 of i repeat; after the axis all of them or none. */
 static bdl_status gathered_along(bdl_context *c, int64_t axis, const bdl_aval *x, const bdl_aval *i, bdl_aval *z) {
   TRY(bdl_check_axis(c, axis, x));
   TRY(check_indices(c, i));
-  *z = *i;
-  z->dtype = x->dtype;
-  bdl_aval like = *i;
-  if (i->ndim == x->ndim) like.shape[axis] = x->shape[axis];
-  if (bdl_shape_eq(&like, x)) return BDL_OK;
+  *z = *x;
+  bool fits = i->ndim == x->ndim, same = true, one = true;
+  for (int k = 0; fits && k < x->ndim; k++) {
+    if (k == axis) continue;
+    fits = i->shape[k] == x->shape[k] || i->shape[k] == 1;
+    if (k > axis) same &= i->shape[k] == x->shape[k], one &= i->shape[k] == 1;
+  }
+  if (fits) z->shape[axis] = i->shape[axis];
+  if (fits && (same || one)) return BDL_OK;
   return bdl_fail(c, BDL_ESHAPE, "%s and indices %s differ in more than axis %" PRId64, BDL_TEXT(x), BDL_TEXT(i), axis);
 }
 

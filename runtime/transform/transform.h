@@ -1,5 +1,5 @@
 /*
-** transform.h -- derivatives, from program to program.
+** transform.h -- derivatives and batching, from program to program.
 **
 ** Forward mode writes each equation beside its jvp rule.  Reverse mode is forward mode, then the transposes of the linear
 ** equations in reverse order (Radul et al. 2022, You Only Linearize Once; autodidax part 4).
@@ -23,5 +23,17 @@ bdl_status bdl_transform_jvp(const bdl_prog *p, const bool *active, bdl_prog **q
 ** Arguments and errors as above.
 */
 bdl_status bdl_transform_vjp(const bdl_prog *p, const bool *active, bdl_prog **q);
+
+/*
+** bdl_transform_batch -- q(inputs) = outputs over `size` lanes, each of which computes what p does.
+**   batched[i]      input i has an axis of lanes in front
+**   out_batched[k]  so has output k; one that does not depend on the lanes stays as it is
+** Matrix-vector products become matrix products; nothing becomes a loop over lanes but host calls and prints, which keep
+** the order of the lanes.  Where lanes go different ways (cond, while) all run both, and an operand out of range is an error
+** only in a lane that goes that way.
+** Errors: BDL_ENOTSUP a primitive has no rule, or a host call where lanes go different ways; more axes than a tensor can have.
+** Source: JAX's vmap (Bradbury et al. 2018); autodidax part 1.
+*/
+bdl_status bdl_transform_batch(const bdl_prog *p, const bool *batched, int64_t size, bdl_prog **q, bool *out_batched);
 
 #endif

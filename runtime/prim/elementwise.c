@@ -247,21 +247,23 @@ JVP_FACTOR(cbrt, OVER, OP2(mul, y, y); OP_NUM(mul, *f, 3);)
 JVP_FACTOR(sigmoid, TIMES, bdl_atom r = BDL_ZERO; TRY(number_op(b, BDL_P_sub, 1, y, &r)); OP2(mul, y, r);)
 JVP_FACTOR(softplus, TIMES, OP1(sigmoid, x);)
 
-/* y' = (e^x - y)/x = ((x - 1) y + 1)/x loses its digits near 0; there y' = sum of (k + 1)/(k + 2)! x^k. */
+/* y' = (e^x - y)/x loses its digits near 0; there y' = sum of (k + 1)/(k + 2)! x^k, and nothing is divided by 0, so that
+** reverse mode may pass. */
 JVP_FACTOR(exprel, TIMES, {
-  bdl_atom far = BDL_ZERO, near = BDL_ZERO, size = BDL_ZERO, small = BDL_ZERO;
+  bdl_atom far = BDL_ZERO, near = BDL_ZERO, size = BDL_ZERO, small = BDL_ZERO, over = BDL_ZERO;
   const double series[] = {1.0 / 45360, 1.0 / 5760, 1.0 / 840, 1.0 / 144, 1.0 / 30, 1.0 / 8, 1.0 / 3, 1.0 / 2};
-  TRY(op_number(b, BDL_P_sub, x, 1, &far));
-  TRY(bdl_bind2(b, BDL_P_mul, far, y, &far));
-  TRY(op_number(b, BDL_P_add, far, 1, &far));
-  TRY(bdl_bind2(b, BDL_P_div, far, x, &far));
+  TRY(bdl_bind1(b, BDL_P_abs, x, &size));
+  TRY(op_number(b, BDL_P_lt, size, 0.1, &small));
+  TRY(number(b, x, 1, &over));
+  TRY(bdl_bind3(b, BDL_P_select, small, over, x, &over));
+  TRY(bdl_bind1(b, BDL_P_exp, x, &far));
+  TRY(bdl_bind2(b, BDL_P_sub, far, y, &far));
+  TRY(bdl_bind2(b, BDL_P_div, far, over, &far));
   TRY(op_number(b, BDL_P_mul, x, series[0], &near));
   for (int i = 1; i < BDL_LEN(series); i++) {
     TRY(op_number(b, BDL_P_add, near, series[i], &near));
     if (i + 1 < BDL_LEN(series)) TRY(bdl_bind2(b, BDL_P_mul, near, x, &near));
   }
-  TRY(bdl_bind1(b, BDL_P_abs, x, &size));
-  TRY(op_number(b, BDL_P_lt, size, 0.1, &small));
   TRY(bdl_bind3(b, BDL_P_select, small, near, far, f));
 })
 
@@ -339,24 +341,25 @@ JVP(mod) {
   return jvp_remainder(b, BDL_P_floor, x, dx, z, dz);
 }
 
-/* d x^y = y x^(y-1) dx + log(x) x^y dy; the first factor is 0 where y is 0, the second where x is 0. */
+/* d x^y = y x^(y-1) dx + log(x) x^y dy; the first factor is 0 where both are 0, the second where x is 0. */
 JVP(pow) {
   UNUSED;
-  bdl_atom f = BDL_ZERO, zero = BDL_ZERO, flag = BDL_ZERO, one = BDL_ZERO;
+  bdl_atom f = BDL_ZERO, zero = BDL_ZERO, flag = BDL_ZERO, one = BDL_ZERO, nought = BDL_ZERO;
   dz[0] = BDL_ZERO;
   TRY(number(b, z[0], 0, &zero));
+  TRY(bdl_bind2(b, BDL_P_eq, x[0], zero, &nought));
   if (!bdl_is_zero(dx[0])) {
     TRY(op_number(b, BDL_P_sub, x[1], 1, &f));
     TRY(bdl_bind2(b, BDL_P_pow, x[0], f, &f));
     TRY(bdl_bind2(b, BDL_P_mul, f, x[1], &f));
     TRY(bdl_bind2(b, BDL_P_eq, x[1], zero, &flag));
-    TRY(bdl_bind3(b, BDL_P_select, flag, zero, f, &f));
+    TRY(bdl_bind3(b, BDL_P_select, nought, zero, f, &zero));
+    TRY(bdl_bind3(b, BDL_P_select, flag, zero, f, &f)); /* a literal y: f alone */
     TRY(add_term(b, f, dx[0], z[0], dz));
   }
   if (bdl_is_zero(dx[1])) return BDL_OK;
   TRY(number(b, z[0], 1, &one));
-  TRY(bdl_bind2(b, BDL_P_eq, x[0], zero, &flag));
-  TRY(bdl_bind3(b, BDL_P_select, flag, one, x[0], &f));
+  TRY(bdl_bind3(b, BDL_P_select, nought, one, x[0], &f));
   TRY(bdl_bind1(b, BDL_P_log, f, &f));
   TRY(bdl_bind2(b, BDL_P_mul, f, z[0], &f));
   return add_term(b, f, dx[1], z[0], dz);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,22 +279,41 @@ static void derivatives_are_those_of_the_function(void **state) {
   assert_true(with_rule > 1000);
 }
 
-/* The jvp of a jvp: its values are those of the function, so the same test holds it. */
+/* The jvp of a jvp, by the same test.  False: no rule. */
+static bool second_derivatives(void **state, const t_case *t, uint64_t seed) {
+  t_case j = *t;
+  if (bdl_transform_jvp(t->p, NULL, &j.p) != BDL_OK) return false;
+  assert_true(j.p->inputs.n <= BDL_LEN(j.lo));
+  for (int64_t i = t->p->inputs.n; i < j.p->inputs.n; i++) j.lo[i] = -1, j.hi[i] = 1;
+  const bool ok = derivatives(state, &j, seed);
+  bdl_prog_unref(j.p);
+  return ok;
+}
+
 static void second_derivatives_are_those_of_the_first(void **state) {
   for (int p = 0; p < BDL_P_COUNT; p++)
     for (uint64_t seed = 1; smooth((bdl_prim_id)p) && seed <= 16; seed++) {
-      t_case t, j;
+      t_case t;
       if (!t_case_new(*state, (bdl_prim_id)p, seed, BDL_F64, &t)) continue;
-      j = t;
-      if (bdl_transform_jvp(t.p, NULL, &j.p) == BDL_OK) {
-        assert_true(j.p->inputs.n <= BDL_LEN(j.lo));
-        for (int64_t i = t.p->inputs.n; i < j.p->inputs.n; i++) j.lo[i] = -1, j.hi[i] = 1;
-        const bool ok = derivatives(state, &j, seed);
-        if (!ok && (bdl_prims[p].flags & BDL_F_ELEMENTWISE)) fail_msg("%s: %s", bdl_prims[p].name, ctx_of(state)->error.message);
-        bdl_prog_unref(j.p);
-      }
+      if (!second_derivatives(state, &t, seed) && (bdl_prims[p].flags & BDL_F_ELEMENTWISE))
+        fail_msg("%s: %s", bdl_prims[p].name, ctx_of(state)->error.message);
       bdl_prog_unref(t.p);
     }
+}
+
+/* Where a rule chooses between formulas, the other one must not spoil the second derivative. */
+static void second_derivatives_pass_where_rules_choose(void **state) {
+  static const struct {
+    const char *equation;
+    double x, y;
+  } at[] = {{"exprel x", 0, 0}, {"pow x y", 1.5, 0}, {"pow x y", 0.5, 1}, {"integer_pow[y=2] x", 0, 0}, {"max x y", 1, 0}};
+  for (int k = 0; k < BDL_LEN(at); k++) {
+    char text[128];
+    snprintf(text, sizeof text, "program t(x:f64[1], y:f64[1]) {\n z:f64[1] = %s\n return z }", at[k].equation);
+    const t_case t = {.p = t_parse(*state, text), .lo = {at[k].x, at[k].y}, .hi = {at[k].x, at[k].y}};
+    assert_true(second_derivatives(state, &t, 1));
+    bdl_prog_unref(t.p);
+  }
 }
 
 /* Near 0 the derivative of exprel is a series, away from it a formula: both at the border. */
@@ -351,6 +371,7 @@ int main(void) {
     T_TEST(all_ways_to_run_agree),
     T_TEST(derivatives_are_those_of_the_function),
     T_TEST(second_derivatives_are_those_of_the_first),
+    T_TEST(second_derivatives_pass_where_rules_choose),
     T_TEST(exprel_is_smooth_at_its_border),
     T_TEST(a_missing_rule_names_the_line),
     T_TEST(inactive_inputs_and_integers_have_no_tangent),

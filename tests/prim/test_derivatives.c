@@ -455,6 +455,7 @@ static const struct {
     {BDL_P_sigmoid, 0, V(-INFINITY), V(0)},
     {BDL_P_softplus, 0, V(INFINITY), V(1)},
     {BDL_P_exprel, 0, V(0), V(0.5)},
+    {BDL_P_exprel, 0, V(-INFINITY), V(0)},
     {BDL_P_digamma, 0, V(0), V(INFINITY)},
     {BDL_P_sqrt, 0, V(-1), V(NAN)},
     {BDL_P_integer_pow, 0, V(0), V(0)},

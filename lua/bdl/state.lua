@@ -15,7 +15,7 @@ local util = require "bdl.util"
 local pretty = require "bdl.pretty"
 local hook = require "bdl.hook"
 
-local state = {}
+local state = {of_id = setmetatable({}, {__mode = "v"})} -- core.state_id -> State
 
 local State = class "State"
 State.__graph = true
@@ -78,6 +78,7 @@ function State:__init(value, opts)
     if key ~= "name" and key ~= "tag" then class.rawfield(self, key, opts[key]) end
   end
   rawset(self, "_handle", core.state_new(value, opts))
+  state.of_id[core.state_id(rawget(self, "_handle"))] = self
   if hook.any then hook.init(self, value) end
   for _, catcher in ipairs(catchers) do catcher(self) end
 end
@@ -242,6 +243,8 @@ function State:clear_hooks(kind) hook.clear(self, kind) end
 
 --- Memory of a step or a trial.
 local ShortTermState = State:extend "ShortTermState"
+--- Memory of a step that all lanes share.
+local NonBatchState = ShortTermState:extend "NonBatchState"
 --- Memory that outlives trials.
 local LongTermState = State:extend "LongTermState"
 --- Trainable parameters.
@@ -302,6 +305,6 @@ function state.register_state_hook(kind, f, opts) return hook.register(nil, kind
 function state.clear_state_hooks(kind) hook.clear(nil, kind) end
 
 state.State, state.ShortTermState, state.LongTermState = State, ShortTermState, LongTermState
-state.ParamState, state.HiddenState = ParamState, HiddenState
+state.ParamState, state.HiddenState, state.NonBatchState = ParamState, HiddenState, NonBatchState
 
 return state

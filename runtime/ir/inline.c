@@ -1,5 +1,5 @@
 /*
-** inline.c -- equations that run as their first body become its equations.
+** inline.c -- equations that run as their first body become its equations; what only derivatives see goes with them.
 */
 #include "ir/rewrite.h"
 
@@ -34,10 +34,21 @@ static bdl_status inline_call(bdl_rewrite *r, const bdl_eqn *e, choice which) {
   return s;
 }
 
+/* stop_gradient x -> x.  No earlier: a program may be differentiated again. */
+static bdl_status pass_value(bdl_rewrite *r, const bdl_eqn *e) {
+  bdl_atom x;
+  TRY(bdl_ir_rw_atom(r, e->in[0], &x));
+  r->changed = true;
+  return bdl_ir_rw_set(r, e->out[0], x);
+}
+
+static bool is_marker(const bdl_eqn *e, choice which) { return e->prim == BDL_P_stop_gradient && which == bdl_ir_is_call; }
+
 static bdl_status walk(bdl_rewrite *r, choice which) {
   for (int64_t i = 0; i < r->p->eqns.n; i++) {
     const bdl_eqn *e = &r->p->eqns.v[i];
-    TRY(which(e->prim) ? inline_call(r, e, which) : bdl_ir_rw_copy_bodies(r, e, pass_body, &which));
+    if (is_marker(e, which)) TRY(pass_value(r, e));
+    else TRY(which(e->prim) ? inline_call(r, e, which) : bdl_ir_rw_copy_bodies(r, e, pass_body, &which));
   }
   return BDL_OK;
 }
@@ -46,7 +57,7 @@ static bdl_status inline_calls(const bdl_prog *p, choice which, bdl_prog **q) {
   bdl_rewrite r;
   bdl_status s = BDL_OK;
   bool any = false;
-  for (int64_t i = 0; i < p->eqns.n; i++) any |= bdl_ir_has_bodies(&p->eqns.v[i]);
+  for (int64_t i = 0; i < p->eqns.n; i++) any |= bdl_ir_has_bodies(&p->eqns.v[i]) || is_marker(&p->eqns.v[i], which);
   if (!any) return bdl_prog_ref(*q = (bdl_prog *)p), BDL_OK;
   s = bdl_ir_rw_begin(&r, p);
   if (s == BDL_OK) s = walk(&r, which);

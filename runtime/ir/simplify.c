@@ -35,7 +35,7 @@ static bdl_status is(site *S, bdl_atom x) {
 
 /* ---- one operand ---------------------------------------------------------------------------------- */
 
-/* copy x, stop_gradient x -> x */
+/* copy x -> x */
 static bdl_status same_value(site *S) { return is(S, S->in[0]); }
 
 /* neg neg x, not not x -> x */
@@ -238,8 +238,7 @@ static bdl_status reduce(site *S) { return S->e->params[0].n == 0 ? is(S, S->in[
 
 static rule rule_of(bdl_prim_id p) {
   switch (p) {
-    case BDL_P_copy:
-    case BDL_P_stop_gradient: return same_value;
+    case BDL_P_copy: return same_value;
     case BDL_P_neg:
     case BDL_P_not: return twice;
     case BDL_P_cast: return cast;

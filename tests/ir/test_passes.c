@@ -108,7 +108,7 @@ static void exact_identities_vanish(void **state) {
     const char *eqn;
   } same[] = {
     {"mul x 1.0:f32"}, {"mul 1.0:f32 x"}, {"div x 1.0:f32"}, {"add x -0.0:f32"}, {"add -0.0:f32 x"}, {"sub x 0.0:f32"},
-    {"max x x"}, {"min x x"}, {"stop_gradient x"}, {"copy x"}, {"integer_pow[y=1] x"}, {"select p x x"},
+    {"max x x"}, {"min x x"}, {"copy x"}, {"integer_pow[y=1] x"}, {"select p x x"},
     {"permute[axes=(0,1)] x"}, {"reverse[axes=()] x"}, {"slice[start=(0,0) stop=(2,3) step=(1,1)] x"},
     {"pad[lo=(0,0) hi=(0,0) inner=(0,0)] x 1.0:f32"}, {"concatenate[axis=0] x"}, {"reduce_sum[axes=()] x"},
     {"select true:bool x y"}, {"select false:bool y x"}, {"bitcast[dtype=f32] x"},
@@ -203,6 +203,8 @@ static void calls_become_their_bodies(void **state) {
         "a:f32[2], b:f32[2] = call[body={program f(u:f32[2]) {\n v:f32[2] = call[body={program g(w:f32[2]) {\n"
         " z:f32[2] = exp w\n return z }}] u\n return v, u }}] x\n return a, b",
         "z:f32[2] = exp x\n return z, x");
+  check(state, bdl_pass_inline, "x:f32[2]", "a:f32[2] = stop_gradient x\n b:f32[2] = exp a\n return b, a",
+        "b:f32[2] = exp x\n return b, x");
 }
 
 static void invariant_equations_leave_loops(void **state) {

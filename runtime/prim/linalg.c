@@ -350,15 +350,14 @@ static bdl_status over_upper(bdl_prog *b, bdl_atom lu, bdl_atom x, bdl_atom *z) 
 
 /* t = L^-1 P dx U^-1; dL = L low(t), dU = upp(t) U, low without the diagonal. */
 BDL_JVP(lu) {
-  const bdl_aval a = *bdl_aval_of(b, x[0]);
-  int64_t dims[BDL_MAX_NDIM];
+  bdl_aval column = *bdl_aval_of(b, x[0]);
   bdl_atom p, t, low, upp, l, u;
   (void)e;
   dz[1] = BDL_ZERO;
-  for (int i = 0; i < a.ndim - 1; i++) dims[i] = i;
+  column.shape[column.ndim - 1] = 1;
   TRY(bdl_bind1(b, BDL_P_lu_permutation, z[1], &p));
-  TRY(bdl_bind(b, BDL_P_broadcast, (bdl_param[]){bdl_pints(a.shape, a.ndim), bdl_pints(dims, a.ndim - 1)}, &p, 1, &p));
-  TRY(bdl_bind(b, BDL_P_gather_along, (bdl_param[]){bdl_pint(a.ndim - 2)}, (bdl_atom[]){dx[0], p}, 2, &t));
+  TRY(bdl_ir_reshape(b, p, column.ndim, column.shape, &p));
+  TRY(bdl_bind(b, BDL_P_gather_along, (bdl_param[]){bdl_pint(column.ndim - 2)}, (bdl_atom[]){dx[0], p}, 2, &t));
   TRY(bdl_bind(b, BDL_P_triangular_solve, (bdl_param[]){bdl_pint(1), bdl_pint(0), bdl_pint(1)}, (bdl_atom[]){z[0], t}, 2, &t));
   TRY(over_upper(b, z[0], t, &t));
   TRY(weigh_triangles(b, t, 1, 0, 0, &low));

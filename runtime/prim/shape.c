@@ -350,19 +350,19 @@ BDL_JVP(scatter) {
   return scatter_as(b, e, op, t, x[1], u, dz);
 }
 
-/* An index sorted along tells where each element came from. */
+/* An index sorted by the keys tells where each element came from. */
 BDL_JVP(sort) {
   const bdl_aval a = *bdl_aval_of(b, x[0]);
-  bdl_atom *in = bdl_arena_alloc(&b->arena, 2 * (size_t)(e->n_in + 1) * sizeof *in), *out = in + e->n_in + 1;
+  const int keys = (int)e->params[1].i;
+  bdl_atom *in = bdl_arena_alloc(&b->arena, 2 * (size_t)(keys + 1) * sizeof *in), *out = in + keys + 1;
   (void)z;
   if (!in) return BDL_ENOMEM;
-  for (int i = 0; i < e->n_in; i++) in[i] = x[i];
-  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){bdl_pints(a.shape, a.ndim), e->params[0], bdl_pdtype(BDL_I32)}, NULL, 0,
-               &in[e->n_in]));
-  TRY(bdl_bind(b, BDL_P_sort, e->params, in, e->n_in + 1, out));
+  for (int i = 0; i < keys; i++) in[i] = x[i];
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){bdl_pints(a.shape, a.ndim), e->params[0], bdl_pdtype(BDL_I32)}, NULL, 0, &in[keys]));
+  TRY(bdl_bind(b, BDL_P_sort, e->params, in, keys + 1, out));
   for (int i = 0; i < e->n_in; i++) {
     dz[i] = BDL_ZERO;
-    if (!bdl_is_zero(dx[i])) TRY(bdl_bind(b, BDL_P_gather_along, e->params, (bdl_atom[]){dx[i], out[e->n_in]}, 2, &dz[i]));
+    if (!bdl_is_zero(dx[i])) TRY(bdl_bind(b, BDL_P_gather_along, e->params, (bdl_atom[]){dx[i], out[keys]}, 2, &dz[i]));
   }
   return BDL_OK;
 }

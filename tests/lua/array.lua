@@ -225,6 +225,16 @@ t.test("softmax and logsumexp do not overflow", function()
   t.close(bdl.softmax(X, {axis = 1}):sum{axis = 1}, {1, 1, 1})
 end)
 
+t.test("special functions", function()
+  local x = bdl.tensor{0.3, 2.5}
+  t.close(both(bdl.erfinv, bdl.erf(x)), x, 1e-4)
+  t.close(both(bdl.lgamma, x), {1.0957980, 0.2846829}, 1e-5)
+  t.close(both(bdl.digamma, x), {-3.5025242, 0.7031566}, 1e-5)
+  t.close(both(function(v) return bdl.polygamma(1, v) end, x), {12.2453645, 0.4903578}, 1e-5)
+  t.close(both(function(v) return bdl.polygamma(2, v) end, x), {-75.2725366, -0.2362041}, 1e-5)
+  t.raises("ValueError", "n is %-1, not one of 0 .. 1000", bdl.polygamma, -1, x)
+end)
+
 t.test("norms", function()
   local v, m = bdl.tensor{3.0, -4.0}, bdl.tensor{{1.0, -2.0}, {3.0, 4.0}}
   t.close(v:norm(), 5)

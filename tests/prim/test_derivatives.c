@@ -1,6 +1,6 @@
 /*
 ** test_derivatives.c -- each jvp rule equals finite differences, each transpose rule is the adjoint of its primitive:
-** <J v, w> = <v, J' w>.  Cases of moves, reductions, products, factorisations and events.
+** <J v, w> = <v, J' w>.  Cases of moves, reductions, products, factorisations and events; values at ties and singular points.
 */
 #include <math.h>
 #include <setjmp.h>
@@ -113,6 +113,7 @@ static const testcase cases[] = {
     {BDL_P_scatter_along, {N(1), S("mul")}, 3, {X(REAL, 2, 2, 3), AT(3, 2, 2, 5), X(REAL, 2, 2, 5)}, 0},
     {BDL_P_sort, {N(0), N(1), N(0)}, 2, {X(REAL, 2, 6, 2), X(REAL, 2, 6, 2)}, 0},
     {BDL_P_sort, {N(1), N(1), N(1)}, 1, {X(REAL, 2, 2, 6)}, 0},
+    {BDL_P_sort, {N(0), N(2), N(0)}, 3, {AT(2, 1, 8), X(REAL, 1, 8), X(REAL, 1, 8)}, 0},
     {BDL_P_top_k, {N(3)}, 1, {X(REAL, 2, 2, 6)}, 0},
     {BDL_P_dot, {I(1), I(0), NONE, NONE}, 2, {X(REAL, 2, 2, 3), X(REAL, 2, 3, 4)}, 3},
     {BDL_P_dot, {I(3, 0), I(0, 2), I(1), I(3)}, 2, {X(REAL, 4, 2, 3, 2, 4), X(REAL, 4, 4, 2, 2, 3)}, 3},

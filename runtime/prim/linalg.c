@@ -135,25 +135,30 @@ static int rest_of(const bdl_aval *a, const bdl_param *p, const bdl_param *q, in
   return n;
 }
 
-/* Cotangent of operand w: ct times the other operand y, over y's free axes.  The result has the axes batch, free axes of
-** operand w, contracted axes in y's order; a permutation puts them where operand w has them. */
+/* Cotangent of operand w: ct and the other operand y, over y's free axes.  ct y has the axes batch, free axes of operand w,
+** contracted axes in y's order; y ct has the contracted ones in front.  A permutation puts them where operand w has them;
+** of matrices the product that needs none is taken. */
 static bdl_status dot_back(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, int w, bdl_atom ct, bdl_atom *out) {
   const bdl_param *contract = &e->params[0], *batch = &e->params[2];
   const bdl_aval mine = *bdl_aval_of(b, x[w]), other = *bdl_aval_of(b, x[1 - w]);
   int64_t free_mine[BDL_MAX_NDIM], free_other[BDL_MAX_NDIM], in_ct[BDL_MAX_NDIM], leading[BDL_MAX_NDIM], to[BDL_MAX_NDIM];
   const int n_batch = batch[w].n, n_mine = rest_of(&mine, &contract[w], &batch[w], free_mine);
   const int n_other = rest_of(&other, &contract[1 - w], &batch[1 - w], free_other);
+  const bool other_first = contract[w].n > 0 && n_mine > 0 && contract[w].ints[0] < free_mine[0];
   int at = 0;
   for (int i = 0; i < n_other; i++) in_ct[i] = n_batch + (w == 0 ? n_mine : 0) + i;
   for (int i = 0; i < n_batch; i++) leading[i] = i, to[batch[w].ints[i]] = at++;
-  for (int i = 0; i < n_mine; i++) to[free_mine[i]] = at++;
+  for (int i = 0; !other_first && i < n_mine; i++) to[free_mine[i]] = at++;
   for (int axis = 0; axis < other.ndim; axis++)
     for (int i = 0; i < contract[1 - w].n; i++)
       if (contract[1 - w].ints[i] == axis) to[contract[w].ints[i]] = at++;
-  TRY(bdl_bind(
-      b, BDL_P_dot,
-      (bdl_param[]){bdl_pints(in_ct, n_other), bdl_pints(free_other, n_other), bdl_pints(leading, n_batch), batch[1 - w]},
-      (bdl_atom[]){ct, x[1 - w]}, 2, out));
+  for (int i = 0; other_first && i < n_mine; i++) to[free_mine[i]] = at++;
+  const bdl_param over_ct = bdl_pints(in_ct, n_other), over_other = bdl_pints(free_other, n_other);
+  const bdl_param of_ct = bdl_pints(leading, n_batch), of_other = batch[1 - w];
+  if (other_first)
+    TRY(bdl_bind(b, BDL_P_dot, (bdl_param[]){over_other, over_ct, of_other, of_ct}, (bdl_atom[]){x[1 - w], ct}, 2, out));
+  else
+    TRY(bdl_bind(b, BDL_P_dot, (bdl_param[]){over_ct, over_other, of_ct, of_other}, (bdl_atom[]){ct, x[1 - w]}, 2, out));
   return bdl_rule_axes(b, BDL_P_permute, *out, to, mine.ndim, out);
 }
 

@@ -135,41 +135,83 @@ BYTES(8, any_8)
 
 /* ---- random bits -------------------------------------------------------------------------------- */
 
-/* Threefry-2x32, 20 rounds, of counters (a, b), key (k0, k1).  Source: Salmon et al. 2011, with the key schedule of JAX. */
-INLINE void threefry(const uint32_t *key, vu32 *a, vu32 *b) {
-  const uint32_t ks[3] = {key[0], key[1], key[0] ^ key[1] ^ UINT32_C(0x1BD11BDA)};
-#define ROUND(d) \
-  EACH a[j] += b[j], b[j] = ROTL(b[j], d) ^ a[j];
-#define INJECT(g) \
-  EACH a[j] += ks[(g) % 3], b[j] += ks[((g) + 1) % 3] + (g);
-  INJECT(0)
-  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(1)
-  ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(2)
-  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(3)
-  ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(4)
-  ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(5)
-#undef ROUND
+/* Threefry-2x32, 20 rounds, of counters (a, b); K(w): word w of the key schedule for vector j.
+** Source: Salmon et al. 2011, with the key schedule of JAX. */
+#define THREEFRY(name, key_type, K)                                       \
+  INLINE void name(const key_type *key, vu32 *a, vu32 *b) {               \
+    INJECT(K, 0)                                                          \
+    ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(K, 1)                   \
+    ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(K, 2)                  \
+    ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(K, 3)                   \
+    ROUND(17) ROUND(29) ROUND(16) ROUND(24) INJECT(K, 4)                  \
+    ROUND(13) ROUND(15) ROUND(26) ROUND(6) INJECT(K, 5)                   \
+  }
+#define ROUND(d) EACH a[j] += b[j], b[j] = ROTL(b[j], d) ^ a[j];
+#define INJECT(K, g) EACH a[j] += K((g) % 3), b[j] += K(((g) + 1) % 3) + (g);
+#define SCHEDULE UINT32_C(0x1BD11BDA)
+#define ONE_KEY(w) ((w) == 2 ? key[0] ^ key[1] ^ SCHEDULE : key[(w) % 2])
+#define OWN_KEY(w) ((w) == 2 ? key[0].v[j] ^ key[1].v[j] ^ SCHEDULE : key[(w) % 2].v[j])
+THREEFRY(threefry, uint32_t, ONE_KEY)
+THREEFRY(threefry_keys, pu32, OWN_KEY)
+#undef OWN_KEY
+#undef ONE_KEY
+#undef SCHEDULE
 #undef INJECT
-}
+#undef ROUND
 
-/* Words of the 64-bit counters i0 + i, split into (high, low). */
+/* Words of the 64-bit counters c + i under one key; and, where keys change within a block, of the counters i0 + i mod `words`
+** under the keys in turn.  A counter is split into (high, low). */
 #define RANDOM(name, type, word)                                                                  \
-  static void name(ARGS) {                                                                        \
-    UNUSED;                                                                                       \
+  static void name##_run(type *zp, const uint32_t *key, uint64_t from, int64_t n) {               \
     enum { LANES = VECTOR_SIZE / 4, BLOCK = PACK * LANES };                                       \
-    type *zp = z_;                                                                                \
     for (int64_t i = 0; i < n; i += BLOCK) {                                                      \
-      const uint64_t c = (uint64_t)i0 + (uint64_t)i;                                              \
+      const uint64_t c = from + (uint64_t)i;                                                      \
       uint32_t hi[BLOCK], lo[BLOCK];                                                              \
       for (int j = 0; j < BLOCK; j++) lo[j] = (uint32_t)c + (uint32_t)j;                          \
       for (int j = 0; j < BLOCK; j++) hi[j] = (uint32_t)(c >> 32) + (lo[j] < (uint32_t)c);        \
       pu32 a = load_pu32(hi), b = load_pu32(lo);                                                  \
-      threefry(x_, a.v, b.v);                                                                     \
+      threefry(key, a.v, b.v);                                                                    \
       store_pu32(hi, a), store_pu32(lo, b);                                                       \
       const int m = (int)BDL_MIN(n - i, BLOCK);                                                   \
       type z[BLOCK];                                                                              \
       for (int j = 0; j < BLOCK; j++) z[j] = word;                                                \
       memcpy(zp + i, z, (size_t)m * sizeof z[0]);                                                 \
+    }                                                                                             \
+  }                                                                                               \
+  static void name##_short(type *zp, const uint32_t *keys, int64_t words, int64_t n, int64_t i0) { \
+    enum { LANES = VECTOR_SIZE / 4, BLOCK = PACK * LANES };                                       \
+    int64_t lane = i0 / words, c = i0 % words;                                                    \
+    for (int64_t i = 0; i < n; i += BLOCK) {                                                      \
+      const int m = (int)BDL_MIN(n - i, BLOCK);                                                   \
+      uint32_t hi[BLOCK] = {0}, lo[BLOCK] = {0}, k0[BLOCK] = {0}, k1[BLOCK] = {0};                \
+      for (int j = 0; j < m; j++) {                                                               \
+        lo[j] = (uint32_t)c;                                                                      \
+        k0[j] = keys[2 * lane], k1[j] = keys[2 * lane + 1];                                       \
+        if (++c == words) c = 0, lane++;                                                          \
+      }                                                                                           \
+      const pu32 key[2] = {load_pu32(k0), load_pu32(k1)};                                         \
+      pu32 a = load_pu32(hi), b = load_pu32(lo);                                                  \
+      threefry_keys(key, a.v, b.v);                                                               \
+      store_pu32(hi, a), store_pu32(lo, b);                                                       \
+      type z[BLOCK];                                                                              \
+      for (int j = 0; j < BLOCK; j++) z[j] = word;                                                \
+      memcpy(zp + i, z, (size_t)m * sizeof z[0]);                                                 \
+    }                                                                                             \
+  }                                                                                               \
+  static void name(ARGS) {                                                                        \
+    UNUSED;                                                                                       \
+    type *zp = z_;                                                                                \
+    const uint32_t *keys = x_;                                                                    \
+    const int64_t words = y_ ? *(const int64_t *)y_ : 0;                                          \
+    if (words < 2 * PACK * VECTOR_SIZE / 4) {                                                     \
+      if (words) name##_short(zp, keys, words, n, i0);                                            \
+      else name##_run(zp, keys, (uint64_t)i0, n);                                                 \
+      return;                                                                                     \
+    }                                                                                             \
+    for (int64_t i = 0, m; i < n; i += m) {                                                       \
+      const int64_t lane = (i0 + i) / words, c = (i0 + i) % words;                                \
+      m = BDL_MIN(n - i, words - c);                                                              \
+      name##_run(zp + i, keys + 2 * lane, (uint64_t)c, m);                                        \
     }                                                                                             \
   }
 RANDOM(k_random_bits_u32, uint32_t, hi[j] ^ lo[j])

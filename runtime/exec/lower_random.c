@@ -4,23 +4,32 @@
 #include "cpu/random.h"
 #include "exec/lower_util.h"
 
+/* The operands are lists, one entry a key. */
+static int64_t keys_of(const bdl_kcall *k) { return bdl_aval_numel(&k->in_aval[0]) / 2; }
+
 bdl_status bdl_lower_random_split(const bdl_kcall *k) {
-  bdl_k_random_split(k->out[0], k->in[0], k->params[0].i);
+  const int64_t n = k->params[0].i;
+  for (int64_t i = 0; i < keys_of(k); i++)
+    bdl_k_random_split((uint32_t *)k->out[0] + 2 * n * i, (const uint32_t *)k->in[0] + 2 * i, n);
   return BDL_OK;
 }
 
 bdl_status bdl_lower_random_fold_in(const bdl_kcall *k) {
   uint32_t *z = k->out[0];
-  bdl_k_threefry(k->in[0], 0, *(const uint32_t *)k->in[1], &z[0], &z[1]);
+  const uint32_t *key = k->in[0], *x = k->in[1];
+  for (int64_t i = 0; i < keys_of(k); i++) bdl_k_threefry(key + 2 * i, 0, x[i], &z[2 * i], &z[2 * i + 1]);
   return BDL_OK;
 }
 
 bdl_status bdl_lower_random_int(const bdl_kcall *k) {
-  const int64_t n = bdl_aval_numel(&k->out_aval[0]);
+  const int64_t keys = keys_of(k), n = keys ? bdl_aval_numel(&k->out_aval[0]) / keys : 0;
   const int threads = bdl_lower_threads(k, 32 * n);
-  if (k->out_aval[0].dtype == BDL_I32)
-    bdl_k_random_int_i32(k->out[0], k->in[0], *(const int32_t *)k->in[1], *(const int32_t *)k->in[2], n, threads);
-  else
-    bdl_k_random_int_i64(k->out[0], k->in[0], *(const int64_t *)k->in[1], *(const int64_t *)k->in[2], n, threads);
+  for (int64_t i = 0; i < keys; i++) {
+    const uint32_t *key = (const uint32_t *)k->in[0] + 2 * i;
+    if (k->out_aval[0].dtype == BDL_I32)
+      bdl_k_random_int_i32((int32_t *)k->out[0] + n * i, key, ((const int32_t *)k->in[1])[i], ((const int32_t *)k->in[2])[i], n, threads);
+    else
+      bdl_k_random_int_i64((int64_t *)k->out[0] + n * i, key, ((const int64_t *)k->in[1])[i], ((const int64_t *)k->in[2])[i], n, threads);
+  }
   return BDL_OK;
 }

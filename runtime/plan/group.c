@@ -236,7 +236,7 @@ static bdl_status equation(grouper *g, int32_t at) {
   const bdl_aval *domain = bdl_aval_of(g->p, is_root ? e->in[0] : e->out[0]);
   int32_t h[3] = {-1, -1, -1};
   bdl_status s = BDL_OK;
-  if (e->prim == BDL_P_random_bits) { /* the key is one operand, not an array over the domain */
+  if (e->prim == BDL_P_random_bits) { /* keys are not an array over the domain */
     bdl_operand o = {.kind = BDL_O_SCALAR, .size = 4};
     TRY(bdl_block_ref(g->b, e->in[0], &o.ref));
     TRY(operand_new(g, o, &h[0]));
@@ -255,6 +255,8 @@ static bdl_status equation(grouper *g, int32_t at) {
     TRY(immediate(g, (int64_t[]){BDL_MAX(inner, 1), BDL_MAX(domain->shape[axis], 1)}, 2, &h[0]));
     t.fn = g->b->pl->k->tile[BDL_TILE_iota][domain->dtype][0];
   } else if (e->prim == BDL_P_random_bits) {
+    const int64_t keys = bdl_aval_numel(bdl_aval_of(g->p, e->in[0])) / 2;
+    if (keys > 1) TRY(immediate(g, (int64_t[]){bdl_aval_numel(domain) / keys}, 1, &h[1]));
     t.fn = g->b->pl->k->tile[BDL_TILE_random_bits][domain->dtype][0];
   } else {
     if (has_number(e)) TRY(immediate(g, &e->params[0].i, 1, &h[1]));

@@ -46,6 +46,11 @@ static bdl_status new_node(bdl_schedule *s, const bdl_aval *domain) {
   return BDL_PUSH(s->ctx, s->nodes, n) ? BDL_OK : BDL_ENOMEM;
 }
 
+/* Does e read operand x one element at a time, where it stands? */
+static bool in_step(const bdl_schedule *s, const bdl_eqn *e, bdl_atom x, const bdl_aval *domain) {
+  return e->prim != BDL_P_random_bits && bdl_schedule_aligned(s, x, domain);
+}
+
 /* Must the data of operand x be complete before node n starts? */
 static int32_t earliest(const bdl_schedule *s, const bdl_eqn *e, const bdl_aval *domain) {
   int32_t at = 0;
@@ -53,7 +58,7 @@ static int32_t earliest(const bdl_schedule *s, const bdl_eqn *e, const bdl_aval 
     bdl_atom b = s->view.v[e->in[i]].base;
     int32_t n = s->def_node[b];
     if (n < 0) continue;
-    bool in_group = domain && s->nodes.v[n].group && bdl_schedule_aligned(s, e->in[i], domain) &&
+    bool in_group = domain && s->nodes.v[n].group && in_step(s, e, e->in[i], domain) &&
                     same_domain(&s->nodes.v[n].domain, domain) && !bdl_schedule_is_root(s->prog, &s->prog->eqns.v[s->prog->vars.v[b].index]);
     at = BDL_MAX(at, in_group ? n : n + 1);
   }
@@ -85,7 +90,7 @@ static bdl_status join(bdl_schedule *s, int32_t i, bool fuse) {
 static void note_use(bdl_schedule *s, int32_t *first_use, bool *sinkable, const bdl_eqn *e, int32_t node) {
   for (int i = 0; i < e->n_in; i++) {
     bdl_atom b = s->view.v[e->in[i]].base;
-    bool aligned = s->nodes.v[node].group && bdl_schedule_aligned(s, e->in[i], &s->nodes.v[node].domain);
+    bool aligned = s->nodes.v[node].group && in_step(s, e, e->in[i], &s->nodes.v[node].domain);
     if (first_use[b] < 0 || node < first_use[b]) {
       first_use[b] = node;
       sinkable[b] = aligned;

@@ -48,7 +48,7 @@ local OPTIONS = {
   set = {"NAME=VALUE", setting, "change a setting of the model: --set tau='30 ms' (repeatable)"},
   quiet = {nil, nil, "no progress bars, no warnings"},
   profile = {nil, nil, "print where the time of compiled programs went"},
-  after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, dce, or all"},
+  after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
 }
 

@@ -10,7 +10,7 @@ local model = require "bdl.model"
 
 local dump = {}
 
-dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "dce", "plan"}
+dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "products", "dce", "plan"}
 
 local DONE = setmetatable({}, {__tostring = function() return "os.exit" end})
 

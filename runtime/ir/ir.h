@@ -146,6 +146,7 @@ bdl_status bdl_pass_cse(const bdl_prog *p, bdl_prog **q);      /* one equation f
 bdl_status bdl_pass_simplify(const bdl_prog *p, bdl_prog **q); /* exact algebra only: x*1, x+(-0.0), cast chains, select of a literal ... */
 bdl_status bdl_pass_inline(const bdl_prog *p, bdl_prog **q);   /* calls, also checkpoints and custom derivatives, replaced by their bodies */
 bdl_status bdl_pass_hoist(const bdl_prog *p, bdl_prog **q);    /* loop-invariant equations without effects out of scans */
+bdl_status bdl_pass_products(const bdl_prog *p, bdl_prog **q); /* products that a scan's rounds do not need: one product over all */
 /* Constant folding needs to run equations: eval evaluates one equation on constants (exec gives it). */
 typedef bdl_status (*bdl_eval_eqn)(bdl_context *c, const bdl_prog *p, const bdl_eqn *e, const bdl_tensor *in, bdl_tensor *out);
 bdl_status bdl_pass_fold(const bdl_prog *p, bdl_eval_eqn eval, bdl_prog **q);

@@ -378,6 +378,67 @@ static int l_split(lua_State *L) {
   return 2;
 }
 
+/*
+** core.rewire(program, {tensor like each new input}, {new input for each old one}, n, {new inputs..}, {tensors..}) -> a program
+** over other inputs that gives the first n outputs, then some of its inputs as they are, then zeros like the tensors.
+*/
+static int l_rewire(lua_State *L) {
+  const bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  int n = (int)lua_rawlen(L, 2), n_out = (int)luaL_checkinteger(L, 4), n_passed = (int)lua_rawlen(L, 5), n_zeros = (int)lua_rawlen(L, 6);
+  bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + p->inputs.n + p->n_outputs + n_passed + n_zeros + 1) * sizeof *in, 0);
+  bdl_atom *old = in + n, *out = old + p->inputs.n, *more = out + n_out;
+  bdl_prog **q = new_program(L);
+  lbdl_check(L, bdl_prog_new(p->ctx, p->name, q));
+  for (int i = 0; i < n; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 2, i + 1);
+    lbdl_check(L, bdl_ir_input(*q, &lbdl_test_tensor(L, -1)->t.aval, &in[i]));
+  }
+  for (int i = 0; i < p->inputs.n; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 3, i + 1);
+    old[i] = in[lua_tointeger(L, -1) - 1];
+  }
+  lbdl_check(L, bdl_ir_inline(*q, p, old, out));
+  for (int i = 0; i < n_passed; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 5, i + 1);
+    more[i] = in[lua_tointeger(L, -1) - 1];
+  }
+  for (int i = 0; i < n_zeros; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 6, i + 1);
+    lbdl_check(L, bdl_ir_full(*q, &lbdl_test_tensor(L, -1)->t.aval, 0, &more[n_passed + i]));
+  }
+  lbdl_check(L, bdl_prog_set_outputs(*q, out, n_out + n_passed + n_zeros));
+  return 1;
+}
+
+/* core.bind_programs(primitive, {program..}, {operand..}) -> list of results, in the current trace.  For primitives of which
+** programs are the last parameter. */
+static int l_bind_programs(lua_State *L) {
+  bdl_trace *t = bdl_trace_current(lbdl_ctx(L));
+  int prim = bdl_prim_find(luaL_checkstring(L, 1)), n_progs = (int)lua_rawlen(L, 2), n = (int)lua_rawlen(L, 3);
+  if (!t || prim < 0) return lbdl_error(L, BDL_EINTERNAL, "bind_programs: no trace or no such primitive");
+  bdl_prog **progs = lua_newuserdatauv(L, (size_t)(n_progs + 1) * sizeof *progs, 0);
+  bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *in, 0);
+  for (int i = 0; i < n_progs; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 2, i + 1);
+    progs[i] = *(bdl_prog **)luaL_checkudata(L, -1, LBDL_PROGRAM);
+  }
+  for (int i = 0; i < n; i++, lua_pop(L, 1)) {
+    lua_rawgeti(L, 3, i + 1);
+    in[i] = lbdl_atom(L, t, lbdl_test_tensor(L, -1));
+  }
+  const bdl_param params = bdl_pprogs(progs, n_progs);
+  const int n_out = bdl_ir_n_out((bdl_prim_id)prim, &params, n);
+  bdl_atom *out = lua_newuserdatauv(L, (size_t)(n_out + 1) * sizeof *out, 0);
+  t->prog->src = lbdl_where(L);
+  lbdl_check(L, bdl_bind(t->prog, (bdl_prim_id)prim, &params, in, n, out));
+  lua_createtable(L, n_out, 0);
+  for (int i = 0; i < n_out; i++) {
+    lbdl_push_traced(L, t, out[i], NULL);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
 /* core.apply(program, {tensor or number..}) -> list of results, appended to the current trace.  A number fills a tensor.
 ** Units are the caller's. */
 static int l_apply(lua_State *L) {
@@ -418,6 +479,6 @@ void lbdl_open_transform(lua_State *L) {
   lua_pushcfunction(L, program_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"batch", l_batch}, {"split", l_split}, {"apply", l_apply}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"batch", l_batch}, {"split", l_split}, {"rewire", l_rewire}, {"bind_programs", l_bind_programs}, {"apply", l_apply}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -19,6 +19,67 @@ static void mark_linear(const bdl_prog *b, bool *linear) {
   }
 }
 
+/* A part among zeros, as the transpose of a slice leaves it: start and end of the part on each axis. */
+static const bdl_eqn *part_of(const bdl_prog *b, bdl_atom x) {
+  const bdl_eqn *e = bdl_ir_maker(b, x);
+  if (!e || e->prim != BDL_P_pad || !bdl_ir_is_literal(b, e->in[1], 0)) return NULL;
+  for (int k = 0; k < e->params[2].n; k++)
+    if (e->params[2].ints[k] != 0 || e->params[0].ints[k] < 0 || e->params[1].ints[k] < 0) return NULL;
+  return e;
+}
+
+/* The axis on which y begins where x ends, all others being the same; -1: none. */
+static int follows(const bdl_prog *b, const bdl_eqn *x, const bdl_eqn *y) {
+  int axis = -1;
+  for (int k = 0; k < x->params[0].n; k++) {
+    const int64_t x_lo = x->params[0].ints[k], y_lo = y->params[0].ints[k];
+    if (x_lo == y_lo && x->params[1].ints[k] == y->params[1].ints[k]) continue;
+    if (axis >= 0 || x_lo + bdl_aval_of(b, x->in[0])->shape[k] != y_lo) return -1;
+    axis = k;
+  }
+  return axis;
+}
+
+/* x, or what it was joined from. */
+static const bdl_atom *pieces(const bdl_prog *b, const bdl_atom *x, int axis, int *n) {
+  const bdl_eqn *e = bdl_ir_maker(b, *x);
+  const bool joined = e && e->prim == BDL_P_concatenate && e->params[0].i == axis;
+  *n = joined ? e->n_in : 1;
+  return joined ? e->in : x;
+}
+
+/* Two parts that lie side by side are joined, not added: the cotangents of a value that was cut up. */
+static bdl_status join(bdl_prog *b, const bdl_eqn *x, const bdl_eqn *y, int axis, bdl_arena *a, bdl_atom *z) {
+  const int n = x->params[0].n;
+  int64_t hi[BDL_MAX_NDIM];
+  int n_x, n_y;
+  const bdl_atom *of_x = pieces(b, &x->in[0], axis, &n_x), *of_y = pieces(b, &y->in[0], axis, &n_y);
+  bdl_atom *all;
+  bool rest = false;
+  if (!BDL_ARRAY(a, all, n_x + n_y)) return BDL_ENOMEM;
+  memcpy(all, of_x, (size_t)n_x * sizeof *all);
+  memcpy(all + n_x, of_y, (size_t)n_y * sizeof *all);
+  const bdl_atom zero = x->in[1];
+  const bdl_param lo = x->params[0], inner = x->params[2];
+  for (int k = 0; k < n; k++) {
+    hi[k] = k == axis ? y->params[1].ints[k] : x->params[1].ints[k];
+    rest |= lo.ints[k] != 0 || hi[k] != 0;
+  }
+  TRY(bdl_bind(b, BDL_P_concatenate, (bdl_param[]){bdl_pint(axis)}, all, n_x + n_y, z));
+  if (!rest) return BDL_OK;
+  return bdl_bind(b, BDL_P_pad, (bdl_param[]){lo, bdl_pints(hi, n), inner}, (bdl_atom[]){*z, zero}, 2, z);
+}
+
+static bdl_status add_cotangent(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_arena *a, bdl_atom *z) {
+  const bdl_eqn *p = bdl_is_zero(x) ? NULL : part_of(b, x), *q = bdl_is_zero(y) ? NULL : part_of(b, y);
+  if (p && q) {
+    const int before = follows(b, p, q), after = follows(b, q, p);
+    if (before >= 0) return join(b, p, q, before, a, z);
+    if (after >= 0) return join(b, q, p, after, a, z);
+  }
+  return bdl_rule_add(b, x, y, z);
+}
+
 /* ct[x]: the cotangent so far of each variable that was there before the transposes. */
 static bdl_status pull_eqn(bdl_prog *b, int64_t i, const bool *linear, bdl_atom *ct, bdl_arena *scratch) {
   const bdl_eqn e = b->eqns.v[i]; /* its lists stay where they are; the equations may move */
@@ -46,7 +107,7 @@ static bdl_status pull_eqn(bdl_prog *b, int64_t i, const bool *linear, bdl_atom 
   if (s != BDL_OK) bdl_where(b->ctx, e.src);
   TRY(s);
   for (int k = 0; k < e.n_in; k++)
-    if (is_linear[k]) TRY(bdl_rule_add(b, ct[e.in[k]], ct_in[k], &ct[e.in[k]]));
+    if (is_linear[k]) TRY(add_cotangent(b, ct[e.in[k]], ct_in[k], scratch, &ct[e.in[k]]));
   return BDL_OK;
 }
 

@@ -38,6 +38,16 @@ local bdl = {
   rest = require "bdl.none".rest,
 }
 
+--- Makes a module refuse names that it has not; one that looks names up itself stays as it is.
+local function strict(name, module)
+  if getmetatable(module) then return module end
+  return setmetatable(module, {__index = function(_, key)
+    local known = {}
+    for k in next, module do known[#known + 1] = tostring(k) end
+    core.fail("KeyError", 2, "bdl.%s has no '%s'%s", name, tostring(key), suggest.hint(tostring(key), known))
+  end})
+end
+
 local function lazily(name, f)
   return function() return f(require(name)) end
 end
@@ -58,12 +68,12 @@ local NAMES = {
 local function find(_, name)
   local value
   if SUBMODULES[name] then
-    value = require(SUBMODULES[name])
+    value = strict(name, require(SUBMODULES[name]))
   elseif NAMES[name] then
     value = NAMES[name]()
   else
     for _, module in ipairs(OPEN) do
-      value = require(module)[name]
+      value = rawget(require(module), name)
       if value ~= nil then break end
     end
   end

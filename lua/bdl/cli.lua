@@ -311,6 +311,7 @@ return function(...)
       io.stdout:write(describe(found), "\n")
       return OK
     end
+    if found.synopsis == "" and rest[1] then usage("no argument is taken, but '%s' is given", rest[1]) end
     return found.run(opts, rest) or OK
   end, core.traceback)
   if ok then return result end

@@ -304,6 +304,9 @@ local Procedural = Connection:extend "Procedural"
 
 function Procedural:setup(who, law, p0, p1, p, seed, shape, by_columns)
   if type(p) ~= "number" or p < 0 or p > 1 then core.fail("ValueError", 3, "%s: a probability is from 0 to 1, not %s", who, tostring(p)) end
+  if not (type(seed) == "number" and math.tointeger(seed) or core.is_tensor(seed)) then
+    core.fail("TypeError", 3, "%s: a seed is an integer, not %s", who, tostring(seed))
+  end
   local m, n = shape_of(who, shape)
   self.rows, self.cols = by_columns and n or m, by_columns and m or n
   self.shape, self.transposed, self.prob, self.seed = {m, n}, by_columns, p, seed
@@ -314,6 +317,7 @@ function Procedural:setup(who, law, p0, p1, p, seed, shape, by_columns)
     return core.bind("reshape", {shape = {}}, x)
   end
   self.p0, self.p1 = float(p0), float(p1)
+  core.bind("add", {}, self.p0, self.p1) -- one unit
 end
 
 function Procedural:product(v, events, post_side)

@@ -7,10 +7,28 @@
 #include "cpu/event.h"
 #include "exec/lower_util.h"
 
-/* v is [n] or [batch, n]. */
-static int64_t batch_of(const bdl_aval *v) {
-  return v->ndim == 2 ? v->shape[0] : 1;
+/* v is [n] or [batch, n], behind an axis of lanes where another operand has one: how many of these stand in one lane. */
+static int64_t batch_of(const bdl_aval *v, int64_t lanes) {
+  int64_t n = 1;
+  for (int i = 0; i < v->ndim - 1; i++) n *= v->shape[i];
+  return lanes ? n / lanes : 0;
 }
+
+/* The axis of lanes that operands first.. of that rank may have in front; 1: none has. */
+static int64_t lanes_of(const bdl_kcall *k, int first, int rank) {
+  for (int i = first; i < k->n_in; i++)
+    if (k->in_aval[i].ndim > rank) return k->in_aval[i].shape[0];
+  return 1;
+}
+
+/* Operand i in a lane: of that rank, if it has lanes. */
+static const void *in_lane(const bdl_kcall *k, int i, int rank, int64_t lane) {
+  const bdl_aval *a = &k->in_aval[i];
+  if (a->ndim == rank || lane == 0) return k->in[i];
+  return (const char *)k->in[i] + (size_t)lane * (bdl_aval_bytes(a) / (size_t)a->shape[0]);
+}
+
+static int64_t last_of(const bdl_aval *a) { return a->shape[a->ndim - 1]; }
 
 /* Ids or a mask of one event vector: the larger of both. */
 static size_t marks_for(const bdl_aval *v) {
@@ -30,33 +48,35 @@ size_t bdl_scratch_event_dot(const bdl_param *params, const bdl_aval *in, int n_
 /* params: transpose */
 bdl_status bdl_lower_event_dot(const bdl_kcall *k) {
   const bdl_aval *s = &k->in_aval[0], *w = &k->in_aval[1], *z = &k->out_aval[0];
+  const int64_t lanes = lanes_of(k, 1, 2), batch = batch_of(s, lanes), rows = w->shape[w->ndim - 2];
   int32_t *ids = k->scratch;
-  for (int64_t b = 0; b < batch_of(s); b++) {
-    const int64_t count = bdl_k_active_ids(ids, vector(k->in[0], s, b), s->dtype, s->shape[s->ndim - 1]);
+  for (int64_t b = 0; b < lanes * batch; b++) {
+    const int64_t count = bdl_k_active_ids(ids, vector(k->in[0], s, b), s->dtype, last_of(s));
+    const void *weights = in_lane(k, 1, 2, b / batch);
     void *y = vector(k->out[0], z, b);
     if (k->params[0].i)
-      bdl_k_event_cols(y, ids, count, k->in[1], w->shape[0], w->shape[1], w->dtype, k->threads);
+      bdl_k_event_cols(y, ids, count, weights, rows, last_of(w), w->dtype, k->threads);
     else
-      bdl_k_event_rows(y, ids, count, k->in[1], w->shape[1], w->dtype, k->threads);
+      bdl_k_event_rows(y, ids, count, weights, last_of(w), w->dtype, k->threads);
   }
   return BDL_OK;
 }
 
-/* The matrix of operands data, indices, indptr from `at` on; without data at < 0.  Errors: BDL_EINDEX rows of equal length
-** that are not all there. */
-static bdl_status csr_of(const bdl_kcall *k, const char *prim, int data, int indices, bdl_k_csr *a) {
+/* The matrix of operands data, indices, indptr in a lane; without data at < 0.  Errors: BDL_EINDEX rows of equal length that
+** are not all there. */
+static bdl_status csr_of(const bdl_kcall *k, const char *prim, int data, int indices, int64_t lane, bdl_k_csr *a) {
   const bdl_aval *ptr = &k->in_aval[indices + 1];
   *a = (bdl_k_csr){.rows = k->params[0].i,
                    .cols = k->params[1].i,
-                   .nnz = k->in_aval[indices].shape[0],
-                   .indices = k->in[indices],
-                   .indptr = k->in[indices + 1],
+                   .nnz = last_of(&k->in_aval[indices]),
+                   .indices = in_lane(k, indices, 1, lane),
+                   .indptr = in_lane(k, indices + 1, 1, lane),
                    .wide = ptr->dtype == BDL_I64};
   if (data >= 0) {
-    a->data = k->in[data];
-    a->same = k->in_aval[data].shape[0] == 1;
+    a->data = in_lane(k, data, 1, lane);
+    a->same = last_of(&k->in_aval[data]) == 1;
   }
-  if (ptr->shape[0] == a->rows + 1) return BDL_OK;
+  if (last_of(ptr) == a->rows + 1) return BDL_OK;
   a->fan = bdl_k_index_at(a->indptr, a->wide, 1) - bdl_k_index_at(a->indptr, a->wide, 0);
   a->indptr = NULL;
   if (a->fan >= 0 && (a->rows == 0 ? a->nnz == 0 : a->fan == a->nnz / a->rows && a->nnz % a->rows == 0)) return BDL_OK;
@@ -82,18 +102,17 @@ size_t bdl_scratch_csr_dot(const bdl_param *params, const bdl_aval *in, int n_in
 /* params: rows cols transpose event; in: v, data, indices, indptr */
 bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
   const bdl_aval *v = &k->in_aval[0], *z = &k->out_aval[0];
-  const int64_t n = v->shape[v->ndim - 1];
+  const int64_t n = last_of(v), lanes = lanes_of(k, 1, 1), batch = batch_of(v, lanes);
   const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
   bdl_k_csr a;
-  TRY(csr_of(k, "csr_dot", 1, 2, &a));
-  const int threads = bdl_lower_threads(k, a.nnz);
-  for (int64_t b = 0; b < batch_of(v); b++) {
+  for (int64_t b = 0; b < lanes * batch; b++) {
     const void *x = vector(k->in[0], v, b);
     void *y = vector(k->out[0], z, b);
     bdl_csr_error e;
+    if (b % batch == 0) TRY(csr_of(k, "csr_dot", 1, 2, b / batch, &a));
     if (transpose) {
       if (event) bdl_k_active(k->scratch, x, v->dtype, n);
-      e = bdl_k_csr_right(y, event ? NULL : x, event ? k->scratch : NULL, &a, z->dtype, threads);
+      e = bdl_k_csr_right(y, event ? NULL : x, event ? k->scratch : NULL, &a, z->dtype, bdl_lower_threads(k, a.nnz));
     } else if (event) {
       memset(y, 0, (size_t)a.cols * bdl_dtype_size(z->dtype));
       e = bdl_k_csr_scatter(y, k->scratch, bdl_k_active_ids(k->scratch, x, v->dtype, n), &a, z->dtype);
@@ -109,7 +128,7 @@ bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
 bdl_status bdl_lower_csr_scatter(const bdl_kcall *k) {
   const int64_t count = *(const int32_t *)k->in[2], room = k->in_aval[1].shape[0];
   bdl_k_csr a;
-  TRY(csr_of(k, "csr_scatter", 3, 4, &a));
+  TRY(csr_of(k, "csr_scatter", 3, 4, 0, &a));
   if (count < 0 || count > room)
     return bdl_fail(k->ctx, BDL_EINDEX, "csr_scatter: %" PRId64 " of %" PRId64 " ids", count, room);
   return csr_status(k, "csr_scatter", bdl_k_csr_scatter(k->out[0], k->in[1], count, &a, k->out_aval[0].dtype));
@@ -123,16 +142,17 @@ size_t bdl_scratch_csr_outer(const bdl_param *params, const bdl_aval *in, int n_
 /* params: rows cols event; in: a, b, indices, indptr */
 bdl_status bdl_lower_csr_outer(const bdl_kcall *k) {
   const bdl_aval *x = &k->in_aval[0], *y = &k->in_aval[1];
+  const int64_t lanes = x->ndim == 3 ? x->shape[0] : 1, batch = batch_of(x, lanes);
   const bool event = k->params[2].i != 0;
   bdl_k_csr a;
-  TRY(csr_of(k, "csr_outer", -1, 2, &a));
   memset(k->out[0], 0, bdl_aval_bytes(&k->out_aval[0]));
-  for (int64_t b = 0; b < batch_of(x); b++) {
+  for (int64_t b = 0; b < lanes * batch; b++) {
     const void *xb = vector(k->in[0], x, b);
-    if (event) bdl_k_active(k->scratch, xb, x->dtype, x->shape[x->ndim - 1]);
+    if (b % batch == 0) TRY(csr_of(k, "csr_outer", -1, 2, b / batch, &a));
+    if (event) bdl_k_active(k->scratch, xb, x->dtype, last_of(x));
     TRY(csr_status(k, "csr_outer",
-                   bdl_k_csr_outer(k->out[0], event ? NULL : xb, event ? k->scratch : NULL, vector(k->in[1], y, b), &a,
-                                   y->dtype, bdl_lower_threads(k, a.nnz))));
+                   bdl_k_csr_outer(vector(k->out[0], &k->out_aval[0], b / batch), event ? NULL : xb, event ? k->scratch : NULL,
+                                   vector(k->in[1], y, b), &a, y->dtype, bdl_lower_threads(k, a.nnz))));
   }
   return BDL_OK;
 }
@@ -142,23 +162,29 @@ size_t bdl_scratch_jitc_dot(const bdl_param *params, const bdl_aval *in, int n_i
   return params[3].i ? marks_for(&in[0]) : 0;
 }
 
+static double number_in_lane(const bdl_kcall *k, int i, int64_t lane) {
+  const void *x = in_lane(k, i, 0, lane);
+  return k->in_aval[i].dtype == BDL_F32 ? *(const float *)x : *(const double *)x;
+}
+
 /* params: rows cols transpose event kind; in: v, p0, p1, seed */
 bdl_status bdl_lower_jitc_dot(const bdl_kcall *k) {
   const bdl_aval *v = &k->in_aval[0], *z = &k->out_aval[0];
   const char *kind = k->params[4].s;
-  const bool f32 = z->dtype == BDL_F32, event = k->params[3].i != 0;
-  const bdl_k_jitc g = {.rows = k->params[0].i,
-                        .cols = k->params[1].i,
-                        .seed = *(const uint64_t *)k->in[3],
-                        .prob = strtod(strchr(kind, ':') + 1, NULL),
-                        .law = kind[0] == 's'   ? BDL_JITC_SCALAR
-                               : kind[0] == 'u' ? BDL_JITC_UNIFORM
-                                                : BDL_JITC_NORMAL,
-                        .p0 = f32 ? *(const float *)k->in[1] : *(const double *)k->in[1],
-                        .p1 = f32 ? *(const float *)k->in[2] : *(const double *)k->in[2]};
-  for (int64_t b = 0; b < batch_of(v); b++) {
+  const int64_t lanes = lanes_of(k, 1, 0), batch = batch_of(v, lanes);
+  const bool event = k->params[3].i != 0;
+  bdl_k_jitc g = {.rows = k->params[0].i,
+                  .cols = k->params[1].i,
+                  .prob = strtod(strchr(kind, ':') + 1, NULL),
+                  .law = kind[0] == 's'   ? BDL_JITC_SCALAR
+                         : kind[0] == 'u' ? BDL_JITC_UNIFORM
+                                          : BDL_JITC_NORMAL};
+  for (int64_t b = 0; b < lanes * batch; b++) {
     const void *x = vector(k->in[0], v, b);
-    if (event) bdl_k_active(k->scratch, x, v->dtype, v->shape[v->ndim - 1]);
+    g.p0 = number_in_lane(k, 1, b / batch);
+    g.p1 = number_in_lane(k, 2, b / batch);
+    g.seed = *(const uint64_t *)in_lane(k, 3, 0, b / batch);
+    if (event) bdl_k_active(k->scratch, x, v->dtype, last_of(v));
     bdl_k_jitc_dot(vector(k->out[0], z, b), x, event ? k->scratch : NULL, &g, k->params[2].i != 0, z->dtype, k->threads);
   }
   return BDL_OK;

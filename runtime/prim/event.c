@@ -20,14 +20,29 @@ bdl_status bdl_type_event_ids(bdl_context *c, const bdl_param *p, const bdl_aval
   return BDL_OK;
 }
 
-/* v is [n] or [b, n]; z: the same with m in the place of n. */
-static bdl_status type_product(bdl_context *c, const bdl_aval *v, int64_t n, int64_t m, bdl_dtype d, bdl_aval *z) {
-  if ((v->ndim != 1 && v->ndim != 2) || v->shape[v->ndim - 1] != n)
-    return bdl_fail(c, BDL_ESHAPE, "the vector is %s, not [%" PRId64 "] or [b,%" PRId64 "]", BDL_TEXT(v), n, n);
+/* v is [n] or [b, n], behind an axis of lanes >= 0; z: the same with m in the place of n. */
+static bdl_status type_product(bdl_context *c, const bdl_aval *v, int64_t lanes, int64_t n, int64_t m, bdl_dtype d, bdl_aval *z) {
+  const int rank = v->ndim - (lanes >= 0);
+  if ((rank != 1 && rank != 2) || v->shape[v->ndim - 1] != n)
+    return bdl_fail(c, BDL_ESHAPE, "the vector is %s, not [%" PRId64 "] or [b,%" PRId64 "]%s", BDL_TEXT(v), n, n,
+                    lanes >= 0 ? " behind an axis of lanes" : "");
+  if (lanes >= 0 && v->shape[0] != lanes)
+    return bdl_fail(c, BDL_ESHAPE, "the vector is %s, but the matrix has %" PRId64 " lanes", BDL_TEXT(v), lanes);
   *z = *v;
   z->dtype = d;
   z->shape[z->ndim - 1] = m;
   return bdl_aval_check(c, z);
+}
+
+/* x, of that rank, without the axis of lanes that may stand in front; *lanes, -1 at first: as many as others have. */
+static bdl_status without_lanes(bdl_context *c, const bdl_aval *x, int rank, bdl_aval *z, int64_t *lanes) {
+  *z = *x;
+  if (x->ndim != rank + 1) return BDL_OK;
+  *z = bdl_aval_make(x->dtype, rank, x->shape + 1);
+  if (*lanes >= 0 && *lanes != x->shape[0])
+    return bdl_fail(c, BDL_ESHAPE, "%s has not the %" PRId64 " lanes of the others", BDL_TEXT(x), *lanes);
+  *lanes = x->shape[0];
+  return BDL_OK;
 }
 
 static bdl_status check_numeric(bdl_context *c, const bdl_aval *x) {
@@ -44,11 +59,13 @@ static bdl_status check_extents(bdl_context *c, int64_t rows, int64_t cols) {
 /* params: transpose */
 bdl_status bdl_type_event_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
-  const bdl_aval *w = &in[1];
-  if (w->ndim != 2) return bdl_fail(c, BDL_ESHAPE, "weights are a matrix, not %s", BDL_TEXT(w));
-  TRY(check_numeric(c, w));
+  bdl_aval w;
+  int64_t lanes = -1;
+  TRY(without_lanes(c, &in[1], 2, &w, &lanes));
+  if (w.ndim != 2) return bdl_fail(c, BDL_ESHAPE, "weights are a matrix, not %s", BDL_TEXT(&in[1]));
+  TRY(check_numeric(c, &w));
   int t = p[0].i != 0;
-  return type_product(c, &in[0], w->shape[t], w->shape[1 - t], w->dtype, out);
+  return type_product(c, &in[0], lanes, w.shape[t], w.shape[1 - t], w.dtype, out);
 }
 
 /* indices i32[nnz], indptr [rows + 1], or [2] for rows of equal length */
@@ -71,11 +88,14 @@ static bdl_status check_data(bdl_context *c, const bdl_aval *data, const bdl_ava
 /* params: rows cols transpose event */
 bdl_status bdl_type_csr_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
-  TRY(check_csr(c, p[0].i, p[1].i, &in[2], &in[3]));
-  TRY(check_data(c, &in[1], &in[2]));
+  bdl_aval a[3]; /* data, indices, indptr */
+  int64_t lanes = -1;
+  for (int k = 0; k < 3; k++) TRY(without_lanes(c, &in[k + 1], 1, &a[k], &lanes));
+  TRY(check_csr(c, p[0].i, p[1].i, &a[1], &a[2]));
+  TRY(check_data(c, &a[0], &a[1]));
   if (!p[3].i) TRY(bdl_check_same_dtype(c, &in[0], &in[1]));
   bool t = p[2].i != 0;
-  return type_product(c, &in[0], p[t ? 1 : 0].i, p[t ? 0 : 1].i, in[1].dtype, out);
+  return type_product(c, &in[0], lanes, p[t ? 1 : 0].i, p[t ? 0 : 1].i, in[1].dtype, out);
 }
 
 /* params: rows cols */
@@ -97,16 +117,19 @@ bdl_status bdl_type_csr_scatter(bdl_context *c, const bdl_param *p, const bdl_av
 bdl_status bdl_type_csr_outer(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
   const bdl_aval *a = &in[0], *b = &in[1];
-  bdl_aval across;
-  TRY(check_csr(c, p[0].i, p[1].i, &in[2], &in[3]));
+  bdl_aval across, m[2]; /* indices, indptr */
+  int64_t lanes = a->ndim == 3 ? a->shape[0] : -1;
+  for (int k = 0; k < 2; k++) TRY(without_lanes(c, &in[k + 2], 1, &m[k], &lanes));
+  if (lanes >= 0 && a->ndim != 3) return bdl_fail(c, BDL_ESHAPE, "vectors with lanes are [lanes,b,n], not %s", BDL_TEXT(a));
+  TRY(check_csr(c, p[0].i, p[1].i, &m[0], &m[1]));
   TRY(check_numeric(c, b));
   if (!p[2].i) TRY(bdl_check_same_dtype(c, a, b));
-  TRY(type_product(c, a, p[0].i, p[1].i, b->dtype, &across));
+  TRY(type_product(c, a, lanes, p[0].i, p[1].i, b->dtype, &across));
   if (!bdl_aval_eq(&across, b))
     return bdl_fail(c, BDL_ESHAPE, "vectors are %s and %s, the second is not %s", BDL_TEXT(a), BDL_TEXT(b),
                     BDL_TEXT(&across));
-  *out = bdl_aval_make(b->dtype, 1, in[2].shape);
-  return BDL_OK;
+  *out = lanes < 0 ? bdl_aval_make(b->dtype, 1, m[0].shape) : bdl_aval_make(b->dtype, 2, (int64_t[]){lanes, m[0].shape[0]});
+  return bdl_aval_check(c, out);
 }
 
 /* "scalar:0.02": the probability ends the text.  The executor reads the same. */
@@ -125,35 +148,38 @@ static bool kind_is_valid(const char *kind) {
 /* params: rows cols transpose event kind */
 bdl_status bdl_type_jitc_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
-  const bdl_aval *p0 = &in[1];
+  bdl_aval w[3]; /* p0, p1, seed */
+  const bdl_aval *p0 = &w[0];
+  int64_t lanes = -1;
+  for (int k = 0; k < 3; k++) TRY(without_lanes(c, &in[k + 1], 0, &w[k], &lanes));
   TRY(check_extents(c, p[0].i, p[1].i));
   if (!kind_is_valid(p[4].s))
     return bdl_fail(c, BDL_EVALUE, "kind '%s' is not scalar, uniform or normal with a probability, as in scalar:0.02",
                     p[4].s);
   if (!bdl_dtype_is_float(p0->dtype)) return bdl_fail(c, BDL_ETYPE, "weights are floats, not %s", BDL_TEXT(p0));
   TRY(bdl_check_scalar(c, "p0", p0, p0->dtype));
-  TRY(bdl_check_scalar(c, "p1", &in[2], p0->dtype));
-  TRY(bdl_check_scalar(c, "the seed", &in[3], BDL_I64));
+  TRY(bdl_check_scalar(c, "p1", &w[1], p0->dtype));
+  TRY(bdl_check_scalar(c, "the seed", &w[2], BDL_I64));
   if (!p[3].i) TRY(bdl_check_same_dtype(c, &in[0], p0));
   bool t = p[2].i != 0;
-  return type_product(c, &in[0], p[t ? 1 : 0].i, p[t ? 0 : 1].i, p0->dtype, out);
+  return type_product(c, &in[0], lanes, p[t ? 1 : 0].i, p[t ? 0 : 1].i, p0->dtype, out);
 }
 
 /* ---- derivatives ------------------------------------------------------------------------------ */
 
-/* A product of vectors v [n] or [b, n] (axis = the last) with matrix w over its axis `over`. */
+/* Vectors v, behind any axes, times the matrix w over its axis `over`; w may have lanes, which v then has too. */
 static bdl_status dense_dot(bdl_prog *b, bdl_atom v, bdl_atom w, int64_t over, bdl_atom *z) {
-  const int64_t last = bdl_aval_of(b, v)->ndim - 1;
-  const bdl_param none = bdl_pints(NULL, 0);
-  return bdl_bind(b, BDL_P_dot, (bdl_param[]){bdl_pints(&last, 1), bdl_pints(&over, 1), none, none}, (bdl_atom[]){v, w}, 2,
-                  z);
+  const int lanes = bdl_aval_of(b, w)->ndim - 2;
+  const int64_t last = bdl_aval_of(b, v)->ndim - 1, first = 0, axis = over + lanes;
+  const bdl_param batch = bdl_pints(&first, lanes);
+  return bdl_bind(b, BDL_P_dot, (bdl_param[]){bdl_pints(&last, 1), bdl_pints(&axis, 1), batch, batch}, (bdl_atom[]){v, w}, 2, z);
 }
 
-/* x[i] y[j], summed over a leading batch axis */
-static bdl_status dense_outer(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_atom *z) {
-  const int64_t first = 0;
-  const bdl_param over = bdl_pints(&first, bdl_aval_of(b, x)->ndim - 1), none = bdl_pints(NULL, 0);
-  return bdl_bind(b, BDL_P_dot, (bdl_param[]){over, over, none, none}, (bdl_atom[]){x, y}, 2, z);
+/* x[i] y[j], a lane, summed over the axis between lanes and vectors */
+static bdl_status dense_outer(bdl_prog *b, bdl_atom x, bdl_atom y, int lanes, bdl_atom *z) {
+  const int64_t first = 0, axis = lanes;
+  const bdl_param over = bdl_pints(&axis, bdl_aval_of(b, x)->ndim - 1 - lanes), batch = bdl_pints(&first, lanes);
+  return bdl_bind(b, BDL_P_dot, (bdl_param[]){over, over, batch, batch}, (bdl_atom[]){x, y}, 2, z);
 }
 
 /* 1 where s is active, else 0, as dtype d */
@@ -182,7 +208,8 @@ BDL_TRANSPOSE(event_dot) {
   bdl_atom s;
   (void)is_linear;
   TRY(active(b, x[0], bdl_aval_of(b, x[1])->dtype, &s));
-  return e->params[0].i ? dense_outer(b, ct[0], s, &ct_in[1]) : dense_outer(b, s, ct[0], &ct_in[1]);
+  const int lanes = bdl_aval_of(b, x[1])->ndim - 2;
+  return e->params[0].i ? dense_outer(b, ct[0], s, lanes, &ct_in[1]) : dense_outer(b, s, ct[0], lanes, &ct_in[1]);
 }
 
 /* The vector's tangent meets the weights in an ordinary product. */
@@ -198,37 +225,46 @@ BDL_JVP(csr_dot) {
   return bdl_rule_add(b, by_v, by_data, dz);
 }
 
-/* The sum of all of x times y, as [1] */
-static bdl_status inner_product(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_atom *z) {
+/* The sum of all of x times y, or of each lane of `like`, in its shape */
+static bdl_status inner_product(bdl_prog *b, bdl_atom x, bdl_atom y, const bdl_aval *like, int lanes, bdl_atom *z) {
   const int n = bdl_aval_of(b, x)->ndim;
-  const int64_t axes[2] = {0, 1}, one = 1;
+  const int64_t axes[3] = {0, 1, 2};
   TRY(bdl_bind2(b, BDL_P_mul, x, y, z));
-  TRY(bdl_rule_axes(b, BDL_P_reduce_sum, *z, axes, n, z));
-  return bdl_ir_reshape(b, *z, 1, &one, z);
+  TRY(bdl_rule_axes(b, BDL_P_reduce_sum, *z, axes + lanes, n - lanes, z));
+  return bdl_ir_reshape(b, *z, like->ndim, like->shape, z);
+}
+
+/* [lanes, n] -> [lanes, 1, n] */
+static bdl_status with_rows(bdl_prog *b, bdl_atom v, bdl_atom *z) {
+  const bdl_aval a = *bdl_aval_of(b, v);
+  *z = v;
+  return a.ndim == 3 ? BDL_OK : bdl_ir_reshape(b, v, 3, (int64_t[]){a.shape[0], 1, a.shape[1]}, z);
 }
 
 /* Cotangent of v: ct times the transpose.  Of the data: the outer product of v and ct on the pattern; a weight that all
 ** share: <ct, product with weight 1>. */
 BDL_TRANSPOSE(csr_dot) {
   const bdl_param *p = e->params;
-  const bdl_dtype d = bdl_aval_of(b, x[1])->dtype;
-  const bool transpose = p[2].i != 0, event = p[3].i != 0, shared = bdl_aval_of(b, x[1])->shape[0] == 1;
+  const bdl_aval data = *bdl_aval_of(b, x[1]);
+  const bool transpose = p[2].i != 0, event = p[3].i != 0, own = data.ndim == 2; /* each lane has weights of its own */
+  const bool lanes = own || bdl_aval_of(b, x[2])->ndim == 2 || bdl_aval_of(b, x[3])->ndim == 2;
   if (is_linear[0])
     TRY(bdl_bind(b, e->prim, (bdl_param[]){p[0], p[1], bdl_pint(!transpose), bdl_pint(0)},
                  (bdl_atom[]){ct[0], x[1], x[2], x[3]}, 4, &ct_in[0]));
   if (!is_linear[1]) return BDL_OK;
-  if (shared) {
-    const bdl_aval one = *bdl_aval_of(b, x[1]);
+  if (data.shape[data.ndim - 1] == 1) {
     bdl_atom y;
-    TRY(bdl_ir_full(b, &one, 1, &y));
+    TRY(bdl_ir_full(b, &data, 1, &y));
     TRY(bdl_bind(b, e->prim, p, (bdl_atom[]){x[0], y, x[2], x[3]}, 4, &y));
-    return inner_product(b, ct[0], y, &ct_in[1]);
+    return inner_product(b, ct[0], y, &data, own, &ct_in[1]);
   }
-  bdl_atom v = x[0];
-  if (event && transpose) TRY(active(b, v, d, &v));
-  const bdl_param outer[3] = {p[0], p[1], bdl_pint(event && !transpose)};
-  return bdl_bind(b, BDL_P_csr_outer, outer, (bdl_atom[]){transpose ? ct[0] : v, transpose ? v : ct[0], x[2], x[3]}, 4,
-                  &ct_in[1]);
+  bdl_atom side[2] = {x[0], ct[0]};
+  const int64_t first = 0;
+  if (event && transpose) TRY(active(b, x[0], data.dtype, &side[0]));
+  for (int i = 0; lanes && i < 2; i++) TRY(with_rows(b, side[i], &side[i]));
+  TRY(bdl_bind(b, BDL_P_csr_outer, (bdl_param[]){p[0], p[1], bdl_pint(event && !transpose)},
+               (bdl_atom[]){side[transpose], side[!transpose], x[2], x[3]}, 4, &ct_in[1]));
+  return lanes && !own ? bdl_rule_axes(b, BDL_P_reduce_sum, ct_in[1], &first, 1, &ct_in[1]) : BDL_OK;
 }
 
 BDL_JVP(csr_outer) {
@@ -274,18 +310,16 @@ BDL_JVP(jitc_dot) {
 
 BDL_TRANSPOSE(jitc_dot) {
   const bdl_param *p = e->params;
-  const bdl_dtype d = bdl_aval_of(b, x[1])->dtype;
   if (is_linear[0])
     TRY(bdl_bind(b, e->prim, (bdl_param[]){p[0], p[1], bdl_pint(!p[2].i), bdl_pint(0), p[4]},
                  (bdl_atom[]){ct[0], x[1], x[2], x[3]}, 4, &ct_in[0]));
   for (int i = 1; i <= 2; i++) {
     bdl_atom in[4] = {x[0], BDL_ZERO, BDL_ZERO, x[3]}, y;
+    const bdl_aval a[2] = {*bdl_aval_of(b, x[1]), *bdl_aval_of(b, x[2])};
     if (!is_linear[i]) continue;
-    TRY(bdl_ir_scalar(b, d, i == 1, &in[1]));
-    TRY(bdl_ir_scalar(b, d, i == 2, &in[2]));
+    for (int k = 0; k < 2; k++) TRY(bdl_ir_full(b, &a[k], i == k + 1, &in[k + 1]));
     TRY(bdl_bind(b, e->prim, p, in, 4, &y));
-    TRY(inner_product(b, ct[0], y, &y));
-    TRY(bdl_ir_reshape(b, y, 0, NULL, &ct_in[i]));
+    TRY(inner_product(b, ct[0], y, &a[i - 1], a[i - 1].ndim, &ct_in[i]));
   }
   return BDL_OK;
 }

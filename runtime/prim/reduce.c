@@ -76,10 +76,12 @@ BDL_TRANSPOSE(reduce_sum) {
   return spread(b, &e->params[0], ct[0], x[0], ct_in);
 }
 
-/* The mean tangent of the elements that are the largest (smallest). */
+/* The mean tangent of the elements that are the largest (smallest); of no elements it is a constant. */
 static bdl_status jvp_extremum(bdl_prog *b, const bdl_eqn *e, bdl_atom x, bdl_atom dx, bdl_atom z, bdl_atom *dz) {
   const bdl_dtype d = bdl_aval_of(b, x)->dtype;
   bdl_atom y, at, zero, sum, count;
+  *dz = BDL_ZERO;
+  if (bdl_aval_numel(bdl_aval_of(b, x)) == 0) return BDL_OK;
   TRY(spread(b, &e->params[0], z, x, &y));
   TRY(bdl_bind2(b, BDL_P_eq, x, y, &at));
   TRY(bdl_ir_scalar(b, d, 0, &zero));

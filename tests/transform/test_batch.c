@@ -196,10 +196,252 @@ static void lanes_of_lanes(void **state) {
     }
 }
 
+/* ---- shapes and operands that the cases lack ------------------------------------------------------- */
+
+static const struct {
+  const char *text;
+  double lo[5], hi[5];
+} more[] = {
+  {"program t(k:u32[2]) { z:u32[300] = random_bits[shape=(300) dtype=u32] k\n return z }", {0}, {4e9}},
+  {"program t(k:u32[2]) { z:i64[5] = random_bits[shape=(5) dtype=i64] k\n return z }", {0}, {4e9}},
+  {"program t(k:u32[2]) { z:u32[] = random_bits[shape=() dtype=u32] k\n return z }", {0}, {4e9}},
+  {"program t(k:u32[2]) { z:u32[0,3] = random_bits[shape=(0,3) dtype=u32] k\n return z }", {0}, {4e9}},
+  {"program t(k:u32[2], l:u32[2]) { m:u32[2] = xor k l\n z:u32[2] = random_bits[shape=(2) dtype=u32] m\n w:u32[2] = add z k\n return w }",
+   {0, 0}, {4e9, 4e9}},
+  {"program t(v:f32[3], d:f32[4], i:i32[4]) { const p:i32[4] = [0 2 2 4]\n"
+   " z:f32[4] = csr_dot[rows=3 cols=4 transpose=0 event=1] v d i p\n return z }", {-1, -1, 0}, {1, 1, 3}},
+  {"program t(v:f32[2,4], d:f32[6], i:i32[6]) { const p:i64[2] = [0 2]\n"
+   " z:f32[2,3] = csr_dot[rows=3 cols=4 transpose=1 event=0] v d i p\n return z }", {-1, -1, 0}, {1, 1, 3}},
+  {"program t(a:f32[2,3], b:f32[2,4], i:i32[4]) { const p:i32[4] = [0 2 2 4]\n"
+   " z:f32[4] = csr_outer[rows=3 cols=4 event=1] a b i p\n return z }", {-1, -1, 0}, {1, 1, 3}},
+  {"program t(v:bool[2,3], a:f32[], b:f32[], s:i64[]) {"
+   " z:f32[2,4] = jitc_dot[rows=3 cols=4 transpose=0 event=1 kind=\"normal:0.5\"] v a b s\n return z }", {0, -1, 0, 0}, {1, 1, 1, 1e6}},
+  {"program t(s:f32[2,3], w:f32[3,4]) { z:f32[2,4] = event_dot[transpose=0] s w\n return z }", {-1, -1}, {1, 1}},
+  {"program t(s:f32[70]) { i:i32[70], n:i32[] = event_ids s\n return i, n }", {-1}, {1}},
+  {"program t(x:f32[2,5,3], i:i32[2,2]) { z:f32[2,2,2,3] = gather[axis=1] x i\n return z }", {-1, 0}, {1, 4}},
+  {"program t(x:f32[2,5], i:i64[]) { z:f32[2] = gather[axis=1] x i\n return z }", {-1, 0}, {1, 4}},
+  {"program t(x:f32[2,5,3], i:i32[2,4,3]) { z:f32[2,4,3] = gather_along[axis=1] x i\n return z }", {-1, 0}, {1, 4}},
+  {"program t(x:f32[2,5,3], i:i32[1,4,1]) { z:f32[2,4,3] = gather_along[axis=1] x i\n return z }", {-1, 0}, {1, 4}},
+  {"program t(x:f32[2,5,3], i:i32[2], u:f32[2,2,3]) { z:f32[2,5,3] = scatter[axis=1 op=\"set\"] x i u\n return z }", {-1, 0, -1}, {1, 4, 1}},
+  {"program t(x:f32[2,5,3], i:i32[2,4,3], u:f32[2,4,3]) { z:f32[2,5,3] = scatter_along[axis=1 op=\"max\"] x i u\n return z }",
+   {-1, 0, -1}, {1, 4, 1}},
+  {"program t(x:f32[], i:i32[1], u:f32[1]) { y:f32[1] = reshape[shape=(1)] x\n z:f32[1] = scatter[axis=0 op=\"mul\"] y i u\n return z }",
+   {-1, 0, -1}, {1, 0, 1}},
+  {"program t(x:f32[4,3,5], i:i32[], j:i32[], k:i32[]) { z:f32[2,3,2] = dynamic_slice[sizes=(2,3,2)] x i j k\n return z }",
+   {-1, -2, -2, -2}, {1, 6, 6, 6}},
+  {"program t(x:f32[4,3,5], i:i32[], j:i32[], k:i32[]) { z:f32[1,1,0] = dynamic_slice[sizes=(1,1,0)] x i j k\n return z }",
+   {-1, -2, -2, -2}, {1, 6, 6, 6}},
+  {"program t(x:f32[4,3,5], u:f32[2,1,5], i:i32[], j:i32[], k:i32[]) { z:f32[4,3,5] = dynamic_update_slice x u i j k\n return z }",
+   {-1, -1, -2, -2, -2}, {1, 1, 6, 6, 6}},
+  {"program t(x:i32[2,1], v:i32[]) { z:i32[5,2] = pad[lo=(1,-1) hi=(0,2) inner=(2,1)] x v\n return z }", {-9, -9}, {9, 9}},
+  {"program t(x:f64[2,3,4], y:f64[5,4,2]) {"
+   " z:f64[2,3,5] = dot[lhs_contract=(2) rhs_contract=(1) lhs_batch=(0) rhs_batch=(2)] x y\n return z }", {-1, -1}, {1, 1}},
+  {"program t(x:f64[3,4], y:f64[4]) { z:f64[3] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n return z }",
+   {-1, -1}, {1, 1}},
+  {"program t(x:f64[0,4], y:f64[4,2]) { z:f64[0,2] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n return z }",
+   {-1, -1}, {1, 1}},
+  {"program t(x:f64[2,5,6,4], w:f64[2,3,2,6]) { z:f64[2,3,4,6] = conv[strides=(2,1) pad_lo=(1,0) pad_hi=(0,0)"
+   " lhs_dilation=(1,1) rhs_dilation=(1,1) groups=2] x w\n return z }", {-1, -1}, {1, 1}},
+  {"program t(a:f64[2,3,3], b:f64[2,3,2]) { c:f64[3,3] = iota[shape=(3,3) axis=0 dtype=f64]\n d:f64[3,3] = permute[axes=(1,0)] c\n"
+   " p:bool[3,3] = eq c d\n e:f64[2,3,3] = select p 4.0:f64 a\n z:f64[2,3,2] = solve e b\n"
+   " w:f64[2,3,2] = triangular_solve[lower=1 trans=1 unit=0] e b\n return z, w }", {-1, -1}, {1, 1}},
+  {"program t(x:f32[2,3], y:i32[2,3]) { a:f32[2,3], b:i32[2,3] = sort[axis=0 keys=1 descending=1] x y\n return a, b }", {-1, 0}, {1, 9}},
+  {"program t(x:f32[3], y:f32[2,1]) { z:f32[2,1] = barrier y x\n return z }", {-1, -1}, {1, 1}},
+};
+
+static void every_subset(void **state, const bdl_prog *p, const double *lo, const double *hi, double tolerance) {
+  const int n = (int)p->inputs.n;
+  for (int subset = 1; subset < 1 << n; subset++)
+    for (int64_t lanes = 0; lanes <= 5; lanes += lanes ? 4 : 1) {
+      bool batched[MAX], again[MAX], out[MAX];
+      bdl_prog *q = NULL;
+      for (int i = 0; i < n; i++) {
+        batched[i] = subset >> i & 1;
+        again[i] = (subset * 7 + (int)lanes) >> i & 1;
+      }
+      if (!over_lanes(state, p, batched, lanes, lo, hi, (uint64_t)subset, tolerance)) fail_msg("%s", bdl_last_error(*state)->message);
+      OK(bdl_transform_batch(p, batched, lanes, &q, out));
+      over_lanes(state, q, again, 2, lo, hi, (uint64_t)subset, tolerance);
+      bdl_prog_unref(q);
+    }
+}
+
+static void more_shapes_and_operands(void **state) {
+  for (int k = 0; k < BDL_LEN(more); k++) {
+    bdl_prog *p = t_parse(*state, more[k].text);
+    every_subset(state, p, more[k].lo, more[k].hi, strstr(more[k].text, "f64") ? 1e-13 : 0);
+    bdl_prog_unref(p);
+  }
+}
+
+/* ---- random programs -------------------------------------------------------------------------------- */
+
+enum { NUMBER, VECTOR, MATRIX, COUNT, TRUTH, KEY, TYPES };
+static const bdl_aval types[TYPES] = {
+  [NUMBER] = {.dtype = BDL_F32}, [VECTOR] = {.dtype = BDL_F32, .ndim = 1, .shape = {3}},
+  [MATRIX] = {.dtype = BDL_F32, .ndim = 2, .shape = {2, 3}}, [COUNT] = {.dtype = BDL_I32},
+  [TRUTH] = {.dtype = BDL_BOOL}, [KEY] = {.dtype = BDL_U32, .ndim = 1, .shape = {2}},
+};
+
+typedef struct pool {
+  void **state;
+  bdl_prog *p;
+  uint64_t *seed;
+  bdl_atom of[TYPES][MAX];
+  int n[TYPES];
+} pool;
+
+static bdl_atom any_of(pool *o, int type) { return o->of[type][t_random(o->seed) % (uint64_t)o->n[type]]; }
+
+static void put(pool *o, int type, bdl_atom x) {
+  if (o->n[type] < MAX) o->of[type][o->n[type]++] = x;
+  else o->of[type][t_random(o->seed) % MAX] = x;
+}
+
+static bdl_atom bind(pool *o, bdl_prim_id prim, const bdl_param *params, const bdl_atom *in, int n) {
+  void **state = o->state;
+  bdl_atom z[8];
+  OK(bdl_bind(o->p, prim, params, in, n, z));
+  return z[0];
+}
+
+static bdl_atom number(pool *o, bdl_dtype d, double v) {
+  void **state = o->state;
+  bdl_atom x;
+  OK(bdl_ir_scalar(o->p, d, v, &x));
+  return x;
+}
+
+static bdl_prog *random_body(void **state, uint64_t *seed, const int *in, int n_in, const int *out, int n_out, int depth, int kind);
+
+enum { PLAIN, WHILE_CONDITION, WHILE_BODY };
+
+static void random_loop(pool *o, int depth) {
+  void **state = o->state;
+  static const int in[] = {NUMBER, KEY, TRUTH, VECTOR, COUNT, MATRIX, VECTOR}, out[] = {VECTOR, COUNT, MATRIX, VECTOR};
+  bdl_prog *body = random_body(state, o->seed, in, 7, out, 4, depth - 1, PLAIN);
+  bdl_atom x[7], z[4];
+  for (int i = 0; i < 6; i++) x[i] = any_of(o, in[i]);
+  x[6] = any_of(o, MATRIX);
+  OK(bdl_bind(o->p, BDL_P_scan, (bdl_param[]){bdl_pint(3), bdl_pint(3), bdl_pint(2), bdl_pint((int64_t)(t_random(o->seed) % 2)), bdl_pprogs(&body, 1)},
+              x, 7, z));
+  for (int i = 0; i < 3; i++) put(o, out[i], z[i]);
+  put(o, MATRIX, z[3]);
+  bdl_prog_unref(body);
+}
+
+static void random_while(pool *o, int depth) {
+  void **state = o->state;
+  static const int cond_in[] = {NUMBER, COUNT, VECTOR, NUMBER}, body_in[] = {KEY, VECTOR, COUNT, VECTOR, NUMBER};
+  static const int carry[] = {COUNT, VECTOR, NUMBER}, truth[] = {TRUTH};
+  bdl_prog *q[2] = {random_body(state, o->seed, cond_in, 4, truth, 1, 0, WHILE_CONDITION),
+                    random_body(state, o->seed, body_in, 5, carry, 3, depth - 1, WHILE_BODY)};
+  bdl_atom x[6] = {any_of(o, NUMBER), any_of(o, KEY), any_of(o, VECTOR), any_of(o, COUNT), any_of(o, VECTOR), any_of(o, NUMBER)}, z[3];
+  OK(bdl_bind(o->p, BDL_P_while, (bdl_param[]){bdl_pint(1), bdl_pint(2), bdl_pprogs(q, 2)}, x, 6, z));
+  for (int i = 0; i < 3; i++) put(o, carry[i], z[i]);
+  for (int k = 0; k < 2; k++) bdl_prog_unref(q[k]);
+}
+
+static void random_cond(pool *o, int depth) {
+  void **state = o->state;
+  static const int in[] = {VECTOR, COUNT, KEY, NUMBER, TRUTH, MATRIX}, out[] = {VECTOR, NUMBER, COUNT};
+  bdl_prog *q[3];
+  bdl_atom x[7] = {any_of(o, COUNT)}, z[3];
+  const int n = 2 + (int)(t_random(o->seed) % 2);
+  for (int i = 0; i < 6; i++) x[i + 1] = any_of(o, in[i]);
+  for (int k = 0; k < n; k++) q[k] = random_body(state, o->seed, in, 6, out, 3, depth - 1, PLAIN);
+  if (n == 2) x[0] = bind(o, BDL_P_cast, (bdl_param[]){bdl_pdtype(BDL_I32)}, (bdl_atom[]){any_of(o, TRUTH)}, 1);
+  OK(bdl_bind(o->p, BDL_P_cond, (bdl_param[]){bdl_pprogs(q, n)}, x, 7, z));
+  for (int i = 0; i < 3; i++) put(o, out[i], z[i]);
+  for (int k = 0; k < n; k++) bdl_prog_unref(q[k]);
+}
+
+/* Only what gives the same bits in any number of lanes. */
+static void random_equation(pool *o, int depth) {
+  const int64_t first = 0;
+  const bdl_param axis = bdl_pint(0), axes = bdl_pints(&first, 1), three = bdl_pints((int64_t[]){3}, 1);
+  bdl_atom x = any_of(o, VECTOR), y = any_of(o, MATRIX), a = any_of(o, NUMBER), i = any_of(o, COUNT), k = any_of(o, KEY);
+  switch (t_random(o->seed) % (depth > 0 ? 19 : 15)) {
+    case 0: put(o, VECTOR, bind(o, BDL_P_tanh, NULL, &x, 1)); break;
+    case 1: put(o, NUMBER, bind(o, BDL_P_sin, NULL, &a, 1)); break;
+    case 2: put(o, MATRIX, bind(o, BDL_P_mul, NULL, (bdl_atom[]){x, y}, 2)); break;
+    case 3: put(o, VECTOR, bind(o, BDL_P_sub, NULL, (bdl_atom[]){a, x}, 2)); break;
+    case 4: put(o, MATRIX, bind(o, BDL_P_max, NULL, (bdl_atom[]){y, any_of(o, MATRIX)}, 2)); break;
+    case 5: put(o, VECTOR, bind(o, BDL_P_reduce_max, &axes, &y, 1)); break;
+    case 6: put(o, NUMBER, bind(o, BDL_P_reduce_min, &axes, &x, 1)); break;
+    case 7: put(o, TRUTH, bind(o, BDL_P_lt, NULL, (bdl_atom[]){a, any_of(o, NUMBER)}, 2)); break;
+    case 8: put(o, MATRIX, bind(o, BDL_P_select, NULL, (bdl_atom[]){any_of(o, TRUTH), y, any_of(o, MATRIX)}, 3)); break;
+    case 9: put(o, COUNT, bind(o, BDL_P_argmax, &axis, &x, 1)); break;
+    case 10: put(o, KEY, bind(o, BDL_P_random_fold_in, NULL, (bdl_atom[]){k, bind(o, BDL_P_cast, (bdl_param[]){bdl_pdtype(BDL_U32)}, &i, 1)}, 2)); break;
+    case 11: {
+      x = bind(o, BDL_P_random_bits, (bdl_param[]){three, bdl_pdtype(BDL_U32)}, &k, 1);
+      x = bind(o, BDL_P_cast, (bdl_param[]){bdl_pdtype(BDL_F32)}, &x, 1);
+      put(o, VECTOR, bind(o, BDL_P_mul, NULL, (bdl_atom[]){x, number(o, BDL_F32, 0x1p-32)}, 2));
+      break;
+    }
+    case 12: { /* inside [0, 3) only after the clamp */
+      i = bind(o, BDL_P_clamp, NULL, (bdl_atom[]){number(o, BDL_I32, 0), i, number(o, BDL_I32, 2)}, 3);
+      put(o, NUMBER, bind(o, BDL_P_gather, &axis, (bdl_atom[]){x, i}, 2));
+      break;
+    }
+    case 13: put(o, MATRIX, bind(o, BDL_P_dynamic_update_slice, NULL, (bdl_atom[]){y, bind(o, BDL_P_reshape, (bdl_param[]){bdl_pints((int64_t[]){1, 3}, 2)}, &x, 1), i, i}, 4)); break;
+    case 14: put(o, VECTOR, bind(o, BDL_P_cumsum, (bdl_param[]){axis, bdl_pint(1)}, &x, 1)); break;
+    case 15: case 16: random_loop(o, depth); break;
+    case 17: random_while(o, depth); break;
+    default: random_cond(o, depth);
+  }
+}
+
+static bdl_prog *random_body(void **state, uint64_t *seed, const int *in, int n_in, const int *out, int n_out, int depth, int kind) {
+  pool o = {.state = state, .seed = seed};
+  bdl_atom z[8], counter = BDL_ZERO;
+  OK(bdl_prog_new(*state, "r", &o.p));
+  for (int i = 0; i < n_in; i++) {
+    OK(bdl_ir_input(o.p, &types[in[i]], &z[0]));
+    if (in[i] == COUNT && counter == BDL_ZERO) counter = z[0];
+    put(&o, in[i], z[0]);
+  }
+  if (!o.n[NUMBER]) put(&o, NUMBER, number(&o, BDL_F32, 0.5));
+  if (!o.n[TRUTH]) put(&o, TRUTH, number(&o, BDL_BOOL, 1));
+  if (!o.n[COUNT]) put(&o, COUNT, number(&o, BDL_I32, 1));
+  if (!o.n[VECTOR]) put(&o, VECTOR, bind(&o, BDL_P_iota, (bdl_param[]){bdl_pints((int64_t[]){3}, 1), bdl_pint(0), bdl_pdtype(BDL_F32)}, NULL, 0));
+  if (!o.n[KEY]) put(&o, KEY, bind(&o, BDL_P_iota, (bdl_param[]){bdl_pints((int64_t[]){2}, 1), bdl_pint(0), bdl_pdtype(BDL_U32)}, NULL, 0));
+  if (!o.n[MATRIX]) put(&o, MATRIX, bind(&o, BDL_P_iota, (bdl_param[]){bdl_pints((int64_t[]){2, 3}, 2), bdl_pint(1), bdl_pdtype(BDL_F32)}, NULL, 0));
+  for (int n = 4 + (int)(t_random(seed) % 8); n > 0; n--) random_equation(&o, depth);
+  for (int i = 0; i < n_out; i++) z[i] = any_of(&o, out[i]);
+  if (kind == WHILE_CONDITION) {
+    z[0] = bind(&o, BDL_P_lt, NULL, (bdl_atom[]){counter, number(&o, BDL_I32, 4)}, 2);
+    z[0] = bind(&o, BDL_P_and, NULL, (bdl_atom[]){z[0], bind(&o, BDL_P_lt, NULL, (bdl_atom[]){any_of(&o, NUMBER), number(&o, BDL_F32, 0.7)}, 2)}, 2);
+  }
+  if (kind == WHILE_BODY) z[0] = bind(&o, BDL_P_add, NULL, (bdl_atom[]){counter, number(&o, BDL_I32, 1)}, 2);
+  OK(bdl_prog_set_outputs(o.p, z, n_out));
+  return o.p;
+}
+
+static void random_programs_over_lanes(void **state) {
+  static const int all[] = {NUMBER, VECTOR, MATRIX, COUNT, TRUTH, KEY}, out[] = {NUMBER, VECTOR, MATRIX, COUNT, TRUTH, KEY};
+  static const double lo[] = {-2, -2, -2, -1, 0, 0}, hi[] = {2, 2, 2, 3, 1, 4e9};
+  for (uint64_t s = 1; s <= 300; s++) {
+    uint64_t seed = s;
+    bdl_prog *p = random_body(state, &seed, all, 6, out, 6, 3, PLAIN), *q = NULL;
+    for (int k = 0; k < 4; k++) {
+      bool batched[6], again[6], flags[6];
+      for (int i = 0; i < 6; i++) batched[i] = t_random(&seed) % 2, again[i] = t_random(&seed) % 2;
+      if (!over_lanes(state, p, batched, 1 + (int64_t)(t_random(&seed) % 4), lo, hi, s, 0)) fail_msg("%s", bdl_last_error(*state)->message);
+      OK(bdl_transform_batch(p, batched, 2, &q, flags));
+      over_lanes(state, q, again, 3, lo, hi, s, 0);
+      bdl_prog_unref(q);
+    }
+    bdl_prog_unref(p);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_rule_is_the_loop),
     T_TEST(lanes_of_lanes),
+    T_TEST(more_shapes_and_operands),
+    T_TEST(random_programs_over_lanes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 --- The key-concept documents: loops over States, graphs of Nodes, the neuron written out by the user.
 local bdl = require "bdl"
+local augmentation = require "tests.golden.areas.augmentation"
 local nn, u = bdl.nn, bdl.units
 
 -- ---- loops -----------------------------------------------------------------------------------------------------------------
@@ -200,5 +201,13 @@ return function(case, t)
   if case.arrays.counter_stacked then return loops(case, t) end
   if case.structure.mlp_states then return graph(case, t) end
   if case.arrays.delta and case.params.V_th then return custom_lif(case, t) end
-  t.skip "gradients, mapped functions, online learning"
+  local a = case.arrays
+  if a.vec_jacrev or a["jacrev.weight.bias"] then return augmentation.gradients(case, t) end
+  if a["accumulated.weight.bias"] then return augmentation.accumulate(case, t) end
+  if a.spike and case.params.batch then return augmentation.vmap_lif(case, t) end
+  if a.b_in_a_out_b then return augmentation.vmap_states(case, t) end
+  if a["grad.weight.bias"] then return augmentation.batched_linears(case, t) end
+  if a.first_spike then return augmentation.train_lif(case, t) end
+  if a.losses and a["w0.weight.bias"] then return augmentation.train_linear(case, t) end
+  t.skip "online learning"
 end

@@ -415,7 +415,8 @@ static int op_pow(lua_State *L) {
   lua_settop(L, 2);
   lbdl_to_tensor(L, 1);
   lbdl_tensor *y = lbdl_to_tensor(L, 2), *x = lbdl_test_tensor(L, 1);
-  if (!lbdl_traced(y) && !y->unit && y->t.aval.ndim == 0) {
+  const bool number = y->weak || !bdl_dtype_is_float(x->t.aval.dtype); /* a tensor counts as one that is not known, as in traces */
+  if (number && !lbdl_traced(y) && !y->unit && y->t.aval.ndim == 0) {
     double e = bdl_scalar_to_f64(y->t.aval.dtype, bdl_tensor_at(&y->t, 0));
     bool integer_base = !bdl_dtype_is_float(x->t.aval.dtype);
     if (e == 0.5 && !integer_base) {

@@ -43,8 +43,16 @@ static const char *text =
   " program b(n:i32[], i:i32[]) {\n m:i32[] = mul n n\n j:i32[] = add i m\n return j }}] n n 0:i32\n"
   " print[format=\"{0}\" host=nil] i\n return s, a }";
 
-static const char *smooth = "program g(x:f32[3,2], y:f32[2]) {\n a:f32[3,2] = mul x y\n b:f32[3,2] = exp a\n"
-                            " c:f32[2] = reduce_sum[axes=(0)] b\n d:f32[2] = div c y\n return d }";
+static const char *smooth =
+  "program g(x:f32[3,2,2], w:f32[2,2], i:i32[]) {\n"
+  " h:f32[2,2], ys:f32[3,2,2] = scan[consts=2 carry=1 length=3 reverse=0 body={program b(w:f32[2,2], i:i32[], h:f32[2,2], x:f32[2,2]) {\n"
+  "  v:f32[2,2] = exp w\n a:f32[2,2] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] h v\n c:f32[2,2] = add a x\n"
+  "  d:f32[2,2] = cond[branches={program s(c:f32[2,2]) { s:f32[2,2] = sin c\n return s }, program t(c:f32[2,2]) { s:f32[2,2] = tanh c\n return s }}] i c\n"
+  "  e:f32[2,2] = checkpoint[body={program k(d:f32[2,2], x:f32[2,2]) { m:f32[2,2] = mul d x\n s:f32[2,2] = exp m\n return s }}] d x\n"
+  "  return e, d }}] w i w x\n"
+  " z:f32[2,2] = custom_jvp[programs={program f(x:f32[2,2]) { y:f32[2,2] = sin x\n return y },"
+  " program r(x:f32[2,2], t:f32[2,2]) { c:f32[2,2] = cos x\n z:f32[2,2] = mul c t\n return z }}] h\n"
+  " return z, ys }";
 
 static bdl_status print_and_parse(const bdl_prog *p) {
   bdl_str s;
@@ -86,10 +94,12 @@ static bdl_status pass_and_text(bdl_context *c) {
 }
 
 static bdl_status differentiate(bdl_context *c) {
-  bdl_prog *p = NULL, *j = NULL, *v = NULL;
+  bdl_prog *p = NULL, *j = NULL, *v = NULL, *q = NULL;
   TRY(bdl_ir_parse(c, smooth, strlen(smooth), &p));
   bdl_status s = bdl_transform_jvp(p, NULL, &j);
   if (s == BDL_OK) s = bdl_transform_vjp(p, NULL, &v);
+  if (s == BDL_OK) s = bdl_optimise(v, NULL, NULL, NULL, &q);
+  bdl_prog_unref(q);
   bdl_prog_unref(j);
   bdl_prog_unref(v);
   bdl_prog_unref(p);

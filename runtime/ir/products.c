@@ -231,7 +231,7 @@ static bdl_status replace(bdl_rewrite *r, const loop *L) {
     }
     q->src = t->src;
     TRY(bind_term(q, t, x, &sum));
-    TRY(bdl_bind2(q, BDL_P_add, in[L->consts + i], sum, &sum));
+    if (!bdl_ir_is_literal(q, in[L->consts + i], 0)) TRY(bdl_bind2(q, BDL_P_add, in[L->consts + i], sum, &sum));
     TRY(bdl_ir_rw_set(r, e->out[i], sum));
   }
   r->changed = true;

@@ -159,7 +159,9 @@ static bdl_status dot_back(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, int
     TRY(bdl_bind(b, BDL_P_dot, (bdl_param[]){over_other, over_ct, of_other, of_ct}, (bdl_atom[]){x[1 - w], ct}, 2, out));
   else
     TRY(bdl_bind(b, BDL_P_dot, (bdl_param[]){over_ct, over_other, of_ct, of_other}, (bdl_atom[]){ct, x[1 - w]}, 2, out));
-  return bdl_rule_axes(b, BDL_P_permute, *out, to, mine.ndim, out);
+  for (int i = 0; i < mine.ndim; i++)
+    if (to[i] != i) return bdl_rule_axes(b, BDL_P_permute, *out, to, mine.ndim, out);
+  return BDL_OK;
 }
 
 BDL_TRANSPOSE(dot) {

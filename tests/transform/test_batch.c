@@ -154,6 +154,13 @@ static double tolerance_of(bdl_prim_id p) {
 
 static bool runs(bdl_prim_id p) { return !(bdl_prims[p].flags & BDL_F_EFFECT) && p != BDL_P_transposed; }
 
+/* iota reads nothing; csr_scatter is made in plans. */
+static void every_primitive_has_a_rule(void **state) {
+  (void)state;
+  for (int p = 0; p < BDL_P_COUNT; p++)
+    if (!bdl_prims[p].batch && p != BDL_P_iota && p != BDL_P_csr_scatter) fail_msg("%s has no batch rule", bdl_prims[p].name);
+}
+
 static void every_rule_is_the_loop(void **state) {
   for (int p = 0; p < BDL_P_COUNT; p++)
     for (uint64_t seed = 1; runs((bdl_prim_id)p) && seed <= 12; seed++) {
@@ -436,12 +443,206 @@ static void random_programs_over_lanes(void **state) {
   }
 }
 
+/* ---- with derivatives ----------------------------------------------------------------------------------- */
+
+/* A derivative is a program: batched, it is the loop. */
+static void derivatives_over_lanes(void **state) {
+  static const int all[] = {NUMBER, VECTOR, MATRIX, COUNT, TRUTH, KEY}, out[] = {NUMBER, VECTOR, MATRIX};
+  static const double lo[] = {-2, -2, -2, -1, 0, 0, -1, -1, -1}, hi[] = {2, 2, 2, 3, 1, 4e9, 1, 1, 1};
+  int reverse = 0;
+  for (uint64_t s = 1; s <= 100; s++) {
+    uint64_t seed = s;
+    bdl_prog *p = random_body(state, &seed, all, 6, out, 3, 2, PLAIN), *d[2] = {NULL, NULL};
+    OK(bdl_transform_jvp(p, NULL, &d[0]));
+    if (bdl_transform_vjp(p, NULL, &d[1]) == BDL_OK) reverse++;
+    for (int k = 0; k < 2 && d[k]; k++) {
+      bool batched[9];
+      for (int i = 0; i < 9; i++) batched[i] = t_random(&seed) % 2;
+      if (!over_lanes(state, d[k], batched, 3, lo, hi, s, 1e-13)) fail_msg("%s", bdl_last_error(*state)->message);
+      bdl_prog_unref(d[k]);
+    }
+    bdl_prog_unref(p);
+  }
+  assert_true(reverse > 30);
+}
+
+/* Every lane of the gradient over lanes is the gradient of that lane. */
+static void gradients_of_lanes(void **state) {
+  static const int all[] = {NUMBER, VECTOR, MATRIX, COUNT, TRUTH, KEY}, out[] = {NUMBER, VECTOR, MATRIX};
+  static const double lo[] = {-2, -2, -2, -1, 0, 0, -1, -1, -1}, hi[] = {2, 2, 2, 3, 1, 4e9, 1, 1, 1};
+  const bool every[9] = {true, true, true, true, true, true, true, true, true};
+  int compared = 0;
+  for (uint64_t s = 1; s <= 100; s++) {
+    uint64_t seed = s;
+    bool flags[3];
+    bdl_prog *p = random_body(state, &seed, all, 6, out, 3, 2, PLAIN), *q = NULL, *one = NULL, *many = NULL;
+    OK(bdl_transform_batch(p, every, 4, &q, flags));
+    if (flags[0] && flags[1] && flags[2] && bdl_transform_vjp(p, NULL, &one) == BDL_OK && bdl_transform_vjp(q, NULL, &many) == BDL_OK) {
+      bdl_tensor in[9];
+      operands(state, one, every, 4, lo, hi, &seed, in);
+      same_as_loop(state, one, many, every, every, 4, in, 1e-13);
+      unref_all(in, 9);
+      compared++;
+    }
+    bdl_prog_unref(many);
+    bdl_prog_unref(one);
+    bdl_prog_unref(q);
+    bdl_prog_unref(p);
+  }
+  assert_true(compared > 20);
+}
+
+/* ---- lanes that go different ways ----------------------------------------------------------------------- */
+
+static bdl_prog *batched(void **state, const bdl_prog *p, const bool *flags, int64_t lanes) {
+  bdl_prog *q = NULL;
+  bool out[MAX];
+  OK(bdl_transform_batch(p, flags, lanes, &q, out));
+  return q;
+}
+
+static bdl_tensor integers(void **state, int64_t n, const int32_t *v) {
+  bdl_tensor t;
+  const bdl_aval a = bdl_aval_make(BDL_I32, 1, &n);
+  OK(bdl_tensor_new(bdl_device_cpu(*state), &a, &t));
+  memcpy(bdl_tensor_data(&t), v, (size_t)n * sizeof *v);
+  return t;
+}
+
+/* Lanes 0, 3, 1 of one i32 input: the i32 results, or the error's status. */
+static bdl_status run_lanes(void **state, const char *text, const int32_t v[3], int32_t want[3]) {
+  bdl_prog *p = t_parse(*state, text), *q = batched(state, p, (bool[]){true}, 3);
+  bdl_tensor in = integers(state, 3, v), out;
+  const bdl_status s = bdl_exec_prog(*state, q, &in, &out);
+  if (s == BDL_OK) {
+    memcpy(want, bdl_tensor_data(&out), 3 * sizeof *want);
+    bdl_tensor_unref(&out);
+  }
+  bdl_tensor_unref(&in);
+  bdl_prog_unref(q);
+  bdl_prog_unref(p);
+  return s;
+}
+
+/* The round after a lane's last would read past the end. */
+static void a_lane_that_is_done_fails_no_more(void **state) {
+  int32_t z[3];
+  const char *text =
+    "program t(n:i32[]) { const x:i32[3] = [10 20 30]\n i:i32[], s:i32[] = while[cond_consts=1 body_consts=1 programs={"
+    "program c(n:i32[], i:i32[], s:i32[]) { p:bool[] = lt i n\n return p },"
+    "program b(x:i32[3], i:i32[], s:i32[]) { u:i32[] = gather[axis=0] x i\n j:i32[] = add i 1:i32\n p:bool[] = gt u 30:i32\n"
+    " error_if[message=\"large\"] p\n t:i32[] = add s u\n return j, t }}] n x 0:i32 0:i32\n return s }";
+  OK(run_lanes(state, text, (int32_t[]){0, 3, 1}, z));
+  assert_memory_equal(z, ((int32_t[]){0, 60, 10}), sizeof z);
+  assert_int_equal(run_lanes(state, text, (int32_t[]){0, 4, 1}, z), BDL_EINDEX);
+}
+
+static void a_way_not_taken_does_not_fail(void **state) {
+  int32_t z[3];
+  const char *text = /* 3 / i, by rounds of a loop that does not end for 0 */
+    "program t(i:i32[]) { z:i32[] = cond[branches={program a(i:i32[]) { return 7:i32 },"
+    "program b(i:i32[]) { s:i32[], k:i32[] = while[cond_consts=0 body_consts=1 programs={"
+    "program c(s:i32[], k:i32[]) { p:bool[] = lt s 3:i32\n return p },"
+    "program d(i:i32[], s:i32[], k:i32[]) { t:i32[] = add s i\n l:i32[] = add k 1:i32\n return t, l }}] i 0:i32 0:i32\n"
+    " const x:i32[4] = [10 20 30 40]\n j:i32[] = sub i 1:i32\n u:i32[] = gather[axis=0] x j\n p:bool[] = eq i 0:i32\n"
+    " error_if[message=\"none\"] p\n v:i32[] = add u k\n return v }}] i i\n return z }";
+  OK(run_lanes(state, text, (int32_t[]){0, 3, 1}, z));
+  assert_memory_equal(z, ((int32_t[]){7, 31, 13}), sizeof z);
+  assert_int_equal(run_lanes(state, text, (int32_t[]){0, 6, 1}, z), BDL_EINDEX);
+}
+
+/* ---- effects ---------------------------------------------------------------------------------------------- */
+
+typedef struct notes {
+  bdl_host host;
+  int n;
+  int32_t seen[8];
+} notes;
+
+static bdl_status note(bdl_host *h, bdl_context *c, const bdl_tensor *in, int n_in, bdl_tensor *out, int n_out) {
+  notes *to = (notes *)(void *)h;
+  (void)c, (void)n_in;
+  const int32_t x = *(const int32_t *)bdl_tensor_data(&in[0]), y = *(const int32_t *)bdl_tensor_data(&in[1]);
+  to->seen[to->n++] = x;
+  if (n_out) *(int32_t *)bdl_tensor_data(&out[0]) = x + y;
+  return BDL_OK;
+}
+
+static void the_host_is_called_once_a_lane_in_order(void **state) {
+  notes to = {.host = {.refs = 1, .call = note}};
+  const bdl_aval number = bdl_aval_scalar(BDL_I32);
+  bdl_prog *p = NULL;
+  bdl_atom x[2], z;
+  OK(bdl_prog_new(*state, "t", &p));
+  for (int k = 0; k < 2; k++) OK(bdl_ir_input(p, &number, &x[k]));
+  const bdl_param params[2] = {bdl_pints((int64_t[]){BDL_I32, 0}, 2), {.kind = BDL_PK_HOST, .host = &to.host}};
+  OK(bdl_bind(p, BDL_P_host_call, params, x, 2, &z));
+  OK(bdl_prog_set_outputs(p, &z, 1));
+  bdl_prog *q = batched(state, p, (bool[]){true, false}, 3);
+  bdl_tensor in[2] = {integers(state, 3, (int32_t[]){5, 4, 6})}, out;
+  OK(bdl_tensor_scalar(bdl_device_cpu(*state), BDL_I32, bdl_scalar_from_f64(BDL_I32, 10), &in[1]));
+  OK(bdl_exec_prog(*state, q, in, &out));
+  assert_int_equal(to.n, 3);
+  assert_memory_equal(to.seen, ((int32_t[]){5, 4, 6}), 12);
+  assert_memory_equal(bdl_tensor_data(&out), ((int32_t[]){15, 14, 16}), 12);
+  bdl_tensor_unref(&out);
+  unref_all(in, 2);
+  bdl_prog_unref(q);
+  bdl_prog_unref(p);
+}
+
+static void a_print_on_one_way_of_many_is_refused(void **state) {
+  bdl_prog *p = t_parse(*state, "program t(i:i32[]) { cond[branches={program a(i:i32[]) { return },"
+                                "program b(i:i32[]) { print[format=\"{0}\" host=nil] i\n return }}] i i @ \"models/x.lua\":7\n return i }");
+  bdl_prog *q = NULL;
+  bool out;
+  assert_int_equal(bdl_transform_batch(p, (bool[]){true}, 3, &q, &out), BDL_ENOTSUP);
+  assert_int_equal(bdl_last_error(*state)->where.line, 7);
+  bdl_prog_unref(p);
+}
+
+/* ---- what the programs look like --------------------------------------------------------------------------- */
+
+static void expect_batched(void **state, const char *text, const bool *flags, const char *want) {
+  bdl_prog *p = t_parse(*state, text), *q = batched(state, p, flags, 5), *r = NULL;
+  OK(bdl_optimise(q, bdl_exec_eval_eqn, NULL, NULL, &r));
+  t_expect(r, want);
+  bdl_prog_unref(r);
+  bdl_prog_unref(q);
+  bdl_prog_unref(p);
+}
+
+static void a_matrix_vector_product_is_one_matrix_product(void **state) {
+  expect_batched(state,
+                 "program t(x:f32[3], w:f32[3,4], b:f32[4]) {\n"
+                 " y:f32[4] = dot[lhs_contract=(0) rhs_contract=(0) lhs_batch=() rhs_batch=()] x w\n"
+                 " z:f32[4] = add y b\n u:f32[4] = tanh z\n return u }",
+                 (bool[]){true, false, false},
+                 "program t(x:f32[5,3], w:f32[3,4], b:f32[4]) {\n"
+                 " y:f32[5,4] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x w\n"
+                 " z:f32[5,4] = add y b\n u:f32[5,4] = tanh z\n return u }");
+}
+
+static void what_lanes_share_is_computed_once(void **state) {
+  expect_batched(state, "program t(x:f32[], y:f32[3]) {\n a:f32[3] = exp y\n b:f32[3] = mul a x\n return a, b }", (bool[]){true, false},
+                 "program t(x:f32[5], y:f32[3]) {\n a:f32[3] = exp y\n c:f32[5,1] = reshape[shape=(5,1)] x\n b:f32[5,3] = mul a c\n return a, b }");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+    T_TEST(every_primitive_has_a_rule),
     T_TEST(every_rule_is_the_loop),
     T_TEST(lanes_of_lanes),
     T_TEST(more_shapes_and_operands),
     T_TEST(random_programs_over_lanes),
+    T_TEST(derivatives_over_lanes),
+    T_TEST(gradients_of_lanes),
+    T_TEST(a_lane_that_is_done_fails_no_more),
+    T_TEST(a_way_not_taken_does_not_fail),
+    T_TEST(the_host_is_called_once_a_lane_in_order),
+    T_TEST(a_print_on_one_way_of_many_is_refused),
+    T_TEST(a_matrix_vector_product_is_one_matrix_product),
+    T_TEST(what_lanes_share_is_computed_once),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

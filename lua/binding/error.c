@@ -112,12 +112,13 @@ static int l_fail(lua_State *L) {
   return lua_error(L);
 }
 
-/* core.fail_at(kind, file, line, message): the same at a place of which there is no stack frame */
+/* core.fail_at(kind, file, line, message): the same, hint included, at a place of which there is no stack frame */
 static int l_fail_at(lua_State *L) {
   const char *file = bdl_intern(lbdl_ctx(L), luaL_checkstring(L, 2));
   if (!file) return lbdl_raise(L);
   bdl_src where = {file, (int32_t)luaL_checkinteger(L, 3)};
-  lbdl_push_error_object(L, luaL_checkstring(L, 1), luaL_checkstring(L, 4), where, NULL);
+  lbdl_push_error_object(L, luaL_checkstring(L, 1), luaL_checkstring(L, 4), where, bdl_last_error(lbdl_ctx(L))->hint);
+  bdl_clear_error(lbdl_ctx(L));
   return lua_error(L);
 }
 

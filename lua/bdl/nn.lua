@@ -8,6 +8,7 @@ local suggest = require "bdl.suggest"
 local HOME = {}
 for file, names in pairs{
   module = "Module init_all_states reset_all_states call_order size desc Description",
+  mapped = "Vmap Map vmap_init_all_states",
   dynamics = "Dynamics receive_update_input not_receive_update_output",
   integrate = "exp_euler_step",
   window = "window_steps",

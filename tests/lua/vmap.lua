@@ -80,6 +80,8 @@ t.test("what is not declared may not get lanes; nothing changes then", function(
   t.ok(e.line > 0 and e.file:find "vmap.lua", "the line of the write")
   t.ok(tostring(e.hint):find "out_states", tostring(e.hint))
   t.eq({s.value:totable(), n.value:item()}, {{0, 0}, 0})
+  local net = nn.Linear(1, 1)
+  t.raises("BatchAxisError", "State 'net.weight'", bdl.vmap(function(x) net.weight.value = {weight = x:reshape(1, 1), bias = x:reshape(1)} end), bdl.ones(3))
   t.raises("BatchAxisError", "axis 1 in in_states, axis 2 in out_states", bdl.vmap(f, {in_states = s, out_states = {[2] = {s}}}), bdl.ones(3, 2))
 end)
 
@@ -211,4 +213,27 @@ end)
 t.test("pmap has the arguments of vmap and one device", function()
   t.eq(bdl.pmap(function(x) return x * 2 end)(bdl.tensor{3.}), {6})
   t.raises("ValueError", "2 lanes, but there is 1 device", bdl.pmap(function(x) return x * 2 end), bdl.ones(2))
+end)
+
+t.test("vmap_init_all_states, Vmap and Map", function()
+  local _ <close> = bdl.environ.context{dt = 0.1 * u.ms}
+  local Net = nn.Module:extend "Net"
+  function Net:__init() self.fc, self.lif = nn.Linear(2, 3), nn.LIF(3) end
+  function Net:update(x) return self.lif(self.fc(x) * u.mA) end
+  local x = bdl.ones(4, 2)
+
+  local net = nn.vmap_init_all_states(Net(), {axis_size = 4, state_tag = "lane"})
+  t.eq(shape(net.lif.V.value), {4, 3})
+  t.eq(shape(nn.Vmap{net, vmap_states = "lane"}(x)), {4, 3})
+  t.eq(shape(nn.Vmap(net, {vmap_states = {[1] = bdl.HiddenState}})(x)), {4, 3})
+  t.raises("BatchAxisError", "State 'lif.V'", nn.Vmap(net, {vmap_states = bdl.none}), x)
+  t.raises("ValueError", "axis_size", nn.vmap_init_all_states, Net())
+
+  local map = nn.Map{Net(), 4}
+  t.raises("ValueError", "before init_all_states", map, x)
+  map:init_all_states()
+  t.eq(shape(map(x)), {4, 3})
+  t.eq(shape(map.module.lif.V.value), {4, 3})
+  t.eq(shape(map:map("update")(x)), {4, 3})
+  t.raises("ValueError", "no method 'nope'", map.map, map, "nope")
 end)

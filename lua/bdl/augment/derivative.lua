@@ -63,7 +63,7 @@ local function need_float(who, dtype, what, ...)
 end
 
 --- What f is differentiated by, of its trace p: {def, {input =, dtype =, shape =, unit =} a leaf}.
-local function state_target(who, p, s, check)
+local function state_target(who, f, p, s, check)
   local handle = rawget(s, "_handle")
   local id, target = core.state_id(handle), {def = core.state_treedef(handle), leaves = core.state_leaves(handle)}
   local read = false
@@ -72,9 +72,9 @@ local function state_target(who, p, s, check)
   end
   if not read and check then
     core.hint "check_states = false gives zeros"
-    core.fail("ValueError", 4, "%s: the function never reads the %s", who, t.state_name(s))
+    core.fail("ValueError", 4, "%s: the function never reads the %s", who, t.state_name(s, f))
   end
-  for _, leaf in ipairs(target.leaves) do need_float(who, leaf.dtype, "the %s", t.state_name(s), leaf.dtype) end
+  for _, leaf in ipairs(target.leaves) do need_float(who, leaf.dtype, "the %s", t.state_name(s, f), leaf.dtype) end
   return target
 end
 
@@ -108,7 +108,7 @@ local function prepare(who, f, states, opts, args)
   local positions = (opts.argnums ~= nil or not states) and M.positions(who, opts.argnums or 1, #args) or {}
   local p = t.differentiated(who, f, args)
   local d = {who = who, p = p, opts = opts, n_main = check_results(who, p, opts.has_aux), targets = {}}
-  for _, s in ipairs(states or {}) do d.targets[#d.targets + 1] = state_target(who, p, s, opts.check_states ~= false) end
+  for _, s in ipairs(states or {}) do d.targets[#d.targets + 1] = state_target(who, f, p, s, opts.check_states ~= false) end
   for _, position in ipairs(positions) do d.targets[#d.targets + 1] = argument_target(who, p, args, position) end
   local wanted = {}
   for _, target in ipairs(d.targets) do

@@ -120,7 +120,7 @@ function M.vjp(f, ...)
     for i, k in ipairs(p.state) do
       if k > 0 and p.states[k].id == core.state_id(handle) then target.inputs[p.leaf[i]], wanted[i], target.read = i, true, true end
     end
-    if not target.read then core.fail("ValueError", 2, "vjp: the function never reads the %s", t.state_name(s)) end
+    if not target.read then core.fail("ValueError", 2, "vjp: the function never reads the %s", t.state_name(s, f)) end
     targets[#targets + 1] = target
   end
   for _, position in ipairs(positions) do

@@ -117,10 +117,30 @@ function M.flags(n, f)
   return set
 end
 
---- "ParamState 'w' (made at model.lua:3)"
-function M.state_name(s)
+--- Where the function f, a Node or a plain function that refers to one, holds the State: "weight", "net.weight"; nil if unknown.
+local function path_in(f, s)
+  local graph = require "bdl.graph"
+  local function search(x, prefix)
+    if rawequal(x, s) then return prefix end
+    if not class.isa(x, graph.Node) then return end
+    for path, found in graph.states(x):items() do
+      if found == s then return require "bdl.path".join(prefix, path) end
+    end
+  end
+  if type(f) ~= "function" then return search(f, "") end
+  for i = 1, 60 do
+    local name, value = debug.getupvalue(f, i)
+    if not name then return end
+    local path = type(value) == "table" and search(value, name)
+    if path then return path end
+  end
+end
+
+--- "ParamState 'w' (made at model.lua:3)"; without a name of its own by its place in f (optional).
+function M.state_name(s, f)
   local file, line = core.state_where(rawget(s, "_handle"))
-  return class.typename(s) .. (s.name and (" '%s'"):format(s.name) or "") .. (file and (" (made at %s:%d)"):format(file, line) or "")
+  local name = s.name or f and path_in(f, s)
+  return class.typename(s) .. (name and (" '%s'"):format(name) or "") .. (file and (" (made at %s:%d)"):format(file, line) or "")
 end
 
 --- "float32[2,3]"

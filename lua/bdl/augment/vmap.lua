@@ -184,8 +184,8 @@ local function place_results(m, o)
 end
 
 local function refuse_write(m, s, touched)
-  core.hint(("add out_states = the State%s"):format(s and s.name and (" '%s'"):format(s.name) or ""))
-  local text = ("the %s is written with a batched value (axis 1, size %d) but is not in out_states"):format(t.state_name(s), m.size)
+  core.hint "add it to out_states"
+  local text = ("the %s is written with a batched value (axis 1, size %d) but is not in out_states"):format(t.state_name(s, m.f), m.size)
   if touched.file then core.fail_at("BatchAxisError", touched.file, touched.line, ("%s: %s"):format(m.who, text)) end
   core.fail("BatchAxisError", 4, "%s: %s", m.who, text)
 end
@@ -281,7 +281,7 @@ end
 
 --- f over all lanes.  o: the options, and of callers in this folder: no_writes; made() -> States made inside, axis_of(State).
 function M.call(who, f, o, args)
-  local m = {who = who, into = state_map(who)}
+  local m = {who = who, f = f, into = state_map(who)}
   for _, pair in ipairs(axes.states(who .. ": in_states", o.in_states)) do m.into:declare(pair[1], pair[2], "in_states") end
   for _, pair in ipairs(axes.states(who .. ": out_states", o.out_states)) do -- conflicts show before f runs
     if m.into.said[pair[1]] then m.into:declare(pair[1], pair[2], "out_states") end
@@ -329,11 +329,18 @@ M.pmap = t.transformation("pmap", OPTIONS, function(f, opts)
   return function(...) return M.call("pmap", f, o, table.pack(...)) end
 end)
 
+--- The axis of a State that a mapped function makes: by StateAxes (optional), else the first; false for one that is made once.
+function M.axis_of_new(s, state_axes)
+  if class.isa(s, state.NonBatchState) or s.tag.INIT_NO_BATCHING then return false end
+  if state_axes == nil then return 1 end
+  return state_axes:of("", s)
+end
+
 --- vmap_new_states(f, opts): every State that f makes has lanes; those that were there before are shared.
 --  A NonBatchState, or one with the tag INIT_NO_BATCHING, is made once.  opts : in_axes, out_axes, axis_size, state_tag (a tag for
---  the new States), state_to_exclude (a filter).
+--  the new States), state_to_exclude (a filter), state_axes (StateAxes of the new States).
 M.vmap_new_states = t.transformation("vmap_new_states", {"in_axes", "out_axes", "axis_size", "axis_name", "state_tag", "state_to_exclude",
-                                                         "in_states", "out_states"}, function(f, opts)
+                                                         "state_axes", "in_states", "out_states"}, function(f, opts)
   if opts.in_states ~= nil or opts.out_states ~= nil then
     core.hint "vmap has in_states and out_states"
     core.fail("ValueError", 4, "vmap_new_states: in_states and out_states are not taken: it maps over States that the function makes")
@@ -348,7 +355,7 @@ M.vmap_new_states = t.transformation("vmap_new_states", {"in_axes", "out_axes", 
     end
     local o = setmetatable({
       made = function() return made end,
-      axis_of = function(s) return not class.isa(s, state.NonBatchState) and not s.tag.INIT_NO_BATCHING and 1 end,
+      axis_of = function(s) return M.axis_of_new(s, opts.state_axes) end,
     }, {__index = opts})
     return M.call("vmap_new_states", g, o, table.pack(...))
   end

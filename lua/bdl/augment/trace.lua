@@ -124,7 +124,7 @@ local function path_in(f, s)
     if rawequal(x, s) then return prefix end
     if not class.isa(x, graph.Node) then return end
     for path, found in graph.states(x):items() do
-      if found == s then return require "bdl.path".join(prefix, path) end
+      if found == s then return prefix == "" and path or prefix .. (path:find "^%[" and "" or ".") .. path end
     end
   end
   if type(f) ~= "function" then return search(f, "") end

@@ -438,4 +438,9 @@ function compile.eval_shape(f, ...)
   return table.unpack(shapes, 1, shapes.n)
 end
 
+--- Loops that are made of these and of checkpoints.
+for _, name in ipairs{"checkpointed_scan", "checkpointed_for_loop", "bounded_while_loop"} do
+  compile[name] = function(...) return require "bdl.augment.checkpoint"[name](...) end
+end
+
 return compile

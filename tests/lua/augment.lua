@@ -209,3 +209,139 @@ t.test("a pullback runs the function once and may be called again", function()
   end
   t.eq(n.value:item(), 1)
 end)
+
+t.test("Jacobians: output axes first, trees outside, reverse as forward", function()
+  local w = bdl.ParamState{a = bdl.tensor{1., 2.}, b = bdl.tensor(3.)}
+  local function f(x) return {y = w.value.a * x, z = (w.value.a^2):sum() * w.value.b} end
+  local x = bdl.tensor{5., 6.}
+  for _, jac in ipairs{bdl.jacrev, bdl.jacfwd, bdl.jacobian} do
+    local j, dx = jac(f, {w}, {argnums = 1})(x)
+    t.close(j.y[1].a, {{5, 0}, {0, 6}})
+    t.close(j.y[1].b, {0, 0})
+    t.close(j.z[1].a, {6, 12})
+    t.close(j.z[1].b, 5)
+    t.close(dx.y, {{1, 0}, {0, 2}})
+    t.close(dx.z, {0, 0})
+  end
+  local value, aux = select(2, bdl.jacrev(function(v) return v^2, v + 1 end, nil, {return_value = true, has_aux = true})(x))
+  t.eq({value:totable(), aux:totable()}, {{25, 36}, {6, 7}})
+  t.raises("TypeError", "not floats", bdl.jacfwd(function(v) return v:gt(0) end), x)
+end)
+
+t.test("a Hessian is a map of maps", function()
+  local w = bdl.ParamState{a = bdl.tensor{1., 2.}, b = bdl.tensor(3.)}
+  local n = bdl.State(0)
+  local function loss()
+    n.value = n.value + 1
+    return (w.value.a^2):sum() * w.value.b
+  end
+  local h, l = bdl.hessian(loss, {layer = w}, {return_value = true})()
+  t.close(h.layer.a.layer.a, {{6, 0}, {0, 6}})
+  t.close(h.layer.a.layer.b, {2, 4})
+  t.close(h.layer.b.layer.b, 0)
+  t.close(l, 15)
+  t.eq(n.value:item(), 1)
+  t.raises("NotImplementedError", "together", bdl.hessian, loss, w, {argnums = 1})
+end)
+
+t.test("fwd_grad is right in the mean, exact on an axis of one", function()
+  local s = bdl.ParamState(2.0)
+  local g = bdl.fwd_grad(function(x) return (x^2):sum() * s.value end, nil, {tangent_size = 4000, key = 1})(bdl.tensor{1., -2.})
+  t.close(g, {4, -8}, 0.15)
+  t.close(bdl.fwd_grad(function() return s.value^2 end, s, {tangent_size = 4000, key = 2})(), 4, 0.15)
+  local clipped = bdl.fwd_grad(function() return s.value^2 end, s, {key = 3, drct_der_clip = 0.0})()
+  t.eq(clipped:item(), 0)
+  t.raises("ValueError", "tangent_size", bdl.fwd_grad(function(x) return x end, nil, {tangent_size = 0}), bdl.tensor(1.))
+end)
+
+t.test("a function with a forward rule of its own", function()
+  local k = bdl.ParamState(bdl.tensor(3.))
+  local f = bdl.custom_jvp(function(x, n) return x * k.value * n end)
+  t.raises("ValueError", "no rule yet", f, bdl.tensor(1.), 2)
+  f:defjvp(function(primals, tangents)
+    t.ok(tangents[2] == bdl.none, "an integer has no tangent")
+    return f.f(table.unpack(primals)), tangents[1] * 100
+  end)
+  local x = bdl.tensor{1., 2.}
+  t.eq(f(x, 2), {6, 12})
+  t.eq(bdl.grad(function(v) return f(v, 2):sum() end)(x), {100, 100})
+  t.eq(select(2, bdl.jvp(function(v) return f(v, 2) end, {x}, {bdl.ones(2)})), {100, 100})
+  t.eq(bdl.grad(function(v) return f(v, 2):sum() end, k)(x):item(), 0) -- what it captures is constant to the rule
+  t.eq(bdl.jit(bdl.vmap(bdl.grad(function(v) return f(v, 2) end)))(x), {100, 100})
+  local loop = bdl.grad(function(v) return bdl.for_loop(function(y) return f(y, 1) end, v):sum() end)
+  t.eq(loop(x), {100, 100})
+  f:defjvp(function(primals) return primals[1], bdl.ones(5) end)
+  t.raises("ShapeError", "derivative is float32%[5%]", bdl.grad(function(v) return f(v, 2):sum() end), x)
+  local s = bdl.State(1.)
+  local g = bdl.custom_jvp(function(v) s.value = s.value + 1; return v end):defjvp(function(p, d) return p[1], d[1] end)
+  t.raises("NotSupportedError", "writes a State", bdl.grad(g), bdl.tensor(1.))
+end)
+
+t.test("a function with a backward rule of its own", function()
+  local c = bdl.tensor(5.)
+  local f = bdl.custom_vjp(function(x, p) return {y = x * p.w} end)
+  f:defvjp(function(x, p) return {y = x * p.w}, {x, n = 7.} end, function(res, ct) return ct.y * res[1] * c, {w = res.n} end)
+  local x, p = bdl.tensor{1., 2.}, {w = bdl.tensor{3., 4.}}
+  t.eq(f(x, p).y, {3, 8})
+  local g = bdl.grad(function(v, q) return f(v, q).y:sum() end, nil, {argnums = {1, 2}})(x, p)
+  t.eq(g[1], {5, 10})
+  t.eq(g[2].w, {7, 7})
+  t.eq(bdl.jit(bdl.vmap(bdl.grad(function(v) return f(v, {w = bdl.tensor(1.)}).y end)))(x), {5, 10})
+  t.raises("NotSupportedError", "custom_jvp", bdl.jvp, function(v) return f(v, p).y end, {x}, {bdl.ones(2)})
+end)
+
+t.test("checkpoint changes no gradient; States written inside are written", function()
+  local w, s = bdl.ParamState(bdl.tensor(0.7)), bdl.State(bdl.tensor(0.))
+  local function block(x, scale)
+    s.value = x:sin() * w.value
+    return s.value:exp() * scale
+  end
+  for _, f in ipairs{block, bdl.checkpoint(block, {static_argnums = 2}), bdl.remat{policy = "everything"}(block), bdl.checkpoint{static_argnums = {2}}(block)} do
+    t.close(bdl.grad(function(x) return f(f(x, 2), 2) end, w, {argnums = 1})(bdl.tensor(0.3)), bdl.grad(function(x) return block(block(x, 2), 2) end, w)(bdl.tensor(0.3)):item())
+    s.value = bdl.tensor(0.)
+    bdl.grad(function(x) return f(x, 2) end)(bdl.tensor(1.))
+    t.close(s.value, math.sin(1) * 0.7)
+  end
+  t.raises("ValueError", "positions from 1", bdl.checkpoint, block, {static_argnums = -1})
+  t.raises("ValueError", "policy", bdl.checkpoint, block, {policy = "dots"})
+end)
+
+t.test("loops in checkpoints: the same results and gradients", function()
+  local w, s = bdl.ParamState(bdl.tensor(0.9)), bdl.State(bdl.tensor(0.))
+  local function loss(loop, opts)
+    return function()
+      s.value = bdl.tensor(0.1)
+      local ys = loop(function(x, z)
+        s.value = (s.value * w.value + x):sin()
+        return s.value * z
+      end, bdl.arange(37.), bdl.ones(37), opts)
+      return ys:sum()
+    end
+  end
+  local want, value = bdl.grad(loss(bdl.for_loop), w, {return_value = true})()
+  for _, base in ipairs{2, 3, 6, 37, 100} do
+    local got, v = bdl.grad(loss(bdl.checkpointed_for_loop, {base = base}), w, {return_value = true})()
+    t.close(got, want:item(), 1e-4)
+    t.close(v, value:item(), 1e-5)
+  end
+  local carry, ys = bdl.checkpointed_scan(function(c, x) return c + x, c end, bdl.tensor(0.), bdl.arange(10.), {base = 3})
+  t.eq({carry:item(), ys:totable()}, {45, {0, 0, 1, 3, 6, 10, 15, 21, 28, 36}})
+  t.eq(bdl.checkpointed_scan(function(c) return c * 2 end, bdl.tensor(1.), {length = 20}):item(), 2^20)
+  t.raises("ValueError", "at least 1", bdl.checkpointed_scan, function(c, x) return c + x end, bdl.tensor(0.), bdl.zeros(0))
+  t.raises("ValueError", "base", bdl.compile.checkpointed_for_loop, function(x) return x end, bdl.ones(3), {base = 1})
+end)
+
+t.test("a while loop of bounded length goes backwards, also in lanes", function()
+  local function double(x, most) return bdl.bounded_while_loop(function(v) return v:lt(10) end, function(v) return v * 2 end, x, {max_steps = most, base = 3}) end
+  t.eq(double(bdl.tensor(1.), 20):item(), 16)
+  t.eq(double(bdl.tensor(1.), 2):item(), 4)
+  t.eq(double(bdl.tensor(1.), 0):item(), 1)
+  t.eq(bdl.grad(function(x) return double(x, 20) end)(bdl.tensor(1.)):item(), 16)
+  t.eq(bdl.vmap(bdl.grad(function(x) return double(x, 20) end))(bdl.tensor{1., 3., 30.}), {16, 4, 1})
+  local n = bdl.State(0)
+  t.eq({bdl.bounded_while_loop(function(a) return a:lt(3) end, function(a, b) n.value = n.value + 1; return a + 1, b * 3 end, 0, 1., {max_steps = 50})}, {3, 27})
+  t.eq(n.value:item(), 3)
+  t.raises("ValueError", "max_steps", bdl.bounded_while_loop, function() return true end, function(x) return x end, 1.)
+  local e = t.raises("NotSupportedError", "while", bdl.grad(function(x) return bdl.while_loop(function(v) return v:lt(10) end, function(v) return v * 2 end, x) end), bdl.tensor(1.))
+  t.ok(tostring(e.hint):find "bounded_while_loop", tostring(e.hint))
+end)

@@ -1,4 +1,4 @@
---- `make bench`: runs the workloads W1, W2, W3, W8 of README.md for bdl, the C references and the peers that are installed,
+--- `make bench`: runs the workloads W1 to W5, W7, W8 of README.md for bdl, the C references and the peers that are installed,
 --  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
 --  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
 --  THREADS.
@@ -78,6 +78,20 @@ for _, model in ipairs{"hh", "lif"} do
     peer(w, "jax", "jax", "jax", "w3_jax.py --peer jax " .. options)
     peer(w, "brainstate", "jax", "brainpy_state", "w3_jax.py --peer brainstate " .. options)
     peer(w, "brian2", "brian2", "brian2", "w3_brian2.py --peer cpp_standalone " .. options)
+  end
+end
+
+for _, w in ipairs{{"W4-gru", "w4", "gru", "--cell", {"brainstate", "jax"}}, {"W4-rnn", "w4", "rnn", "--cell", {"brainstate", "jax"}},
+                   {"W5-alif", "w5", "alif", "--neuron", {"jax", "brainstate"}}, {"W5-lif", "w5", "lif", "--neuron", {"jax", "brainstate"}}} do
+  local script = {w4 = "w4_rnn.py", w5 = "w5_snn.py"}
+  bdl(w[1], "%s.lua %s 9 %d", w[2], w[3], THREADS)
+  for _, p in ipairs(w[5]) do peer(w[1], p, "jax", p, "%s --peer %s %s %s", script[w[2]], p, w[4], w[3]) end
+end
+
+for _, w in ipairs{{"lif", 1000, 1000, 9}, {"hh", 1000, 1000, 9}, {"mlp", 32, 1, 200}} do
+  bdl("W7-" .. w[1], "w7.lua %s %d %d %d %d", w[1], w[2], w[3], w[4], THREADS)
+  for _, p in ipairs{"jax", "brainstate"} do
+    peer("W7-" .. w[1], p, "jax", p, "w7_vmap.py --peer %s --what %s --n %d --steps %d --repeat %d", p, w[1], w[2], w[3], w[4])
   end
 end
 

@@ -42,7 +42,7 @@ t.test("functions keep, drop or change units", function()
     negative = "[-1. -4. -9.] mV",
     relu = "[1. 4. 9.] mV", nan_to_num = "[1. 4. 9.] mV", count_nonzero = "3",
   } do
-    t.eq(text(bdl.functional[name] and bdl.functional[name](V) or bdl[name](V)), want, name)
+    t.eq(text((rawget(bdl.functional, name) or bdl[name])(V)), want, name)
   end
   for name, unit in pairs{var = u.mV ^ 2, std = u.mV} do t.eq(bdl[name](V).unit, unit, name) end
   t.eq(text(bdl.clip(V, 2 * u.mV, 5 * u.mV)), "[2. 4. 5.] mV")

@@ -74,33 +74,45 @@ static void step(void **state, const bdl_tensor *x, int64_t n, const bdl_tensor 
   }
 }
 
-static void forward_is_the_slope(void **state, const bdl_prog *p, const bdl_prog *j, uint64_t seed) {
+/* (p(x + h dx) - p(x - h dx)) / 2h in above, for the real results. */
+static void slope(void **state, const bdl_prog *p, const bdl_tensor *in, double h, bdl_tensor *above) {
   const int64_t n = p->inputs.n;
-  bdl_tensor in[MAX], near[MAX], out[MAX], above[MAX], below[MAX];
-  for (int64_t i = 0; i < j->inputs.n; i++) in[i] = random_tensor(state, bdl_aval_of(j, j->inputs.v[i]), &seed);
-  run(state, j, in, out);
-  const double h = 1e-5;
+  bdl_tensor near[MAX], below[MAX];
   step(state, in, n, in + n, h, near);
   run(state, p, near, above);
   unref_all(near, n);
   step(state, in, n, in + n, -h, near);
   run(state, p, near, below);
   unref_all(near, n);
+  for (int i = 0; i < p->n_outputs; i++) {
+    double *a = bdl_tensor_data(&above[i]);
+    const double *b = bdl_tensor_data(&below[i]);
+    for (int64_t e = 0; is_real(&above[i]) && e < bdl_aval_numel(&above[i].aval); e++) a[e] = (a[e] - b[e]) / (2 * h);
+  }
+  unref_all(below, p->n_outputs);
+}
+
+/* Slopes over two distances tell how far they can be trusted. */
+static void forward_is_the_slope(void **state, const bdl_prog *p, const bdl_prog *j, uint64_t seed) {
+  bdl_tensor in[MAX], out[MAX], far[MAX], near[MAX];
+  for (int64_t i = 0; i < j->inputs.n; i++) in[i] = random_tensor(state, bdl_aval_of(j, j->inputs.v[i]), &seed);
+  run(state, j, in, out);
+  slope(state, p, in, 2e-5, far);
+  slope(state, p, in, 1e-5, near);
   for (int i = 0, k = p->n_outputs; i < p->n_outputs; i++) {
     if (!is_real(&out[i])) continue;
-    const double *t = bdl_tensor_data(&out[k++]), *a = bdl_tensor_data(&above[i]), *b = bdl_tensor_data(&below[i]);
+    const double *t = bdl_tensor_data(&out[k++]), *a = bdl_tensor_data(&far[i]), *b = bdl_tensor_data(&near[i]);
     for (int64_t e = 0; e < bdl_aval_numel(&out[i].aval); e++) {
-      const double slope = (a[e] - b[e]) / (2 * h);
-      if (!(fabs(t[e] - slope) <= 2e-6 * fmax(1, fabs(slope)))) {
-        char *text = t_print(p), *derived = t_print(j);
-        fail_msg("result %d, element %d: tangent %.9g, slope %.9g\n%s\n%s", i, (int)e, t[e], slope, text, derived);
-      }
+      const double error = 1e-6 * fmax(1, fabs(b[e])) + 2 * fabs(a[e] - b[e]);
+      if (fabs(t[e] - b[e]) <= error) continue;
+      char *text = t_print(p), *derived = t_print(j);
+      fail_msg("result %d, element %d: tangent %.9g, slope %.9g\n%s\n%s", i, (int)e, t[e], b[e], text, derived);
     }
   }
   unref_all(in, j->inputs.n);
   unref_all(out, j->n_outputs);
-  unref_all(above, p->n_outputs);
-  unref_all(below, p->n_outputs);
+  unref_all(far, p->n_outputs);
+  unref_all(near, p->n_outputs);
 }
 
 static void reverse_is_the_adjoint(void **state, const bdl_prog *p, const bdl_prog *j, const bdl_prog *r, uint64_t seed) {
@@ -266,6 +278,151 @@ static void custom_rules(void **state) {
   bdl_prog_unref(p);
 }
 
+/* ---- random programs: smooth, with loops and branches, inside them too --------------------------------------- */
+
+enum { NUMBER, VECTOR, MATRIX, COUNT, TYPES, ROOM = 64 };
+static const bdl_aval types[TYPES] = {
+  [NUMBER] = {.dtype = BDL_F64}, [VECTOR] = {.dtype = BDL_F64, .ndim = 1, .shape = {3}},
+  [MATRIX] = {.dtype = BDL_F64, .ndim = 2, .shape = {2, 3}}, [COUNT] = {.dtype = BDL_I32},
+};
+
+typedef struct pool {
+  void **state;
+  bdl_prog *p;
+  uint64_t *seed;
+  bdl_atom of[TYPES][ROOM];
+  int n[TYPES];
+} pool;
+
+static uint64_t choice(pool *o, uint64_t n) { return t_random(o->seed) % n; }
+static bdl_atom any_of(pool *o, int type) { return o->of[type][choice(o, (uint64_t)o->n[type])]; }
+
+static void put(pool *o, int type, bdl_atom x) {
+  if (o->n[type] < ROOM) o->of[type][o->n[type]++] = x;
+  else o->of[type][choice(o, ROOM)] = x;
+}
+
+static bdl_atom bind(pool *o, bdl_prim_id prim, const bdl_param *params, const bdl_atom *in, int n) {
+  void **state = o->state;
+  bdl_atom z[8];
+  OK(bdl_bind(o->p, prim, params, in, n, z));
+  return z[0];
+}
+
+static bdl_prog *random_body(void **state, uint64_t *seed, const int *in, int n_in, const int *out, int n_out, int eqns, int depth);
+
+static void random_scan(pool *o, int depth) {
+  void **state = o->state;
+  static const int in[] = {NUMBER, VECTOR, MATRIX, COUNT, VECTOR}, out[] = {MATRIX, COUNT, VECTOR, NUMBER};
+  bdl_prog *body = random_body(state, o->seed, in, 5, out, 4, 4 + (int)choice(o, 8), depth - 1);
+  const bdl_atom x[] = {any_of(o, NUMBER), any_of(o, VECTOR), any_of(o, MATRIX), any_of(o, COUNT), any_of(o, MATRIX)};
+  const bdl_param p[] = {bdl_pint(2), bdl_pint(2), bdl_pint(2), bdl_pint((int64_t)choice(o, 2)), bdl_pprogs(&body, 1)};
+  bdl_atom z[4];
+  OK(bdl_bind(o->p, BDL_P_scan, p, x, 5, z));
+  put(o, MATRIX, z[0]);
+  put(o, COUNT, z[1]);
+  put(o, MATRIX, z[2]); /* two rows of a vector */
+  put(o, NUMBER, bind(o, BDL_P_reduce_sum, (bdl_param[]){bdl_pints((int64_t[]){0}, 1)}, &z[3], 1));
+  bdl_prog_unref(body);
+}
+
+static void random_cond(pool *o, int depth) {
+  void **state = o->state;
+  static const int in[] = {NUMBER, VECTOR, MATRIX, COUNT}, out[] = {VECTOR, COUNT, NUMBER};
+  bdl_prog *q[2];
+  const bdl_atom x[] = {any_of(o, COUNT), any_of(o, NUMBER), any_of(o, VECTOR), any_of(o, MATRIX), any_of(o, COUNT)};
+  bdl_atom z[3];
+  for (int k = 0; k < 2; k++) q[k] = random_body(state, o->seed, in, 4, out, 3, 3 + (int)choice(o, 6), depth - 1);
+  OK(bdl_bind(o->p, BDL_P_cond, (bdl_param[]){bdl_pprogs(q, 2)}, x, 5, z));
+  for (int i = 0; i < 3; i++) put(o, out[i], z[i]);
+  for (int k = 0; k < 2; k++) bdl_prog_unref(q[k]);
+}
+
+static void random_checkpoint(pool *o, int depth) {
+  void **state = o->state;
+  static const int in[] = {NUMBER, VECTOR, MATRIX}, out[] = {MATRIX, VECTOR};
+  bdl_prog *body = random_body(state, o->seed, in, 3, out, 2, 3 + (int)choice(o, 6), depth - 1);
+  const bdl_atom x[] = {any_of(o, NUMBER), any_of(o, VECTOR), any_of(o, MATRIX)};
+  bdl_atom z[2];
+  OK(bdl_bind(o->p, BDL_P_checkpoint, (bdl_param[]){bdl_pprogs(&body, 1)}, x, 3, z));
+  for (int i = 0; i < 2; i++) put(o, out[i], z[i]);
+  bdl_prog_unref(body);
+}
+
+/* Results stay small, so that differences see the slope. */
+static void random_equation(pool *o, int depth) {
+  static const bdl_prim_id bounded[] = {BDL_P_tanh, BDL_P_sin, BDL_P_cos, BDL_P_sigmoid, BDL_P_atan, BDL_P_erf};
+  const int64_t zero = 0, one = 1;
+  const bdl_param row = bdl_pints(&zero, 1), last = bdl_pints(&one, 1), none = bdl_pints(NULL, 0);
+  const bdl_prim_id f = bounded[choice(o, BDL_LEN(bounded))];
+  bdl_atom a = any_of(o, NUMBER), x = any_of(o, VECTOR), y = any_of(o, MATRIX), z;
+  switch (choice(o, depth > 0 ? 17 : 13)) {
+    case 0: put(o, NUMBER, bind(o, f, NULL, &a, 1)); break;
+    case 1: put(o, VECTOR, bind(o, f, NULL, &x, 1)); break;
+    case 2: put(o, MATRIX, bind(o, f, NULL, &y, 1)); break;
+    case 3: put(o, MATRIX, bind(o, BDL_P_mul, NULL, (bdl_atom[]){x, bind(o, f, NULL, &y, 1)}, 2)); break;
+    case 4: put(o, VECTOR, bind(o, BDL_P_sub, NULL, (bdl_atom[]){a, x}, 2)); break;
+    case 5: put(o, MATRIX, bind(o, BDL_P_add, NULL, (bdl_atom[]){y, a}, 2)); break;
+    case 6:
+      z = bind(o, f, NULL, &y, 1);
+      put(o, VECTOR, bind(o, BDL_P_reduce_sum, &row, &z, 1));
+      break;
+    case 7: /* y' y x: products both ways */
+      z = bind(o, BDL_P_dot, (bdl_param[]){last, row, none, none}, (bdl_atom[]){y, x}, 2);
+      z = bind(o, f, NULL, &z, 1);
+      put(o, VECTOR, bind(o, BDL_P_dot, (bdl_param[]){row, row, none, none}, (bdl_atom[]){z, y}, 2));
+      break;
+    case 8: { /* a row among others */
+      z = bind(o, BDL_P_reshape, (bdl_param[]){bdl_pints((int64_t[]){1, 3}, 2)}, &x, 1);
+      y = bind(o, BDL_P_slice, (bdl_param[]){bdl_pints((int64_t[]){1, 0}, 2), bdl_pints((int64_t[]){2, 3}, 2), bdl_pints((int64_t[]){1, 1}, 2)}, &y, 1);
+      put(o, MATRIX, bind(o, BDL_P_concatenate, (bdl_param[]){bdl_pint(0)}, (bdl_atom[]){y, z}, 2));
+      break;
+    }
+    case 9:
+      z = bind(o, BDL_P_clamp, NULL, (bdl_atom[]){any_of(o, COUNT), any_of(o, COUNT), any_of(o, COUNT)}, 3);
+      put(o, COUNT, bind(o, BDL_P_mod, NULL, (bdl_atom[]){z, any_of(o, COUNT)}, 2));
+      break;
+    case 10: put(o, NUMBER, bind(o, BDL_P_dynamic_slice, (bdl_param[]){none}, &a, 1)); break;
+    case 11: put(o, VECTOR, bind(o, BDL_P_cumsum, (bdl_param[]){bdl_pint(0), bdl_pint((int64_t)choice(o, 2))}, &x, 1)); break;
+    case 12: put(o, VECTOR, bind(o, BDL_P_div, NULL, (bdl_atom[]){x, bind(o, BDL_P_exp, NULL, (bdl_atom[]){bind(o, f, NULL, &a, 1)}, 1)}, 2)); break;
+    case 13: case 14: random_scan(o, depth); break;
+    case 15: random_checkpoint(o, depth); break;
+    default: random_cond(o, depth);
+  }
+}
+
+static bdl_prog *random_body(void **state, uint64_t *seed, const int *in, int n_in, const int *out, int n_out, int eqns, int depth) {
+  pool o = {.state = state, .seed = seed};
+  bdl_atom z[8];
+  OK(bdl_prog_new(*state, "r", &o.p));
+  for (int i = 0; i < n_in; i++) {
+    OK(bdl_ir_input(o.p, &types[in[i]], &z[0]));
+    put(&o, in[i], z[0]);
+  }
+  OK(bdl_ir_scalar(o.p, BDL_I32, 1, &z[0]));
+  put(&o, COUNT, z[0]);
+  while (o.p->eqns.n < eqns) random_equation(&o, depth);
+  for (int i = 0; i < n_out; i++) z[i] = any_of(&o, out[i]);
+  OK(bdl_prog_set_outputs(o.p, z, n_out));
+  return o.p;
+}
+
+static void random_programs(void **state) {
+  static const int in[] = {NUMBER, VECTOR, MATRIX, COUNT}, out[] = {NUMBER, VECTOR, MATRIX};
+  const bool flags[4] = {false, true, true, true};
+  for (uint64_t k = 1; k <= 100; k++) {
+    uint64_t seed = k * 104729;
+    bool lanes[3];
+    bdl_prog *q = NULL, *p = random_body(state, &seed, in, 4, out, 3, 50, 2);
+    assert_true(p->eqns.n >= 50);
+    check(state, p, BOTH, 2, seed);
+    OK(bdl_transform_batch(p, flags, 3, &q, lanes));
+    check(state, q, BOTH, 1, seed + 1);
+    bdl_prog_unref(q);
+    bdl_prog_unref(p);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(scans),
@@ -274,6 +431,7 @@ int main(void) {
     T_TEST(loops_of_unknown_length),
     T_TEST(checkpoints),
     T_TEST(custom_rules),
+    T_TEST(random_programs),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

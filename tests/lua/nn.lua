@@ -234,6 +234,29 @@ t.test("a step before init_state names the State that is missing", function()
   t.raises(nil, "tests/lua/nn.lua.*field 'missing'", Broken(2))
 end)
 
+t.test("methods before init_state name the State that is missing, at the line that calls them", function()
+  for pattern, f in pairs{
+    ["LIF: no state 'V'"] = function() local s = nn.LIF(2):get_spike() return s end,
+    ["ALIF: no state 'V'"] = function() local s = nn.ALIF(2):get_spike() return s end,
+    ["HH: no state 'V'"] = function() local s = nn.HH(2):get_spike() return s end,
+    ["LIFRef: it has no States yet"] = function() local s = nn.LIFRef(2):last_spike_time() return s end,
+    ["AMPA: it has no States yet"] = function() local s = nn.AMPA(2):spike_arrival_time() return s end,
+    ["LIF: no state 'V'%s"] = bdl.jit(function() local s = nn.LIF(2):reset(1*u.mV, nn.LIF(2):get_spike()) return s end),
+  } do
+    local e = t.raises("ValueError", pattern, f)
+    t.ok(e.file:find "tests/lua/nn.lua" and e.hint:find "init_all_states")
+  end
+  local lif = nn.LIF(2)
+  t.eq(lif.V, nil, "a field that is not set stays nil")
+  t.ok(lif.get_spike == lif.get_spike)
+  t.eq(nn.init_all_states(lif):get_spike(), {0, 0})
+end)
+
+t.test("parameters that are States do not stand for those of init_state", function()
+  local lif = nn.LIF{2, V_th = bdl.ParamState(bdl.array{1.0, 2.0} * u.mV)}
+  t.raises("ValueError", "LIF: no state 'V'", function() lif:get_spike() end)
+end)
+
 dt:close()
 
 t.test("a step without dt says how to set it", function()

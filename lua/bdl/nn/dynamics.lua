@@ -134,7 +134,7 @@ function Dynamics:__call(...)
     local f = self._before_updates[key]
     if takes_input[f] then f(...) else f() end
   end
-  local results = table.pack(module.step(self, "update", ...))
+  local results = table.pack(self:update(...))
   for _, key in ipairs(self._after_updates_order) do
     local f = self._after_updates[key]
     if ignores_output[f] then f() else f(table.unpack(results, 1, results.n)) end

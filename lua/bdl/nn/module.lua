@@ -45,10 +45,42 @@ end
 local Module = graph.Node:extend "Module"
 M.Module = Module
 
+--- Modules that own States of a step: those that have none may wait for init_state.
+local ready = setmetatable({}, {__mode = "k"})
+
+local function is_ready(self)
+  if class.method(self, "init_state") == Module.init_state then return true end
+  for _, field in next, self do
+    if class.isa(field, state.State) and not class.isa(field, state.LongTermState) then return true end
+  end
+  return false
+end
+
+local guards = setmetatable({}, {__mode = "k"}) -- method -> the same for modules that are not ready
+
+--- f, but where nn meets nil in a module without States: ValueError.
+local function guarded(f)
+  guards[f] = guards[f] or function(self, ...)
+    local results = table.pack(xpcall(f, core.traceback, self, ...))
+    if results[1] then return table.unpack(results, 2, results.n) end
+    local err = results[2]
+    local kind, name = tostring(err):match "^%[bdl%]/nn/.*attempt to index a nil value %((%l+) '([^']+)'%)$"
+    if type(err) ~= "string" or not kind or kind == "field" and rawget(self, name) ~= nil then error(err, 0) end
+    core.hint "call nn.init_all_states(model) or :init_state() first"
+    core.fail("ValueError", 2, "%s: %s", class.typename(self), kind == "field" and ("no state '%s'"):format(name) or "it has no States yet")
+  end
+  return guards[f]
+end
+
+local MAKERS = {init_state = true, reset_state = true}
+
 --- The name is given once, by the constructor.
 function Module.__index(self, key)
   if key == "name" then return rawget(self, "_name") end
-  return class.method(self, key)
+  local value = class.method(self, key)
+  if ready[self] or type(value) ~= "function" or MAKERS[key] then return value end
+  ready[self] = is_ready(self) or nil
+  return ready[self] and value or guarded(value)
 end
 
 function Module.__newindex(self, key, value)
@@ -73,26 +105,7 @@ function Module:update()
   core.fail("NotImplementedError", 3, "%s has no update; write function %s:update(x) .. end", class.typename(self), class.typename(self))
 end
 
-local function has_states(self)
-  for _, field in next, self do
-    if class.isa(field, state.State) then return true end
-  end
-  return false
-end
-
---- self:f(...), f a method's name.  Errors: ValueError, a State that init_state makes is not there.
-function M.step(self, f, ...)
-  if self.init_state == Module.init_state or has_states(self) then return self[f](self, ...) end
-  local results = table.pack(pcall(self[f], self, ...))
-  if results[1] then return table.unpack(results, 2, results.n) end
-  local err = results[2]
-  local missing = type(err) == "string" and err:match "^%[bdl%].*attempt to index a nil value %(field '([^']+)'%)$"
-  if not missing or rawget(self, missing) ~= nil then error(err, 0) end
-  core.hint "call nn.init_all_states(model) or :init_state() first"
-  core.fail("ValueError", 2, "%s: no state '%s'", class.typename(self), missing)
-end
-
-function Module:__call(...) return M.step(self, "update", ...) end
+function Module:__call(...) return self:update(...) end
 
 --- Makes the States.  batch_size: (optional) a leading axis.
 function Module:init_state() end

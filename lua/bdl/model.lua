@@ -38,15 +38,10 @@ end
 local strict = {}
 
 function strict.__index(_, name)
-  if name == "bdl" then
-    rawset(_G, "bdl", require "bdl")
-    return bdl
-  end
   core.fail("NameError", 2, "undeclared global '%s'%s", tostring(name), did_you_mean(name))
 end
 
-function strict.__newindex(_, name, value)
-  if name == "bdl" then return rawset(_G, name, value) end
+function strict.__newindex(_, name)
   local meant = did_you_mean(name)
   core.hint(("write local %s = .., or rawset(_G, '%s', ..) for a global that is meant"):format(name, name))
   core.fail("NameError", 2, "assignment to undeclared global '%s'%s", tostring(name), meant)
@@ -100,10 +95,12 @@ end
 
 local ready = false
 
---- Once a process: strict globals, and text only for everything that loads code.
+--- Once a process: bdl, with which any of its modules can be required alone; strict globals, and text only for everything
+--  that loads code.
 local function prepare()
   if ready then return end
   ready = true
+  bdl = require "bdl"
   local load_, loadfile_ = load, loadfile
   function load(chunk, name, _, ...) return load_(chunk, name, "t", ...) end
   function loadfile(path, _, ...) return loadfile_(path, "t", ...) end

@@ -53,6 +53,14 @@ t.test("globals that are meant, and bdl, are there", function()
   prints("bdl = require 'bdl'\nprint(bdl.typename(1))", "number")
 end)
 
+t.test("a module of bdl can be required alone", function()
+  prints("local u = require 'bdl.units'\nprint((5*u.ms):sum(), require 'bdl.unit' == u)", "5 ms\ttrue")
+  for _, name in ipairs{"unit", "graph", "compile", "augment", "nn", "functional", "init", "surrogate", "random", "environ", "tree",
+                        "util", "debug", "event", "conn", "plot", "optim"} do
+    prints(("print(type(require 'bdl.%s'))"):format(name), "table")
+  end
+end)
+
 t.test("require finds modules beside the model, as text", function()
   file("lib/part.lua", "return {name = ..., value = 5}")
   file("near.lua", "return require 'lib.part'.value + 1")

@@ -25,13 +25,15 @@ function suggest.distance(a, b, limit)
   return math.min(last[m], limit)
 end
 
---- The nearest of a list of names, or nil when none is near: a third of the name may differ, one letter at least.
+--- The nearest of a list of names, the first by length and alphabet among equals; nil when none is near: a third of the name
+--  may differ, one letter at least.
 function suggest.nearest(name, candidates)
   if type(name) ~= "string" then return nil end
   local best, best_d = nil, math.max(1, #name // 3) + 1
   for _, c in ipairs(candidates) do
-    local d = c:lower() == name:lower() and 0 or suggest.distance(name, c, best_d)
-    if d < best_d then best, best_d = c, d end
+    local d = c:lower() == name:lower() and 0 or suggest.distance(name, c, best_d + 1)
+    local before = best and (#c < #best or #c == #best and c < best)
+    if d < best_d or d == best_d and before then best, best_d = c, d end
   end
   return best
 end

@@ -85,6 +85,8 @@ end)
 
 t.test("the nearest name is suggested, a far one not", function()
   t.eq(suggest.nearest("taus", {"tau", "size"}), "tau")
+  t.eq(suggest.nearest("reluq", {"relu6", "relu"}), "relu")
+  t.eq(suggest.nearest("reluq", {"relu", "relu6"}), "relu")
   t.eq(suggest.nearest("vlaue", {"value", "name"}), "value")
   t.eq(suggest.nearest("Tau", {"tau"}), "tau")
   t.eq(suggest.nearest("frequency", {"tau", "size"}), nil)

@@ -73,7 +73,7 @@ local FIELDS = {"shape", "dtype", "ndim", "size", "unit", "mantissa", "T"}
 --- x.T, and activations as methods; else an error with the nearest name.
 function methods.__missing(x, name)
   if name == "T" then return array.transpose(x) end
-  local f = require "bdl.functional"[name]
+  local f = rawget(require "bdl.functional", name)
   if f then
     methods[name] = f
     return f

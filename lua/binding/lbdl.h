@@ -99,6 +99,12 @@ int lbdl_flatten(lua_State *L, int arg);
 /* The value of `treedef` over n leaves that are the top n values; replaced by it. */
 void lbdl_unflatten(lua_State *L, const char *treedef, int n);
 
+/* ---- origins of values, for messages (origin.c) */
+const char *lbdl_push_origin(lua_State *L, const lbdl_tensor *x); /* " (from line 40)", " (State 'w', line 9)", "" */
+void lbdl_push_state_origin(lua_State *L, const bdl_state *s);    /* "State 'w', line 9" */
+/* Puts their origins behind the types of operands first .. first + n - 1 in the message of the context's error. */
+void lbdl_name_origins(lua_State *L, int first, int n);
+
 /* ---- display (text.c): pushes text */
 void lbdl_push_text(lua_State *L, const lbdl_tensor *x);
 
@@ -115,5 +121,6 @@ void lbdl_open_jit(lua_State *L);
 void lbdl_open_host(lua_State *L);
 void lbdl_open_transform(lua_State *L);
 void lbdl_open_conn(lua_State *L);
+void lbdl_open_origins(lua_State *L);
 
 #endif

@@ -18,7 +18,9 @@ static int record(lua_State *L, bdl_trace *t, bdl_prim_id prim, const bdl_param 
   int n_out = bdl_ir_n_out(prim, params, n);
   if (n_out > MOST) return lbdl_error(L, BDL_ENOTSUP, "%s: more than %d results", bdl_prims[prim].name, MOST);
   t->prog->src = lbdl_where(L);
-  lbdl_check(L, bdl_bind(t->prog, prim, params, in, n, out));
+  bdl_status s = bdl_bind(t->prog, prim, params, in, n, out);
+  if (s == BDL_ESHAPE) lbdl_name_origins(L, base, n);
+  lbdl_check(L, s);
   lua_settop(L, base - 1);
   luaL_checkstack(L, n_out, "results");
   for (int i = 0; i < n_out; i++) lbdl_push_traced(L, t, out[i], NULL);
@@ -38,6 +40,7 @@ static int run(lua_State *L, bdl_prim_id prim, const bdl_param *params, int base
     lua_gc(L, LUA_GCCOLLECT, 0);
     s = bdl_exec_prim(lbdl_ctx(L), prim, params, in, n, out);
   }
+  if (s == BDL_ESHAPE) lbdl_name_origins(L, base, n);
   lbdl_check(L, s);
   lbdl_made(L, out, n_out);
   for (int i = 0; i < n_out; i++) lbdl_test_tensor(L, base + n + i)->t = out[i];

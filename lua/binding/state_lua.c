@@ -96,17 +96,18 @@ static const char *what(const bdl_unit *u) { return u ? bdl_unit_text(u) : "a pl
 /* The leaves of the value at 2 in the State's units and, where they are numbers of Lua, its dtypes; their stack position. */
 static int conform(lua_State *L, bdl_state *s) {
   int first = lua_gettop(L) + 1, n = lbdl_flatten(L, 2);
-  const char *treedef = lua_tostring(L, -1), *open = *s->name ? " '" : "", *close = *s->name ? "'" : "";
+  const char *treedef = lua_tostring(L, -1);
+  char text[BDL_STATE_TEXT];
   if (strcmp(treedef, s->treedef) != 0) {
     bdl_hint(s->ctx, "the structure of a State's value is fixed when it is made");
-    lbdl_error(L, BDL_EVALUE, "State%s%s%s has the structure %s; %s was given", open, s->name, close, s->treedef, treedef);
+    lbdl_error(L, BDL_EVALUE, "%s has the structure %s; %s was given", bdl_state_text(s, text), s->treedef, treedef);
   }
   lua_pop(L, 1);
   for (int i = 0; i < n; i++) {
     lbdl_tensor *x = lbdl_test_tensor(L, first + i);
     if (x->unit != s->leaf[i].unit) {
       if (!bdl_unit_same_dim(x->unit, s->leaf[i].unit))
-        lbdl_error(L, BDL_EUNIT, "State%s%s%s holds %s; %s was given", open, s->name, close, what(s->leaf[i].unit), what(x->unit));
+        lbdl_error(L, BDL_EUNIT, "%s holds %s; %s was given", bdl_state_text(s, text), what(s->leaf[i].unit), what(x->unit));
       lbdl_convert_unit(L, first + i, s->leaf[i].unit);
       x = lbdl_test_tensor(L, first + i);
     }

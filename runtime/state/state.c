@@ -1,6 +1,7 @@
 /*
 ** state.c -- States and the trace stack.
 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/context.h"
@@ -141,10 +142,15 @@ void bdl_state_unref(bdl_state *s) {
   bdl_free(c, s, sizeof *s);
 }
 
+const char *bdl_state_text(const bdl_state *s, char buf[BDL_STATE_TEXT]) {
+  int n = snprintf(buf, BDL_STATE_TEXT, s->name[0] ? "State '%.100s'" : "State", s->name);
+  if (s->src.file) snprintf(buf + n, (size_t)(BDL_STATE_TEXT - n), " (made at %.180s:%d)", s->src.file, s->src.line);
+  return buf;
+}
+
 bdl_status bdl_state_check_alive(bdl_state *s) {
   if (s->trace == 0 || bdl_trace_find(s->ctx, s->trace)) return BDL_OK;
-  bdl_fail(s->ctx, BDL_ETRACE, "the value of State%s%s made at %s:%d belongs to a finished trace", s->name[0] ? " " : "", s->name,
-           s->src.file ? s->src.file : "?", s->src.line);
+  bdl_fail(s->ctx, BDL_ETRACE, "the value of %s belongs to a finished trace", bdl_state_text(s, (char[BDL_STATE_TEXT]){0}));
   bdl_hint(s->ctx, "return the value from the traced function, or make the State outside of it");
   return BDL_ETRACE;
 }
@@ -248,8 +254,8 @@ static bdl_status check_value(bdl_trace *t, bdl_state *s, const bdl_atom *value)
     const bdl_aval *new = bdl_aval_of(t->prog, value[i]), *old = bdl_state_aval(t, s, i);
     if (bdl_aval_eq(new, old)) continue;
     char a[BDL_AVAL_TEXT], b[BDL_AVAL_TEXT];
-    bdl_fail(t->ctx, bdl_shape_eq(new, old) ? BDL_ETYPE : BDL_ESHAPE, "State%s%s holds %s and may not become %s inside a compiled function",
-             s->name[0] ? " " : "", s->name, bdl_aval_text(old, true, a), bdl_aval_text(new, true, b));
+    bdl_fail(t->ctx, bdl_shape_eq(new, old) ? BDL_ETYPE : BDL_ESHAPE, "%s holds %s and may not become %s inside a compiled function",
+             bdl_state_text(s, (char[BDL_STATE_TEXT]){0}), bdl_aval_text(old, true, a), bdl_aval_text(new, true, b));
     bdl_hint(t->ctx, "make the State with the shape and dtype that it will have");
     return bdl_last_error(t->ctx)->status;
   }

@@ -85,6 +85,9 @@ bdl_status bdl_trace_view(bdl_trace *t, bdl_state *s, const bdl_aval *avals);
 bdl_status bdl_state_new(bdl_context *c, const char *name, const char *treedef, int32_t n, const bdl_aval *avals, bdl_state **s);
 void bdl_state_ref(bdl_state *s);
 void bdl_state_unref(bdl_state *s);
+/* "State 'v' (made at m.lua:9)", for messages */
+#define BDL_STATE_TEXT 320
+const char *bdl_state_text(const bdl_state *s, char buf[BDL_STATE_TEXT]);
 /* Is its value readable here?  Errors: BDL_ETRACE, with the place of creation. */
 bdl_status bdl_state_check_alive(bdl_state *s);
 /* Current atoms of s in trace t (borrowed); recorded as a read. */

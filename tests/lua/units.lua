@@ -87,6 +87,6 @@ t.test("a State keeps its unit; bdl.unit is bdl.units", function()
   local s = bdl.State(1.0 * u.mV, {name = "v"})
   s.value = 1.0 * u.volt
   t.eq(text(s.value), "1000. mV")
-  t.raises("UnitMismatchError", "State 'v' holds mV; a plain number was given", function() s.value = 1.0 end)
-  t.raises("UnitMismatchError", "State 'v' holds mV; ms was given", function() s.value = 1.0 * u.ms end)
+  t.raises("UnitMismatchError", "State 'v' %(made at tests/lua/units.lua:%d+%) holds mV; a plain number was given", function() s.value = 1.0 end)
+  t.raises("UnitMismatchError", "State 'v' %(made at tests/lua/units.lua:%d+%) holds mV; ms was given", function() s.value = 1.0 * u.ms end)
 end)

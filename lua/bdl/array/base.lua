@@ -17,10 +17,10 @@ local function is_plain(v) return type(v) == "table" and getmetatable(v) == nil 
 --- Whether a last argument holds options: a table with names and no positions.
 function base.is_options(v) return is_plain(v) and v[1] == nil and next(v) ~= nil end
 
---- "float32[2,3]", for messages.
+--- "float32[2,3] (State 'w', line 9)", for messages.
 function base.text(x)
   if not is_tensor(x) then return tostring(x) end
-  return ("%s[%s]"):format(x.dtype, table.concat(x.shape, ","))
+  return ("%s[%s]%s"):format(x.dtype, table.concat(x.shape, ","), core.origin(x))
 end
 
 -- ---- options ---------------------------------------------------------------------------------------------------------
@@ -207,14 +207,14 @@ function base.shape(who, known, infer, ...)
   return shape, base.options(who, opts, known)
 end
 
---- The shape that shapes broadcast to.  Errors: ShapeError naming both.
+--- The shape that shapes a and b, of x and y, broadcast to.  Errors: ShapeError naming both.
 function base.broadcast_shapes(who, a, b, x, y)
   local shape, na, nb = {}, #a, #b
   for k = 1, math.max(na, nb) do
     local i, j = na - k + 1, nb - k + 1
     local m, n = i > 0 and a[i] or 1, j > 0 and b[j] or 1
     if m ~= n and m ~= 1 and n ~= 1 then
-      core.fail("ShapeError", 2, "%s: shapes of %s and %s do not broadcast together", who, x or tostring(a), y or tostring(b))
+      core.fail("ShapeError", 2, "%s: shapes of %s and %s do not broadcast together", who, x and base.text(x) or tostring(a), y and base.text(y) or tostring(b))
     end
     table.insert(shape, 1, m == 1 and n or m)
   end

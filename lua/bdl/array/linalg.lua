@@ -39,8 +39,7 @@ function linalg.matmul(x, w)
   if x.shape[nx] ~= w.shape[kw] then inner_sizes("matmul", x, w) end
   if nw <= 2 then return contract(x, w, {nx - 1}, {kw - 1}) end
   if nx == 1 then return contract(x, w, {0}, {kw - 1}) end
-  local batch = base.broadcast_shapes("matmul", table.move(x.shape, 1, nx - 2, 1, {}), table.move(w.shape, 1, nw - 2, 1, {}),
-                                      base.text(x), base.text(w))
+  local batch = base.broadcast_shapes("matmul", table.move(x.shape, 1, nx - 2, 1, {}), table.move(w.shape, 1, nw - 2, 1, {}), x, w)
   local n = #batch
   local function batched(v)
     local to = table.move(batch, 1, n, 1, {})
@@ -372,8 +371,7 @@ local function both_sides(who, a, b)
     core.fail("ShapeError", 3, "%s: %s and the right side %s do not fit", who, base.text(a), base.text(b))
   end
   if vector then b = base.reshape(b, {b.size, 1}) end
-  local batch = base.broadcast_shapes(who, table.move(a.shape, 1, a.ndim - 2, 1, {}), table.move(b.shape, 1, b.ndim - 2, 1, {}),
-                                      base.text(a), base.text(b))
+  local batch = base.broadcast_shapes(who, table.move(a.shape, 1, a.ndim - 2, 1, {}), table.move(b.shape, 1, b.ndim - 2, 1, {}), a, b)
   local function batched(v)
     local to = table.move(batch, 1, #batch, 1, {})
     to[#to + 1], to[#to + 2] = v.shape[-2], v.shape[-1]

@@ -146,7 +146,7 @@ function shape.broadcast_arrays(...)
   local to = {}
   for i = 1, list.n do
     list[i] = array(list[i])
-    to = base.broadcast_shapes("broadcast_arrays", to, list[i].shape, nil, base.text(list[i]))
+    to = base.broadcast_shapes("broadcast_arrays", to, list[i].shape, nil, list[i])
   end
   for i = 1, list.n do list[i] = base.broadcast_to("broadcast_arrays", list[i], to) end
   return table.unpack(list, 1, list.n)

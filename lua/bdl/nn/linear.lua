@@ -44,7 +44,7 @@ function Linear:update(x)
   if not core.is_tensor(x) then x = core.tensor(x) end
   local n = self.in_size[-1]
   if x.ndim == 0 or x.shape[-1] ~= n then
-    core.fail("ShapeError", 2, "%s: the last size of the input is %s, not in_size %d", class.typename(self),
+    core.fail("ShapeError", 2, "%s: the last size of the input%s is %s, not in_size %d", class.typename(self), core.origin(x),
               x.ndim == 0 and "none" or tostring(x.shape[-1]), n)
   end
   if x.dtype == "bool" then x = core.cast(x, core.mantissa(w).dtype) end

@@ -543,7 +543,7 @@ static int l_make_ir(lua_State *L) {
     bdl_prog_unref(q);
   }
   bdl_str_init(&text, c);
-  s = lua_toboolean(L, 3) ? bdl_plan_print(e->plan, &text) : bdl_ir_print(e->source, &text);
+  s = lua_toboolean(L, 3) ? bdl_plan_print(e->plan, &text) : bdl_ir_print_short(e->source, 16, &text);
   lua_pushlstring(L, text.s ? text.s : "", (size_t)text.n);
   bdl_str_fini(&text);
   lbdl_check(L, s);

@@ -1,0 +1,42 @@
+-- What reverse mode keeps, by the plan's own count of bytes.
+local t = require "tests.lua.harness"
+local bdl = require "bdl"
+
+local N = 1000
+
+--- The gradient of a loop of `steps` rounds over N numbers: its value and the bytes of its plan.
+local function gradient(loop, steps)
+  local w = bdl.ParamState(bdl.full({N}, 0.3))
+  local g = bdl.jit(bdl.augment.grad(function()
+    local h = bdl.State(bdl.zeros(N))
+    loop(function(i) h.value = bdl.tanh(h.value*w.value + bdl.sin(i*0.1)) end, bdl.arange(steps))
+    return bdl.sum(h.value)
+  end, w))
+  return g()[1]:item(), tonumber(tostring(g:lower()):match "arena (%d+) bytes")
+end
+
+t.test("a loop keeps its values once a step", function()
+  local _, few = gradient(bdl.for_loop, 64)
+  local _, many = gradient(bdl.for_loop, 128)
+  t.ok(many - few <= 64*(N*4 + 64) + 4096, ("%d bytes more for 64 steps"):format(many - few))
+end)
+
+t.test("a checkpointed loop keeps a logarithm of them", function()
+  local want, all = gradient(bdl.for_loop, 4096)
+  local got, kept = gradient(bdl.augment.checkpointed_for_loop, 4096)
+  local _, fewer = gradient(bdl.augment.checkpointed_for_loop, 256)
+  t.close(got, want, 1e-5)
+  t.ok(kept*50 < all, ("%d bytes against %d"):format(kept, all))
+  t.ok(kept < 2*fewer, ("%d bytes for 4096 steps, %d for 256"):format(kept, fewer))
+end)
+
+t.test("what a loop does not change is kept once", function()
+  local w, xs = bdl.ParamState(bdl.ones(N)), bdl.ones(100, N)
+  local g = bdl.jit(bdl.augment.grad(function(xs)
+    local scale = bdl.exp(w.value)
+    return bdl.sum((bdl.for_loop(function(x) return bdl.sum(x*scale*scale) end, xs)))
+  end, w))
+  t.close(g(xs), bdl.full({N}, 200*math.exp(2)), 1e-5)
+  local bytes = tonumber(tostring(g:lower(xs)):match "arena (%d+) bytes")
+  t.ok(bytes < 20*N*4, bytes .. " bytes")
+end)

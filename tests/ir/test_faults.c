@@ -106,6 +106,27 @@ static bdl_status differentiate(bdl_context *c) {
   return s;
 }
 
+/* Where lanes go different ways: an index and an error that ask who is there. */
+static const char *ways =
+  "program w(x:i32[3], i:i32[]) { z:i32[] = cond[branches={program a(x:i32[3], i:i32[]) { return i },"
+  "program b(x:i32[3], i:i32[]) { u:i32[] = gather[axis=0] x i\n p:bool[] = lt u i\n error_if[message=\"less\"] p\n return u }}] i x i\n"
+  " return z }";
+
+static bdl_status over_lanes(bdl_context *c) {
+  const char *const texts[] = {text, smooth, ways};
+  const bool all[8] = {true, true, true, true, true, true, true, true};
+  bool out[8];
+  bdl_status s = BDL_OK;
+  for (int k = 0; k < BDL_LEN(texts) && s == BDL_OK; k++) {
+    bdl_prog *p = NULL, *q = NULL;
+    s = bdl_ir_parse(c, texts[k], strlen(texts[k]), &p);
+    if (s == BDL_OK) s = bdl_transform_batch(p, all, 2, &q, out);
+    bdl_prog_unref(q);
+    bdl_prog_unref(p);
+  }
+  return s;
+}
+
 static bdl_status intern(bdl_context *c) {
   for (int i = 0; i < 20; i++) {
     char name[16] = "file";
@@ -144,6 +165,7 @@ static int64_t survive(bdl_status (*task)(bdl_context *c), bool persistent) {
 FAULTS(build)
 FAULTS(pass_and_text)
 FAULTS(differentiate)
+FAULTS(over_lanes)
 FAULTS(intern)
 
 static void a_context_that_cannot_be_made_is_null(void **state) {
@@ -155,7 +177,8 @@ static void a_context_that_cannot_be_made_is_null(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(faults_of_build),         cmocka_unit_test(faults_of_pass_and_text),
-    cmocka_unit_test(faults_of_differentiate), cmocka_unit_test(faults_of_intern),
+    cmocka_unit_test(faults_of_differentiate), cmocka_unit_test(faults_of_over_lanes),
+    cmocka_unit_test(faults_of_intern),
     cmocka_unit_test(a_context_that_cannot_be_made_is_null),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,9 @@ INLINE void store_masks_8(uint8_t *z, const __m256i *m) {
     SPLAT_##fx(x) SPLAT_##fy(y)                                                    \
     int64_t i = 0;                                                                 \
     for (; i + 32 <= n; i += 32) CAT(name, _32)(zp + i, xp + STEP_##fx * i, yp + STEP_##fy * i); \
-    if (i < n) {                                                                   \
+    if (i < n && n >= 64) { /* once more the last ones: z, where it is x, has not come so far */ \
+      CAT(name, _32)(zp + n - 32, xp + STEP_##fx * (n - 32), yp + STEP_##fy * (n - 32)); \
+    } else if (i < n) {                                                            \
       uint8_t t[32];                                                               \
       T a[32] = {0}, b[32] = {0};                                                  \
       memcpy(a, xp + STEP_##fx * i, (size_t)(n - i) * sizeof(T));                  \

@@ -26,6 +26,8 @@ bdl_status bdl_ir_dce_inputs(const bdl_prog *p, const bool *keep, bdl_prog **q);
 
 /* Does it run as its first body: call, checkpoint, custom derivatives? */
 bool bdl_ir_is_call(bdl_prim_id p);
+/* Or is it there for transformations alone, and must be inlined before a program runs? */
+bool bdl_ir_is_inlined(bdl_prim_id p);
 /* `call` equations alone replaced by their bodies: what a derivative needs to know of stays. */
 bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q);
 

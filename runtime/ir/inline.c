@@ -2,10 +2,13 @@
 ** inline.c -- equations that run as their first body become its equations; what only derivatives see goes with them.
 */
 #include "ir/rewrite.h"
+#include "prim/rules.h"
 
 bool bdl_ir_is_call(bdl_prim_id p) {
   return p == BDL_P_call || p == BDL_P_checkpoint || p == BDL_P_custom_jvp || p == BDL_P_custom_vjp;
 }
+
+bool bdl_ir_is_inlined(bdl_prim_id p) { return bdl_ir_is_call(p) || p == BDL_P_across; }
 
 static bool is_plain_call(bdl_prim_id p) { return p == BDL_P_call; }
 
@@ -34,15 +37,24 @@ static bdl_status inline_call(bdl_rewrite *r, const bdl_eqn *e, choice which) {
   return s;
 }
 
-/* stop_gradient x -> x.  No earlier: a program may be differentiated again. */
+/* stop_gradient x -> x, across x -> reduction over all axes.  No earlier: a program may be differentiated or batched again. */
 static bdl_status pass_value(bdl_rewrite *r, const bdl_eqn *e) {
+  static const int64_t axes[BDL_MAX_NDIM] = {0, 1, 2, 3, 4, 5, 6, 7};
+  _Static_assert(BDL_MAX_NDIM == 8, "axes lists all");
   bdl_atom x;
   TRY(bdl_ir_rw_atom(r, e->in[0], &x));
   r->changed = true;
+  if (e->prim == BDL_P_across) {
+    const bdl_param all = bdl_pints(axes, bdl_aval_of(r->q, x)->ndim);
+    r->q->src = e->src;
+    TRY(bdl_bind(r->q, bdl_rule_across(e), &all, &x, 1, &x));
+  }
   return bdl_ir_rw_set(r, e->out[0], x);
 }
 
-static bool is_marker(const bdl_eqn *e, choice which) { return e->prim == BDL_P_stop_gradient && which == bdl_ir_is_call; }
+static bool is_marker(const bdl_eqn *e, choice which) {
+  return (e->prim == BDL_P_stop_gradient || e->prim == BDL_P_across) && which == bdl_ir_is_call;
+}
 
 static bdl_status walk(bdl_rewrite *r, choice which) {
   for (int64_t i = 0; i < r->p->eqns.n; i++) {

@@ -436,7 +436,7 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_prog_ref(p);
   plan->legal_from = p;
   bdl_prog *flat = NULL;
-  bdl_status s = any_eqn(p, bdl_ir_is_call) ? bdl_pass_inline(p, &flat) : BDL_OK;
+  bdl_status s = any_eqn(p, bdl_ir_is_inlined) ? bdl_pass_inline(p, &flat) : BDL_OK;
   if (s == BDL_OK) s = bdl_plan_legalise(flat ? flat : p, &plan->prog);
   if (flat) bdl_prog_unref(flat);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);

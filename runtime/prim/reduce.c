@@ -1,6 +1,8 @@
 /*
 ** reduce.c -- rules of reductions, arg-reductions and running reductions.
 */
+#include <string.h>
+
 #include "prim/check.h"
 #include "prim/rules.h"
 
@@ -27,6 +29,16 @@ bdl_status bdl_type_reduce_bool(bdl_context *c, const bdl_param *p, const bdl_av
   (void)n_in;
   if (in[0].dtype != BDL_BOOL) return bdl_fail(c, BDL_ETYPE, "bool is needed, not %s", BDL_TEXT(&in[0]));
   return type_reduce(c, p, &in[0], out);
+}
+
+/* params: op */
+bdl_status bdl_type_across(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  (void)n_in;
+  const bool max = !strcmp(p[0].s, "max");
+  if (!max && strcmp(p[0].s, "any") != 0 && strcmp(p[0].s, "all") != 0) return bdl_fail(c, BDL_EVALUE, "op is any, all or max, not %s", p[0].s);
+  if (!max && in[0].dtype != BDL_BOOL) return bdl_fail(c, BDL_ETYPE, "bool is needed, not %s", BDL_TEXT(&in[0]));
+  *out = (bdl_aval){.dtype = in[0].dtype};
+  return BDL_OK;
 }
 
 /* params: axis */
@@ -203,6 +215,21 @@ BDL_BATCH(reduce) {
   int64_t axes[BDL_MAX_NDIM];
   (void)batched, (void)size, (void)out_batched;
   return bdl_bind(b, e->prim, (bdl_param[]){bdl_rule_behind_lanes(&e->params[0], axes)}, x, 1, z);
+}
+
+bdl_prim_id bdl_rule_across(const bdl_eqn *e) {
+  const char *op = e->params[0].s;
+  return !strcmp(op, "any") ? BDL_P_reduce_or : !strcmp(op, "all") ? BDL_P_reduce_and : BDL_P_reduce_max;
+}
+
+/* All lanes get one result, which lanes around may go over again. */
+BDL_BATCH(across) {
+  const bdl_prim_id reduce = bdl_rule_across(e);
+  const int64_t lanes = 0;
+  (void)batched, (void)size;
+  out_batched[0] = false;
+  TRY(bdl_rule_axes(b, reduce, x[0], &lanes, 1, z));
+  return bdl_bind(b, e->prim, e->params, z, 1, z);
 }
 
 /* Primitives of one axis, their first parameter, over operands of one shape. */

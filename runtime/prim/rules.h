@@ -25,4 +25,7 @@ bdl_status bdl_rule_unbroadcast(bdl_prog *b, bdl_atom ct, const bdl_aval *to, bd
 /* x with the axis of lanes in front: itself when it has one, else repeated. */
 bdl_status bdl_rule_lanes(bdl_prog *b, bdl_atom x, bool batched, int64_t size, bdl_atom *z);
 
+/* The reduction that an `across` is. */
+bdl_prim_id bdl_rule_across(const bdl_eqn *e);
+
 #endif

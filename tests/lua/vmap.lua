@@ -237,3 +237,14 @@ t.test("vmap_init_all_states, Vmap and Map", function()
   t.eq(shape(map:map("update")(x)), {4, 3})
   t.raises("ValueError", "no method 'nope'", map.map, map, "nope")
 end)
+
+t.test("unvmap: one value for all lanes, also of lanes of lanes", function()
+  local x = bdl.tensor{{1., 5.}, {7., 2.}}
+  t.eq({bdl.unvmap(x:gt(6)):item(), bdl.unvmap(x:gt(6), {op = "all"}):item(), bdl.unvmap(x, {op = "max"}):item()}, {true, false, 7})
+  local f = function(op) return function(v) return bdl.unvmap(v, {op = op}) end end
+  t.eq(bdl.vmap(f "max", {out_axes = bdl.none})(x):item(), 7)
+  t.eq(bdl.jit(bdl.vmap(bdl.vmap(f "max", {out_axes = bdl.none}), {out_axes = bdl.none}))(x):item(), 7)
+  t.eq(bdl.vmap(function(v) return bdl.where(bdl.unvmap(v:gt(6)), v, -v) end)(x), x:totable())
+  t.eq(bdl.vmap(f "none")(x), x:totable())
+  t.raises("ValueError", "op is", bdl.unvmap, x, {op = "sum"})
+end)

@@ -329,6 +329,19 @@ M.pmap = t.transformation("pmap", OPTIONS, function(f, opts)
   return function(...) return M.call("pmap", f, o, table.pack(...)) end
 end)
 
+--- unvmap(x, {op = "any"}): one value for all lanes, over all elements of all lanes: "any" or "all" of booleans, "max" of numbers;
+--  "none": x as it is.
+function M.unvmap(x, opts)
+  local op = opts == nil and "any" or t.is_plain(opts) and (opts.op or "any") or opts
+  if op == "none" then return x end
+  if op ~= "any" and op ~= "all" and op ~= "max" then
+    core.fail("ValueError", 2, "unvmap: op is \"any\", \"all\", \"max\" or \"none\", not %s", tostring(op))
+  end
+  if not core.is_tensor(x) then x = core.tensor(x) end
+  if op ~= "max" and x.dtype ~= "bool" then x = core.cast(x, "bool") end
+  return (core.bind("across", {op = op}, x))
+end
+
 --- The axis of a State that a mapped function makes: by StateAxes (optional), else the first; false for one that is made once.
 function M.axis_of_new(s, state_axes)
   if class.isa(s, state.NonBatchState) or s.tag.INIT_NO_BATCHING then return false end

@@ -191,6 +191,20 @@ static void check_carry(lua_State *L, const char *who, lbdl_traced_fn *fn, tree 
   }
 }
 
+/* A State that changes its type in a round has no place to be carried in. */
+static void check_written(lua_State *L, const char *who, const bdl_trace *t) {
+  for (int64_t k = 0; k < t->states.n; k++) {
+    const bdl_touched *s = &t->states.v[k];
+    for (int32_t i = 0; s->input && s->written && i < s->state->n; i++) {
+      char was[BDL_AVAL_TEXT], is[BDL_AVAL_TEXT];
+      const bdl_aval *a = bdl_aval_of(t->prog, s->input[i]), *b = bdl_aval_of(t->prog, s->now[i]);
+      if (bdl_aval_eq(a, b)) continue;
+      lbdl_error(L, BDL_ESHAPE, "%s: %s is %s before a round and %s after it", who, bdl_state_text(s->state, (char[BDL_STATE_TEXT]){0}),
+                 bdl_aval_text(a, true, was), bdl_aval_text(b, true, is));
+    }
+  }
+}
+
 static void set_outputs(lua_State *L, lbdl_traced_fn *fn, const lbdl_trace_out *out, int first, int n, bdl_atom *all, int *at) {
   (void)L;
   (void)fn;
@@ -266,6 +280,7 @@ static int l_scan(lua_State *L) {
   int n_consts = w.n;
   wire_arguments(&w, t, 0, carry.n, args);
   wire_written(L, &w, p, t, t);
+  check_written(L, who, t);
   int n_carry = w.n - n_consts;
   wire_arguments(&w, t, carry.n, n_leaves - carry.n, args + carry.n);
   int n_out = (int)fn->out.n + n_written_leaves(t), at = 0;
@@ -323,6 +338,7 @@ static int l_while(lua_State *L) {
   int n_body = wb.n;
   wire_arguments(&wb, t, 0, carry.n, args);
   wire_written(L, &wb, p, t, t);
+  check_written(L, "while_loop", t);
   for (int i = 0; i < n_cond; i++) add(&all, 0, wc.in[i]);
   for (int i = 0; i < wb.n; i++) add(&all, 0, wb.in[i]);
   int n_out = carry.n + n_written_leaves(t), at = 0;

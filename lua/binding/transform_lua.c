@@ -329,6 +329,12 @@ static void half_eqn(lua_State *L, const bdl_prog *p, half *h, const bdl_eqn *e,
   for (int k = 0; k < e->n_out; k++) h->of[e->out[k]] = out[k];
 }
 
+static bool reads(const bdl_eqn *e, const bool *late) {
+  bool any = false;
+  for (int k = 0; k < e->n_in; k++) any |= late[e->in[k]];
+  return any;
+}
+
 /*
 ** core.split(program, {late flag an input}, n) -> early, late
 **   early(inputs that are not late) = the first n outputs, residuals;  late(residuals, late inputs) = the other outputs
@@ -342,8 +348,7 @@ static int l_split(lua_State *L) {
   for (int64_t i = 0; i < p->inputs.n; i++) late[p->inputs.v[i]] = flag_at(L, 2, i);
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    bool any = false;
-    for (int k = 0; k < e->n_in; k++) any |= late[e->in[k]];
+    const bool any = reads(e, late);
     for (int k = 0; k < e->n_out; k++) late[e->out[k]] = any;
     for (int k = 0; any && k < e->n_in; k++) kept[e->in[k]] = true;
     if (e->n_in + e->n_out > widest) widest = e->n_in + e->n_out;
@@ -356,7 +361,7 @@ static int l_split(lua_State *L) {
     if (!late[p->inputs.v[i]]) half_input(L, p, &early, p->inputs.v[i]);
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    if (!e->n_out || !late[e->out[0]]) half_eqn(L, p, &early, e, room);
+    if (!reads(e, late)) half_eqn(L, p, &early, e, room);
   }
   for (int i = 0; i < n; i++) out[n_out++] = half_atom(L, p, &early, p->outputs[i]);
   for (bdl_atom x = 0; x < p->vars.n; x++) {
@@ -369,7 +374,7 @@ static int l_split(lua_State *L) {
     if (late[p->inputs.v[i]]) half_input(L, p, &then, p->inputs.v[i]);
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    if (e->n_out && late[e->out[0]]) half_eqn(L, p, &then, e, room);
+    if (reads(e, late)) half_eqn(L, p, &then, e, room);
   }
   for (int i = n; i < p->n_outputs; i++) out[i - n] = half_atom(L, p, &then, p->outputs[i]);
   lbdl_check(L, bdl_prog_set_outputs(then.q, out, p->n_outputs - n));

@@ -345,3 +345,18 @@ t.test("a while loop of bounded length goes backwards, also in lanes", function(
   local e = t.raises("NotSupportedError", "while", bdl.grad(function(x) return bdl.while_loop(function(v) return v:lt(10) end, function(v) return v * 2 end, x) end), bdl.tensor(1.))
   t.ok(tostring(e.hint):find "bounded_while_loop", tostring(e.hint))
 end)
+
+t.test("nested checkpoints keep a logarithm of the steps", function()
+  local w = bdl.ParamState(bdl.random.rand(16, 16))
+  local function arena(loop, T)
+    local g = bdl.grad(function(xs)
+      local h = bdl.State(bdl.zeros(16))
+      loop(function(x) h.value = (h.value:matmul(w.value) + x):tanh() end, xs)
+      return (h.value^2):sum()
+    end, w)
+    return tonumber(tostring(bdl.compile.make_plan(g)(bdl.ones(T, 16))):match "arena (%d+) bytes")
+  end
+  t.ok(arena(bdl.for_loop, 4096) > 10 * arena(bdl.for_loop, 256), "a plain loop keeps every step")
+  t.ok(arena(bdl.checkpointed_for_loop, 4096) < 2 * arena(bdl.checkpointed_for_loop, 256))
+  t.ok(arena(bdl.checkpointed_for_loop, 4096) < arena(bdl.for_loop, 4096) / 10)
+end)

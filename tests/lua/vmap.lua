@@ -106,6 +106,35 @@ t.test("States made inside and not returned are gone", function()
   t.raises("TraceContextError", "finished trace", function() return kept.value end)
 end)
 
+t.test("States of lanes of lanes; States that nobody holds", function()
+  local s = bdl.State(bdl.arange(6.):reshape(2, 3))
+  local inner = bdl.vmap(function(x)
+    local c = bdl.State(x)
+    c = nil
+    collectgarbage()
+    s.value = s.value * x
+    return s.value
+  end, {in_states = s})
+  local outer = bdl.vmap(inner, {in_states = s})
+  t.eq(outer(bdl.ones(2, 3) * 2), {{0, 2, 4}, {6, 8, 10}})
+  t.eq(s.value, {{0, 2, 4}, {6, 8, 10}})
+  t.eq(bdl.jit(outer)(bdl.ones(2, 3)), {{0, 2, 4}, {6, 8, 10}})
+end)
+
+t.test("a State that grows", function()
+  local s = bdl.State(bdl.zeros(2))
+  local grow = bdl.vmap(function(x) s.value = s.value + x end, {out_states = s})
+  local f = bdl.jit(function(x)
+    grow(x)
+    return s.value:sum()
+  end)
+  t.eq(f(bdl.tensor{1., 2., 3.}):item(), 12)
+  t.eq(s.value, {{1, 1}, {2, 2}, {3, 3}})
+  s.value = bdl.zeros(2)
+  t.raises(nil, "State", bdl.for_loop, function(x) grow(x + bdl.ones(3)) end, bdl.arange(4.))
+  t.eq(s.value, {0, 0})
+end)
+
 t.test("a Node as argument gives its States and takes back what is written", function()
   local Counter = nn.Module:extend "Counter"
   function Counter:__init(n) self.n, self.k = bdl.State(bdl.zeros(n)), bdl.State(bdl.tensor(1.), {tag = "shared"}) end

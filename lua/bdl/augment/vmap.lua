@@ -197,11 +197,11 @@ local function place_states(m, o, flags)
   for _, touched in ipairs(m.p.states) do
     local s = state.of_id[touched.id]
     local axis, lanes = m.out:of(s), false
-    seen[s] = true
+    if s then seen[s] = true end -- else nobody can look at it any more
     for k = touched.first, touched.first + touched.n - 1 do lanes = lanes or (touched.written or touched.made) and flags[k] end
     if m.random[touched.id] then
       m.generators[#m.generators + 1] = touched.handle
-    elseif touched.written or touched.made and axis ~= nil then
+    elseif s and (touched.written or touched.made and axis ~= nil) then
       if o.no_writes and not touched.made then
         core.fail("ValueError", 4, "%s: with batch_size the function may not write States; it writes the %s", m.who, t.state_name(s))
       end
@@ -235,7 +235,7 @@ local function input_flags(m)
     elseif m.p.state[i] > 0 then
       local seen = m.p.states[m.p.state[i]]
       local s = state.of_id[seen.id]
-      local own = m.view_of[s]
+      local own = s and m.view_of[s]
       m.axis_of[i] = m.random[seen.id] and "keys" or own and own[m.p.leaf[i] + 1] or false
     end
     flags[i] = m.axis_of[i] and true or false
@@ -248,7 +248,7 @@ local function find_generators(m)
   m.random = {}
   for _, touched in ipairs(m.p.states) do
     local s = state.of_id[touched.id]
-    if not touched.made and class.isa(s, RandomState) and not m.out:of(s) then m.random[touched.id] = true end
+    if s and not touched.made and class.isa(s, RandomState) and not m.out:of(s) then m.random[touched.id] = true end
   end
 end
 

@@ -37,7 +37,8 @@ static bdl_status equation(bdl_rewrite *r, const bdl_eqn *e, int64_t size, bool 
   if (!x || !z) return BDL_ENOMEM;
   memset(out, true, (size_t)e->n_out);
   b->src = e->src;
-  const bdl_status s = size == 0 ? empty(r, e, z) : bdl_prims[e->prim].batch(b, e, x, in, size, z, out);
+  const bool none = size == 0 && e->prim != BDL_P_across; /* which says something of no lanes, too */
+  const bdl_status s = none ? empty(r, e, z) : bdl_prims[e->prim].batch(b, e, x, in, size, z, out);
   if (s != BDL_OK) bdl_where(b->ctx, e->src);
   TRY(s);
   for (int k = 0; k < e->n_out; k++) {

@@ -505,7 +505,7 @@ static bdl_tensor integers(void **state, int64_t n, const int32_t *v) {
   bdl_tensor t;
   const bdl_aval a = bdl_aval_make(BDL_I32, 1, &n);
   OK(bdl_tensor_new(bdl_device_cpu(*state), &a, &t));
-  memcpy(bdl_tensor_data(&t), v, (size_t)n * sizeof *v);
+  if (n > 0) memcpy(bdl_tensor_data(&t), v, (size_t)n * sizeof *v);
   return t;
 }
 
@@ -601,6 +601,31 @@ static void a_print_on_one_way_of_many_is_refused(void **state) {
   bdl_prog_unref(p);
 }
 
+/* ---- one value for all lanes -------------------------------------------------------------------------------- */
+
+static void a_loop_may_carry_what_is_one_for_all_lanes(void **state) {
+  bdl_prog *p = t_parse(*state, "program t(x:i32[]) { b:bool[], y:i32[] = scan[consts=1 carry=2 length=2 reverse=0 body={"
+                                "program r(x:i32[], b:bool[], y:i32[]) { z:i32[] = add y x\n q:bool[] = gt z 9:i32\n"
+                                " a:bool[] = across[op=\"any\"] q\n c:bool[] = or b a\n return c, z }}] x false:bool 0:i32\n return b, y }"), *q;
+  bool out[2];
+  OK(bdl_transform_batch(p, (bool[]){true}, 3, &q, out));
+  assert_false(out[0]);
+  assert_true(out[1]);
+  bdl_tensor in = integers(state, 3, (int32_t[]){0, 5, 1}), z[2];
+  OK(bdl_exec_prog(*state, q, &in, z));
+  assert_true(*(bool *)bdl_tensor_data(&z[0]));
+  unref_all(z, 2);
+  bdl_tensor_unref(&in);
+  bdl_prog_unref(q);
+  OK(bdl_transform_batch(p, (bool[]){true}, 0, &q, out));
+  in = integers(state, 0, NULL);
+  OK(bdl_exec_prog(*state, q, &in, z));
+  unref_all(z, 2);
+  bdl_tensor_unref(&in);
+  bdl_prog_unref(q);
+  bdl_prog_unref(p);
+}
+
 /* ---- what the programs look like --------------------------------------------------------------------------- */
 
 static void expect_batched(void **state, const char *text, const bool *flags, const char *want) {
@@ -641,6 +666,7 @@ int main(void) {
     T_TEST(a_way_not_taken_does_not_fail),
     T_TEST(the_host_is_called_once_a_lane_in_order),
     T_TEST(a_print_on_one_way_of_many_is_refused),
+    T_TEST(a_loop_may_carry_what_is_one_for_all_lanes),
     T_TEST(a_matrix_vector_product_is_one_matrix_product),
     T_TEST(what_lanes_share_is_computed_once),
   };

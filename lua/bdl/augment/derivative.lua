@@ -120,14 +120,20 @@ local function prepare(who, f, states, opts, args)
   return d
 end
 
---- The derivative program in reverse mode; cotangent(i) of the float leaves of the value.  list of operands for it.
-function M.reverse(d, cotangent)
-  local program = core.derive(d.p.program, "vjp", d.active, t.flags(#d.p.types, function(i) return i <= d.n_main end))
-  local ct = {}
+--- The derivative program in reverse mode; only the value's cotangents count.
+function M.reverse(d)
+  return core.derive(d.p.program, "vjp", d.active, t.flags(#d.p.types, function(i) return i <= d.n_main end))
+end
+
+--- One entry a cotangent that it takes: f(i) for leaf i of the value, `other` for the rest.
+function M.cotangents(d, f, other)
+  local list = {}
   for i, y in ipairs(d.p.types) do
-    if t.is_float(y.dtype) then ct[#ct + 1] = i <= d.n_main and cotangent(i) or 0.0 end
+    if t.is_float(y.dtype) then
+      if i <= d.n_main then list[#list + 1] = f(i) else list[#list + 1] = other end
+    end
   end
-  return program, ct
+  return list
 end
 
 --- f over the active inputs in their order: input -> f(k, leaf), leaf the target's.
@@ -166,11 +172,40 @@ local function trees(d, value)
   return list
 end
 
---- compute(d) -> the outputs of f, and value(leaf, i) of the derivative of leaf i of f's value by a target's leaf (a tensor of
---  numbers; leaf.input is nil where f does not read it).  Without `by_output` the value is one scalar or counts as one.
-function M.define(who, compute, options)
-  local known = t.joined(OPTIONS, options and options.known or {})
-  local by_output = options and options.by_output
+--- What the call gives back: derivatives by the States, by the arguments, then value and auxiliary values.
+local function answer(d, build, n_states, outputs, value, by_output)
+  local p, opts, of = d.p, d.opts, {}
+  for i = 1, by_output and d.n_main or 1 do
+    of[i] = trees(d, function(leaf)
+      local dy = value(leaf, i)
+      return opts.unit_aware and M.with_unit(dy, p.units[i], leaf.unit) or dy
+    end)
+  end
+  --- Outputs outside; arrange puts the trees of one output into the structure of what it is differentiated by.
+  local function structured(arrange)
+    local own = {}
+    for i, list in ipairs(of) do own[i] = arrange(list) end
+    return by_output and core.unflatten(p.defs[1], own) or own[1]
+  end
+  local out = {}
+  if build then out[1] = structured(build) end
+  if #d.targets > n_states then
+    out[#out + 1] = structured(function(list)
+      return t.is_plain(opts.argnums) and table.move(list, n_states + 1, #list, 1, {}) or list[n_states + 1]
+    end)
+  end
+  local values = t.results(p, outputs)
+  if opts.return_value then out[#out + 1] = values[1] end
+  if opts.has_aux then table.move(values, 2, #values, #out + 1, out) end
+  return table.unpack(out)
+end
+
+--- A transformation.  compute(d) -> the outputs of f, and value(leaf, i): the derivative of leaf i of f's value by a leaf of a target,
+--  as numbers; leaf.input is nil where f does not read it.
+--  more : known (further options), by_output (f's value is a tree; else it counts as one scalar).
+function M.define(who, compute, more)
+  more = more or {}
+  local known = t.joined(OPTIONS, more.known or {})
   local function transform(f, states, opts)
     if t.is_plain(f) then return function(g) return transform(g, f.grad_states, f) end end
     t.check_callable(who, f)
@@ -179,58 +214,13 @@ function M.define(who, compute, options)
     t.check_options(who, opts, known)
     if opts.holomorphic then core.fail("NotSupportedError", 2, "%s: holomorphic functions need complex numbers, which bdl does not have", who) end
     if states == nil then states = opts.grad_states end
-    local list, build
+    local list, build = {}, nil
     if states ~= nil then list, build = M.states_of(who, states) end
     return function(...)
-      local d = prepare(who, f, list, opts, {...})
-      local p = d.p
+      local d = prepare(who, f, states ~= nil and list, opts, {...})
       local outputs, value = compute(d)
-      local function one(leaf, i)
-        local dy = value(leaf, i)
-        return opts.unit_aware and M.with_unit(dy, p.units[i], leaf.unit) or dy
-      end
-      local parts
-      if by_output then
-        local per_output = {}
-        for i = 1, d.n_main do per_output[i] = trees(d, function(leaf) return one(leaf, i) end) end
-        parts = {}
-        for k = 1, #d.targets do
-          local own = {}
-          for i = 1, d.n_main do own[i] = per_output[i][k] end
-          parts[k] = own
-        end
-      else
-        parts = trees(d, function(leaf) return one(leaf, 1) end)
-      end
-      --- Structure: outputs outside, targets inside.
-      local function shaped(pick)
-        if not by_output then return pick(function(k) return parts[k] end) end
-        local own = {}
-        for i = 1, d.n_main do own[i] = pick(function(k) return parts[k][i] end) end
-        return core.unflatten(p.defs[1], own)
-      end
-      local n_states = list and #list or 0
-      local out = {}
-      if list then
-        out[1] = shaped(function(at)
-          local values = {}
-          for k = 1, n_states do values[k] = at(k) end
-          return build(values)
-        end)
-      end
-      if #parts > n_states then
-        out[#out + 1] = shaped(function(at)
-          if not t.is_plain(opts.argnums) then return at(n_states + 1) end
-          local values = {}
-          for k = n_states + 1, #parts do values[k - n_states] = at(k) end
-          return values
-        end)
-      end
-      t.write_back(p, outputs)
-      local values = t.results(p, outputs)
-      if opts.return_value then out[#out + 1] = values[1] end
-      if opts.has_aux then table.move(values, 2, #values, #out + 1, out) end
-      return table.unpack(out)
+      t.write_back(d.p, outputs)
+      return answer(d, build, #list, outputs, value, more.by_output)
     end
   end
   return transform

@@ -8,8 +8,7 @@ local M = {}
 
 --- The gradient of the first result, all its elements counted with cotangent one.
 local function pull_ones(d)
-  local program, ct = derivative.reverse(d, function() return 1.0 end)
-  local list = t.apply(program, d.p, ct)
+  local list = t.apply(derivative.reverse(d), d.p, derivative.cotangents(d, function() return 1.0 end, 0.0))
   local grads = derivative.by_input(d, function(k) return list[#d.p.types + k] end)
   return list, function(leaf) return leaf.input and grads[leaf.input] or t.zeros(leaf) end
 end
@@ -49,37 +48,30 @@ M.fwd_grad = derivative.define("fwd_grad", function(d)
   local p, n, clip = d.p, d.opts.tangent_size or 1, d.opts.drct_der_clip
   if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 4, "fwd_grad: tangent_size is a whole number from 1, not %s", tostring(n)) end
   local random = require "bdl.random"
-  local key = d.opts.key == nil and random.split_key() or random.RandomState(d.opts.key).value
-  local active = derivative.by_input(d, function(k, leaf) return {k = k, leaf = leaf} end)
-  local n_active = 0
-  for _ in pairs(active) do n_active = n_active + 1 end
-  local at = 0 -- of the loss's tangent among those of the float outputs: the first
-  for _ in ipairs(p.types) do at = at + 1 end
+  local key = d.opts.key == nil and random.split_key() or random.key(d.opts.key)
+  local leaves, at = {}, #p.types -- the loss's tangent comes first behind the outputs
+  local number = derivative.by_input(d, function(k, leaf)
+    leaves[k] = leaf
+    return k
+  end)
   local program = core.derive(p.program, "jvp", d.active)
-  local batched, flags = core.batch(program, t.flags(#p.inputs + n_active, function(i) return i > #p.inputs end), n)
-  local inputs = {}
-  for i in pairs(active) do inputs[#inputs + 1] = i end
-  table.sort(inputs)
+  local batched, flags = core.batch(program, t.flags(#p.inputs + #leaves, function(i) return i > #p.inputs end), n)
   local list = t.inside(function()
     local tangents = {}
-    local keys = random.split(key, math.max(1, n_active))
-    for j, i in ipairs(inputs) do
-      local leaf = active[i].leaf
+    local keys = random.split(key, math.max(1, #leaves))
+    for j, leaf in ipairs(leaves) do
       tangents[j] = random.normal(nil, nil, {size = t.joined({n}, leaf.shape), dtype = leaf.dtype, key = t.reshape(t.rows(keys, j - 1, j), {2})})
     end
     local out = core.apply(batched, t.joined(p.inputs, tangents))
     local slope = flags[at + 1] and out[at + 1] or t.broadcast(out[at + 1], {n})
     if clip then slope = core.bind("min", {}, core.bind("max", {}, slope, -clip), clip) end
     local results = table.move(out, 1, at, 1, {})
-    for j in ipairs(inputs) do
-      local lhs = {lhs_contract = {0}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}
-      results[at + j] = core.bind("dot", lhs, slope, tangents[j]) / n
+    for j, v in ipairs(tangents) do
+      results[at + j] = core.bind("dot", {lhs_contract = {0}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, slope, v) / n
     end
     return results
   end)
-  local grads = {}
-  for j, i in ipairs(inputs) do grads[i] = list[at + j] end
-  return list, function(leaf) return leaf.input and grads[leaf.input] or t.zeros(leaf) end
+  return list, function(leaf) return leaf.input and list[at + number[leaf.input]] or t.zeros(leaf) end
 end, {known = {"tangent_size", "drct_der_clip", "key"}})
 
 return M

@@ -47,15 +47,10 @@ M.jacrev = derivative.define("jacrev", function(d)
   local p, n_out = d.p, #d.p.types
   local outputs = table.move(p.types, 1, d.n_main, 1, {})
   local total, first, seed = seeds(outputs)
-  local program, ct = derivative.reverse(d, function(i) return i end)
-  local flags = {}
-  for i = 1, #p.inputs do flags[i] = false end
-  for j = 1, #ct do flags[#p.inputs + j] = math.type(ct[j]) == "integer" end
-  local batched, out_flags = core.batch(program, flags, total)
+  local flags = t.joined(t.flags(#p.inputs, function() return false end), derivative.cotangents(d, function() return true end, false))
+  local batched, out_flags = core.batch(derivative.reverse(d), flags, total)
   local list = t.inside(function()
-    local operands = {}
-    for j, i in ipairs(ct) do operands[j] = math.type(i) == "integer" and seed(i) or i end
-    local out = core.apply(batched, t.joined(p.inputs, operands))
+    local out = core.apply(batched, t.joined(p.inputs, derivative.cotangents(d, seed, 0.0)))
     for k = n_out + 1, #out do out[k] = lanes(out[k], out_flags[k], total) end
     return out
   end)

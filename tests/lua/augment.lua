@@ -360,3 +360,50 @@ t.test("nested checkpoints keep a logarithm of the steps", function()
   t.ok(arena(bdl.checkpointed_for_loop, 4096) < 2 * arena(bdl.checkpointed_for_loop, 256))
   t.ok(arena(bdl.checkpointed_for_loop, 4096) < arena(bdl.for_loop, 4096) / 10)
 end)
+
+--- The program of f(..) after all passes, without positions.
+local function optimised(f, ...)
+  local last
+  core.make_ir(f, function(_, text) last = text end, false, ...)
+  return (last:gsub("  @ [^\n]*", ""))
+end
+
+local function count(text, word) return select(2, text:gsub("= " .. word .. "%f[%W]", "")) end
+
+t.test("the gradient of a network is the program that one would write", function()
+  local m1, m2 = bdl.nn.Linear(3, 4), bdl.nn.Linear(4, 2)
+  local function loss(x, y) return ((m2(m1(x):tanh()) - y)^2):mean() end
+  t.eq(optimised(bdl.grad(loss, {m1.weight, m2.weight}), bdl.ones(5, 3), bdl.ones(5, 2)), [[
+program jit(a:f32[5,3], b:f32[5,2], c:f32[4], d:f32[3,4], e:f32[2], f:f32[4,2]) {
+  g:f32[5,4] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] a d
+  h:f32[5,4] = add g c
+  i:f32[5,4] = tanh h
+  j:f32[5,4] = mul i i
+  k:f32[5,4] = sub 1.0:f32 j
+  l:f32[5,2] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] i f
+  m:f32[5,2] = add l e
+  n:f32[5,2] = sub m b
+  o:f32[5,2] = mul n 2.0:f32
+  p:f32[5,2] = mul 0.1:f32 o
+  q:f32[2] = reduce_sum[axes=(0)] p
+  r:f32[4,2] = dot[lhs_contract=(0) rhs_contract=(0) lhs_batch=() rhs_batch=()] i p
+  s:f32[5,4] = dot[lhs_contract=(1) rhs_contract=(1) lhs_batch=() rhs_batch=()] p f
+  t:f32[5,4] = mul s k
+  u:f32[4] = reduce_sum[axes=(0)] t
+  v:f32[3,4] = dot[lhs_contract=(0) rhs_contract=(0) lhs_batch=() rhs_batch=()] a t
+  return u, v, q, r
+}
+]])
+end)
+
+t.test("a neuron over time: one loop each way, two slopes kept, products outside of both", function()
+  local _ <close> = bdl.environ.context{dt = 0.1 * u.ms}
+  local lif, w = bdl.nn.LIF(3), bdl.ParamState(bdl.ones(2, 3))
+  lif:init_state()
+  local text = optimised(bdl.grad(function(xs)
+    return bdl.for_loop(function(x) return lif(x:matmul(w.value) * u.mA) end, xs):sum()
+  end, w), bdl.ones(5, 2))
+  t.eq({count(text, "scan"), count(text, "dot")}, {2, 2}, text)
+  t.ok(text:find "\n  %w:f32%[3%], %w:f32%[5,3%], %w:f32%[5,3%] = scan", text)
+  t.ok(select(2, text:gsub("\n    %w+:", "")) <= 25, text)
+end)

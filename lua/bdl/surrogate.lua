@@ -1,10 +1,19 @@
 --- Surrogate gradients: spikes that can be differentiated.  s = (x >= 0) as 0 or 1; its derivative is replaced by g(x).
 --  g is taken at a detached x, so that second derivatives are zero.
---  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks.
+--
+--   bdl.surrogate.Sigmoid(4.0)(x)  ==  bdl.surrogate.sigmoid(x, 4.0)       spikes of x
+--   f:surrogate_grad(x)  g(x)                                                f:surrogate_fun(x)  a smooth function with the derivative g
+--
+--  A new one is a subclass of Surrogate with surrogate_grad(self, x).
+--  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks; below, what each adds.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
+local array = require "bdl.array"
 local augment = require "bdl.augment"
+
+local abs, exp, where, sigmoid = array.abs, array.exp, array.where, array.sigmoid
+local pi = math.pi
 
 local M = {}
 
@@ -15,7 +24,7 @@ M.Surrogate = Surrogate
 
 local function heaviside(x) return core.cast(core.bind("ge", NONE, x, 0), x.dtype) end
 
---- 0 or 1 in the dtype of x.  Subclasses define surrogate_grad(x).
+--- 0 or 1 in the dtype of x.  Errors: TypeError, x holds no floats.
 function Surrogate:__call(x)
   if not core.is_tensor(x) then x = core.tensor(x) end
   if not x.dtype:find "^float" then
@@ -24,45 +33,186 @@ function Surrogate:__call(x)
   if not augment.differentiating() then return heaviside(x) end
   self._function = self._function or augment.custom_jvp(heaviside):defjvp(function(primals, tangents)
     local at = core.bind("stop_gradient", NONE, primals[1])
-    return heaviside(at), core.bind("stop_gradient", NONE, self:surrogate_grad(at)) * tangents[1]
+    local slope = core.cast(self:surrogate_grad(at), at.dtype)
+    return heaviside(at), core.bind("stop_gradient", NONE, slope) * tangents[1]
   end)
   return self._function(x)
 end
 
-local function surrogate(name, defaults, text, grad)
-  local Class = Surrogate:extend(name)
-  M[name] = Class
-  local order = {}
-  for i, pair in ipairs(defaults) do order[i] = pair[1] end
-  function Class:__init(...)
-    local spec = table.move(order, 1, #order, 1, {})
-    for _, pair in ipairs(defaults) do spec[pair[1]] = pair[2] end
-    local a = args(spec, ...)
-    for _, field in ipairs(order) do self[field] = a[field] end
-  end
-  function Class:__tostring()
-    return (text:gsub("{(%w+)}", function(field) return tostring(self[field]) end))
-  end
-  Class.surrogate_grad = grad
+function Surrogate:surrogate_grad()
+  core.fail("NotSupportedError", 2, "%s: no gradient; a surrogate defines surrogate_grad(self, x)", class.typename(self))
 end
 
-local function bind(prim, ...) return core.bind(prim, NONE, ...) end
+function Surrogate:surrogate_fun()
+  core.fail("NotSupportedError", 2, "%s: no smooth function belongs to this gradient", class.typename(self))
+end
 
---- g = max(alpha (width - |x|), 0)
-surrogate("ReluGrad", {{"alpha", 0.3}, {"width", 1.0}}, "ReluGrad(alpha={alpha}, width={width})", function(self, x)
-  return bind("max", self.alpha * (self.width - bind("abs", x)), 0)
-end)
+--- InvSquareGrad -> inv_square_grad
+local function lower(name) return name:gsub("(%l)(%u)", "%1_%2"):gsub("(%u)(%u%l)", "%1_%2"):lower() end
+
+--- Defines the class Name(parameters..) and the function name(x, parameters..).
+--    parameters  {name, default, above = bound, integer = true}, in their order
+--    grad, fun   f(self, x): the gradient and, where there is one, its integral
+local function surrogate(name, parameters, grad, fun)
+  local Class = Surrogate:extend(name)
+  M[name] = Class
+  function Class:__init(...)
+    local spec = {}
+    for i, p in ipairs(parameters) do
+      spec[i], spec[p[1]] = p[1], p[2]
+    end
+    local a = args(spec, ...)
+    for _, p in ipairs(parameters) do
+      local value = a[p[1]]
+      local known = core.is_tensor(value) and "tensor" or type(value)
+      if known ~= "number" and known ~= "tensor" then
+        core.fail("TypeError", 2, "surrogate.%s: %s is a number, not a %s", name, p[1], class.typename(value))
+      elseif known == "number" and (p.above and not (value > p.above) or p.integer and not math.tointeger(value)) then
+        core.fail("ValueError", 2, "surrogate.%s: %s must be a%s number greater than %g, not %s", name, p[1], p.integer and " whole" or "",
+                  p.above, value)
+      end
+      self[p[1]] = value
+    end
+  end
+  function Class:__tostring()
+    local fields = {}
+    for i, p in ipairs(parameters) do fields[i] = p[1] .. "=" .. tostring(self[p[1]]) end
+    return name .. "(" .. table.concat(fields, ", ") .. ")"
+  end
+  Class.surrogate_grad = grad
+  Class.surrogate_fun = fun
+  M[lower(name)] = function(x, ...) return Class(...)(x) end
+end
+
+--- The density of N(0, sigma).
+local function gaussian(x, sigma) return exp(-(x * x) / (2 * sigma^2)) / (math.sqrt(2 * pi) * sigma) end
+
+-- ---- smooth steps --------------------------------------------------------------------------------------------------------------
 
 --- g = alpha s (1 - s), s = sigmoid(alpha x)
-surrogate("Sigmoid", {{"alpha", 4.0}}, "Sigmoid(alpha={alpha})", function(self, x)
-  local s = bind("sigmoid", self.alpha * x)
+surrogate("Sigmoid", {{"alpha", 4.0}}, function(self, x)
+  local s = sigmoid(self.alpha * x)
   return self.alpha * s * (1 - s)
-end)
+end, function(self, x) return sigmoid(self.alpha * x) end)
+
+--- g = alpha/2 / (1 + |alpha x|)^2
+surrogate("SoftSign", {{"alpha", 1.0, above = 0}}, function(self, x)
+  local y = 1 + abs(self.alpha * x)
+  return (self.alpha / 2) / (y * y)
+end, function(self, x) return x / (2 / self.alpha + 2 * abs(x)) + 0.5 end)
 
 --- g = alpha/2 / (1 + (pi/2 alpha x)^2)
-surrogate("Arctan", {{"alpha", 1.0}}, "Arctan(alpha={alpha})", function(self, x)
-  local y = (math.pi / 2 * self.alpha) * x
+surrogate("Arctan", {{"alpha", 1.0}}, function(self, x)
+  local y = (pi / 2 * self.alpha) * x
   return (self.alpha / 2) / (1 + y * y)
+end, function(self, x) return array.atan((pi / 2 * self.alpha) * x) / pi + 0.5 end)
+
+--- g = alpha/sqrt(pi) exp(-(alpha x)^2).   Source: Esser et al. (2015); Wu et al. (2018).
+surrogate("ERF", {{"alpha", 1.0}}, function(self, x)
+  local y = self.alpha * x
+  return (self.alpha / math.sqrt(pi)) * exp(-(y * y))
+end, function(self, x) return 0.5 * (1 + array.erf(self.alpha * x)) end)
+
+--- g = 4/T sum_i=1..n cos((2i - 1) 2 pi x / T), T = t_period: the first n terms of a square wave.
+surrogate("SquarewaveFourierSeries", {{"n", 2, above = 0, integer = true}, {"t_period", 8.0, above = 0}}, function(self, x)
+  local w, sum = 2 * pi / self.t_period, 0.0
+  for k = 1, 2 * self.n - 1, 2 do sum = sum + array.cos(k * w * x) end
+  return 4 / self.t_period * sum
+end, function(self, x)
+  local w, sum = 2 * pi / self.t_period, 0.0
+  for k = 1, 2 * self.n - 1, 2 do sum = sum + array.sin(k * w * x) / k end
+  return 0.5 + 2 / pi * sum
 end)
+
+-- ---- in pieces -----------------------------------------------------------------------------------------------------------------
+
+--- g = alpha - alpha^2 |x| where |x| <= 1/alpha, else 0.   Source: Esser et al. (2016); Bellec et al. (2018).
+surrogate("PiecewiseQuadratic", {{"alpha", 1.0, above = 0}}, function(self, x)
+  return where(abs(x):gt(1 / self.alpha), 0.0, self.alpha - self.alpha^2 * abs(x))
+end, function(self, x)
+  local inside = (1 - self.alpha / 2 * abs(x)) * self.alpha * x + 0.5
+  return where(x:lt(-1 / self.alpha), 0.0, where(x:gt(1 / self.alpha), 1.0, inside))
+end)
+
+--- g = alpha/2 exp(-alpha |x|)
+surrogate("PiecewiseExp", {{"alpha", 1.0}}, function(self, x)
+  return self.alpha / 2 * exp(-self.alpha * abs(x))
+end, function(self, x)
+  local tail = exp(-self.alpha * abs(x)) / 2
+  return where(x:lt(0), tail, 1 - tail)
+end)
+
+--- g = 1/(2w) where |x| <= w, else c.   Source: Wu et al. (2018, 2019); Yin et al. (2017).
+surrogate("PiecewiseLeakyRelu", {{"c", 0.01}, {"w", 1.0, above = 0}}, function(self, x)
+  return where(abs(x):gt(self.w), self.c, 1 / (2 * self.w))
+end, function(self, x)
+  local c, w = self.c, self.w
+  return where(x:lt(-w), c * (x + w), where(x:gt(w), c * (x - w) + 1, x / (2 * w) + 0.5))
+end)
+
+--- g = alpha where x < 0, else beta
+surrogate("LeakyRelu", {{"alpha", 0.1}, {"beta", 1.0}}, function(self, x)
+  return where(x:lt(0), self.alpha, self.beta)
+end, function(self, x) return where(x:lt(0), self.alpha * x, self.beta * x) end)
+
+--- g = 1/x where x > 1, 1 where 0 < x <= 1, else alpha.   Source: Cai et al. (2017), Deep learning with low precision.
+surrogate("LogTailedRelu", {{"alpha", 0.0}}, function(self, x)
+  return where(x:gt(0), 1 / array.maximum(x, 1), self.alpha)
+end, function(self, x)
+  return where(x:gt(1), 1 + array.log(array.maximum(x, 1)), where(x:gt(0), x, self.alpha * x))
+end)
+
+--- g = max(alpha (width - |x|), 0).   Source: Bellec et al. (2018).
+surrogate("ReluGrad", {{"alpha", 0.3}, {"width", 1.0}}, function(self, x)
+  return array.maximum(self.alpha * (self.width - abs(x)), 0)
+end)
+
+--- g = alpha s (1 - s), s = sigmoid(alpha x) where x < 0, else beta / (1 + x).   Source: Suetake et al. (2022), S2NN.
+surrogate("S2NN", {{"alpha", 4.0}, {"beta", 1.0}, {"epsilon", 1e-8}}, function(self, x)
+  local s = sigmoid(self.alpha * x)
+  return where(x:lt(0), self.alpha * s * (1 - s), self.beta / (array.maximum(x, 0) + 1))
+end, function(self, x)
+  return where(x:lt(0), sigmoid(self.alpha * x), self.beta * array.log(abs(x + 1) + self.epsilon) + 0.5)
+end)
+
+-- ---- peaks ---------------------------------------------------------------------------------------------------------------------
+
+--- g = 1 / (1/alpha + |x|)
+surrogate("NonzeroSignLog", {{"alpha", 1.0, above = 0}}, function(self, x)
+  return 1 / (1 / self.alpha + abs(x))
+end, function(self, x)
+  local y = array.log1p(self.alpha * abs(x))
+  return where(x:lt(0), -y, y)
+end)
+
+--- g = (1 + 2/(alpha + 1) |x|)^-alpha.   Source: Herranz-Celotti & Rouat (2022), Surrogate gradients design.
+surrogate("QPseudoSpike", {{"alpha", 2.0, above = -1}}, function(self, x)
+  return (1 + 2 / (self.alpha + 1) * abs(x)) ^ -self.alpha
+end, function(self, x)
+  local base, q = 1 + 2 / (self.alpha + 1) * abs(x), 1 - self.alpha
+  local integral = q == 0 and array.log(base) or (base ^ q - 1) / q
+  return 0.5 + array.sign(x) * ((self.alpha + 1) / 2 * integral)
+end)
+
+--- g = alpha N(x; 0, sigma).   Source: Yin, Corradi & Bohte (2021).
+surrogate("GaussianGrad", {{"sigma", 0.5, above = 0}, {"alpha", 0.5}}, function(self, x)
+  return self.alpha * gaussian(x, self.sigma)
+end)
+
+--- g = scale ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)).   Source: Yin, Corradi & Bohte (2021).
+surrogate("MultiGaussianGrad", {{"h", 0.15}, {"s", 6.0, above = 0}, {"sigma", 0.5, above = 0}, {"scale", 0.5}}, function(self, x)
+  local wide = self.s * self.sigma
+  local sides = gaussian(x - self.sigma, wide) + gaussian(x + self.sigma, wide)
+  return self.scale * ((1 + self.h) * gaussian(x, self.sigma) - self.h * sides)
+end)
+
+--- g = 1 / (alpha |x| + 1)^2.   Source: Zenke & Ganguli (2018), SuperSpike.
+surrogate("InvSquareGrad", {{"alpha", 100.0}}, function(self, x)
+  local y = self.alpha * abs(x) + 1
+  return 1 / (y * y)
+end)
+
+--- g = exp(-alpha |x|).   Source: Shrestha & Orchard (2018), SLAYER.
+surrogate("SlayerGrad", {{"alpha", 1.0}}, function(self, x) return exp(-self.alpha * abs(x)) end)
 
 return class.qualify(M, "surrogate")

@@ -91,7 +91,7 @@ static void operands(void **state, const bdl_prog *p, const bool *batched, int64
 
 /* Where event_ids leaves its tail open. */
 static void close_tail(const bdl_prog *p, bdl_tensor *out) {
-  if (p->eqns.n != 1 || p->eqns.v[0].prim != BDL_P_event_ids) return;
+  if (p->n_outputs != 2 || p->eqns.n != 1 || p->eqns.v[0].prim != BDL_P_event_ids || !out[1].buf) return;
   const int32_t count = *(int32_t *)bdl_tensor_data(&out[1]);
   for (int64_t i = count; i < out[0].aval.shape[0]; i++) ((int32_t *)bdl_tensor_data(&out[0]))[i] = 0;
 }

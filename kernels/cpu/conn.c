@@ -18,6 +18,9 @@ static void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t *a, uint32_t
   bdl_k_threefry((const uint32_t[2]){(uint32_t)(seed >> 32), (uint32_t)seed}, c0, c1, a, b);
 }
 
+/* Asked once in so many entries. */
+enum { BLOCK = 1 << 14 };
+
 /* A word as an integer below n. */
 static int64_t below(uint32_t word, int64_t n) { return (int64_t)((uint64_t)word * (uint64_t)n >> 32); }
 
@@ -47,11 +50,11 @@ static bool near(const bdl_k_space *s, uint64_t seed, int64_t i, int64_t j) {
 }
 
 /* The columns of row i into z, unless that is NULL; how many. */
-static int64_t sparse_row(int32_t *z, const bdl_k_jitc *g, const bdl_k_space *s, int64_t i, bool alone) {
+static int64_t sparse_row(int32_t *z, const bdl_k_jitc *g, const bdl_k_space *s, int64_t i, bool alone, bdl_k_stop *stop) {
   int32_t batch[BDL_JITC_BATCH];
   int64_t count = 0, column = -1;
   uint32_t t = 0;
-  for (int n = BDL_JITC_BATCH; n == BDL_JITC_BATCH;) {
+  for (int n = BDL_JITC_BATCH; n == BDL_JITC_BATCH && !*stop;) {
     n = bdl_k_jitc_columns(batch, g, i, &t, &column);
     for (int k = 0; k < n; k++) {
       if ((alone && batch[k] == i) || (s && !near(s, g->seed, i, batch[k]))) continue;
@@ -62,12 +65,13 @@ static int64_t sparse_row(int32_t *z, const bdl_k_jitc *g, const bdl_k_space *s,
   return count;
 }
 
-void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, int threads) {
+void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, int threads,
+                       bdl_k_stop *stop) {
   BDL_K_SHARE(g->rows > 1, for (int64_t i = 0; i < g->rows; i++) {
     if (indices)
-      sparse_row(indices + indptr[i], g, s, i, alone);
+      sparse_row(indices + indptr[i], g, s, i, alone, stop);
     else
-      indptr[i + 1] = sparse_row(NULL, g, s, i, alone);
+      indptr[i + 1] = sparse_row(NULL, g, s, i, alone, stop);
   });
   if (!indices) sum_counts(indptr, g->rows);
 }
@@ -76,9 +80,10 @@ void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, c
 
 /* k of n without repetition: for each j = n - k, .., n - 1 an integer t <= j, or j itself when t was taken.
 ** Source: Floyd; Bentley 1987. */
-static void fixed_row(int32_t *z, uint64_t seed, int64_t i, int64_t n, int64_t k, uint64_t *seen) {
+static void fixed_row(int32_t *z, uint64_t seed, int64_t i, int64_t n, int64_t k, uint64_t *seen, bdl_k_stop *stop) {
   uint32_t w[2];
   for (int64_t e = 0; e < k; e++) {
+    if (e % BLOCK == 0 && *stop) return;
     if (e % 2 == 0) words(seed, (uint32_t)i, (uint32_t)(e / 2), &w[0], &w[1]);
     const int64_t j = n - k + e;
     int64_t t = below(w[e % 2], seen ? j + 1 : n);
@@ -92,22 +97,25 @@ static void fixed_row(int32_t *z, uint64_t seed, int64_t i, int64_t n, int64_t k
 }
 
 void bdl_k_conn_fixed(int32_t *indices, uint64_t seed, int64_t rows, int64_t cols, int64_t k, bool alone, uint64_t *seen,
-                      int threads) {
+                      int threads, bdl_k_stop *stop) {
   const int64_t n = cols - alone, size = bdl_k_conn_words(cols);
   BDL_K_SHARE(rows * k > 4096, for (int64_t i = 0; i < rows; i++) {
     int32_t *z = indices + i * k;
-    fixed_row(z, seed, i, n, k, seen ? seen + size * omp_get_thread_num() : NULL);
-    for (int64_t e = 0; alone && e < k; e++) z[e] += z[e] >= i;
+    fixed_row(z, seed, i, n, k, seen ? seen + size * omp_get_thread_num() : NULL, stop);
+    for (int64_t e = 0; alone && e < k && !*stop; e++) z[e] += z[e] >= i;
   });
 }
 
 /* ---- from lists ---------------------------------------------------------------------------------------------- */
 
-void bdl_k_conn_group(int64_t *indptr, int32_t *order, const int32_t *row, int64_t n, int64_t rows) {
+void bdl_k_conn_group(int64_t *indptr, int32_t *order, const int32_t *row, int64_t n, int64_t rows, bdl_k_stop *stop) {
   for (int64_t i = 0; i <= rows; i++) indptr[i] = 0;
   for (int64_t e = 0; e < n; e++) indptr[row[e] + 1]++;
   sum_counts(indptr, rows);
-  for (int64_t e = 0; e < n; e++) order[indptr[row[e]]++] = (int32_t)e; /* indptr[i] becomes the start of row i + 1 */
+  for (int64_t e = 0; e < n; e++) {
+    if (e % BLOCK == 0 && *stop) return;
+    order[indptr[row[e]]++] = (int32_t)e; /* indptr[i] becomes the start of row i + 1 */
+  }
   for (int64_t i = rows; i > 0; i--) indptr[i] = indptr[i - 1];
   indptr[0] = 0;
 }
@@ -121,9 +129,9 @@ static bool contains(const int32_t *list, int64_t n, int32_t x) {
 }
 
 /* Both ends of all edges so far are a list in which a node stands as often as its degree says. */
-void bdl_k_conn_scale_free(int32_t *pre, int32_t *post, uint64_t seed, int64_t n, int64_t m) {
+void bdl_k_conn_scale_free(int32_t *pre, int32_t *post, uint64_t seed, int64_t n, int64_t m, bdl_k_stop *stop) {
   int64_t at = 0;
-  for (int64_t i = m; i < n; i++) {
+  for (int64_t i = m; i < n && !*stop; i++) {
     const int64_t first = at;
     uint32_t draw = 0;
     for (int64_t e = 0; e < m; e++, at++) {

@@ -13,6 +13,15 @@ static int threads_of(lua_State *L) {
   return n > 0 ? n : omp_get_max_threads();
 }
 
+static bdl_k_stop *stop_of(lua_State *L) { return &lbdl_ctx(L)->interrupted; }
+
+/* A builder that was stopped has not finished. */
+static void check_stop(lua_State *L) {
+  if (!*stop_of(L)) return;
+  lbdl_ctx(L)->interrupted = 0;
+  lbdl_error(L, BDL_EINTERRUPT, "interrupted while connections were made");
+}
+
 /* A vector that Lua owns; pushed. */
 static void *push_vector(lua_State *L, bdl_dtype d, int64_t n) {
   lbdl_tensor *x = lbdl_new_tensor(L);
@@ -54,9 +63,11 @@ static int l_sparse(lua_State *L) {
     if (!lua_isnil(L, 13)) s.period = packed(L, 13, BDL_F64, NULL);
   }
   int64_t *indptr = push_vector(L, BDL_I64, g.rows + 1);
-  bdl_k_conn_sparse(indptr, NULL, &g, space, alone, threads_of(L));
+  bdl_k_conn_sparse(indptr, NULL, &g, space, alone, threads_of(L), stop_of(L));
+  check_stop(L);
   int32_t *indices = push_vector(L, BDL_I32, indptr[g.rows]);
-  bdl_k_conn_sparse(indptr, indices, &g, space, alone, threads_of(L));
+  bdl_k_conn_sparse(indptr, indices, &g, space, alone, threads_of(L), stop_of(L));
+  check_stop(L);
   lua_insert(L, -2);
   return 2;
 }
@@ -73,7 +84,8 @@ static int l_fixed(lua_State *L) {
     seen = push_vector(L, BDL_I64, n);
     memset(seen, 0, (size_t)n * sizeof *seen);
   }
-  bdl_k_conn_fixed(push_vector(L, BDL_I32, rows * k), seed, rows, cols, k, alone, seen, threads);
+  bdl_k_conn_fixed(push_vector(L, BDL_I32, rows * k), seed, rows, cols, k, alone, seen, threads, stop_of(L));
+  check_stop(L);
   return 1;
 }
 
@@ -83,7 +95,8 @@ static int l_group(lua_State *L) {
   const int32_t *row = packed(L, 1, BDL_I32, &n);
   if (n > INT32_MAX) return lbdl_error(L, BDL_EVALUE, "a list of more than 2^31 - 1 synapses");
   int64_t *indptr = push_vector(L, BDL_I64, rows + 1);
-  bdl_k_conn_group(indptr, push_vector(L, BDL_I32, n), row, n, rows);
+  bdl_k_conn_group(indptr, push_vector(L, BDL_I32, n), row, n, rows, stop_of(L));
+  check_stop(L);
   return 2;
 }
 
@@ -91,7 +104,8 @@ static int l_group(lua_State *L) {
 static int l_scale_free(lua_State *L) {
   int64_t n = luaL_checkinteger(L, 1), m = luaL_checkinteger(L, 2);
   int32_t *pre = push_vector(L, BDL_I32, 2 * m * (n - m)), *post = push_vector(L, BDL_I32, 2 * m * (n - m));
-  bdl_k_conn_scale_free(pre, post, (uint64_t)luaL_checkinteger(L, 3), n, m);
+  bdl_k_conn_scale_free(pre, post, (uint64_t)luaL_checkinteger(L, 3), n, m, stop_of(L));
+  check_stop(L);
   return 2;
 }
 

@@ -1,5 +1,6 @@
 -- The program bdl, as a shell sees it: exit statuses, messages, options, Ctrl-C.
 local t = require "tests.lua.harness"
+local core = require "bdl.core"
 
 local BDL = os.getenv "BDL" or "build/bdl"
 local DIR = os.tmpname()
@@ -170,14 +171,28 @@ bdl.for_loop(function() s.value = s.value * 2 + 1 end, {length = 10})]])
   end
 end)
 
-local FOREVER = "Ctrl-C ends a script of plain Lua"
-if (os.getenv "SAN" or ""):find "thread" then
-  t.skip(FOREVER, "the thread sanitizer holds signals back until the next call of the C library")
-else
-  t.test(FOREVER, function()
-    gives("run forever.lua", 130, "forever.lua:1: InterruptError: interrupted", "timeout --preserve-status -k 20 -s INT 1")
-  end)
+--- A test in which Ctrl-C comes while no function of the C library is called.
+local function interrupts(name, f)
+  if (os.getenv "SAN" or ""):find "thread" then
+    t.skip(name, "the thread sanitizer holds signals back until the next call of the C library")
+  else
+    t.test(name, f)
+  end
 end
+
+interrupts("Ctrl-C ends a script of plain Lua", function()
+  gives("run forever.lua", 130, "forever.lua:1: InterruptError: interrupted", "timeout --preserve-status -k 20 -s INT 1")
+end)
+
+interrupts("Ctrl-C ends the making of connections", function()
+  for _, call in ipairs{"fixed_prob(200000, 2000000, 0.05)", "fixed_prob(1, 2^31 - 1 | 0, 1.0)", "scale_free(1000000, 1000)",
+                        "fixed_num_post(10000, 1000000, 20000, {replace = false})", "fixed_num_post(1, 2000000000, 2000000000)"} do
+    file("connect.lua", ("local ok, e = pcall(function() return bdl.conn.%s end)\nerror(e, 0)"):format(call))
+    local start = core.clock()
+    gives("run connect.lua", 130, "connect.lua:1: InterruptError: interrupted while connections", "timeout --preserve-status -k 20 -s INT 0.3")
+    t.ok(core.clock() - start < 5, call .. (" took %.1f s"):format(core.clock() - start))
+  end
+end)
 
 t.test("Ctrl-C ends a compiled loop after a whole step", function()
   gives("run loop.lua", 130, "of 2000000000 steps; States are those after the last of them",

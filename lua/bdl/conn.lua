@@ -39,16 +39,35 @@ local function options(who, opts, ...)
   return opts
 end
 
---- A number of neurons; a shape counts as its product.
+local MOST = 2^31 - 1 | 0
+
+--- A number of neurons or connections; a shape counts as its product.
 local function count(who, what, n, least)
-  if type(n) == "table" then
+  least = least or 0
+  if type(n) == "table" and getmetatable(n) == nil then
     local product = 1
-    for _, extent in ipairs(n) do product = product * extent end
+    for _, extent in ipairs(n) do product = math.min(product * count(who, what, extent), MOST + 1) end
     n = product
   end
   if math.type(n) ~= "integer" then core.fail("TypeError", 3, "conn.%s: %s is a whole number, not %s", who, what, tostring(n)) end
-  if n < (least or 0) or n >= 2^31 then core.fail("ValueError", 3, "conn.%s: %s is %d", who, what, n) end
+  if n < least or n > MOST then
+    core.fail("ValueError", 3, "conn.%s: %s is %d; it must be from %d to %d", who, what, n, least, MOST)
+  end
   return n
+end
+
+--- {m, n} -> m, n
+local function extents(who, shape)
+  if type(shape) ~= "table" or #shape ~= 2 then core.fail("TypeError", 3, "conn.%s: shape = {pre, post} is needed", who) end
+  return count(who, "pre", shape[1]), count(who, "post", shape[2])
+end
+
+local function tensor_of(who, what, x)
+  if core.is_tensor(x) then return x end
+  if type(x) ~= "number" and (type(x) ~= "table" or class.of(x)) then
+    core.fail("TypeError", 3, "conn.%s: %s: a number, a list or a tensor was expected, not a %s", who, what, class.typename(x))
+  end
+  return core.tensor(x)
 end
 
 local function probability(who, p)
@@ -64,39 +83,63 @@ local function seed_of(who, opts)
     local words = core.totable(random.split_key())
     return words[1] << 32 | words[2]
   end
-  if math.type(seed) ~= "integer" then core.fail("TypeError", 3, "conn.%s: the seed is an integer, not %s", who, tostring(seed)) end
+  if math.type(seed) ~= "integer" then
+    core.fail("TypeError", 3, "conn.%s: the seed is an integer, not %s", who, tostring(seed))
+  end
   return seed
 end
 
 --- Are self connections left out?
 local function alone(who, opts, m, n)
+  if opts.self_connections ~= nil and type(opts.self_connections) ~= "boolean" then
+    core.fail("TypeError", 3, "conn.%s: self_connections is true or false, not a %s", who, class.typename(opts.self_connections))
+  end
   if opts.self_connections ~= false then return false end
-  if m ~= n then core.fail("ValueError", 3, "conn.%s: without self connections pre and post are the same neurons, not %d and %d", who, m, n) end
+  if m ~= n then
+    core.fail("ValueError", 3, "conn.%s: without self connections pre and post are the same neurons, not %d and %d", who, m, n)
+  end
   return true
 end
 
-local function per_entry(x, n)
+--- Where the pairs are given, nothing is left to leave out.
+local function given(who, opts)
+  if opts.self_connections ~= nil then core.fail("ValueError", 3, "conn.%s: self_connections: the pairs are given", who) end
+end
+
+--- A weight or delay: one for all, or one for each of n entries, [n] or [rows, n / rows].  x may be a function of n.
+local function per_entry(who, what, x, n, rows)
   if type(x) == "function" then x = x(n) end
-  return core.is_tensor(x) and x or core.tensor(x)
+  x = tensor_of(who, what, x)
+  local matrix = rows and x.ndim == 2 and x.shape[1] == rows and x.size == n
+  if x.ndim > 0 and not matrix and (x.ndim ~= 1 or x.size ~= n and x.size ~= 1) then
+    core.fail("ShapeError", 3, "conn.%s: %d entries need %d %ss, or one for all, not [%s]", who, n, n, what, table.concat(x.shape, ","))
+  end
+  return x
+end
+
+--- A delay is a time, or a number of steps.
+local function delay_of(who, x, n, rows)
+  if x == nil then return nil end
+  x = per_entry(who, "delay", x, n, rows)
+  local unit = core.unit_of(x)
+  if unit and core.dim_text(unit) ~= "s" then
+    core.fail("UnitMismatchError", 3, "conn.%s: a delay is a time, not in %s", who, tostring(unit))
+  end
+  return x
 end
 
 --- The connection with the weights and delays of the options.
-local function finish(name, opts, indices, indptr, shape)
-  local weight = opts.weight == nil and 1.0 or opts.weight
-  local self = event.unchecked(name, per_entry(weight, indices.size), indices, indptr, shape)
-  if opts.delay ~= nil then
-    local delay = per_entry(opts.delay, indices.size)
-    if delay.size ~= 1 and delay.size ~= indices.size then
-      core.fail("ShapeError", 3, "conn: %d delays for %d entries", delay.size, indices.size)
-    end
-    self.delay = delay
-  end
+local function finish(who, name, opts, indices, indptr, shape)
+  local n, rows = indices.size, type(indptr) == "number" and shape[name == "FixedPreNumConn" and 2 or 1]
+  local weight = per_entry(who, "weight", opts.weight == nil and 1.0 or opts.weight, n, rows)
+  local self = event.unchecked(name, weight, indices, indptr, shape)
+  self.delay = delay_of(who, opts.delay, n, rows)
   return self
 end
 
 --- How many connections a builder may promise.
 local function check_size(who, n)
-  if n >= 2^36 then core.fail("MemoryError", 3, "conn.%s: about %.3g connections", who, n) end
+  if n >= 2^36 then core.fail("MemoryError", 3, "conn.%s: about %.3g connections; fewer than 2^36 are possible", who, n) end
 end
 
 local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int32") or indptr end
@@ -109,7 +152,7 @@ function conn.fixed_prob(m, n, p, opts)
   m, n = count("fixed_prob", "pre", m), count("fixed_prob", "post", n)
   check_size("fixed_prob", m * n * probability("fixed_prob", p))
   local indices, indptr = core.conn_sparse(m, n, p, seed_of("fixed_prob", opts), alone("fixed_prob", opts, m, n))
-  return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
+  return finish("fixed_prob", "CSR", opts, indices, narrow(indptr, indices.size), {m, n})
 end
 
 --- k entries in each of `rows` rows of `cols` columns.
@@ -128,37 +171,52 @@ end
 function conn.fixed_num_post(m, n, k, opts)
   opts = options("fixed_num_post", opts, "replace")
   m, n = count("fixed_num_post", "pre", m), count("fixed_num_post", "post", n)
-  return finish("FixedPostNumConn", opts, fixed("fixed_num_post", opts, m, n, k, m, n), k, {m, n})
+  return finish("fixed_num_post", "FixedPostNumConn", opts, fixed("fixed_num_post", opts, m, n, k, m, n), k, {m, n})
 end
 
 --- k sources for each post neuron.  replace = false: k different ones.
 function conn.fixed_num_pre(m, n, k, opts)
   opts = options("fixed_num_pre", opts, "replace")
   m, n = count("fixed_num_pre", "pre", m), count("fixed_num_pre", "post", n)
-  return finish("FixedPreNumConn", opts, fixed("fixed_num_pre", opts, n, m, k, m, n), k, {m, n})
+  return finish("fixed_num_pre", "FixedPreNumConn", opts, fixed("fixed_num_pre", opts, n, m, k, m, n), k, {m, n})
 end
 
 -- ---- by distance -----------------------------------------------------------------------------------------------------
 
 --- Positions [n, d] and a length in one unit.
 local function places(who, pre, post, lengths)
-  local function matrix(x)
-    if not core.is_tensor(x) then x = core.tensor(x) end
-    if x.ndim == 1 then x = core.bind("reshape", {shape = {x.shape[1], 1}}, x) end
-    if x.ndim ~= 2 then core.fail("ShapeError", 4, "conn.%s: positions are [n,d], not of %d axes", who, x.ndim) end
+  local unit
+  local function plain(what, x)
+    local own = core.unit_of(x)
+    if (own and core.dim_text(own)) ~= (unit and core.dim_text(unit)) then
+      core.fail("UnitMismatchError", 4, "conn.%s: %s in %s, pre positions in %s", who, what, own and tostring(own) or "plain numbers",
+                unit and tostring(unit) or "plain numbers")
+    end
+    x = core.mantissa(core.convert(x, unit))
+    local axes = {}
+    for k = 1, x.ndim do axes[k] = k - 1 end
+    if not core.item(core.bind("reduce_and", {axes = axes}, core.bind("is_finite", {}, x * 1.0))) then
+      core.fail("ValueError", 4, "conn.%s: %s must be finite", who, what)
+    end
     return x
   end
-  pre, post = matrix(pre), matrix(post)
+  local function matrix(what, x)
+    x = tensor_of(who, what, x)
+    if x.ndim == 1 then x = core.bind("reshape", {shape = {x.shape[1], 1}}, x) end
+    if x.ndim ~= 2 then core.fail("ShapeError", 4, "conn.%s: %s are [n,d], not of %d axes", who, what, x.ndim) end
+    return x
+  end
+  pre, post = matrix("pre positions", pre), matrix("post positions", post)
   if pre.shape[2] ~= post.shape[2] then
     core.fail("ShapeError", 3, "conn.%s: positions in %d and %d dimensions", who, pre.shape[2], post.shape[2])
   end
-  local unit = core.unit_of(pre)
-  local function plain(x) return core.mantissa(core.convert(x, unit)) end
-  for key, x in pairs(lengths) do lengths[key] = plain(type(x) == "table" and core.tensor(x) or x) end
-  return plain(pre), plain(post), lengths
+  unit = core.unit_of(pre)
+  for key, x in pairs(lengths) do lengths[key] = plain(key, tensor_of(who, key, x)) end
+  return plain("pre positions", pre), plain("post positions", post), lengths
 end
 
 local function positive(who, name, x)
+  if x.size ~= 1 then core.fail("ShapeError", 3, "conn.%s: %s is one length, not [%s]", who, name, table.concat(x.shape, ",")) end
   local v = core.item(x)
   if not (v > 0) then core.fail("ValueError", 3, "conn.%s: %s is %s, it must be positive", who, name, tostring(v)) end
   return v
@@ -166,22 +224,30 @@ end
 
 local function by_distance(who, law)
   return function(pre, post, opts)
-    opts = options(who, opts, "scale", "prob", "max_distance", "period")
+    opts = options(who, opts, "prob", "max_distance", "period", law ~= "disc" and "scale" or nil)
     if law ~= "disc" and opts.scale == nil then core.fail("TypeError", 2, "conn.%s: argument 'scale' is missing", who) end
-    if law == "disc" and opts.max_distance == nil then core.fail("TypeError", 2, "conn.%s: argument 'max_distance' is missing", who) end
-    local a, b, x = places(who, pre, post, {scale = opts.scale, most = opts.max_distance, period = opts.period})
+    if law == "disc" and opts.max_distance == nil then
+      core.fail("TypeError", 2, "conn.%s: argument 'max_distance' is missing", who)
+    end
+    local a, b, x = places(who, pre, post, {scale = opts.scale, max_distance = opts.max_distance, period = opts.period})
     local m, n, d = a.shape[1], b.shape[1], a.shape[2]
+    if x.period and x.period.size == 1 then x.period = core.bind("reshape", {shape = {}}, x.period) end
     if x.period and x.period.ndim == 0 then x.period = core.bind("broadcast", {shape = {d}, dims = {}}, x.period) end
-    if x.period and x.period.size ~= d then core.fail("ShapeError", 2, "conn.%s: %d periods for %d dimensions", who, x.period.size, d) end
+    if x.period and x.period.size ~= d then
+      core.fail("ShapeError", 2, "conn.%s: %d periods for %d dimensions", who, x.period.size, d)
+    end
+    if x.period and core.item(core.bind("reduce_min", {axes = {0}}, x.period)) < 0 then
+      core.fail("ValueError", 2, "conn.%s: a period is negative", who)
+    end
     local space = {
       law = law, ndim = d, pre = a, post = b, period = x.period,
       scale = x.scale and positive(who, "scale", x.scale) or 1.0,
-      most = x.most and positive(who, "max_distance", x.most) or math.huge,
+      most = x.max_distance and positive(who, "max_distance", x.max_distance) or math.huge,
     }
     local p = probability(who, opts.prob == nil and 1.0 or opts.prob)
     check_size(who, m * n * p)
     local indices, indptr = core.conn_sparse(m, n, p, seed_of(who, opts), alone(who, opts, m, n), space)
-    return finish("CSR", opts, indices, narrow(indptr, indices.size), {m, n})
+    return finish(who, "CSR", opts, indices, narrow(indptr, indices.size), {m, n})
   end
 end
 
@@ -200,7 +266,11 @@ conn.disc = by_distance("disc", "disc")
 function conn.small_world(n, k, p, opts)
   opts = options("small_world", opts)
   n, k, p = count("small_world", "the number of neurons", n, 1), count("small_world", "the number of neighbours", k), probability("small_world", p)
-  if k % 2 ~= 0 or k >= n then core.fail("ValueError", 2, "conn.small_world: the number of neighbours is even and below %d, not %d", n, k) end
+  if k % 2 ~= 0 or k >= n then
+    core.fail("ValueError", 2, "conn.small_world: the number of neighbours is even and below %d, not %d", n, k)
+  end
+  check_size("small_world", n * k)
+  alone("small_world", opts, n, n)
   local ahead = {}
   for d = 1, k // 2 do
     ahead[d], ahead[k + 1 - d] = d, n - d
@@ -212,7 +282,17 @@ function conn.small_world(n, k, p, opts)
   local far = random.randint(1, n, {size = shape, key = keys[1], dtype = "int32"})
   local moved = core.bind("lt", {}, random.rand{size = shape, key = keys[2]}, p)
   local indices = core.bind("select", {}, moved, core.bind("rem", {}, own + far, n), near)
-  return finish("FixedPostNumConn", opts, core.bind("reshape", {shape = {n * k}}, indices), k, {n, n})
+  return finish("small_world", "FixedPostNumConn", opts, core.bind("reshape", {shape = {n * k}}, indices), k, {n, n})
+end
+
+--- Pairs of indices that are known to be right, sorted by rows.
+local function from_pairs(who, pre, post, m, n, opts)
+  local indptr, order = core.conn_group(pre, m)
+  local function ordered(x) return x.ndim == 1 and x.size == pre.size and core.bind("gather", {axis = 0}, x, order) or x end
+  local weight = per_entry(who, "weight", opts.weight == nil and 1.0 or opts.weight, pre.size)
+  local delay = delay_of(who, opts.delay, pre.size)
+  local placed = {weight = ordered(weight), delay = delay and ordered(delay)}
+  return finish(who, "CSR", placed, core.bind("gather", {axis = 0}, post, order), narrow(indptr, pre.size), {m, n})
 end
 
 --- n neurons, each new one joined in both directions to m before it, chosen by how many connections they have.
@@ -221,8 +301,12 @@ function conn.scale_free(n, m, opts)
   opts = options("scale_free", opts)
   m = count("scale_free", "the number of connections", m, 1)
   n = count("scale_free", "the number of neurons", n, m + 1)
+  alone("scale_free", opts, n, n)
+  if 2 * m * (n - m) > MOST then
+    core.fail("MemoryError", 2, "conn.scale_free: %d connections; at most %d are possible", 2 * m * (n - m), MOST)
+  end
   local pre, post = core.conn_scale_free(n, m, seed_of("scale_free", opts))
-  return conn.from_coo(pre, post, {n, n}, opts)
+  return from_pairs("scale_free", pre, post, n, n, opts)
 end
 
 -- ---- regular ---------------------------------------------------------------------------------------------------------
@@ -233,12 +317,7 @@ local function values(v, events, dtype)
   return v.dtype == dtype and v or core.cast(v, dtype)
 end
 
-local function as_weight(who, x)
-  x = per_entry(x == nil and 1.0 or x, 1)
-  if not x.dtype:find "float" then x = core.cast(x, (core.precision())) end
-  if x.size ~= 1 then core.fail("ShapeError", 3, "conn.%s: one weight for all is needed here, not [%s]", who, table.concat(x.shape, ",")) end
-  return core.bind("reshape", {shape = {}}, x)
-end
+local function float(x) return x.dtype:find "float" and x or core.cast(x, (core.precision())) end
 
 --- Everyone to everyone with one weight: a sum, whatever the sizes.
 local AllToAll = event.Connection:extend "AllToAll"
@@ -265,17 +344,23 @@ end
 function conn.all_to_all(m, n, opts)
   opts = options("all_to_all", opts)
   m, n = count("all_to_all", "pre", m), count("all_to_all", "post", n)
-  local without, weight = alone("all_to_all", opts, m, n), opts.weight
+  local without, weight, self = alone("all_to_all", opts, m, n), opts.weight == nil and 1.0 or opts.weight, nil
   if type(weight) == "function" then weight = weight({m, n}) end
-  if not core.is_tensor(weight) or weight.size == 1 then return AllToAll(m, n, as_weight("all_to_all", weight), without) end
-  if weight.ndim ~= 2 or weight.shape[1] ~= m or weight.shape[2] ~= n then
-    core.fail("ShapeError", 2, "conn.all_to_all: weights are [%s] for %d and %d neurons", table.concat(weight.shape, ","), m, n)
+  weight = float(tensor_of("all_to_all", "weight", weight))
+  if weight.size == 1 then
+    self = AllToAll(m, n, core.bind("reshape", {shape = {}}, weight), without)
+  else
+    if weight.ndim ~= 2 or weight.shape[1] ~= m or weight.shape[2] ~= n then
+      core.fail("ShapeError", 2, "conn.all_to_all: weights are [%s] for %d and %d neurons", table.concat(weight.shape, ","), m, n)
+    end
+    if without then
+      local function index(axis) return core.bind("iota", {shape = {m, n}, axis = axis, dtype = "int32"}) end
+      weight = weight * core.cast(core.bind("ne", {}, index(0), index(1)), weight.dtype)
+    end
+    self = event.Dense(weight)
   end
-  if without then
-    local function index(axis) return core.bind("iota", {shape = {m, n}, axis = axis, dtype = "int32"}) end
-    weight = weight * core.cast(core.bind("ne", {}, index(0), index(1)), weight.dtype)
-  end
-  return event.Dense(weight)
+  self.delay = delay_of("all_to_all", opts.delay, m * n, m)
+  return self
 end
 
 --- Neuron i to neuron i.
@@ -298,20 +383,16 @@ end
 function conn.one_to_one(n, opts)
   opts = options("one_to_one", opts)
   n = count("one_to_one", "the number of neurons", n)
-  local weight = per_entry(opts.weight == nil and 1.0 or opts.weight, n)
-  if not weight.dtype:find "float" then weight = core.cast(weight, (core.precision())) end
-  if weight.size ~= 1 and (weight.ndim ~= 1 or weight.size ~= n) then
-    core.fail("ShapeError", 2, "conn.one_to_one: %d weights for %d pairs", weight.size, n)
-  end
-  local self = OneToOne(n, weight)
-  self.delay = opts.delay
+  given("one_to_one", opts)
+  local self = OneToOne(n, float(per_entry("one_to_one", "weight", opts.weight == nil and 1.0 or opts.weight, n)))
+  self.delay = delay_of("one_to_one", opts.delay, n)
   return self
 end
 
 -- ---- from arrays -----------------------------------------------------------------------------------------------------
 
 local function ids(who, what, x, limit)
-  if not core.is_tensor(x) then x = core.tensor(x) end
+  x = tensor_of(who, what, x)
   if x.ndim ~= 1 or not x.dtype:find "int" then
     core.fail("TypeError", 3, "conn.%s: %s are a vector of integers, not %s[%s]", who, what, x.dtype, table.concat(x.shape, ","))
   end
@@ -328,32 +409,27 @@ end
 --- From pairs pre[e], post[e] (counted from 0) in any order; weights and delays in the order of the pairs.
 function conn.from_coo(pre, post, shape, opts)
   opts = options("from_coo", opts)
-  local m, n = count("from_coo", "pre", shape[1]), count("from_coo", "post", shape[2])
+  local m, n = extents("from_coo", shape)
   pre, post = ids("from_coo", "pre", pre, m), ids("from_coo", "post", post, n)
   if pre.size ~= post.size then core.fail("ShapeError", 2, "conn.from_coo: %d pre and %d post indices", pre.size, post.size) end
-  local indptr, order = core.conn_group(pre, m)
-  local function ordered(x)
-    if x == nil then return nil end
-    x = per_entry(x, pre.size)
-    return x.size == 1 and pre.size ~= 1 and x or core.bind("gather", {axis = 0}, x, order)
-  end
-  local placed = {weight = opts.weight ~= nil and ordered(opts.weight) or nil, delay = ordered(opts.delay)}
-  return finish("CSR", placed, core.bind("gather", {axis = 0}, post, order), narrow(indptr, pre.size), {m, n})
+  given("from_coo", opts)
+  return from_pairs("from_coo", pre, post, m, n, opts)
 end
 
 --- From compressed rows; checked as event.CSR.
 function conn.from_csr(indices, indptr, shape, opts)
   opts = options("from_csr", opts)
-  local weight = opts.weight == nil and 1.0 or opts.weight
-  local n = core.is_tensor(indices) and indices.size or #indices
-  local self = event.CSR(per_entry(weight, n), core.is_tensor(indices) and indices or core.tensor(indices),
-                         core.is_tensor(indptr) and indptr or core.tensor(indptr), shape)
-  self.delay = opts.delay
+  given("from_csr", opts)
+  extents("from_csr", shape)
+  indices, indptr = tensor_of("from_csr", "indices", indices), tensor_of("from_csr", "indptr", indptr)
+  local weight = per_entry("from_csr", "weight", opts.weight == nil and 1.0 or opts.weight, indices.size)
+  local self = event.CSR(weight, indices, indptr, shape)
+  self.delay = delay_of("from_csr", opts.delay, indices.size)
   return self
 end
 
 --- The entries of a dense matrix that are not 0.
-function conn.from_dense(matrix) return event.CSR.fromdense(matrix) end
+function conn.from_dense(matrix) return event.CSR.fromdense(tensor_of("from_dense", "matrix", matrix)) end
 
 return class.qualify(setmetatable(conn, {__index = function(_, name)
   core.fail("KeyError", 2, "bdl.conn has no '%s'%s", tostring(name), suggest.hint(tostring(name), require "bdl.util".sorted_keys(conn)))

@@ -314,6 +314,7 @@ function Procedural:setup(who, law, p0, p1, p, seed, shape, by_columns)
   local function float(x)
     if not core.is_tensor(x) then x = core.tensor(x) end
     if not x.dtype:find "float" then x = core.cast(x, (core.precision())) end
+    if x.size ~= 1 then core.fail("ShapeError", 3, "%s: one number for all weights is needed, not [%s]", who, table.concat(x.shape, ",")) end
     return core.bind("reshape", {shape = {}}, x)
   end
   self.p0, self.p1 = float(p0), float(p1)

@@ -138,12 +138,142 @@ t.test("weights: one for all, one an entry, or a function", function()
   t.raises("ShapeError", "12 weights", conn.fixed_num_post, 4, 10, 3, {weight = core.tensor{1.0, 2.0}})
 end)
 
-t.test("bad arguments name what is wrong", function()
-  t.raises("ValueError", "from 0 to 1", conn.fixed_prob, 3, 3, 1.5)
-  t.raises("ValueError", "from 0 to 1", conn.fixed_prob, 3, 3, 0 / 0)
-  t.raises("ValueError", "pre is %-1", conn.fixed_prob, -1, 3, 0.5)
-  t.raises("TypeError", "whole number", conn.fixed_num_post, 3, 3, 1.5)
-  t.raises("TypeError", "did you mean 'weight'", conn.fixed_prob, 3, 3, 0.5, {wight = 1})
-  t.raises("ValueError", "same neurons", conn.fixed_prob, 3, 4, 0.5, {self_connections = false})
+--- Calls that must fail: {kind, pattern, builder, arguments ..}; every message names its builder.
+local function refuses(calls)
+  for _, call in ipairs(calls) do
+    local e = t.raises(call[1], call[2], conn[call[3]], table.unpack(call, 4, call.n or #call))
+    t.ok(e.message:find("conn." .. call[3] .. ":", 1, true), ("%s does not name conn.%s"):format(e.message, call[3]))
+  end
+end
+
+local x = core.tensor{0.0, 1.0, 2.0}
+
+t.test("counts are whole numbers in range", function()
+  refuses{
+    {"ValueError", "pre is %-1", "fixed_prob", -1, 3, 0.5}, {"ValueError", "post is %-2", "fixed_prob", 3, -2, 0.5},
+    {"TypeError", "pre is a whole number, not 3.5", "fixed_prob", 3.5, 3, 0.5},
+    {"TypeError", "pre .* not nil", "fixed_prob", nil, 3, 0.5, n = 6},
+    {"ValueError", "post is 2147483648", "fixed_prob", 3, 1 << 31, 0.5},
+    {"ValueError", "pre is %-2", "fixed_prob", {-2, -2}, 3, 0.5},
+    {"TypeError", "pre is a whole number, not a", "fixed_prob", {2, "a"}, 3, 0.5},
+    {"ValueError", "pre is %-3", "fixed_num_post", -3, 3, 2}, {"ValueError", "connections is %-1", "fixed_num_post", 3, 3, -1},
+    {"TypeError", "whole number", "fixed_num_post", 3, 3, 1.5},
+    {"ValueError", "2 different ones of 0", "fixed_num_post", 3, 0, 2},
+    {"ValueError", "3 different ones of 2", "fixed_num_post", 3, 3, 3, {replace = false, self_connections = false}},
+    {"ValueError", "post is %-1", "fixed_num_pre", 3, -1, 2}, {"ValueError", "connections is %-1", "fixed_num_pre", 3, 3, -1},
+    {"ValueError", "4 different ones of 3", "fixed_num_pre", 3, 5, 4, {replace = false}},
+    {"ValueError", "neurons is %-1", "small_world", -1, 2, 0.1},
+    {"ValueError", "even and below 6, not 3", "small_world", 6, 3, 0.1},
+    {"ValueError", "neurons is 3; it must be from 4", "scale_free", 3, 3}, {"ValueError", "connections is 0", "scale_free", 3, 0},
+    {"ValueError", "pre is %-1", "all_to_all", -1, 2}, {"TypeError", "post .* not nil", "all_to_all", 3},
+    {"ValueError", "neurons is %-1", "one_to_one", -1},
+    {"ValueError", "pre is %-3", "from_coo", {0}, {0}, {-3, 3}}, {"TypeError", "shape", "from_coo", {0}, {0}},
+    {"TypeError", "shape", "from_coo", {0}, {0}, {3}}, {"TypeError", "shape", "from_csr", {0}, {0, 1}},
+  }
+end)
+
+t.test("probabilities are from 0 to 1", function()
+  for _, p in ipairs{-0.1, 1.5, 0 / 0, "half"} do
+    refuses{
+      {"ValueError", "from 0 to 1", "fixed_prob", 3, 3, p}, {"ValueError", "from 0 to 1", "small_world", 6, 2, p},
+      {"ValueError", "from 0 to 1", "gaussian", x, x, {scale = 1.0, prob = p}},
+      {"ValueError", "from 0 to 1", "exponential", x, x, {scale = 1.0, prob = p}},
+      {"ValueError", "from 0 to 1", "disc", x, x, {max_distance = 1.0, prob = p}},
+    }
+  end
+end)
+
+t.test("weights and delays fit the entries", function()
+  local two, square = core.tensor{1.0, 2.0}, core.bind("broadcast", {shape = {3, 3}, dims = {}}, core.tensor(1.0))
+  for what, bad in pairs{weight = two, delay = two * u.ms} do
+    local o = {[what] = bad, seed = 1, scale = 1.0}
+    local need = "entries need %d+ " .. what .. "s, or one for all, not %[2%]"
+    local near = {[what] = bad, seed = 1, max_distance = 5.0}
+    local only = {[what] = bad}
+    refuses{
+      {"ShapeError", need, "fixed_prob", 3, 3, 1.0, {[what] = bad}}, {"ShapeError", need, "fixed_num_post", 3, 4, 2, {[what] = bad}},
+      {"ShapeError", need, "fixed_num_pre", 3, 4, 2, {[what] = bad}}, {"ShapeError", need, "gaussian", x, x, o},
+      {"ShapeError", need, "exponential", x, x, o}, {"ShapeError", need, "disc", x, x, near}, {"ShapeError", need, "small_world", 6, 2, 0.1, only},
+      {"ShapeError", need, "scale_free", 10, 2, only}, {"ShapeError", need, "one_to_one", 3, only},
+      {"ShapeError", need, "from_coo", {0, 1, 2}, {0, 1, 2}, {3, 3}, only}, {"ShapeError", need, "from_csr", {0, 1, 2}, {0, 1, 2, 3}, {3, 3}, only},
+    }
+  end
+  refuses{
+    {"ShapeError", "6 entries need 6 delays", "all_to_all", 3, 2, {delay = two * u.ms}},
+    {"ShapeError", "weights are %[2%]", "all_to_all", 3, 2, {weight = two}},
+    {"ShapeError", "weights are %[1,2%]", "all_to_all", 3, 2, {weight = {{1.0, 2.0}}}},
+    {"ShapeError", "not %[3,3%]", "fixed_prob", 3, 3, 1.0, {weight = square}},
+    {"ShapeError", "not %[3,3%]", "fixed_num_post", 3, 4, 2, {weight = square}},
+    {"ShapeError", "not %[3,3%]", "from_coo", {0, 1}, {0, 1}, {3, 3}, {weight = square}},
+    {"TypeError", "weight: a number, .* not a string", "fixed_prob", 3, 3, 1.0, {weight = "a"}},
+    {"TypeError", "weight: a number, .* not a nil", "all_to_all", 3, 3, {weight = function() end}},
+    {"TypeError", "weight: a number, .* not a string", "one_to_one", 3, {weight = "a"}},
+  }
+  t.eq(list(conn.all_to_all(2, 1, {weight = {{1.0}, {2.0}}, delay = 2 * u.ms}):todense()), {{1.0}, {2.0}})
+  t.eq(list(core.mantissa(conn.all_to_all(2, 1, {delay = 2 * u.ms}).delay)), 2)
+  t.eq(list(conn.fixed_num_pre(3, 2, 1, {weight = {{1.0}, {2.0}}}).data), {1.0, 2.0})
+end)
+
+t.test("units of positions, delays and regenerated weights fit", function()
+  local mm = x * u.mm
+  refuses{
+    {"UnitMismatchError", "scale in plain numbers, pre positions in mm", "gaussian", mm, mm, {scale = 1.0}},
+    {"UnitMismatchError", "max_distance in ms, pre positions in mm", "disc", mm, mm, {max_distance = 1.0 * u.ms}},
+    {"UnitMismatchError", "post positions in mV, pre positions in mm", "exponential", mm, x * u.mV, {scale = 1.0 * u.mm}},
+    {"UnitMismatchError", "a delay is a time, not in mV", "fixed_prob", 3, 3, 0.5, {delay = 1.0 * u.mV}},
+    {"UnitMismatchError", "a delay is a time, not in mV", "one_to_one", 3, {delay = 1.0 * u.mV}},
+    {"UnitMismatchError", "a delay is a time, not in mV", "from_csr", {0}, {0, 1}, {1, 1}, {delay = 1.0 * u.mV}},
+  }
+  t.raises("UnitMismatchError", "mV", event.JITCUniformR, {1.0 * u.mV, 2.0, 0.5, 1, shape = {3, 4}})
+  t.raises("ShapeError", "JITCScalarC: one number for all weights is needed, not %[3%]", event.JITCScalarC, {x, 0.5, 1, shape = {3, 4}})
+  t.eq(conn.disc(mm, core.convert(mm, u.um), {max_distance = 1.5 * u.mm}).nnz, 7)
+end)
+
+t.test("lengths and positions are finite and fit", function()
+  local bad = core.tensor{0.0, 0 / 0}
+  refuses{
+    {"TypeError", "argument 'scale' is missing", "gaussian", x, x},
+    {"TypeError", "argument 'max_distance' is missing", "disc", x, x},
+    {"TypeError", "no argument 'scale'", "disc", x, x, {max_distance = 1.0, scale = 1.0}},
+    {"ValueError", "must be positive", "gaussian", x, x, {scale = -1.0}},
+    {"ValueError", "scale must be finite", "exponential", x, x, {scale = 0 / 0}},
+    {"ShapeError", "scale is one length, not %[3%]", "gaussian", x, x, {scale = x}},
+    {"ValueError", "post positions must be finite", "disc", x, bad, {max_distance = 1.0}},
+    {"ValueError", "period is negative", "disc", x, x, {max_distance = 1.0, period = -1.0}},
+    {"ShapeError", "2 periods for 1", "disc", x, x, {max_distance = 1.0, period = {1.0, 2.0}}},
+    {"ShapeError", "not of 0 axes", "gaussian", 1.0, x, {scale = 1.0}},
+    {"TypeError", "pre positions: a number, a list", "gaussian", "a", x, {scale = 1.0}},
+    {"ShapeError", "in 3 and 1 dimensions", "gaussian", {{0.0, 0.0, 0.0}}, x, {scale = 1.0}},
+  }
+end)
+
+t.test("more connections than can be stored are refused at once", function()
+  local many = core.bind("broadcast", {shape = {300000}, dims = {}}, core.tensor(1.0))
+  refuses{
+    {"MemoryError", "about 2e%+12", "fixed_prob", 2000000, 2000000, 0.5},
+    {"MemoryError", "fewer than 2^36", "fixed_num_post", 1 << 30, 3, 1000},
+    {"MemoryError", "about", "fixed_num_pre", 3, 1 << 30, 1000},
+    {"MemoryError", "about 9e%+10", "gaussian", many, many, {scale = 1.0}},
+    {"MemoryError", "about", "small_world", (1 << 31) - 1, 1000000, 0.1},
+    {"MemoryError", "2147483656 connections; at most 2147483647", "scale_free", (1 << 30) + 5, 1},
+  }
+end)
+
+t.test("bad options name what is wrong", function()
+  refuses{
+    {"TypeError", "did you mean 'weight'", "fixed_prob", 3, 3, 0.5, {wight = 1}},
+    {"TypeError", "options are a table", "fixed_prob", 3, 3, 0.5, 5},
+    {"ValueError", "same neurons", "fixed_prob", 3, 4, 0.5, {self_connections = false}},
+    {"TypeError", "true or false, not a number", "small_world", 6, 2, 0.5, {self_connections = 1}},
+    {"ValueError", "the pairs are given", "one_to_one", 3, {self_connections = false}},
+    {"TypeError", "the seed is an integer, not 1.5", "fixed_prob", 3, 3, 0.5, {seed = 1.5}},
+    {"IndexError", "pre reach from %-1 to 0", "from_coo", {0, -1}, {0, 1}, {3, 3}},
+    {"TypeError", "vector of integers", "from_coo", {0.5}, {0}, {3, 3}},
+    {"TypeError", "pre: a number, a list", "from_coo", "a", {0}, {3, 3}},
+    {"TypeError", "indices: a number, a list", "from_csr", nil, {0, 1}, {1, 1}, n = 6},
+    {"TypeError", "matrix: a number, a list", "from_dense", "a"},
+  }
+  t.raises("ShapeError", "indptr is int32%[3%]; 3 rows need 4", conn.from_csr, {0, 1}, {0, 1, 2}, {3, 3})
+  t.raises("IndexError", "indices reach from 0 to 5", conn.from_csr, {0, 5}, {0, 1, 1, 2}, {3, 3})
   t.raises("KeyError", "did you mean 'fixed_prob'", function() return conn.fixed_probe end)
 end)

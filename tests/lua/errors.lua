@@ -1,6 +1,7 @@
 --- Mistakes that are refused alike everywhere: unknown names of submodules, parameters of regenerated connections.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
+local core = require "bdl.core"
 local u = bdl.units
 
 t.test("a submodule refuses a name that it has not, with the nearest one", function()
@@ -75,6 +76,51 @@ t.test("a value of another type than its State's names the State and where it wa
   t.raises("ShapeError", who .. "holds float32%[3%] and may not become float32%[4%]", bdl.jit(write(bdl.zeros(4) * u.mV)))
   local escaped
   bdl.jit(function() escaped = bdl.State(bdl.zeros(1), {name = "e"}) end)()
-  t.raises("TraceContextError", "the value of State 'e' %(made at tests/lua/errors.lua:%d+%) belongs to a finished trace", function() return escaped.value end)
+  t.raises("TraceContextError", "the value of State 'e' %(made at tests/lua/errors.lua:%d+%) belongs to a finished trace",
+    function() return escaped.value end)
   t.eq(s.value.mantissa, {0, 0, 0})
+end)
+
+t.test("a compiled step that runs out of memory leaves every State as it was", function()
+  local x, a, b, c = bdl.array(0.5), nil, nil, nil
+  local steps = {
+    straight = function()
+      a.value = a.value + x
+      b.value = b.value:sort() * a.value
+      c.value = c.value:matmul(b.value:reshape{64, 64}) + bdl.cumsum(a.value):reshape{64, 64}
+      return a.value:sum()
+    end,
+    loop = function()
+      a.value = a.value + x
+      return bdl.for_loop(function()
+        b.value = b.value + a.value
+        c.value = c.value:matmul(c.value) * 1e-3
+        return b.value
+      end, {length = 8})
+    end,
+    branch = function()
+      a.value = a.value * 3
+      bdl.cond(x:gt(0), function() b.value = b.value:sort() + 1 end, function() b.value = b.value * 2 end)
+      c.value = c.value:exp():matmul(c.value)
+    end,
+  }
+  for name, step in pairs(steps) do
+    for _, compiled in ipairs{false, true} do -- before the call that fails
+      a, b, c = bdl.State(bdl.arange(4096) * 1.0), bdl.State(bdl.full(4096, 2.0)), bdl.State(bdl.ones{64, 64})
+      local f, before, failures, ok, e = bdl.jit(step), nil, 0, nil, nil
+      if compiled then f() end
+      before = {a.value + 0, b.value + 0, c.value + 0}
+      for extra = 0, math.huge, 4096 do
+        collectgarbage()
+        core.memory(core.memory().used + extra)
+        ok, e = pcall(f)
+        core.memory(0)
+        if ok then break end
+        failures = failures + 1
+        t.ok(e.kind == "MemoryError" and e.message:find "%d bytes", tostring(e))
+        for i, s in ipairs{a, b, c} do t.ok(s.value:eq(before[i]):all():item(), ("%s: State %d has changed"):format(name, i)) end
+      end
+      t.ok(failures >= 3 and not a.value:eq(before[1]):all():item(), ("%s: %d failures"):format(name, failures))
+    end
+  end
 end)

@@ -135,6 +135,13 @@ local function text_of(e, frames)
   return position and position .. ": " .. rest or rest
 end
 
+--- A hint where Lua tells of a field that init_state would have set.
+local function hint_of(e)
+  local module = package.loaded["bdl.nn.module"]
+  local self = type(e) == "string" and module and module.missing_state(e)
+  return self and ("\n    %s has no States yet: %s"):format(require "bdl.class".typename(self), module.HINT) or ""
+end
+
 --- f(...) protected: nil, or the failure {text =, kind =, frames =}; frames are those of the user, innermost first, and
 --  empty where the text says it all.
 function model.try(f, ...)
@@ -142,7 +149,7 @@ function model.try(f, ...)
   if ok then return nil end
   local frames = core.frames(e) or {}
   local kind = type(e) == "table" and e.kind or nil
-  local text = text_of(e, frames)
+  local text = text_of(e, frames) .. hint_of(e)
   local here = #frames == 1 and frames[1]:match "^(.-:%d+): in "
   if kind == "InterruptError" or here and text:sub(1, #here + 1) == here .. ":" then frames = {} end
   return {text = text, kind = kind, frames = frames, value = e}

@@ -239,8 +239,8 @@ t.test("methods before init_state name the State that is missing, at the line th
     ["LIF: no state 'V'"] = function() local s = nn.LIF(2):get_spike() return s end,
     ["ALIF: no state 'V'"] = function() local s = nn.ALIF(2):get_spike() return s end,
     ["HH: no state 'V'"] = function() local s = nn.HH(2):get_spike() return s end,
-    ["LIFRef: it has no States yet"] = function() local s = nn.LIFRef(2):last_spike_time() return s end,
-    ["AMPA: it has no States yet"] = function() local s = nn.AMPA(2):spike_arrival_time() return s end,
+    ["LIFRef: no state 'since_spike'"] = function() local s = nn.LIFRef(2):last_spike_time() return s end,
+    ["AMPA: no state 'since_spike'"] = function() local s = nn.AMPA(2):spike_arrival_time() return s end,
     ["LIF: no state 'V'%s"] = bdl.jit(function() local s = nn.LIF(2):reset(1*u.mV, nn.LIF(2):get_spike()) return s end),
   } do
     local e = t.raises("ValueError", pattern, f)

@@ -56,18 +56,32 @@ local function is_ready(self)
   return false
 end
 
+local missed = setmetatable({}, {__mode = "v"}) -- module, key: the last field that a module without States did not have
+
+--- The module and the name of the State that an error of Lua means; nil: another error.
+function M.missing_state(err)
+  local kind, name = err:match "attempt to index a nil value %((%l+) '([^']+)'%)$"
+  local self, key = missed.module, missed.key
+  if not kind or not self or rawget(self, key) ~= nil then return nil end
+  if key == name or kind == "local" and err:find "^%[bdl%]/nn/" then return self, key end
+end
+
+M.HINT = "call nn.init_all_states(model) or :init_state() first"
+
 local guards = setmetatable({}, {__mode = "k"}) -- method -> the same for modules that are not ready
 
 --- f, but where nn meets nil in a module without States: ValueError.
 local function guarded(f)
-  guards[f] = guards[f] or function(self, ...)
-    local results = table.pack(xpcall(f, core.traceback, self, ...))
+  guards[f] = guards[f] or function(...)
+    missed.module = nil
+    local results = table.pack(xpcall(f, core.traceback, ...))
     if results[1] then return table.unpack(results, 2, results.n) end
     local err = results[2]
-    local kind, name = tostring(err):match "^%[bdl%]/nn/.*attempt to index a nil value %((%l+) '([^']+)'%)$"
-    if type(err) ~= "string" or not kind or kind == "field" and rawget(self, name) ~= nil then error(err, 0) end
-    core.hint "call nn.init_all_states(model) or :init_state() first"
-    core.fail("ValueError", 2, "%s: %s", class.typename(self), kind == "field" and ("no state '%s'"):format(name) or "it has no States yet")
+    if type(err) ~= "string" or not err:find "^%[bdl%]/nn/" then error(err, 0) end
+    local module, name = M.missing_state(err)
+    if not module then error(err, 0) end
+    core.hint(M.HINT)
+    core.fail("ValueError", 2, "%s: no state '%s'", class.typename(module), name)
   end
   return guards[f]
 end
@@ -78,9 +92,12 @@ local MAKERS = {init_state = true, reset_state = true}
 function Module.__index(self, key)
   if key == "name" then return rawget(self, "_name") end
   local value = class.method(self, key)
-  if ready[self] or type(value) ~= "function" or MAKERS[key] then return value end
+  if ready[self] or MAKERS[key] then return value end
   ready[self] = is_ready(self) or nil
-  return ready[self] and value or guarded(value)
+  if ready[self] then return value end
+  if type(value) == "function" then return guarded(value) end
+  if value == nil then missed.module, missed.key = self, key end
+  return value
 end
 
 function Module.__newindex(self, key, value)

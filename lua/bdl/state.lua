@@ -149,6 +149,35 @@ for _, op in ipairs{"add", "sub", "mul", "div", "idiv", "mod", "pow", "unm", "ba
   end
 end
 
+--- Where the State with that core.state_id is in the outermost model that a running function holds, for messages: "input.weight";
+--  nil: nowhere.
+function state.place(id)
+  local graph, self, place = require "bdl.graph", state.of_id[id], nil
+  local function search(x)
+    if not class.isa(x, graph.Node) then return end
+    for path, found in graph.states(x):items() do
+      if found == self then place = path end
+    end
+  end
+  for level = 2, 50 do
+    local info = debug.getinfo(level, "f")
+    if not info then break end
+    local i, name, value = 1, debug.getlocal(level, 1)
+    while name do
+      search(value)
+      i = i + 1
+      name, value = debug.getlocal(level, i)
+    end
+    i, name, value = 1, debug.getupvalue(info.func, 1)
+    while name do
+      search(value)
+      i = i + 1
+      name, value = debug.getupvalue(info.func, i)
+    end
+  end
+  return place
+end
+
 --- Leaves as {dtype =, shape =, unit =}: what the State holds, without reading it.
 function state.abstract(self) return core.state_leaves(rawget(self, "_handle")) end
 

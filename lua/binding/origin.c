@@ -46,13 +46,32 @@ static void push_line(lua_State *L, bdl_src here, bdl_src at) {
   else lua_pushfstring(L, "%s:%d", at.file, (int)at.line);
 }
 
+/* The name of s, or its path in a model; pushes one value. */
+static const char *push_name(lua_State *L, const bdl_state *s) {
+  if (*s->name) return lua_pushstring(L, s->name);
+  const int top = lua_gettop(L);
+  const bdl_error kept = *bdl_last_error(lbdl_ctx(L)); /* the search must not replace it */
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "bdl.state") == LUA_TTABLE && lua_getfield(L, -1, "place") == LUA_TFUNCTION) {
+    lua_pushinteger(L, (lua_Integer)s->id);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) lua_pushnil(L);
+  }
+  *bdl_last_error(lbdl_ctx(L)) = kept;
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
+  return lua_tostring(L, -1);
+}
+
 void lbdl_push_state_origin(lua_State *L, const bdl_state *s) {
-  lua_pushfstring(L, *s->name ? "State '%s'" : "State", s->name);
-  if (!s->src.file) return;
-  push_line(L, lbdl_where(L), s->src);
-  lua_pushfstring(L, "%s, %s", lua_tostring(L, -2), lua_tostring(L, -1));
-  lua_replace(L, -3);
-  lua_pop(L, 1);
+  const int top = lua_gettop(L);
+  const char *name = push_name(L, s);
+  name = name ? lua_pushfstring(L, "State '%s'", name) : lua_pushliteral(L, "State");
+  if (s->src.file) {
+    push_line(L, lbdl_where(L), s->src);
+    lua_pushfstring(L, "%s, %s", name, lua_tostring(L, -1));
+  }
+  lua_replace(L, top + 1);
+  lua_settop(L, top + 1);
 }
 
 const char *lbdl_push_origin(lua_State *L, const lbdl_tensor *x) {

@@ -55,6 +55,15 @@ t.test("errors of shapes say where their operands came from", function()
     end, {length = 3})
   end)
   t.raises("ShapeError", "add: shapes of float32%[5%] %(from line %d+%) and float32%[6%] do not", captured, bdl.zeros(5))
+  local net = bdl.nn.Module()
+  net.input = bdl.nn.Module()
+  net.input.weight = bdl.ParamState(bdl.zeros{2, 3})
+  for _, how in ipairs{function(f) return f end, bdl.jit} do
+    t.raises("ShapeError", "w float32%[2,3%] %(State 'input.weight', line %d+%)$", how(function(v)
+      local z = v:matmul(net.input.weight.value)
+      return z
+    end), bdl.zeros(5))
+  end
   t.raises("ShapeError", "x float32%[5%], w float32%[4%]$", function() return bdl.zeros(5):matmul(bdl.zeros(4)) end)
   t.raises("ShapeError", "the last size of the input %(from line %d+%) is 5, not in_size 3", bdl.jit(function(x)
     local y = x * 2

@@ -273,7 +273,7 @@ static double polygamma(int64_t n, double x) {
 
 /* ---- operations by dtype ------------------------------------------------------------------------- */
 
-/* UN (op, result type, expression)   BIN (op, expression)   CLAMP (op, expression)   CMP (op, operator)
+/* UN (op, result type, expression)   BIN, TRI, CLAMP (op, expression)   CMP (op, operator)
 ** FUN, FUN2 (op, function of SLEEF and libm, tenths of ulp)   OUR, OUR2, OUR3 (op, function of packs)
 ** RED (name, identity, ANY or NAN_WINS, expression of x and y)   CAST (to, result type, expression)
 ** OWN (op): k_<op>_<dtype> is written out in the family's file; OWN2: same, of form Y.  BITS(size): what BYTES made. */
@@ -295,6 +295,13 @@ static double polygamma(int64_t n, double x) {
   LOOP3(NAME(op, _saa), s, a, a, __VA_ARGS__) \
   LOOP3(NAME(op, _aas), a, a, s, __VA_ARGS__) \
   LOOP3(NAME(op, _sas), s, a, s, __VA_ARGS__)
+#define TRI(op, ...)                          \
+  LOOP3(NAME(op, _aaa), a, a, a, __VA_ARGS__) \
+  LOOP3(NAME(op, _saa), s, a, a, __VA_ARGS__) \
+  LOOP3(NAME(op, _asa), a, s, a, __VA_ARGS__) \
+  LOOP3(NAME(op, _aas), a, a, s, __VA_ARGS__) \
+  LOOP3(NAME(op, _sas), s, a, s, __VA_ARGS__) \
+  LOOP3(NAME(op, _ass), a, s, s, __VA_ARGS__)
 #if ISA == ISA_IS_generic
 #define FUN(op, f, ulp) UN(op, T, LIBM(f)(x))
 #define FUN2(op, f, ulp) BIN(op, LIBM(f)(x, y))
@@ -357,6 +364,7 @@ static double polygamma(int64_t n, double x) {
 #undef BIN
 #undef CMP
 #undef CLAMP
+#undef TRI
 #undef FUN
 #undef FUN2
 #undef OUR
@@ -374,6 +382,10 @@ static double polygamma(int64_t n, double x) {
 #define CLAMP(op, ...)                                                        \
   ROW(op, 0) = NAME(op, _aaa), ROW(op, BDL_FORM_X) = NAME(op, _saa),          \
   ROW(op, BDL_FORM_W) = NAME(op, _aas), ROW(op, BDL_FORM_X | BDL_FORM_W) = NAME(op, _sas),
+#define TRI(op, ...)                                                                                          \
+  ROW(op, 0) = NAME(op, _aaa), ROW(op, BDL_FORM_X) = NAME(op, _saa), ROW(op, BDL_FORM_Y) = NAME(op, _asa),    \
+  ROW(op, BDL_FORM_W) = NAME(op, _aas), ROW(op, BDL_FORM_X | BDL_FORM_W) = NAME(op, _sas),                    \
+  ROW(op, BDL_FORM_Y | BDL_FORM_W) = NAME(op, _ass),
 #define FUN UN
 #define FUN2 BIN
 #define OUR UN

@@ -230,6 +230,28 @@ static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
   return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
 }
 
+/* add, sub, mul: 0, 1, 2, the order of pairs in tile_ops.def; -1: any other. */
+static int pair_index(bdl_prim_id p) { return p == BDL_P_add ? 0 : p == BDL_P_sub ? 1 : p == BDL_P_mul ? 2 : -1; }
+
+/* The operation before e, when e alone reads its result and one kernel does both: then it becomes that kernel, on w too. */
+static bool join_pair(grouper *g, const bdl_eqn *e, int32_t at, const int32_t h[2]) {
+  bdl_tile_inst *t = g->insts.n > 0 ? &g->insts.v[g->insts.n - 1] : NULL;
+  if (!t || t->kind != BDL_T_OP || t->then || pair_index(t->prim) < 0 || pair_index(e->prim) < 0 || h[0] == h[1]) return false;
+  if (g->operands.v[t->z].kind != BDL_O_REG || (h[0] != t->z && h[1] != t->z)) return false;
+  const int second = h[1] == t->z; /* which operand of e it is */
+  if (g->last[g->b->sched.view.v[e->in[second]].base] > at || g->last[e->in[second]] > at) return false;
+  const int32_t operand[3] = {t->x, t->y, h[1 - second]};
+  int form = 0;
+  for (int i = 0; i < 3; i++) form |= g->operands.v[operand[i]].kind == BDL_O_SCALAR ? 1 << i : 0;
+  const int op = BDL_TILE_add_add + 2 * (3 * pair_index(t->prim) + pair_index(e->prim)) + second;
+  const bdl_k_tile fn = g->b->pl->k->tile[op][bdl_aval_of(g->p, e->in[0])->dtype][form]; /* of floats only */
+  if (!fn) return false;
+  t->fn = fn;
+  t->then = e->prim;
+  t->w = operand[2];
+  return true;
+}
+
 static bdl_status equation(grouper *g, int32_t at) {
   const bdl_eqn *e = &g->p->eqns.v[g->node->eqns.v[at]];
   bool is_root = bdl_schedule_is_root(g->p, e);
@@ -247,6 +269,14 @@ static bdl_status equation(grouper *g, int32_t at) {
     TRY(root(g, e, h[0]));
     release(g, e, at, &s);
     return s;
+  }
+  if (join_pair(g, e, at, h)) {
+    int32_t z;
+    release(g, e, at, &s);
+    TRY(s);
+    TRY(result(g, e->out[0], &z));
+    g->insts.v[g->insts.n - 1].z = z;
+    return BDL_OK;
   }
   bdl_tile_inst t = {.kind = BDL_T_OP, .prim = e->prim};
   if (e->prim == BDL_P_iota) {

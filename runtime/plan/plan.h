@@ -58,6 +58,7 @@ typedef enum bdl_tile_kind { BDL_T_OP, BDL_T_LOAD, BDL_T_REDUCE, BDL_T_COMPACT }
 typedef struct bdl_tile_inst {
   bdl_tile_kind kind;
   bdl_prim_id prim;      /* for dumps */
+  bdl_prim_id then;      /* for dumps: the second of two operations in one; 0: none */
   int32_t z, x, y, w;    /* operands of the group; n_operands: none */
   union {
     bdl_k_tile fn;       /* OP */

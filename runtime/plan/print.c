@@ -37,6 +37,7 @@ static void group(bdl_str *o, const bdl_group *g, int indent) {
       for (int k = 0; k < t->load->ndim; k++) bdl_str_addf(o, "%s%lldx%lld", k ? ", " : " strides ", (long long)t->load->shape[k], (long long)t->load->stride[k]);
     } else if (t->kind == BDL_T_OP) {
       bdl_str_addf(o, " = %s", bdl_prims[t->prim].name);
+      if (t->then) bdl_str_addf(o, "-%s", bdl_prims[t->then].name);
       const int32_t in[3] = {t->x, t->y, t->w};
       for (int k = 0; k < 3; k++)
         if (in[k] < g->n_operands) bdl_str_add(o, " ", 1), operand(o, g, in[k]);

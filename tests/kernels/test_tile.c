@@ -155,11 +155,20 @@ static void each(visit f) {
 
 static float ref_fmod(float x, float y) { return fmodf(x, y); }
 
+/* x a y for a: add, sub, mul, each rounded */
+static double arithmetic(int a, double x, double y, int f) {
+  const double r = a == 0 ? x + y : a == 1 ? x - y : x * y;
+  return f ? (double)(float)r : r;
+}
+
 /* 0: no reference here (functions have test_tile_math.c). */
 static int expect_float(int op, double x, double y, double w, bdl_dtype d, bdl_scalar *z) {
-  const int f = d == BDL_F32;
+  const int f = d == BDL_F32, pair = op - BDL_TILE_add_add;
   double r;
-  switch (op) {
+  if (pair >= 0 && op <= BDL_TILE_mul_mul_r) {
+    const double t = arithmetic(pair / 6, x, y, f);
+    r = pair % 2 ? arithmetic(pair / 2 % 3, w, t, f) : arithmetic(pair / 2 % 3, t, w, f);
+  } else switch (op) {
     case BDL_TILE_neg: r = -x; break;
     case BDL_TILE_sign: r = isnan(x) || x == 0 ? x : copysign(1, x); break;
     case BDL_TILE_abs: r = fabs(x); break;

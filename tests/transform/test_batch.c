@@ -492,6 +492,87 @@ static void gradients_of_lanes(void **state) {
   assert_true(compared > 20);
 }
 
+/* x += y, in f64 */
+static void accumulate(bdl_tensor *x, const bdl_tensor *y) {
+  for (int64_t i = 0; i < bdl_aval_numel(&x->aval); i++) ((double *)bdl_tensor_data(x))[i] += at(y, i);
+}
+
+/* The gradient over lanes by an operand with lanes is that of each lane; by one that they share, the sum.  False: no rule. */
+static bool gradient_over_lanes(void **state, const bdl_prog *p, const bool *batched, const double *lo, const double *hi, uint64_t seed) {
+  enum { LANES = 3 };
+  bdl_prog *q = NULL, *one = NULL, *many = NULL;
+  bdl_tensor in[MAX], x[MAX], out[MAX], sum[MAX], z[MAX];
+  bool flags[MAX], with[MAX];
+  double low[MAX], high[MAX];
+  const int n = (int)p->inputs.n, m = p->n_outputs;
+  if (bdl_transform_batch(p, batched, LANES, &q, flags) != BDL_OK) return false;
+  bool good = bdl_transform_vjp(p, NULL, &one) == BDL_OK && bdl_transform_vjp(q, NULL, &many) == BDL_OK;
+  for (int i = 0; i < m; i++) good = good && flags[i];
+  if (good) {
+    const int grads = one->n_outputs - m, inputs = (int)one->inputs.n;
+    for (int i = 0; i < inputs; i++) {
+      with[i] = i >= n || batched[i];
+      low[i] = i < n ? lo[i] : -1, high[i] = i < n ? hi[i] : 1;
+    }
+    operands(state, one, with, LANES, low, high, &seed, in);
+    OK(bdl_exec_prog(*state, many, in, out));
+    for (int k = 0; k < grads; k++) {
+      uint64_t none = 0;
+      sum[k] = random_tensor(state, bdl_aval_of(one, one->outputs[m + k]), 0, 0, &none);
+    }
+    for (int l = 0; l < LANES; l++) {
+      for (int i = 0; i < inputs; i++) x[i] = lane_of(state, &in[i], with[i], l);
+      OK(bdl_exec_prog(*state, one, x, z));
+      for (int i = 0, k = 0; i < n; i++) {
+        if (!bdl_dtype_is_float(bdl_aval_of(p, p->inputs.v[i])->dtype)) continue;
+        if (batched[i]) {
+          bdl_tensor got = lane_of(state, &out[m + k], true, l);
+          if (!same(&got, &z[m + k], 1e-12)) fail_msg("lane %d: gradient %d differs\n%s\n%s", l, k, t_print(p), t_print(many));
+          bdl_tensor_unref(&got);
+        } else accumulate(&sum[k], &z[m + k]);
+        k++;
+      }
+      unref_all(z, m + grads);
+      unref_all(x, inputs);
+    }
+    for (int i = 0, k = 0; i < n; i++) {
+      if (!bdl_dtype_is_float(bdl_aval_of(p, p->inputs.v[i])->dtype)) continue;
+      if (!batched[i] && !same(&out[m + k], &sum[k], 1e-12)) fail_msg("gradient %d is no sum\n%s\n%s", k, t_print(p), t_print(many));
+      k++;
+    }
+    unref_all(sum, grads);
+    unref_all(out, m + grads);
+    unref_all(in, inputs);
+  }
+  bdl_prog_unref(many);
+  bdl_prog_unref(one);
+  bdl_prog_unref(q);
+  return good;
+}
+
+static bool all_f64(const bdl_prog *p) {
+  for (bdl_atom x = 0; x < p->vars.n; x++)
+    if (bdl_aval_of(p, x)->dtype == BDL_F32) return false;
+  return true;
+}
+
+static void gradients_of_every_primitive(void **state) {
+  int compared = 0;
+  for (int p = 0; p < BDL_P_COUNT; p++)
+    for (uint64_t seed = 1; runs((bdl_prim_id)p) && seed <= 6; seed++) {
+      t_case t;
+      if (!t_case_new(*state, (bdl_prim_id)p, seed, BDL_F64, &t)) continue;
+      const int n = (int)t.p->inputs.n;
+      for (int subset = 1; all_f64(t.p) && subset < 1 << n; subset++) {
+        bool batched[MAX];
+        for (int i = 0; i < n; i++) batched[i] = subset >> i & 1;
+        compared += gradient_over_lanes(state, t.p, batched, t.lo, t.hi, seed);
+      }
+      bdl_prog_unref(t.p);
+    }
+  assert_true(compared > 800);
+}
+
 /* ---- lanes that go different ways ----------------------------------------------------------------------- */
 
 static bdl_prog *batched(void **state, const bdl_prog *p, const bool *flags, int64_t lanes) {
@@ -662,6 +743,7 @@ int main(void) {
     T_TEST(random_programs_over_lanes),
     T_TEST(derivatives_over_lanes),
     T_TEST(gradients_of_lanes),
+    T_TEST(gradients_of_every_primitive),
     T_TEST(a_lane_that_is_done_fails_no_more),
     T_TEST(a_way_not_taken_does_not_fail),
     T_TEST(the_host_is_called_once_a_lane_in_order),

@@ -87,7 +87,10 @@ t.test("compiled and eager steps agree", function()
   within(0.1*u.ms, function()
     for _, make in ipairs{
       function() return nn.IF(5), u.mA end, function() return nn.LIF(5), u.mA end, function() return nn.LIFRef(5), u.mA end,
-      function() return nn.ALIF(5), u.mA end, function() return nn.HH(5), u.uA end,
+      function() return nn.ALIF(5), u.mA end, function() return nn.HH(5), u.uA end, function() return nn.AdExIFRef(5), 20*u.mA end,
+      function() return nn.AdQuaIF(5), 20*u.mA end, function() return nn.GifRef(5), u.mA end, function() return nn.CobaLIF(5), u.mA end,
+      function() return nn.IzhikevichRef(5), u.mV/u.ms end, function() return nn.WangBuzsakiHH(5), u.uA end,
+      function() return nn.MorrisLecar{5, V_initializer = bdl.init.Constant(-60*u.mV)}, 20*u.uA end,
     } do
       local function run(eager)
         local n, unit = make()
@@ -104,6 +107,78 @@ t.test("compiled and eager steps agree", function()
       t.close(V1, V2, 1e-4, 1e-4)
       t.eq(s1, s2)
     end
+  end)
+end)
+
+--- Spikes of n for `steps` steps of a constant input: [n.size] counts, and the steps of the first element.
+local function fire(n, input, steps, batch)
+  nn.init_all_states(n, batch)
+  local spikes = bdl.for_loop(function() return n(input) end, bdl.arange(steps))
+  local at = {}
+  for i = 1, steps do
+    local s = spikes[i]
+    while s.ndim > 0 do s = s[1] end
+    if s:item() > 0 then at[#at + 1] = i end
+  end
+  return at
+end
+
+t.test("refractory variants wait for whole steps, with every State at what the reset left", function()
+  within(0.1*u.ms, function()
+    local strong = {ExpIFRef = 1e4*u.mA, QuaIFRef = 1e4*u.mA, AdExIFRef = 1e4*u.mA, AdQuaIFRef = 1e4*u.mA, GifRef = 1e4*u.mA,
+                    IzhikevichRef = 1e4*u.mV/u.ms}
+    for name, input in pairs(strong) do
+      local at = fire(nn[name]{2, tau_ref = 0.7*u.ms, spk_reset = "hard"}, input, 60)
+      t.ok(#at > 5, name)
+      for k = 2, #at do t.eq(at[k] - at[k - 1], 7, name) end
+    end
+    local n = nn.AdExIFRef{1, tau_ref = 1*u.ms, spk_reset = "hard"}
+    n:init_state()
+    n(1e4*u.mA)
+    t.eq(n:refractory():totable(), {true})
+    n(0*u.mA)
+    local w = n.w.value
+    n(0*u.mA)
+    t.eq((n.w.value / u.mA):totable(), (w / u.mA):totable())
+    t.ok((w / u.mA):item() > 1)
+  end)
+end)
+
+t.test("every neuron fires under a strong input, batched too, and rests without one", function()
+  local cases = {
+    IF = u.mA, LIF = u.mA, LIFRef = u.mA, ALIF = u.mA, ExpIF = 9*u.mA, QuaIF = 9*u.mA, AdExIF = 30*u.mA, AdQuaIF = 30*u.mA, Gif = u.mA,
+    CubaLIF = u.mA, CobaLIF = u.mA, Izhikevich = 2*u.mV/u.ms, HH = 2*u.uA, WangBuzsakiHH = 0.2*u.uA, MorrisLecar = 20*u.uA,
+    FitzHughNagumo = 0.05, HindmarshRose = 0.4,
+  }
+  within(0.1*u.ms, function()
+    for name, unit in pairs(cases) do
+      local many = fire(nn[name](3), 10.0 * unit, 1000)
+      t.ok(#many >= 2, name)
+      t.ok(#fire(nn[name](2), 10.0 * unit, 1000, 2) >= 2, name)
+      if name ~= "HindmarshRose" then t.ok(#fire(nn[name](3), 0.0 * unit, 1000) <= 1, name) end
+    end
+  end)
+end)
+
+t.test("constants that no equation has room for are refused by name", function()
+  local function bad(kind, message, class, a)
+    a[1] = 2
+    t.raises(kind, message, function() nn[class](a) end)
+  end
+  bad("ValueError", "nn.LIF: tau must be > 0, not %-5%. ms", "LIF", {tau = -5*u.ms})
+  bad("ValueError", "nn.LIF: tau must be > 0", "LIF", {tau = bdl.tensor{1.0, 0/0}*u.ms})
+  bad("ValueError", "nn.AdExIF: tau_w must be > 0", "AdExIF", {tau_w = 0*u.ms})
+  bad("ValueError", "delta_T must be > 0", "ExpIF", {delta_T = 0*u.mV})
+  bad("ValueError", "tau_ref must be >= 0, not %-1%. ms", "GifRef", {tau_ref = -1*u.ms})
+  bad("ValueError", "nn.HH: C must be > 0", "HH", {C = 0*u.uF})
+  bad("ValueError", "V_th must lie above V_reset; they are 0%. mV and 0%. mV", "LIF", {V_th = 0*u.mV})
+  bad("UnitMismatchError", "tau_w is a time, not in <mV>", "AdExIF", {tau_w = 3*u.mV})
+  bad("UnitMismatchError", "V_reset is in <ms>, V_th in <mV>", "AdExIF", {V_reset = 3*u.ms})
+  bad("TypeError", "nn.QuaIF: no argument 'tua' %(did you mean 'tau'%?%)", "QuaIF", {tua = 3*u.ms})
+  within(0.1*u.ms, function()
+    local n = nn.LIF{2, tau = 5}
+    n:init_state()
+    t.raises("UnitMismatchError", "a time constant of <1> with dt in <ms>", function() n(1*u.mA) end)
   end)
 end)
 

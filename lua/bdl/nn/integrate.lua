@@ -58,14 +58,24 @@ function M.linear_step(f, x, rate)
   return x + (h * exprel(exponent(h, slope, x))) * (origin + slope * x)
 end
 
+--- dt/tau.  Errors: UnitMismatchError, tau is no time as dt is one.
+local function steps_per(tau)
+  local dt = environ.get "dt"
+  local z = dt / tau
+  if not units.is_dimensionless(z) then
+    core.fail("UnitMismatchError", 4, "a time constant of <%s> with dt in <%s>", tostring(units.get_unit(tau)), tostring(units.get_unit(dt)))
+  end
+  return z
+end
+
 --- The same for tau dx/dt = target - x:  x e^-z + (1 - e^-z) target,  z = dt/tau.
 function M.relax(x, target, tau)
-  local z = environ.get "dt" / tau
+  local z = steps_per(tau)
   return x * core.bind("exp", NONE, -z) - core.bind("expm1", NONE, -z) * target
 end
 
 --- The same for tau dx/dt = -x.
-function M.decay(x, tau) return x * core.bind("exp", NONE, -(environ.get "dt" / tau)) end
+function M.decay(x, tau) return x * core.bind("exp", NONE, -steps_per(tau)) end
 
 --- exp_euler_step(f, x, ...): one step of dx/dt = f(x, ...), dt from the environ.
 --  exp_euler_step(f, g, x, ...): of dx = f(x, ...) dt + g(x, ...) dW, with g sqrt(dt) N(0, 1) added.

@@ -14,7 +14,23 @@ for file, names in pairs{
   window = "window_steps",
   neuron = "Neuron",
   spiking = "Spiking",
-  linear = "Linear",
+  linear = "Linear ScaledWSLinear SignedWLinear SparseLinear AllToAll OneToOne LoRA",
+  conv = "Conv1d Conv2d Conv3d ScaledWSConv1d ScaledWSConv2d ScaledWSConv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
+  pool = "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d"
+         .. " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d",
+  norm = "BatchNorm0d BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm RMSNorm GroupNorm InstanceNorm",
+  dropout = "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout DropoutFixed",
+  embedding = "Embedding",
+  padding = "ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d"
+            .. " ConstantPad1d ConstantPad2d ConstantPad3d CircularPad1d CircularPad2d CircularPad3d",
+  sequential = "Sequential Flatten Unflatten EnvironContext",
+  activations = "ElementWiseBlock Threshold ReLU RReLU Hardtanh ReLU6 Sigmoid Hardsigmoid Tanh SiLU Mish Hardswish ELU CELU SELU GLU GELU"
+                .. " Hardshrink LeakyReLU LogSigmoid Softplus Softshrink PReLU Softsign Tanhshrink Softmin Softmax Softmax2d LogSoftmax Identity"
+                .. " relu relu6 rrelu leaky_relu prelu sigmoid tanh log_sigmoid softplus soft_sign squareplus elu celu selu gelu silu swish mish"
+                .. " hard_sigmoid hard_silu hard_swish hard_tanh tanh_shrink hard_shrink soft_shrink sparse_plus sparse_sigmoid softmax log_softmax"
+                .. " logsumexp softmin glu standardize weight_standardization one_hot",
+  cells = "RNNCell ValinaRNNCell VanillaRNNCell GRUCell MGUCell LSTMCell URLSTMCell CFNCell MinimalRNNCell MiniGRU MiniLSTM LRUCell",
+  readout = "LeakyRateReadout LeakySpikeReadout",
   lif = "IF LIF LIFRef ALIF",
   hh = "HH",
   expif = "ExpIF ExpIFRef AdExIF AdExIFRef QuaIF QuaIFRef AdQuaIF AdQuaIFRef",

@@ -1,55 +1,212 @@
---- Linear layer:  y = x W + b  over the last axis.
+--- Layers whose weights meet the last axis of their input.
+--  Source: He et al. (2015) for the default initialiser; each class names its own.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
+local event = require "bdl.event"
+local functional = require "bdl.functional"
 local init = require "bdl.init"
+local layer = require "bdl.nn.layer"
 local state = require "bdl.state"
 local none = require "bdl.none".none
-local module = require "bdl.nn.module"
+local Module = require "bdl.nn.module".Module
 
-local Linear = module.Module:extend "Linear"
+local M = {}
 
-local DEFAULT = {}  -- of b_init: zeros in the unit of the weight
-
---- in_size, out_size, w_init, b_init (bdl.none: no bias), w_mask (multiplies the weight), name.
---  The State `weight` holds {weight, bias}.  Errors: ValueError, leading sizes differ.
-function Linear:__init(...)
-  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = DEFAULT, w_mask = none, name = none}, ...)
-  Linear.super.__init(self, a.name)
-  self.in_size = a.in_size
-  self.out_size = a.out_size
-  local from, to = self.in_size, self.out_size
+--- Sets in_size and out_size; returns the sizes of the weight.  Errors: ValueError, leading sizes differ.
+local function set_sizes(self, from, to)
+  self.in_size = from
+  self.out_size = to
+  from, to = self.in_size, self.out_size
   local same = #from == #to and #from > 0
   for k = 1, #from - 1 do same = same and from[k] == to[k] end
   if not same then
-    core.fail("ValueError", 2, "%s: leading sizes differ: in %s, out %s", class.qualified_name(class.of(self)), tostring(from), tostring(to))
+    core.fail("ValueError", 3, "%s: leading sizes differ: in %s, out %s", class.qualified_name(class.of(self)),
+              tostring(from), tostring(to))
   end
-  local shape = {from[-1], to[-1]}
-  self.w_mask = init.param(a.w_mask, shape)
-  local weight = init.param(a.w_init, shape, nil, {allow_none = false})
-  if not core.is_tensor(weight) or weight.ndim ~= 2 then weight = init.Constant(weight)(shape) end
-  local value = {weight = weight}
-  if a.b_init == DEFAULT then
-    value.bias = init.ZeroInit{unit = core.unit_of(weight) or none}{shape[2]}
-  elseif a.b_init ~= none then
-    value.bias = init.param(a.b_init, {shape[2]})
-  end
-  self.weight = state.ParamState(value)
+  return {from[-1], to[-1]}
 end
+
+--- x W + b
+local function product(self, x, w, b)
+  x = layer.input(self, x, {self.in_size[-1]}, w)
+  local y = core.bind("dot", {lhs_contract = {x.ndim - 1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, x, w)
+  return b and y + b or y
+end
+
+--- y = x W + b  over the last axis.
+--  in_size, out_size, w_init (KaimingNormal), b_init (zeros; bdl.none: no bias), w_mask (multiplies the weight), name.
+--  The State `weight` holds {weight, bias}.  Errors: ValueError, leading sizes differ.
+local Linear = Module:extend "Linear"
+M.Linear = Linear
+
+function Linear:__init(...)
+  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, name = none}, ...)
+  Linear.super.__init(self, a.name)
+  local shape = set_sizes(self, a.in_size, a.out_size)
+  self.w_mask = init.param(a.w_mask, shape)
+  local weight = layer.full(a.w_init, shape)
+  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight)}
+end
+
+--- The weight that acts.
+function Linear:effective(p) return self.w_mask and p.weight * self.w_mask or p.weight end
 
 --- x : [.., in] -> [.., out]
 function Linear:update(x)
   local p = self.weight.value
-  local w = self.w_mask and p.weight * self.w_mask or p.weight
-  if not core.is_tensor(x) then x = core.tensor(x) end
-  local n = self.in_size[-1]
-  if x.ndim == 0 or x.shape[-1] ~= n then
-    core.fail("ShapeError", 2, "%s: the last size of the input%s is %s, not in_size %d", class.typename(self), core.origin(x),
-              x.ndim == 0 and "none" or tostring(x.shape[-1]), n)
+  return product(self, x, self:effective(p), p.bias)
+end
+
+--- A Linear whose weight is standardised: mean 0 and variance 1 / in for each output, times a gain.
+--  As Linear, and ws_gain (true: {gain} in the State), eps (1e-4).
+--  Source: Qiao et al. (2019), Micro-batch training with batch-channel normalization and weight standardization.
+local ScaledWSLinear = Linear:extend "ScaledWSLinear"
+M.ScaledWSLinear = ScaledWSLinear
+
+function ScaledWSLinear:__init(...)
+  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, ws_gain = true,
+                  eps = 1e-4, name = none}, ...)
+  Linear.__init(self, {a.in_size, a.out_size, w_init = a.w_init, b_init = a.b_init, name = a.name, w_mask = a.w_mask or none})
+  self.eps = a.eps
+  if a.ws_gain then
+    local p = self.weight.value
+    self.weight = state.ParamState{weight = p.weight, bias = p.bias, gain = init.OneInit(){1, self.out_size[-1]}}
   end
-  if x.dtype == "bool" then x = core.cast(x, core.mantissa(w).dtype) end
-  local y = core.bind("dot", {lhs_contract = {x.ndim - 1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, x, w)
+end
+
+function ScaledWSLinear:effective(p)
+  local w = functional.weight_standardization(p.weight, {eps = self.eps, gain = p.gain})
+  return self.w_mask and w * self.w_mask or w
+end
+
+--- y = x (|W| sign): weights that keep their sign.  in_size, out_size, w_init (KaimingNormal), w_sign (none: all positive), name.
+--  The State `weight` holds W.
+local SignedWLinear = Module:extend "SignedWLinear"
+M.SignedWLinear = SignedWLinear
+
+function SignedWLinear:__init(...)
+  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), w_sign = none, name = none}, ...)
+  SignedWLinear.super.__init(self, a.name)
+  local shape = set_sizes(self, a.in_size, a.out_size)
+  self.w_sign = init.param(a.w_sign, shape)
+  self.weight = state.ParamState(layer.full(a.w_init, shape))
+end
+
+function SignedWLinear:update(x)
+  local w = core.bind("abs", {}, self.weight.value)
+  return product(self, x, self.w_sign and w * self.w_sign or w)
+end
+
+--- y = x A + b with the stored entries of a connection (event.CSR ..) as weights; boolean x counts as events.
+--  spar_mat, b_init (none), in_size, name.  The State `weight` holds {weight = entries, bias}.
+local SparseLinear = Module:extend "SparseLinear"
+M.SparseLinear = SparseLinear
+
+--- Errors: TypeError, not a connection; ValueError, in_size differs from its rows.
+function SparseLinear:__init(...)
+  local a = args({"spar_mat", b_init = none, in_size = none, name = none}, ...)
+  SparseLinear.super.__init(self, a.name)
+  if not class.isa(a.spar_mat, event.Connection) then
+    core.fail("TypeError", 2, "nn.SparseLinear: spar_mat is a connection, event.CSR(..), not a %s", class.typename(a.spar_mat))
+  end
+  local shape = a.spar_mat.shape
+  self.in_size = a.in_size or shape[1]
+  self.out_size = {table.unpack(self.in_size, 1, #self.in_size - 1)}
+  self.out_size[#self.out_size + 1] = shape[2]
+  if self.in_size[-1] ~= shape[1] then
+    core.fail("ValueError", 2, "nn.SparseLinear: in_size %s for a connection of %d rows", tostring(self.in_size), shape[1])
+  end
+  self.spar_mat = a.spar_mat
+  local data = a.spar_mat.data
+  self.weight = state.ParamState{weight = data, bias = layer.bias(a.b_init, {shape[2]}, data)}
+end
+
+function SparseLinear:update(x)
+  local p = self.weight.value
+  if not core.is_tensor(x) or x.dtype ~= "bool" then x = layer.input(self, x, {self.in_size[-1]}, p.weight) end
+  local y = self.spar_mat:with_data(p.weight):rmatmul(x)
   return p.bias and y + p.bias or y
 end
 
-return {Linear = Linear}
+--- Every neuron to every other:  y_j = sum_i x_i W_ij + b_j,  without i = j unless include_self.
+--  in_size, out_size, w_init (KaimingNormal; a number: one weight for all pairs), b_init (none), include_self (true), name.
+--  The State `weight` holds {weight, bias}.
+local AllToAll = Module:extend "AllToAll"
+M.AllToAll = AllToAll
+
+function AllToAll:__init(...)
+  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = none, include_self = true, name = none}, ...)
+  AllToAll.super.__init(self, a.name)
+  local shape = set_sizes(self, a.in_size, a.out_size)
+  self.include_self = a.include_self
+  local weight = init.param(a.w_init, shape, nil, {allow_none = false})
+  if not core.is_tensor(weight) then weight = core.tensor(weight) end
+  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight)}
+end
+
+--- 1 for pairs that are connected, 0 on the diagonal.
+local function others(n, m, dtype)
+  local function along(axis) return core.bind("iota", {shape = {n, m}, axis = axis, dtype = "int32"}) end
+  return core.cast(core.bind("ne", {}, along(0), along(1)), dtype)
+end
+
+function AllToAll:update(x)
+  local p = self.weight.value
+  local w, n, m = p.weight, self.in_size[-1], self.out_size[-1]
+  if w.ndim == 0 then w = w * core.bind("broadcast", {shape = {n, m}, dims = {}}, core.tensor(1.0, core.mantissa(w).dtype)) end
+  if not self.include_self then w = w * others(n, m, core.mantissa(w).dtype) end
+  return product(self, x, w, p.bias)
+end
+
+--- y_i = w_i x_i + b_i.  in_size, w_init (Normal), b_init (none), name.  The State `weight` holds {weight, bias}.
+local OneToOne = Module:extend "OneToOne"
+M.OneToOne = OneToOne
+
+function OneToOne:__init(...)
+  local a = args({"in_size", w_init = init.Normal(), b_init = none, name = none}, ...)
+  OneToOne.super.__init(self, a.name)
+  self.in_size = a.in_size
+  self.out_size = self.in_size
+  local weight = init.param(a.w_init, self.in_size, nil, {allow_none = false})
+  if not core.is_tensor(weight) then weight = core.tensor(weight) end
+  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, self.in_size, weight)}
+end
+
+function OneToOne:update(x)
+  local p = self.weight.value
+  local y = layer.input(self, x, self.in_size, p.weight) * p.weight
+  return p.bias and y + p.bias or y
+end
+
+--- y = x A B, a change of low rank, on top of base_module(x) where there is one.
+--  in_features, lora_rank, out_features, base_module (none), kernel_init (LecunNormal), in_size (sizes before in_features), name.
+--  The State `weight` holds {lora_a = A, lora_b = B}.
+--  Source: Hu et al. (2021), LoRA: low-rank adaptation of large language models.
+local LoRA = Module:extend "LoRA"
+M.LoRA = LoRA
+
+--- Errors: TypeError, base_module cannot be called.
+function LoRA:__init(...)
+  local a = args({"in_features", "lora_rank", "out_features", base_module = none, kernel_init = init.LecunNormal(),
+                  in_size = none, name = none}, ...)
+  LoRA.super.__init(self, a.name)
+  self.in_size = a.in_size or a.in_features
+  self.out_size = {table.unpack(self.in_size, 1, #self.in_size - 1)}
+  self.out_size[#self.out_size + 1] = a.out_features
+  local called = a.base_module
+  if called and not class.isa(called, Module) and type(called) ~= "function" then
+    core.fail("TypeError", 2, "nn.LoRA: base_module is a module or a function, not a %s", class.typename(called))
+  end
+  self.base_module = called
+  self.weight = state.ParamState{lora_a = layer.full(a.kernel_init, {a.in_features, a.lora_rank}),
+                                 lora_b = layer.full(a.kernel_init, {a.lora_rank, a.out_features})}
+end
+
+function LoRA:update(x)
+  local p = self.weight.value
+  local y = product(self, x, p.lora_a):matmul(p.lora_b)
+  return self.base_module and y + self.base_module(x) or y
+end
+
+return M

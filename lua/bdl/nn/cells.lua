@@ -1,0 +1,307 @@
+--- Recurrent cells.  x : [batch.., in]  ->  [batch.., out], the new state h;  init_state(batch_size) makes the States.
+--  [x, h] is x before h on the last axis, s the logistic function, * elementwise.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local args = require "bdl.args"
+local base = require "bdl.array.base"
+local functional = require "bdl.functional"
+local init = require "bdl.init"
+local layer = require "bdl.nn.layer"
+local none = require "bdl.none".none
+local state = require "bdl.state"
+local Linear = require "bdl.nn.linear".Linear
+local module = require "bdl.nn.module"
+
+local M = {}
+
+local sigmoid = functional.sigmoid
+
+--- What cells share: sizes, the activation, States that begin with state_init.
+local RNNCell = module.Module:extend "RNNCell"
+M.RNNCell = RNNCell
+
+RNNCell.state_names = {"h"}
+
+--- The function of a name, or a function.
+local function activation_of(who, f)
+  if type(f) == "function" or class.isa(f, module.Module) then return f end
+  local known = type(f) == "string" and functional[f]
+  if known then return known end
+  local names = {}
+  for name in pairs(functional) do names[#names + 1] = name end
+  core.fail("ValueError", 4, "%s: no activation '%s'%s", who, tostring(f), require "bdl.suggest".hint(tostring(f), names))
+end
+
+--- num_in, num_out, w_init, b_init (zeros; bdl.none: no bias), state_init (zeros), activation (a name or a function), name.
+--  defaults: of the class, w_init and activation.
+function RNNCell:setup(defaults, ...)
+  local spec = {"num_in", "num_out", b_init = layer.ZEROS, state_init = init.ZeroInit(), name = none}
+  for key, value in pairs(defaults) do spec[key] = value end
+  spec[0] = class.qualified_name(class.of(self))
+  local a = args(spec, ...)
+  RNNCell.super.__init(self, a.name)
+  self.in_size = a.num_in
+  self.out_size = a.num_out
+  self.num_in = self.in_size[-1]
+  self.num_out = self.out_size[-1]
+  self.state_init = a.state_init
+  if a.activation then self.activation = activation_of(spec[0], a.activation) end
+  return a
+end
+
+function RNNCell:init_state(batch_size)
+  for _, name in ipairs(self.state_names) do
+    self[name] = state.HiddenState(init.param(self.state_init, self.out_size, batch_size))
+  end
+end
+
+--- A Linear of the cell, from x, h or both, to n states.
+local function weights(a, from, to) return Linear{from, to, w_init = a.w_init, b_init = a.b_init} end
+
+--- Checked x.
+local function input(self, x) return layer.input(self, x, {self.num_in}) end
+
+--- [x, h]; one of them may have a batch that the other has not.
+local function join(x, h)
+  local lead = base.broadcast_shapes("[x, h]", {table.unpack(x.shape, 1, x.ndim - 1)}, {table.unpack(h.shape, 1, h.ndim - 1)}, x, h)
+  local function wide(z)
+    local sizes = table.move(lead, 1, #lead, 1, {})
+    sizes[#sizes + 1] = z.shape[-1]
+    return base.broadcast_to("[x, h]", z, sizes)
+  end
+  return base.concatenate({wide(x), wide(h)}, #lead)
+end
+
+--- n equal parts of the last axis.
+local function split(z, n)
+  local parts, size = {}, z.shape[-1] // n
+  for i = 1, n do parts[i] = base.slice_axis(z, z.ndim - 1, (i - 1) * size, i * size) end
+  return table.unpack(parts)
+end
+
+local ORTHOGONAL, XAVIER = init.Orthogonal and init.Orthogonal() or init.XavierNormal(), init.XavierNormal()
+
+--- Sets the State h to the result.
+local function done(self, h)
+  self.h.value = h
+  return h
+end
+
+--- h' = act([x, h] W + b).  num_in, num_out, w_init (XavierNormal), b_init, state_init, activation ("relu"), name.  State: h.
+--  Source: Elman (1990), Finding structure in time.
+local ValinaRNNCell = RNNCell:extend "ValinaRNNCell"
+M.ValinaRNNCell = ValinaRNNCell
+
+function ValinaRNNCell:__init(...)
+  local a = self:setup({w_init = XAVIER, activation = "relu"}, ...)
+  self.W = weights(a, self.num_in + self.num_out, self.num_out)
+end
+
+function ValinaRNNCell:update(x) return done(self, self.activation(self.W(join(input(self, x), self.h.value)))) end
+
+M.VanillaRNNCell = ValinaRNNCell
+
+--- [r, z] = s([x, h] Wrz),  h' = (1 - z) h + z act([x, r h] Wh).  As ValinaRNNCell; w_init (Orthogonal), activation ("tanh").
+--  State: h.
+--  Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder.
+local GRUCell = RNNCell:extend "GRUCell"
+M.GRUCell = GRUCell
+
+function GRUCell:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
+  local n = self.num_in + self.num_out
+  self.Wrz = weights(a, n, 2 * self.num_out)
+  self.Wh = weights(a, n, self.num_out)
+end
+
+function GRUCell:update(x)
+  x = input(self, x)
+  local h = self.h.value
+  local r, z = split(sigmoid(self.Wrz(join(x, h))), 2)
+  return done(self, (1 - z) * h + z * self.activation(self.Wh(join(x, r * h))))
+end
+
+--- f = s([x, h] Wf),  h' = (1 - f) h + f act([x, f h] Wh).  As GRUCell.  State: h.
+--  Source: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
+local MGUCell = RNNCell:extend "MGUCell"
+M.MGUCell = MGUCell
+
+function MGUCell:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
+  local n = self.num_in + self.num_out
+  self.Wf = weights(a, n, self.num_out)
+  self.Wh = weights(a, n, self.num_out)
+end
+
+function MGUCell:update(x)
+  x = input(self, x)
+  local h = self.h.value
+  local f = sigmoid(self.Wf(join(x, h)))
+  return done(self, (1 - f) * h + f * self.activation(self.Wh(join(x, f * h))))
+end
+
+--- [i, g, f, o] = [x, h] W + b,  c' = s(f + 1) c + s(i) act(g),  h' = s(o) act(c').  As ValinaRNNCell; activation ("tanh").
+--  States: c, h.
+--  Source: Hochreiter & Schmidhuber (1997), Long short-term memory; the 1 of Jozefowicz et al. (2015).
+local LSTMCell = RNNCell:extend "LSTMCell"
+M.LSTMCell = LSTMCell
+LSTMCell.state_names = {"c", "h"}
+
+function LSTMCell:__init(...)
+  local a = self:setup({w_init = XAVIER, activation = "tanh"}, ...)
+  self.W = weights(a, self.num_in + self.num_out, 4 * self.num_out)
+end
+
+function LSTMCell:update(x)
+  local i, g, f, o = split(self.W(join(input(self, x), self.h.value)), 4)
+  local c = sigmoid(f + 1) * self.c.value + sigmoid(i) * self.activation(g)
+  self.c.value = c
+  return done(self, sigmoid(o) * self.activation(c))
+end
+
+--- An LSTM whose gates reach the whole range of time constants: [f, r, u, o] = [x, h] W,  F = s(f + b),  R = s(r - b),
+--  G = 2 R F + (1 - 2 R) F^2,  c' = G c + (1 - G) act(u),  h' = s(o) act(c').  As LSTMCell without b_init;  the ParamState `bias` holds
+--  b, at first logit(U(1/n, 1 - 1/n)).  States: c, h.
+--  Source: Gu et al. (2020), Improving the gating mechanism of recurrent neural networks.
+local URLSTMCell = RNNCell:extend "URLSTMCell"
+M.URLSTMCell = URLSTMCell
+URLSTMCell.state_names = {"c", "h"}
+
+function URLSTMCell:__init(...)
+  local a = self:setup({w_init = XAVIER, activation = "tanh", b_init = none}, ...)
+  local n = self.num_out
+  self.W = Linear{self.num_in + n, 4 * n, w_init = a.w_init, b_init = none}
+  local p = require "bdl.random".uniform(1 / n, 1 - 1 / n, {size = {n}})
+  self.bias = state.ParamState(-core.bind("log", {}, 1 / p - 1))
+end
+
+function URLSTMCell:update(x)
+  local f, r, u, o = split(self.W(join(input(self, x), self.h.value)), 4)
+  local b = self.bias.value
+  local F, R = sigmoid(f + b), sigmoid(r - b)
+  local G = 2 * R * F + (1 - 2 * R) * F * F
+  local c = G * self.c.value + (1 - G) * self.activation(u)
+  self.c.value = c
+  return done(self, sigmoid(o) * self.activation(c))
+end
+
+--- f = s([x, h] Wf),  i = s([x, h] Wi),  h' = f act(h) + i act(x Wh).  As GRUCell.  State: h.
+--  Source: Laurent & von Brecht (2016), A recurrent neural network without chaos.
+local CFNCell = RNNCell:extend "CFNCell"
+M.CFNCell = CFNCell
+
+function CFNCell:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
+  local n = self.num_in + self.num_out
+  self.Wf = weights(a, n, self.num_out)
+  self.Wi = weights(a, n, self.num_out)
+  self.Wh = weights(a, self.num_in, self.num_out)
+end
+
+function CFNCell:update(x)
+  x = input(self, x)
+  local h = self.h.value
+  local xh = join(x, h)
+  return done(self, sigmoid(self.Wf(xh)) * self.activation(h) + sigmoid(self.Wi(xh)) * self.activation(self.Wh(x)))
+end
+
+--- z = phi(x),  f = s([z, h] W_u),  h' = f h + (1 - f) z.  num_in, num_out, w_init (Orthogonal), b_init, state_init, phi (a Linear),
+--  name.  State: h.
+--  Source: Chen (2017), MinimalRNN: toward more interpretable and trainable recurrent neural networks.
+local MinimalRNNCell = RNNCell:extend "MinimalRNNCell"
+M.MinimalRNNCell = MinimalRNNCell
+
+function MinimalRNNCell:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL, phi = none}, ...)
+  self.phi = a.phi or weights(a, self.num_in, self.num_out)
+  self.W_u = weights(a, 2 * self.num_out, self.num_out)
+end
+
+function MinimalRNNCell:update(x)
+  local z, h = self.phi(input(self, x)), self.h.value
+  local f = sigmoid(self.W_u(join(z, h)))
+  return done(self, f * h + (1 - f) * z)
+end
+
+--- z = s([x, h] W_z),  h' = (1 - z) h + z (x W_x).  num_in, num_out, w_init (Orthogonal), b_init, state_init, name.  State: h.
+--  Source: Feng et al. (2024), Were RNNs all we needed?  (there without h in the gate).
+local MiniGRU = RNNCell:extend "MiniGRU"
+M.MiniGRU = MiniGRU
+
+function MiniGRU:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL}, ...)
+  self.W_x = weights(a, self.num_in, self.num_out)
+  self.W_z = weights(a, self.num_in + self.num_out, self.num_out)
+end
+
+function MiniGRU:update(x)
+  x = input(self, x)
+  local h = self.h.value
+  local z = sigmoid(self.W_z(join(x, h)))
+  return done(self, (1 - z) * h + z * self.W_x(x))
+end
+
+--- f = s([x, h] W_f),  i = s([x, h] W_i),  h' = f h + i (x W_x).  As MiniGRU.  State: h.  Source: as MiniGRU.
+local MiniLSTM = RNNCell:extend "MiniLSTM"
+M.MiniLSTM = MiniLSTM
+
+function MiniLSTM:__init(...)
+  local a = self:setup({w_init = ORTHOGONAL}, ...)
+  local n = self.num_in + self.num_out
+  self.W_x = weights(a, self.num_in, self.num_out)
+  self.W_f = weights(a, n, self.num_out)
+  self.W_i = weights(a, n, self.num_out)
+end
+
+function MiniLSTM:update(x)
+  x = input(self, x)
+  local h = self.h.value
+  local xh = join(x, h)
+  return done(self, sigmoid(self.W_f(xh)) * h + sigmoid(self.W_i(xh)) * self.W_x(x))
+end
+
+--- Linear recurrent unit, a diagonal complex recurrence  h' = e^(-e^nu + i e^theta) h + e^gamma x (B_re + i B_im),
+--  y = Re(h' (C_re + i C_im)) + D x.  d_model, d_hidden, r_min (0.0), r_max (1.0): |eigenvalue| at first, max_phase (6.28).
+--  x, y : [batch.., d_model].  ParamStates: nu_log, theta_log, gamma_log, D and the Linears.  States: h_re, h_im [d_hidden].
+--  Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences.
+local LRUCell = module.Module:extend "LRUCell"
+M.LRUCell = LRUCell
+
+local function scaled_normal(sizes) return require "bdl.random".randn(table.unpack(sizes)) / math.sqrt(sizes[1]) end
+
+function LRUCell:__init(...)
+  local a = args({"d_model", "d_hidden", r_min = 0.0, r_max = 1.0, max_phase = 6.28, name = none}, ...)
+  LRUCell.super.__init(self, a.name)
+  local n, random = a.d_hidden, require "bdl.random"
+  self.in_size, self.out_size = a.d_model, a.d_model
+  self.d_model, self.d_hidden = a.d_model, n
+  local function log(x) return (core.bind("log", {}, x)) end
+  local function exp(x) return (core.bind("exp", {}, x)) end
+  self.theta_log = state.ParamState(log(random.uniform{size = {n}} * a.max_phase))
+  local radius = random.uniform{size = {n}} * (a.r_max ^ 2 - a.r_min ^ 2) + a.r_min ^ 2
+  local nu_log = log(-0.5 * log(radius))
+  self.nu_log = state.ParamState(nu_log)
+  self.gamma_log = state.ParamState(0.5 * log(-core.bind("expm1", {}, -2 * exp(nu_log))))
+  for _, name in ipairs{"B_re", "B_im"} do self[name] = Linear{a.d_model, n, w_init = scaled_normal, b_init = none} end
+  for _, name in ipairs{"C_re", "C_im"} do self[name] = Linear{n, a.d_model, w_init = scaled_normal, b_init = none} end
+  self.D = state.ParamState(random.randn(a.d_model))
+end
+
+function LRUCell:init_state(batch_size)
+  for _, name in ipairs{"h_re", "h_im"} do
+    self[name] = state.HiddenState(init.param(init.ZeroInit(), {self.d_hidden}, batch_size))
+  end
+end
+
+function LRUCell:update(x)
+  x = layer.input(self, x, {self.d_model})
+  local function exp(z) return (core.bind("exp", {}, z)) end
+  local radius, phase, gain = exp(-exp(self.nu_log.value)), exp(self.theta_log.value), exp(self.gamma_log.value)
+  local re, im = radius * core.bind("cos", {}, phase), radius * core.bind("sin", {}, phase)
+  local h_re, h_im = self.h_re.value, self.h_im.value
+  self.h_re.value = re * h_re - im * h_im + gain * self.B_re(x)
+  self.h_im.value = im * h_re + re * h_im + gain * self.B_im(x)
+  return self.C_re(self.h_re.value) - self.C_im(self.h_im.value) + x * self.D.value
+end
+
+return M

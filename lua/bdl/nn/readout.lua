@@ -1,0 +1,73 @@
+--- Readouts: units at the end of a network that integrate spikes, without and with a threshold.
+local core = require "bdl.core"
+local args = require "bdl.args"
+local init = require "bdl.init"
+local integrate = require "bdl.nn.integrate"
+local layer = require "bdl.nn.layer"
+local none = require "bdl.none".none
+local environ = require "bdl.environ"
+local state = require "bdl.state"
+local u = require "bdl.units"
+local Module = require "bdl.nn.module".Module
+local Neuron = require "bdl.nn.neuron".Neuron
+
+local M = {}
+
+local function product(self, x, w) return layer.input(self, x, {self.in_size[-1]}, w):matmul(w) end
+
+--- r' = e^(-dt / tau) r + x W.  in_size, out_size, tau (5 ms), w_init (KaimingNormal), r_init (zeros), name.
+--  The ParamState `weight` holds W; State: r.  Source: Bellec et al. (2020), A solution to the learning dilemma, eq. 10.
+local LeakyRateReadout = Module:extend "LeakyRateReadout"
+M.LeakyRateReadout = LeakyRateReadout
+
+function LeakyRateReadout:__init(...)
+  local a = args({"in_size", "out_size", tau = 5*u.ms, w_init = init.KaimingNormal(), r_init = init.ZeroInit(), name = none}, ...)
+  LeakyRateReadout.super.__init(self, a.name)
+  self.in_size = a.in_size
+  self.out_size = a.out_size
+  self.tau = init.param(a.tau, self.out_size)
+  self.r_init = a.r_init
+  self.weight = state.ParamState(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
+end
+
+function LeakyRateReadout:init_state(batch_size) self.r = state.HiddenState(init.param(self.r_init, self.out_size, batch_size)) end
+
+--- x : [.., in] -> r [.., out]
+function LeakyRateReadout:update(x)
+  local keep = core.bind("exp", {}, -(environ.get "dt" / self.tau))
+  self.r.value = keep * self.r.value + product(self, x, self.weight.value)
+  return self.r.value
+end
+
+--- tau dV/dt = -V + x W + I;  V >= V_th: spike; the next step starts from the reset V.
+--  in_size, out_size, tau (5 ms), V_th (1 mV), V_initializer (0 mV), w_init (KaimingNormal in mV), spk_fun, spk_reset ("soft"), name.
+--  The ParamState `weight` holds W; State: V.  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in SNNs.
+local LeakySpikeReadout = Neuron:extend "LeakySpikeReadout"
+M.LeakySpikeReadout = LeakySpikeReadout
+
+function LeakySpikeReadout:__init(...)
+  local a = args({"in_size", "out_size", tau = 5*u.ms, V_th = 1*u.mV, V_initializer = init.ZeroInit{unit = u.mV},
+                  w_init = init.KaimingNormal{unit = u.mV}, spk_fun = none, spk_reset = "soft", keep_size = false, name = none}, ...)
+  a.size = a.out_size
+  LeakySpikeReadout.super.__init(self, Neuron.common(a))
+  self.in_size = a.in_size
+  self:set_params(a, "tau V_th")
+  self.V_reset = 0 * self.V_th
+  self.V_initializer = a.V_initializer
+  self.weight = state.ParamState(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
+end
+
+function LeakySpikeReadout:init_state(batch_size)
+  self.V = state.HiddenState(init.param(self.V_initializer, self.varshape, batch_size))
+end
+
+--- x : [.., in] -> [.., out], 1 where spiking
+function LeakySpikeReadout:update(x)
+  local V = self:reset(self.V.value)
+  local drive = self:sum_current_inputs(product(self, x, self.weight.value), V)
+  V = self:sum_delta_inputs(integrate.relax(V, drive, self.tau))
+  self.V.value = V
+  return self:get_spike(V)
+end
+
+return M

@@ -1,4 +1,5 @@
---- Optimisers of trainable States.  A class is loaded when it is first named: optim.Adam comes from optim/adam.lua.
+--- Optimisers of trainable States and schedules of their rates.  A class is loaded when it is first named: optim.Adam comes from
+--  optim/adam.lua.
 --
 --   opt = bdl.optim.Adam(1e-3)    opt:register_trainable_weights(model:states(bdl.ParamState))    opt:update(grads)
 
@@ -6,8 +7,18 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local suggest = require "bdl.suggest"
 
---- Name -> file under optim/.
-local HOME = {Optimizer = "optimizer", OptimState = "optimizer", SGD = "sgd", Adam = "adam"}
+--- Names by their file under optim/.
+local HOME = {}
+for file, names in pairs{
+  optimizer = "Optimizer", sgd = "SGD Momentum MomentumNesterov", adam = "Adam AdamW Adamax Nadam RAdam Yogi AdaBelief Lamb Novograd",
+  adagrad = "Adagrad Adadelta RMSprop SM3 Adafactor", sign = "Lion Rprop", trust = "Lars Fromage", lookahead = "Lookahead",
+
+  scheduler = "OptimState LRScheduler StepLR MultiStepLR ConstantLR PiecewiseConstantSchedule ExponentialLR ExponentialDecayLR \
+PolynomialLR LinearLR CosineAnnealingLR CosineAnnealingWarmRestarts WarmupScheduler WarmupCosineSchedule CyclicLR OneCycleLR \
+ReduceLROnPlateau ChainedScheduler SequentialLR",
+} do
+  for name in names:gmatch "%w+" do HOME[name] = file end
+end
 
 local optim = {}
 

@@ -2,15 +2,15 @@
 --  g is taken at a detached x, so that second derivatives are zero.
 --
 --   bdl.surrogate.Sigmoid(4.0)(x)  ==  bdl.surrogate.sigmoid(x, 4.0)       spikes of x
---   f:surrogate_grad(x)  g(x)                                                f:surrogate_fun(x)  a smooth function with the derivative g
+--   f:surrogate_grad(x)  g(x);   f:surrogate_fun(x)  a smooth function with the derivative g
 --
 --  A new one is a subclass of Surrogate with surrogate_grad(self, x).
 --  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks; below, what each adds.
 local core = require "bdl.core"
 local class = require "bdl.class"
-local args = require "bdl.args"
 local array = require "bdl.array"
 local augment = require "bdl.augment"
+local parameters = require "bdl.parameters"
 
 local abs, exp, where, sigmoid = array.abs, array.exp, array.where, array.sigmoid
 local pi = math.pi
@@ -51,32 +51,15 @@ end
 local function lower(name) return name:gsub("(%l)(%u)", "%1_%2"):gsub("(%u)(%u%l)", "%1_%2"):lower() end
 
 --- Defines the class Name(parameters..) and the function name(x, parameters..).
---    parameters  {name, default, above = bound, integer = true}, in their order
+--    rows        the parameters, as bdl.parameters wants them
 --    grad, fun   f(self, x): the gradient and, where there is one, its integral
-local function surrogate(name, parameters, grad, fun)
+local function surrogate(name, rows, grad, fun)
   local Class = Surrogate:extend(name)
   M[name] = Class
-  function Class:__init(...)
-    local spec = {}
-    for i, p in ipairs(parameters) do
-      spec[i], spec[p[1]] = p[1], p[2]
-    end
-    local a = args(spec, ...)
-    for _, p in ipairs(parameters) do
-      local value = a[p[1]]
-      local known = core.is_tensor(value) and "tensor" or type(value)
-      if known ~= "number" and known ~= "tensor" then
-        core.fail("TypeError", 2, "surrogate.%s: %s is a number, not a %s", name, p[1], class.typename(value))
-      elseif known == "number" and (p.above and not (value > p.above) or p.integer and not math.tointeger(value)) then
-        core.fail("ValueError", 2, "surrogate.%s: %s must be a%s number greater than %g, not %s", name, p[1], p.integer and " whole" or "",
-                  p.above, value)
-      end
-      self[p[1]] = value
-    end
-  end
+  function Class:__init(...) parameters.set(self, rows, ...) end
   function Class:__tostring()
     local fields = {}
-    for i, p in ipairs(parameters) do fields[i] = p[1] .. "=" .. tostring(self[p[1]]) end
+    for i, row in ipairs(rows) do fields[i] = row[1] .. "=" .. tostring(self[row[1]]) end
     return name .. "(" .. table.concat(fields, ", ") .. ")"
   end
   Class.surrogate_grad = grad
@@ -87,7 +70,7 @@ end
 --- The density of N(0, sigma).
 local function gaussian(x, sigma) return exp(-(x * x) / (2 * sigma^2)) / (math.sqrt(2 * pi) * sigma) end
 
--- ---- smooth steps --------------------------------------------------------------------------------------------------------------
+-- ---- smooth steps ------------------------------------------------------------------------------------------------------------
 
 --- g = alpha s (1 - s), s = sigmoid(alpha x)
 surrogate("Sigmoid", {{"alpha", 4.0}}, function(self, x)

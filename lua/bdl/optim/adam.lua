@@ -1,36 +1,156 @@
---- Adam:  m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g^2;  update m^ / (sqrt(v^) + eps), m^ = m / (1 - b1^t), v^ likewise.
---  amsgrad: the largest v^ so far in place of v^.
---  Source: Kingma & Ba (2015); Reddi et al. (2018).
-local core = require "bdl.core"
-local args = require "bdl.args"
+--- Optimisers with a mean m <- b1 m + (1 - b1) g and a mean square v <- b2 v + (1 - b2) g^2 of the gradients.
+--  m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) at step t.  Common arguments: lr, betas ({0.9, 0.999}), eps.
+local array = require "bdl.array"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
+local average, zeros = Optimizer.average, Optimizer.zeros
+local sqrt, where = array.sqrt, array.where
+
+local M = {}
+
+local function betas(b2) return {"betas", {0.9, b2 or 0.999}, least = 0, below = 1} end
+local function eps(value) return {"eps", value, least = 0} end
+
+--- Update m^ / (sqrt(v^) + eps); amsgrad: the largest v^ so far in place of v^.
+--  lr (1e-3), betas, eps (1e-8), amsgrad (false).
+--  Source: Kingma & Ba (2015); Reddi et al. (2018).
 local Adam = Optimizer:extend "Adam"
+M.Adam = Adam
 
---- lr, betas ({0.9, 0.999}), eps (1e-8), amsgrad, weight_decay (added to the gradient), grad_clip_norm, grad_clip_value.
-function Adam:__init(...)
-  local a = args(Optimizer.arguments{betas = {0.9, 0.999}, eps = 1e-8, amsgrad = false}, ...)
-  Adam.super.__init(self, a)
-  for _, b in ipairs(a.betas) do
-    if type(b) ~= "number" or b < 0 or b >= 1 then core.fail("ValueError", 2, "optim.Adam: betas lie in [0, 1), not %s", tostring(b)) end
-  end
-  self.betas = a.betas
-  self.eps = a.eps
-  self.amsgrad = a.amsgrad
-  self.slots = {mean = Optimizer.zeros, square = Optimizer.zeros, largest = a.amsgrad and Optimizer.zeros or nil}
-end
+Adam.rows = {betas(), eps(1e-8), {"amsgrad", false}}
 
-function Adam:rule(g, _, slot, count)
+function Adam:slots() return {mean = zeros, square = zeros, largest = self.amsgrad and zeros or nil} end
+
+--- m^ and v^ after this step.
+function Adam:moments(g, slot, t)
   local b1, b2 = self.betas[1], self.betas[2]
-  local t = core.cast(count, g.dtype)
-  slot.mean = (1 - b1) * g + b1 * slot.mean
-  slot.square = (1 - b2) * (g * g) + b2 * slot.square
-  local m, v = slot.mean / (1 - b1 ^ t), slot.square / (1 - b2 ^ t)
-  if self.amsgrad then
-    v = core.bind("max", {}, slot.largest, v)
-    slot.largest = v
-  end
-  return m / (core.bind("sqrt", {}, v) + self.eps)
+  slot.mean = average(b1, slot.mean, g)
+  slot.square = average(b2, slot.square, g * g)
+  return slot.mean / (1 - b1 ^ t), slot.square / (1 - b2 ^ t)
 end
 
-return {Adam = Adam}
+function Adam:rule(g, _, slot, t)
+  local m, v = self:moments(g, slot, t)
+  if self.amsgrad then
+    slot.largest = array.maximum(slot.largest, v)
+    v = slot.largest
+  end
+  return m / (sqrt(v) + self.eps)
+end
+
+--- Adam, the decay of the weights added to the update.  lr (1e-3), betas, eps (1e-8), weight_decay (0.01).
+--  Source: Loshchilov & Hutter (2019), Decoupled weight decay regularization.
+local AdamW = Adam:extend "AdamW"
+M.AdamW = AdamW
+AdamW.rows = {betas(), eps(1e-8)}
+AdamW.default_decay = 0.01
+AdamW.decays = "update"
+
+--- Update m^ / u, u <- max(b2 u, |g| + eps).  lr (2e-3), betas, eps (1e-8).
+--  Source: Kingma & Ba (2015), section 7.1.
+local Adamax = Optimizer:extend "Adamax"
+M.Adamax = Adamax
+Adamax.rows = {betas(), eps(1e-8)}
+Adamax.default_lr = 2e-3
+function Adamax:slots() return {mean = zeros, largest = zeros} end
+function Adamax:rule(g, _, slot, t)
+  local b1, b2 = self.betas[1], self.betas[2]
+  slot.mean = average(b1, slot.mean, g)
+  slot.largest = array.maximum(array.abs(g) + self.eps, b2 * slot.largest)
+  return slot.mean / (1 - b1 ^ t) / slot.largest
+end
+
+--- Update ((1 - mu_t) g / (1 - P_t) + mu_t+1 m / (1 - P_t mu_t+1)) / (sqrt(v^) + eps),
+--  mu_t = b1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 .. mu_t.  lr (2e-3), betas, eps (1e-8), momentum_decay (4e-3).
+--  Source: Dozat (2016), Incorporating Nesterov momentum into Adam.
+local Nadam = Adam:extend "Nadam"
+M.Nadam = Nadam
+Nadam.rows = {betas(), eps(1e-8), {"momentum_decay", 4e-3, least = 0}}
+Nadam.default_lr = 2e-3
+function Nadam.slots()
+  return {mean = zeros, square = zeros, product = function(w) return array.ones_like(w:sum()) end}
+end
+function Nadam:rule(g, _, slot, t)
+  local function mu(k) return self.betas[1] * (1 - 0.5 * 0.96 ^ (k * self.momentum_decay)) end
+  local _, v = self:moments(g, slot, t)
+  local now, next = mu(t), mu(t + 1)
+  slot.product = slot.product * now
+  local direct = (1 - now) / (1 - slot.product) * g
+  return (direct + next / (1 - slot.product * next) * slot.mean) / (sqrt(v) + self.eps)
+end
+
+--- Update r m^ / (sqrt(v^) + eps) once r, which corrects the variance of the first steps, is known, before that m^:
+--  rho = rho_inf - 2 t b2^t/(1 - b2^t), rho_inf = 2/(1 - b2) - 1; r^2 = (rho-4)(rho-2) rho_inf / ((rho_inf-4)(rho_inf-2) rho)
+--  where rho >= 5.  lr (1e-3), betas, eps (1e-8).
+--  Source: Liu et al. (2020), On the variance of the adaptive learning rate.
+local RAdam = Adam:extend "RAdam"
+M.RAdam = RAdam
+RAdam.rows = {betas(), eps(1e-8)}
+function RAdam:rule(g, _, slot, t)
+  local m, v = self:moments(g, slot, t)
+  local power, limit = self.betas[2] ^ t, 2 / (1 - self.betas[2]) - 1
+  local rho = limit - 2 * t * power / (1 - power)
+  local known = array.maximum(rho, 5.0)
+  local r = sqrt((known - 4) * (known - 2) * limit / ((limit - 4) * (limit - 2) * known))
+  return where(rho:ge(5.0), r * m / (sqrt(v) + self.eps), m)
+end
+
+--- Adam with v <- v - (1 - b2) sign(v - g^2) g^2; m and v begin at 1e-6.  lr (1e-3), betas, eps (1e-3).
+--  Source: Zaheer et al. (2018), Adaptive methods for nonconvex optimization.
+local Yogi = Optimizer:extend "Yogi"
+M.Yogi = Yogi
+Yogi.rows = {betas(), eps(1e-3)}
+function Yogi.slots() return {mean = Optimizer.filled(1e-6), square = Optimizer.filled(1e-6)} end
+function Yogi:rule(g, _, slot, t)
+  local b1, b2, g2 = self.betas[1], self.betas[2], g * g
+  slot.mean = average(b1, slot.mean, g)
+  slot.square = slot.square - (1 - b2) * array.sign(slot.square - g2) * g2
+  return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
+end
+
+--- Adam with v the mean of (g - m)^2 + 1e-16 a step: small where the gradient is as expected.  lr (1e-3), betas, eps (1e-16).
+--  Source: Zhuang et al. (2020), AdaBelief optimizer.
+local AdaBelief = Optimizer:extend "AdaBelief"
+M.AdaBelief = AdaBelief
+AdaBelief.rows = {betas(), eps(1e-16)}
+function AdaBelief.slots() return {mean = zeros, square = zeros} end
+function AdaBelief:rule(g, _, slot, t)
+  local b1, b2 = self.betas[1], self.betas[2]
+  slot.mean = average(b1, slot.mean, g)
+  local surprise = g - slot.mean
+  slot.square = average(b2, slot.square, surprise * surprise) + 1e-16
+  return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
+end
+
+--- The update of Adam plus weight_decay w, scaled to the norm of w (1 where a norm is 0).  lr (1e-3), betas, eps (1e-6).
+--  Source: You et al. (2020), Large batch optimization: training BERT in 76 minutes.
+local Lamb = Adam:extend "Lamb"
+M.Lamb = Lamb
+Lamb.rows = {betas(), eps(1e-6)}
+Lamb.decays = "rule"
+function Lamb:rule(g, w, slot, t, decay)
+  local update = Adam.rule(self, g, w, slot, t)
+  if decay ~= 0 then update = update + decay * w end
+  return Optimizer.trust(update, w, 1.0, 0.0)
+end
+
+--- m <- b1 m + g/(sqrt(n) + eps) + weight_decay w, n <- b2 n + (1 - b2) |g|^2, one number a weight, |g|^2 at first; update m.
+--  lr (1e-3), betas, eps (1e-8).
+--  Source: Ginsburg et al. (2019), Stochastic gradient methods with layer-wise adaptive moments.
+local Novograd = Optimizer:extend "Novograd"
+M.Novograd = Novograd
+Novograd.rows = {betas(), eps(1e-8)}
+Novograd.decays = "rule"
+function Novograd.slots()
+  return {mean = zeros, square = function(w) return array.zeros_like(w:sum()) end}
+end
+function Novograd:rule(g, w, slot, t, decay)
+  local square = (g * g):sum()
+  slot.square = where(t:le(1), square, average(self.betas[2], slot.square, square))
+  local step = g / (sqrt(slot.square) + self.eps)
+  if decay ~= 0 then step = step + decay * w end
+  slot.mean = self.betas[1] * slot.mean + step
+  return slot.mean
+end
+
+return M

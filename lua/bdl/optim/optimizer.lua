@@ -4,103 +4,147 @@
 --
 -- Everything that changes is a State, so a step may be compiled, mapped, saved.  A subclass defines
 --
---   slots = {name = init, ..}               memory of a weight: init(w) -> tensor
---   rule(self, g, w, slot, count)           g, w: tensors of numbers; slot: name -> tensor, to be overwritten; count: steps from 1
---                                           -> the update that is scaled by the learning rate
+--   rows                      arguments besides lr, weight_decay, grad_clip_norm, grad_clip_value, as bdl.parameters wants them
+--   default_lr, default_decay defaults of lr and weight_decay
+--   slots(self)               -> {name = init, ..}: memory of a weight; init(w) -> a tensor, or a list of tensors
+--   rule(self, g, w, slot, t, decay)
+--                             g, w: tensors of numbers; slot: name -> memory, to be overwritten; t: steps from 1, in the dtype of g
+--                             -> the update that is scaled by the learning rate
+--   decays                    where weight_decay w is added: to the "gradient", to the "update", or by the "rule"
 
 local core = require "bdl.core"
+local array = require "bdl.array"
 local class = require "bdl.class"
 local graph = require "bdl.graph"
 local none = require "bdl.none".none
+local parameters = require "bdl.parameters"
 local paths = require "bdl.path"
+local scheduler = require "bdl.optim.scheduler"
 local state = require "bdl.state"
 local tree = require "bdl.tree"
 local util = require "bdl.util"
 
 local M = {}
 
---- Memory of an optimiser.
-local OptimState = state.LongTermState:extend "OptimState"
-M.OptimState = OptimState
+local OptimState, LRScheduler = scheduler.OptimState, scheduler.LRScheduler
 
 local Optimizer = graph.Node:extend "Optimizer"
 M.Optimizer = Optimizer
 
-Optimizer.slots = {}
+Optimizer.rows = {}
+Optimizer.default_lr = 1e-3
+Optimizer.default_decay = 0.0
+Optimizer.decays = "gradient"
+function Optimizer:slots() return {} end
 
---- Arguments of every optimiser, for bdl.args of a subclass: name -> default.
-Optimizer.COMMON = {"lr", lr = 1e-3, weight_decay = 0.0, grad_clip_norm = none, grad_clip_value = none}
+Optimizer.state_dict = scheduler.state_dict
+Optimizer.load_state_dict = scheduler.load_state_dict
 
---- The specification of bdl.args with further names and defaults.
-function Optimizer.arguments(more)
-  local spec = {table.unpack(Optimizer.COMMON)}
-  for key, value in pairs(Optimizer.COMMON) do spec[key] = value end
-  for key, value in pairs(more) do
-    if math.type(key) then spec[#spec + 1] = value else spec[key] = value end
+local LR, DECAY = {"lr", least = 0}, {"weight_decay", least = 0, named = true}
+local NORM = {"grad_clip_norm", none, above = 0, named = true}
+local VALUE = {"grad_clip_value", none, above = 0, named = true}
+
+local function who(self) return class.qualified_name(class.of(self)) end
+
+local function as_rate(lr) return core.is_tensor(lr) and lr or lr + 0.0 end
+
+--- Arguments: lr (a number or a schedule), weight_decay, grad_clip_norm, grad_clip_value, and those of the class, by name.
+function Optimizer:__init(...)
+  local rows = {{"lr", self.default_lr, free = true}, {"weight_decay", self.default_decay, least = 0, named = true}, NORM, VALUE}
+  for _, row in ipairs(self.rows) do
+    rows[#rows + 1] = setmetatable({named = true}, {__index = row})
   end
-  return spec
-end
-
-local function check(self, name, value, least, open)
-  if value == nil or value == none then return end
-  local x = type(value) == "number" and value or core.is_tensor(value) and not core.is_traced(value) and value.ndim == 0 and core.item(value)
-  if x == nil or x == false or x < least or open and x == least then
-    core.fail("ValueError", 3, "%s: %s must be %s %g, not %s", class.qualified_name(class.of(self)), name, open and "greater than" or "at least",
-              least, tostring(value))
+  local a = parameters.set(self, rows, ...)
+  self.lr = nil
+  if class.isa(a.lr, LRScheduler) then
+    self.scheduler = a.lr
+  else
+    parameters.check_number(who(self), LR, a.lr)
   end
-end
-
---- a : what bdl.args gave for Optimizer.arguments.
-function Optimizer:__init(a)
-  check(self, "lr", a.lr, 0)
-  check(self, "weight_decay", a.weight_decay, 0)
-  check(self, "grad_clip_norm", a.grad_clip_norm, 0, true)
-  check(self, "grad_clip_value", a.grad_clip_value, 0, true)
-  self.lr = OptimState(core.is_tensor(a.lr) and a.lr or a.lr + 0.0)
-  self.weight_decay = a.weight_decay
-  self.grad_clip_norm = a.grad_clip_norm ~= none and a.grad_clip_norm or nil
-  self.grad_clip_value = a.grad_clip_value ~= none and a.grad_clip_value or nil
   self.step_count = OptimState(core.tensor(0, "int32"))
-  self.memory = {}
-  self._weights = {} -- {path, keys, state} in the order of registration
+  self.memory = {}  -- slot -> path -> OptimState
+  self.groups = {}  -- {lr = OptimState, weight_decay = number}
+  self._weights = {} -- {path, keys, state, group, leaves = paths} in the order of registration
+  self:add_group(a.lr, a.weight_decay)
 end
 
---- The learning rate of the next step.
-function Optimizer:current_lr() return self.lr.value end
+--- One more group of weights; the schedule has one rate a group.
+function Optimizer:add_group(lr, weight_decay)
+  local k, s = #self.groups + 1, self.scheduler
+  local rate
+  if s then
+    rate = s.lrs[k] or s:add_group(lr ~= s and lr or nil)
+  else
+    rate = OptimState(as_rate(lr))
+  end
+  self.groups[k] = {lr = rate, weight_decay = weight_decay}
+  return self.groups[k]
+end
+
+--- The learning rate of the next step, of the first group.
+function Optimizer:current_lr() return self.groups[1].lr.value end
 
 function Optimizer:set_lr(lr)
-  check(self, "lr", lr, 0)
-  self.lr.value = core.is_tensor(lr) and lr or lr + 0.0
+  parameters.check_number(who(self), LR, lr)
+  self.groups[1].lr.value = as_rate(lr)
 end
 
-local function collect(self, x, path, keys)
-  if class.isa(x, state.State) then
-    for _, w in ipairs(self._weights) do
-      if w.state == x then return end
+-- ---- weights -----------------------------------------------------------------------------------------------------------------
+
+--- A State with its path; one that is there already stays where it is.
+local function add_weight(self, w)
+  for _, other in ipairs(self._weights) do
+    if other.state == w.state then return end
+    if other.path == w.path then
+      core.fail("ValueError", 4, "%s: two weights lie under '%s'; register maps with names of their own", who(self), w.path)
     end
-    self._weights[#self._weights + 1] = {path = path, keys = keys, state = x}
+  end
+  self._weights[#self._weights + 1] = w
+  w.leaves = {}
+  local slots = self:slots()
+  for path, leaf in tree.zip(w.state.value) do
+    local at = path == "" and w.path or paths.join(w.path, path)
+    w.leaves[#w.leaves + 1] = at
+    for name, init in pairs(slots) do
+      self.memory[name] = self.memory[name] or {}
+      self.memory[name][at] = OptimState(init(core.mantissa(leaf)))
+    end
+  end
+end
+
+local function collect(self, x, group, path, keys)
+  if class.isa(x, state.State) then
+    add_weight(self, {path = path == "" and "weight" or path, keys = keys, state = x, group = group})
   elseif class.isa(x, util.PrettyMapping) or type(x) == "table" and getmetatable(x) == nil then
     for _, key in ipairs(util.sorted_keys(x)) do
       local inner = x[key]
       if class.isa(x, util.PrettyMapping) then inner = x:get(key) end
-      collect(self, inner, path == "" and tostring(key) or paths.join(path, key), table.move(keys, 1, #keys, 1, {[#keys + 1] = key}))
+      collect(self, inner, group, path == "" and tostring(key) or paths.join(path, key),
+              table.move(keys, 1, #keys, 1, {[#keys + 1] = key}))
     end
   else
-    core.fail("TypeError", 3, "%s: the weights are States, one, a list or a map, not a %s", class.qualified_name(class.of(self)), class.typename(x))
+    core.fail("TypeError", 3, "%s: the weights are States, one, a list or a map, not a %s", who(self), class.typename(x))
   end
 end
 
 --- The States that update changes: one, a list, a map or a tree.  May be called again with more.
-function Optimizer:register_trainable_weights(states)
-  local known = #self._weights
-  collect(self, states, "", {})
-  for i = known + 1, #self._weights do
-    local w = self._weights[i]
-    for name, init in pairs(self.slots) do
-      self.memory[name] = self.memory[name] or {}
-      self.memory[name][w.path == "" and "weight" or w.path] = OptimState(tree.map(function(x) return init(core.mantissa(x)) end, w.state.value))
+--  Errors: TypeError, something else; ValueError, two States under one path.
+function Optimizer:register_trainable_weights(states) collect(self, states, self.groups[1], "", {}) end
+
+--- More States, with a learning rate or a weight decay of their own: add_param_group(states, {lr = 1e-2, weight_decay = 0}).
+--  With a schedule, lr is what it starts from.  The gradients of all groups come to update together.
+function Optimizer:add_param_group(states, opts)
+  opts = opts or {}
+  for key in pairs(opts) do
+    if key ~= "lr" and key ~= "weight_decay" then
+      core.fail("TypeError", 2, "%s: a group has no option '%s'; it takes lr, weight_decay", who(self), tostring(key))
     end
   end
+  if opts.lr ~= nil then parameters.check_number(who(self), LR, opts.lr) end
+  if opts.weight_decay ~= nil then parameters.check_number(who(self), DECAY, opts.weight_decay) end
+  local lr = opts.lr
+  if lr == nil then lr = self.scheduler or self:current_lr() end
+  collect(self, states, self:add_group(lr, opts.weight_decay or self.weight_decay), "", {})
 end
 
 --- The gradient of a weight, as it lies in grads.
@@ -110,76 +154,100 @@ local function gradient_of(self, grads, w)
     if type(g) ~= "table" then g = nil
     elseif class.isa(g, util.PrettyMapping) then g = g:get(key)
     else g = g[key] end
-    if g == nil then core.fail("ValueError", 3, "%s: no gradient for '%s'", class.qualified_name(class.of(self)), w.path) end
+    if g == nil then core.fail("ValueError", 3, "%s: no gradient for '%s'", who(self), w.path) end
   end
   return g
 end
 
-local function sum(x) return x:sum() end
+-- ---- one step ----------------------------------------------------------------------------------------------------------------
 
 --- All gradients (lists of leaves) scaled so that their common norm is at most `most`.
 local function clip_norm(lists, most)
   local total = 0.0
   for _, leaves in ipairs(lists) do
-    for _, g in ipairs(leaves) do total = total + sum(g * g) end
+    for _, g in ipairs(leaves) do total = total + (g * g):sum() end
   end
-  local norm = core.bind("sqrt", {}, total)
-  local small = core.bind("lt", {}, norm, most)
+  local scale = most / array.maximum(array.sqrt(total), most)
   for _, leaves in ipairs(lists) do
-    for i, g in ipairs(leaves) do
-      local scaled = g / norm * most
-      local all = core.bind("broadcast", {shape = table.move(g.shape, 1, g.ndim, 1, {}), dims = {}}, small)
-      leaves[i] = core.bind("select", {}, all, g, scaled)
-    end
+    for i, g in ipairs(leaves) do leaves[i] = g * core.cast(scale, g.dtype) end
   end
 end
 
 local function clip_value(lists, most)
   for _, leaves in ipairs(lists) do
-    for i, g in ipairs(leaves) do leaves[i] = core.bind("min", {}, core.bind("max", {}, g, -most), most) end
+    for i, g in ipairs(leaves) do leaves[i] = array.minimum(array.maximum(g, -most), most) end
   end
 end
 
+--- The new weight, of numbers.
+function Optimizer:move(g, w, slot, t, lr, decay)
+  if decay ~= 0 and self.decays == "gradient" then g = g + decay * w end
+  local update = self:rule(g, w, slot, t, decay)
+  if decay ~= 0 and self.decays == "update" then update = update + decay * w end
+  return w - lr * update
+end
+
+--- Lists of gradients and of weights, a list of leaves for each State, before they go leaf by leaf.
+function Optimizer:prepare() end
+
 --- One step with the gradients in the structure of the weights.  Errors: ValueError, a gradient that is missing or of another structure.
 function Optimizer:update(grads)
-  local name = class.qualified_name(class.of(self))
   if #self._weights == 0 then
-    core.fail("ValueError", 2, "%s: no weights; call register_trainable_weights first", name)
+    core.fail("ValueError", 2, "%s: no weights; call register_trainable_weights first", who(self))
   end
-  local lists, values, defs = {}, {}, {}
+  local lists, values, units, defs = {}, {}, {}, {}
   for k, w in ipairs(self._weights) do
     local g_def
     values[k], defs[k] = core.flatten(w.state.value)
     lists[k], g_def = core.flatten(gradient_of(self, grads, w))
-    if g_def ~= defs[k] then core.fail("ValueError", 2, "%s: the gradient of '%s' has the structure %s, the weight %s", name, w.path, g_def, defs[k]) end
-    for i, g in ipairs(lists[k]) do lists[k][i] = core.mantissa(g) end
+    if g_def ~= defs[k] then
+      core.fail("ValueError", 2, "%s: the gradient of '%s' has the structure %s, the weight %s", who(self), w.path, g_def, defs[k])
+    end
+    units[k] = {}
+    for i, g in ipairs(lists[k]) do
+      units[k][i] = core.unit_of(values[k][i])
+      lists[k][i], values[k][i] = core.mantissa(g), core.mantissa(values[k][i])
+    end
   end
   if self.grad_clip_norm then clip_norm(lists, self.grad_clip_norm) end
   if self.grad_clip_value then clip_value(lists, self.grad_clip_value) end
-  local count = self.step_count.value + 1
-  self.step_count.value = count
+  self.step_count.value = self.step_count.value + 1
+  self:prepare(lists, values)
   for k, w in ipairs(self._weights) do
-    local key = w.path == "" and "weight" or w.path
-    local old, new = {}, {}
-    for slot in pairs(self.slots) do old[slot], new[slot] = core.flatten(self.memory[slot][key].value), {} end
     for i, x in ipairs(values[k]) do
-      local g, m = lists[k][i], core.mantissa(x)
-      local slots = {}
-      for slot in pairs(self.slots) do slots[slot] = old[slot][i] end
-      if self.weight_decay ~= 0 then g = g + self.weight_decay * m end
-      m = m - core.cast(self.lr.value, m.dtype) * self:rule(g, m, slots, count)
-      for slot in pairs(self.slots) do new[slot][i] = slots[slot] end
-      local unit = core.unit_of(x)
-      values[k][i] = unit and core.with_unit(m, unit) or m
+      local g, slot = lists[k][i], {}
+      for name, memory in pairs(self.memory) do slot[name] = memory[w.leaves[i]].value end
+      x = self:move(g, x, slot, core.cast(self.step_count.value, g.dtype), core.cast(w.group.lr.value, x.dtype), w.group.weight_decay)
+      for name, memory in pairs(self.memory) do memory[w.leaves[i]].value = slot[name] end
+      values[k][i] = units[k][i] and core.with_unit(x, units[k][i]) or x
     end
-    for slot in pairs(self.slots) do self.memory[slot][key].value = core.unflatten(defs[k], new[slot]) end
     w.state.value = core.unflatten(defs[k], values[k])
   end
 end
 
 Optimizer.step = Optimizer.update
 
+-- ---- for rules ---------------------------------------------------------------------------------------------------------------
+
+--- A slot that begins with one number everywhere.
+function Optimizer.filled(value)
+  return function(w) return array.full_like(w, value) end
+end
+
 --- A slot that begins with zeros.
-function Optimizer.zeros(w) return core.bind("broadcast", {shape = table.move(w.shape, 1, w.ndim, 1, {}), dims = {}}, core.tensor(0.0, w.dtype)) end
+Optimizer.zeros = Optimizer.filled(0.0)
+
+--- b old + (1 - b) new
+function Optimizer.average(b, old, new) return b * old + (1 - b) * new end
+
+--- The Euclidean norm of a leaf.
+function Optimizer.norm(x) return array.sqrt((x * x):sum()) end
+
+--- x scaled by c |w| / (|x| + eps), as it is where a norm is 0.
+function Optimizer.trust(x, w, c, eps)
+  local size, target = Optimizer.norm(x), Optimizer.norm(w)
+  local known = array.logical_and(size:gt(0), target:gt(0))
+  return x * array.where(known, c * target / (size + eps), 1.0)
+end
 
 return M

@@ -1,18 +1,18 @@
---- Stochastic gradient descent, with momentum:  m <- momentum m + g;  update m, with nesterov g + momentum m.
+--- Stochastic gradient descent.
 --  Source: Polyak (1964); Sutskever et al. (2013).
-local args = require "bdl.args"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
-local SGD = Optimizer:extend "SGD"
+local M = {}
 
---- lr, momentum (0), nesterov, weight_decay, grad_clip_norm, grad_clip_value.
-function SGD:__init(...)
-  local a = args(Optimizer.arguments{momentum = 0.0, nesterov = false}, ...)
-  SGD.super.__init(self, a)
-  self.momentum = a.momentum
-  self.nesterov = a.nesterov
-  if a.momentum ~= 0 then self.slots = {momentum = Optimizer.zeros} end
-end
+local function momentum_slots(self) return {momentum = self.momentum ~= 0 and Optimizer.zeros or nil} end
+
+--- Update g; with momentum m <- momentum m + g: update m, with nesterov g + momentum m.
+--  lr (1e-3), momentum (0), nesterov (false).
+local SGD = Optimizer:extend "SGD"
+M.SGD = SGD
+
+SGD.rows = {{"momentum", 0.0, least = 0}, {"nesterov", false}}
+SGD.slots = momentum_slots
 
 function SGD:rule(g, _, slot)
   if self.momentum == 0 then return g end
@@ -20,4 +20,15 @@ function SGD:rule(g, _, slot)
   return self.nesterov and g + self.momentum * slot.momentum or slot.momentum
 end
 
-return {SGD = SGD}
+--- SGD with momentum 0.9.  lr (1e-3), momentum (0.9).
+local Momentum = SGD:extend "Momentum"
+M.Momentum = Momentum
+Momentum.rows = {{"momentum", 0.9, least = 0}}
+
+--- SGD with momentum 0.9 that looks ahead.  lr (1e-3), momentum (0.9).
+--  Source: Nesterov (1983).
+local MomentumNesterov = Momentum:extend "MomentumNesterov"
+M.MomentumNesterov = MomentumNesterov
+MomentumNesterov.nesterov = true
+
+return M

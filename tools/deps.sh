@@ -34,7 +34,10 @@ check() {
       want libffi-dev pkg-config --exists libffi
       want libopenblas0-openmp shared 'openblas-openmp/libopenblas.so.0'
       ;;
-    test) want libcmocka-dev header cmocka.h ;;
+    test)
+      want libcmocka-dev header cmocka.h
+      want openmpi-bin found mpirun
+      ;;
     clang)
       want clang found clang
       want libomp-dev shared 'libomp.so*'

@@ -5,7 +5,7 @@
 
 local augment = {differentiating = require "bdl.augment.trace".differentiating}
 
-for _, file in ipairs{"grad", "jacobian", "product", "vmap", "map", "custom", "checkpoint"} do
+for _, file in ipairs{"grad", "jacobian", "product", "vmap", "collective", "map", "custom", "checkpoint"} do
   for name, value in pairs(require("bdl.augment." .. file)) do augment[name] = value end
 end
 

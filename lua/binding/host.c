@@ -16,6 +16,7 @@
 #include "bdl.h"
 #include "binding/embedded.h"
 #include "binding/lbdl.h"
+#include "device/ranks.h"
 #include "exec/exec_context.h"
 
 struct bdl {
@@ -73,6 +74,15 @@ static int l_threads(lua_State *L) {
   }
   lua_pushinteger(L, x->threads);
   return 1;
+}
+
+/* core.ranks() -> this process among those of one mpirun, from 0; their number */
+static int l_ranks(lua_State *L) {
+  int rank = 0, size = 1;
+  lbdl_check(L, bdl_ranks(lbdl_ctx(L), &rank, &size));
+  lua_pushinteger(L, rank);
+  lua_pushinteger(L, size);
+  return 2;
 }
 
 static int l_memory(lua_State *L) {
@@ -211,7 +221,7 @@ static int open_core(lua_State *L) {
   lbdl_open_conn(L);
   lbdl_open_origins(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
+    {"threads", l_threads}, {"memory", l_memory}, {"ranks", l_ranks}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
@@ -343,6 +353,7 @@ int bdl_main(bdl *b, int argc, char **argv) {
     fprintf(stderr, "bdl: %s\n", b->error_text ? b->error_text : "out of memory");
   }
   lua_settop(L, 0);
+  bdl_ranks_end(b->b.ctx, code != 0);
   return code;
 }
 

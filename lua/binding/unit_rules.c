@@ -139,6 +139,7 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_reduce_prod] = {.operands = "a", .result = NUMBER, .label = "prod"},
   [BDL_P_reduce_max] = KEEP,
   [BDL_P_across] = KEEP,
+  [BDL_P_collective] = {.operands = "ap", .result = FIRST},
   [BDL_P_reduce_min] = KEEP,
   [BDL_P_reduce_and] = NEEDS_PLAIN_AS("all"),
   [BDL_P_reduce_or] = NEEDS_PLAIN_AS("any"),

@@ -3,6 +3,7 @@
 */
 #include <string.h>
 
+#include "prim/rules.h"
 #include "transform/batch.h"
 
 static bool any_of(const bool *x, int n) {
@@ -102,6 +103,7 @@ static bdl_status eqn_flags(bdl_arena *a, const bdl_eqn *e, const bool *in, bool
     case BDL_P_custom_vjp: return bdl_batch_custom_flags(a, e, in, out);
     case BDL_P_barrier: out[0] = in[0]; return BDL_OK;
     case BDL_P_across: out[0] = false; return BDL_OK;
+    case BDL_P_collective: out[0] = bdl_rule_collective_lanes(e, in); return BDL_OK;
     default: memset(out, true, (size_t)e->n_out); return BDL_OK;
   }
 }

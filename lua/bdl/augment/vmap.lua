@@ -9,6 +9,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local axes = require "bdl.augment.axes"
+local collective = require "bdl.augment.collective"
 local state = require "bdl.state"
 local t = require "bdl.augment.trace"
 local NONE = require "bdl.none".none
@@ -153,6 +154,10 @@ local function take_lanes(m, o, args)
     end
   end
   m.size = total(o.axis_size)
+  if m.axis_name then -- the lane's number, one more argument
+    m.data[args.n + 1] = core.bind("iota", {shape = {m.size}, axis = 0, dtype = "int32"})
+    m.lanes[#m.lanes + 1] = 0
+  end
 end
 
 --- The function of one lane: Nodes are put back into its arguments and taken out of its results, which stay in m.like.
@@ -160,7 +165,11 @@ local function lane_function(m, f, args)
   return function(...)
     local values = table.pack(...)
     for k = 1, args.n do values[k] = with_objects(args[k], values[k]) end
-    m.like = table.pack(f(table.unpack(values, 1, args.n)))
+    if m.axis_name then
+      m.like = table.pack(collective.inside(m.axis_name, m.size, values[args.n + 1], f, table.unpack(values, 1, args.n)))
+    else
+      m.like = table.pack(f(table.unpack(values, 1, args.n)))
+    end
     local out = {}
     for r = 1, m.like.n do out[r] = without_objects(m.like[r]) end
     return table.unpack(out, 1, m.like.n)
@@ -252,6 +261,21 @@ local function find_generators(m)
   end
 end
 
+--- Row `rank` (from 0) of x along its first axis.
+local function row(x, rank) return t.reshape(t.rows(x, rank, rank + 1), table.move(x.shape, 2, x.ndim, 1, {})) end
+
+--- In a trace: the results of all lanes, of which this process computes one.
+local function own_lane(m, operands, flags)
+  for i in ipairs(operands) do
+    if m.axis_of[i] then operands[i] = row(operands[i], m.rank) end
+  end
+  local out = core.apply(m.p.program, operands)
+  for k, y in ipairs(out) do
+    if flags[k] then out[k] = core.bind("collective", {op = "gather", n = m.size, from = {}}, y, core.tensor(m.rank, "int32")) end
+  end
+  return out
+end
+
 --- In a trace: all lanes.  Returns the leaves of the results, those of the States written, the keys that generators keep.
 local function all_lanes(m, program, flags)
   local draws = require "bdl.random.draws"
@@ -267,7 +291,7 @@ local function all_lanes(m, program, flags)
     local axis = m.axis_of[i]
     operands[i] = axis == "keys" and keys[m.p.states[m.p.state[i]].id] or axis and move(core.mantissa(x), axis, 0) or x
   end
-  local out, list = core.apply(program, operands), {}
+  local out, list = m.rank and own_lane(m, operands, flags) or core.apply(program, operands), {}
   for i, place in ipairs(m.out_axes) do list[i] = placed(m, out[i], flags[i], place[1], place[2]) end
   for _, w in ipairs(m.writes) do
     local leaves = not w.first and core.flatten(core.state_get(w.handle))
@@ -281,7 +305,7 @@ end
 
 --- f over all lanes.  o: the options, and of callers in this folder: no_writes; made() -> States made inside, axis_of(State).
 function M.call(who, f, o, args)
-  local m = {who = who, f = f, into = state_map(who)}
+  local m = {who = who, f = f, into = state_map(who), axis_name = o.axis_name, rank = o.rank}
   for _, pair in ipairs(axes.states(who .. ": in_states", o.in_states)) do m.into:declare(pair[1], pair[2], "in_states") end
   for _, pair in ipairs(axes.states(who .. ": out_states", o.out_states)) do -- conflicts show before f runs
     if m.into.said[pair[1]] then m.into:declare(pair[1], pair[2], "out_states") end
@@ -319,14 +343,23 @@ M.vmap = t.transformation("vmap", OPTIONS, function(f, opts)
   return function(...) return M.call("vmap", f, opts, table.pack(...)) end
 end)
 
---- pmap: lanes over devices.  Here there is one, so there is one lane.
+local told -- that there is one device
+
+--- pmap: as vmap, lanes over devices, which are the processes of `mpirun -n 4 bdl run model.lua`.  Every process has the same
+--  arguments and gets the results of all lanes.  Without mpirun there is one device, which computes all lanes.
 M.pmap = t.transformation("pmap", OPTIONS, function(f, opts)
-  local o = setmetatable({check_size = function(n)
-    if n == 1 then return end
-    core.hint "use vmap"
-    core.fail("ValueError", 4, "pmap: %d lanes, but there is 1 device", n)
-  end}, {__index = opts})
-  return function(...) return M.call("pmap", f, o, table.pack(...)) end
+  return function(...)
+    local rank, n = core.ranks()
+    local o = setmetatable({axis_name = opts.axis_name or "devices", rank = n > 1 and rank or nil, check_size = function(size)
+      if n == 1 and size > 1 and not told then
+        told = true
+        local _ = io and io.stderr:write(("bdl: pmap: %d lanes on 1 device; mpirun -n %d bdl run .. gives each its own\n"):format(size, size))
+      elseif n > 1 and size ~= n then
+        core.fail("ValueError", 4, "pmap: %d lanes, but there are %d devices", size, n)
+      end
+    end}, {__index = opts})
+    return M.call("pmap", f, o, table.pack(...))
+  end
 end)
 
 --- unvmap(x, {op = "any"}): one value for all lanes, over all elements of all lanes: "any" or "all" of booleans, "max" of numbers;

@@ -149,14 +149,21 @@ static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
   if (!in || !targets || !i.scan.moving) return BDL_ENOMEM;
   for (int k = 0; k < n_consts; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
   TRY(carry(b, e, n_consts, n_carry, in, targets));
-  int32_t begin = b->pl->position;
+  const int32_t begin = b->pl->position, n_rows = e->n_in - n_consts - n_carry;
   for (int k = n_consts + n_carry; k < e->n_in + e->n_out - n_carry; k++) { /* stacked operands, then stacked results */
     bool operand = k < e->n_in;
     bdl_atom x = operand ? e->in[k] : e->out[k - e->n_in + n_carry];
     bdl_atom slice = operand ? body->inputs.v[k] : body->outputs[k - e->n_in + n_carry];
-    struct bdl_moving *m = &i.scan.moving[i.scan.n_moving++];
+    struct bdl_moving *m = &i.scan.moving[i.scan.n_moving];
     TRY(bdl_block_ref(b, x, &m->base));
     m->step = (int64_t)bdl_aval_bytes(bdl_aval_of(body, slice));
+    int over = 0; /* rows of a result in the place of an operand's are the same memory, also to the body */
+    while (!operand && over < n_rows && !same_ref(i.scan.moving[over].base, m->base)) over++;
+    if (!operand && over < n_rows) {
+      targets[k - e->n_in + n_carry] = (bdl_target){{i.scan.moving[over].slot, 0}, n_consts + n_carry + over, true};
+      continue;
+    }
+    i.scan.n_moving++;
     TRY(bdl_slot_new(b->pl, BDL_S_MOVING, (size_t)m->step, &m->slot));
     if (operand) in[k] = (bdl_ref){m->slot, 0};
     else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};

@@ -324,6 +324,27 @@ static void carries_may_be_exchanged(void **state) {
   assert_true(out[0] == 13 && out[1] == 21); /* Fibonacci */
 }
 
+/* In a loop that keeps its rows in one place a row is still read after its result: as the next carry, by a reversal. */
+static void rows_are_read_before_results_lie_over_them(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c, "program t(x:f64[2], y:f64[2,2]) { z:f64[2], w:f64[2,2] = scan[consts=0 carry=2 length=2 reverse=0 body={"
+                           "program o(a:f64[2], b:f64[2,2]) { g:f64[2], h:f64[2,2] = scan[consts=0 carry=1 length=2 reverse=0 body={"
+                           "program i(a:f64[2], b:f64[2]) { c:f64[2] = neg b\n d:f64[2] = reverse[axes=(0)] b\n e:f64[2] = sub c d\n"
+                           " return b, e }}] a b\n return g, h }}] x y\n return z, w }");
+  bdl_tensor in[2], out[2];
+  uint64_t rng = 1;
+  for (int i = 0; i < 2; i++) in[i] = random_tensor(c, bdl_aval_of(p, p->inputs.v[i]), 0, 1, &rng);
+  const double *y = bdl_tensor_data(&in[1]);
+  check(c, bdl_exec_prog(c, p, in, out));
+  const double *z = bdl_tensor_data(&out[0]), *w = bdl_tensor_data(&out[1]);
+  const double once = -y[2] - y[3]; /* both elements of the last row after one round */
+  assert_true(z[0] == once && z[1] == once);
+  assert_true(w[2] == -once - once && w[3] == -once - once);
+  drop(in, 2);
+  drop(out, 2);
+  bdl_prog_unref(p);
+}
+
 static void empty_loops_hand_the_carry_on(void **state) {
   double out[1];
   run_text(*state,
@@ -453,6 +474,7 @@ static void failed_allocations_leave_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_primitive_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(carries_may_be_exchanged),
+    T_TEST(rows_are_read_before_results_lie_over_them),
     T_TEST(empty_loops_hand_the_carry_on), T_TEST(while_and_cond), T_TEST(an_interrupt_ends_a_loop_between_steps),
     T_TEST(the_number_of_threads_changes_no_bit), cmocka_unit_test(failed_allocations_leave_nothing),
   };

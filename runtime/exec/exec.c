@@ -51,7 +51,7 @@ bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **out) {
 
 enum { FEW = 16 }; /* operands and results held on the stack */
 
-bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
+static bdl_status run_tensors(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   bdl_context *c = plan->ctx;
   bdl_device *cpu = bdl_device_cpu(c);
   if (!cpu) return BDL_ENOMEM;
@@ -64,23 +64,27 @@ bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
     if (!packed) return BDL_ENOMEM;
     ptr = (void **)(void *)(packed + n);
   }
-  int n_packed = 0, n_made = 0;
+  int n_packed = 0;
   bdl_status s = BDL_OK;
   for (; n_packed < plan->n_in && s == BDL_OK; n_packed++) {
     s = bdl_tensor_pack(&in[n_packed], &packed[n_packed]);
     if (s != BDL_OK) break;
     ptr[n_packed] = bdl_tensor_data(&packed[n_packed]);
   }
-  for (; n_made < plan->n_out && s == BDL_OK; n_made++) {
-    if (!out[n_made].buf) s = bdl_tensor_new(cpu, bdl_aval_of(plan->prog, plan->prog->outputs[n_made]), &out[n_made]);
-    if (s != BDL_OK) break;
-    ptr[plan->n_in + n_made] = bdl_tensor_data(&out[n_made]);
+  for (int i = 0; i < plan->n_out && s == BDL_OK; i++) {
+    if (!out[i].buf) s = bdl_tensor_new(cpu, bdl_aval_of(plan->prog, plan->prog->outputs[i]), &out[i]);
+    if (s == BDL_OK) ptr[plan->n_in + i] = bdl_tensor_data(&out[i]);
   }
   if (s == BDL_OK) s = bdl_plan_run(plan, ptr, ptr + plan->n_in);
   for (int i = 0; i < n_packed; i++) bdl_tensor_unref(&packed[i]);
   if (n > FEW) bdl_free(c, packed, bytes);
+  return s;
+}
+
+bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
+  bdl_status s = run_tensors(plan, in, out);
   if (s != BDL_OK && !(s == BDL_EINTERRUPT && plan->loop_only))
-    for (int i = 0; i < n_made; i++) bdl_tensor_unref(&out[i]);
+    for (int i = 0; i < plan->n_out; i++) bdl_tensor_unref(&out[i]);
   return s;
 }
 

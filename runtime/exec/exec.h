@@ -10,8 +10,8 @@
 ** Errors: what the kernels say, with the source line of the equation; BDL_EINTERRUPT. */
 bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out);
 
-/* As bdl_plan_run over tensors: packs operands, allocates results.  take[k] (may be NULL): result k may take the buffer of
-** its paired operand, which the caller is the only owner of; in[pair].buf then moves to out[k]. */
+/* As bdl_plan_run over tensors: packs operands, allocates results.  out[k].buf: NULL, or a reference to the buffer that result k
+** takes, that of its paired operand.  On error no result is held: all are NULL again, those too. */
 bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out);
 
 /* One equation's primitive on tensors, at once: a plan of one equation, kept in the context by primitive, parameters and types. */

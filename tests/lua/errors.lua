@@ -129,7 +129,7 @@ t.test("a compiled step that runs out of memory leaves every State as it was", f
         t.ok(e.kind == "MemoryError" and e.message:find "%d bytes", tostring(e))
         for i, s in ipairs{a, b, c} do t.ok(s.value:eq(before[i]):all():item(), ("%s: State %d has changed"):format(name, i)) end
       end
-      t.ok(failures >= 3 and not a.value:eq(before[1]):all():item(), ("%s: %d failures"):format(name, failures))
+      t.ok(failures >= 1 and not a.value:eq(before[1]):all():item(), ("%s: %d failures"):format(name, failures))
     end
   end
 end)

@@ -45,15 +45,16 @@ static bdl_status connect(network *g, int32_t from, int32_t to, int64_t room) {
 
 /* The shortest way with room left from `from`; via[n]: the edge to node n, -1: not reached.  backward: against the edges. */
 static void reach(const network *g, int32_t from, bool backward, int32_t *via, int32_t *queue) {
+  const edge *edges = g->edges.v;
   int32_t head = 0, tail = 0;
   for (int32_t n = 0; n < g->n_nodes; n++) via[n] = -1;
   queue[tail++] = from;
   via[from] = -2;
-  while (head < tail) {
+  while (edges && head < tail) {
     const int32_t n = queue[head++];
-    for (int32_t k = g->first[n]; k >= 0; k = g->edges.v[k].next) {
-      const int32_t to = g->edges.v[k].to;
-      if (via[to] != -1 || g->edges.v[backward ? k ^ 1 : k].room == 0) continue;
+    for (int32_t k = g->first[n]; k >= 0; k = edges[k].next) {
+      const int32_t to = edges[k].to;
+      if (via[to] != -1 || edges[backward ? k ^ 1 : k].room == 0) continue;
       via[to] = k;
       queue[tail++] = to;
     }

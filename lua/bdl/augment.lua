@@ -5,8 +5,19 @@
 
 local augment = {differentiating = require "bdl.augment.trace".differentiating}
 
-for _, file in ipairs{"grad", "jacobian", "product", "vmap", "collective", "map", "custom", "checkpoint"} do
-  for name, value in pairs(require("bdl.augment." .. file)) do augment[name] = value end
+--- File under augment/ -> what it gives to users.
+for file, names in pairs{
+  grad = "grad vector_grad fwd_grad",
+  jacobian = "jacrev jacfwd jacobian hessian",
+  product = "jvp vjp value_and_derivative",
+  custom = "custom_jvp custom_vjp",
+  checkpoint = "checkpoint remat checkpointed_scan checkpointed_for_loop bounded_while_loop",
+  vmap = "vmap pmap vmap_new_states unvmap StateAxes",
+  collective = "psum pmean pmax pmin all_gather ppermute axis_index axis_size",
+  map = "map",
+} do
+  local module = require("bdl.augment." .. file)
+  for name in names:gmatch "%S+" do augment[name] = assert(module[name], name) end
 end
 
 return augment

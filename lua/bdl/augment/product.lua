@@ -84,8 +84,6 @@ function M.value_and_derivative(f, x)
   return t.results(p, list)[1], derivative.with_unit(list[#p.types + 1], p.units[1], core.unit_of(x))
 end
 
-M.derivative_unit = derivative.with_unit
-
 --- The cotangents of the leaves with input numbers, from `list` in the order of the active inputs; integers have 0.
 local function gather(p, active, list, first, def, inputs)
   local number, k, own = {}, first, {}

@@ -143,6 +143,7 @@ local function make(f, opts)
     end)
   end
   local compiled = core.jit_new(miss, slow)
+  reach.made_from(compiled, f)
   traced_call[compiled] = function(...)
     if slow then return select(2, split(...)) end
     return f, ...

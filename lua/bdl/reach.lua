@@ -5,6 +5,14 @@ local class = require "bdl.class"
 
 local reach = {}
 
+local covers = setmetatable({}, {__mode = "k"}) -- made by bdl -> what it was made from
+
+--- g, which bdl made from these functions and objects: who holds g reaches them.
+function reach.made_from(g, ...)
+  covers[g] = {...}
+  return g
+end
+
 local MOST = 20000 -- tables and functions looked at
 
 --- Module tables and classes are code, not models.
@@ -20,7 +28,7 @@ function reach.places(f, touched)
   local State = require "bdl.state".State
   local function visit(container, key, value)
     local kind = type(value)
-    if kind ~= "table" and kind ~= "function" then return end
+    if kind ~= "table" and kind ~= "function" and not covers[value] then return end
     if kind == "table" and class.isa(value, State) then
       local handle = rawget(value, "_handle")
       if not handle or not touched[core.state_id(handle)] then return end
@@ -39,7 +47,10 @@ function reach.places(f, touched)
   while n < #queue and n < MOST do
     n = n + 1
     local x = queue[n]
-    if type(x) == "function" then
+    if covers[x] then
+      seen[covers[x]] = true
+      for key, value in next, covers[x] do visit(covers[x], key, value) end
+    elseif type(x) == "function" then
       local info = debug.getinfo(x, "S")
       if info.what ~= "C" and info.source:sub(1, 6) ~= "@[bdl]" then
         for i = 1, 255 do

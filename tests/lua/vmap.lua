@@ -272,3 +272,24 @@ t.test("unvmap: one value for all lanes, also of lanes of lanes", function()
   t.eq(bdl.vmap(f "none")(x), x:totable())
   t.raises("ValueError", "op is", bdl.unvmap, x, {op = "sum"})
 end)
+
+t.test("a State that is replaced in a Node is seen through every transformation", function()
+  local Net = nn.Module:extend "Net"
+  function Net:__init() self.w = bdl.ParamState(bdl.tensor(2.)) end
+  function Net:update(x) return x * self.w.value end
+  local x = bdl.tensor{1., 2.}
+  for _, make in ipairs{
+    function(net) return bdl.vmap(net) end,
+    function(net) return bdl.vmap(bdl.jit(net)) end,
+    function(net) return bdl.vmap{in_axes = 1}(bdl.checkpoint(net)) end,
+    function(net) return bdl.vmap(bdl.grad(function(v) return net(v)^2 / 2 / v end)) end,
+    function(net) return bdl.vmap(bdl.hessian(function(v) return net(v) * v^2 / 6 end)) end,
+  } do
+    local net = Net()
+    local f = bdl.jit(make(net))
+    local first = f(x)
+    net.w = bdl.ParamState(bdl.tensor(6.))
+    local second = f(x)
+    t.ok((second - first):abs():min():item() > 0.1, ("%s, then %s"):format(tostring(first), tostring(second)))
+  end
+end)

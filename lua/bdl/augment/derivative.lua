@@ -7,6 +7,7 @@
 
 local core = require "bdl.core"
 local class = require "bdl.class"
+local reach = require "bdl.reach"
 local t = require "bdl.augment.trace"
 
 local M = {}
@@ -216,12 +217,12 @@ function M.define(who, compute, more)
     if states == nil then states = opts.grad_states end
     local list, build = {}, nil
     if states ~= nil then list, build = M.states_of(who, states) end
-    return function(...)
+    return reach.made_from(function(...)
       local d = prepare(who, f, states ~= nil and list, opts, {...})
       local outputs, value = compute(d)
       t.write_back(d.p, outputs)
       return answer(d, build, #list, outputs, value, more.by_output)
-    end
+    end, f, states)
   end
   return transform
 end

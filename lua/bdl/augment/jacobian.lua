@@ -2,6 +2,7 @@
 --  identity; what does not depend on the row is computed once.  Output axes come first; for trees, outputs outside.
 
 local core = require "bdl.core"
+local reach = require "bdl.reach"
 local t = require "bdl.augment.trace"
 local derivative = require "bdl.augment.derivative"
 
@@ -118,11 +119,11 @@ function M.hessian(f, states, opts)
   local inner, outer = {return_value = true, has_aux = opts.has_aux}, {has_aux = true}
   for key, value in pairs(common) do inner[key], outer[key] = value, value end
   local h = M.jacfwd(require "bdl.augment.grad".grad(f, states, inner), states, outer)
-  return function(...)
+  return reach.made_from(function(...)
     local out = table.pack(h(...)) -- hessian, loss, aux..
     if not opts.return_value then table.remove(out, 2) end
     return table.unpack(out)
-  end
+  end, h)
 end
 
 return M

@@ -5,6 +5,7 @@
 
 local core = require "bdl.core"
 local class = require "bdl.class"
+local reach = require "bdl.reach"
 local suggest = require "bdl.suggest"
 
 local M = {}
@@ -43,12 +44,12 @@ function M.transformation(who, known, make)
       M.check_options(who, options, known)
       return function(g)
         M.check_callable(who, g)
-        return make(g, options)
+        return reach.made_from(make(g, options), g, options)
       end
     end
     M.check_callable(who, f)
     M.check_options(who, opts or {}, known)
-    return make(f, opts or {})
+    return reach.made_from(make(f, opts or {}), f, opts)
   end
 end
 

@@ -60,12 +60,24 @@ static void collapse(bdl_load *l, const bdl_aval *d, const int64_t *stride) {
   }
 }
 
-static bdl_status load(grouper *g, bdl_atom x, const bdl_aval *domain, const int64_t *stride, int32_t *handle) {
+/* Is x in register h as this walk finds it?  Domains that differ by extents 1 share a group, but spread x in their own ways. */
+static bool holds(const grouper *g, int32_t h, const bdl_load *walk) {
+  for (int64_t i = g->insts.n - 1; i >= 0; i--) {
+    const bdl_tile_inst *t = &g->insts.v[i];
+    if (t->z != h || t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT) continue;
+    return t->kind == BDL_T_LOAD && t->load->ndim == walk->ndim &&
+           memcmp(t->load->shape, walk->shape, (size_t)walk->ndim * sizeof walk->shape[0]) == 0 &&
+           memcmp(t->load->stride, walk->stride, (size_t)walk->ndim * sizeof walk->stride[0]) == 0;
+  }
+  return false;
+}
+
+static bdl_status load(grouper *g, bdl_atom x, const bdl_load *walk, int32_t *handle) {
   const bdl_view *v = &g->b->sched.view.v[x];
   bdl_load *l = bdl_arena_alloc(&g->b->pl->plan->arena, sizeof *l);
   if (!l) return BDL_ENOMEM;
+  *l = *walk;
   l->size = size_of(g, x);
-  collapse(l, domain, stride);
   TRY(bdl_block_ref(g->b, v->base, &l->ref));
   l->ref.offset += v->offset * l->size;
   TRY(reg_new(g, l->size, handle));
@@ -79,16 +91,16 @@ static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_
   const bdl_view *v = &g->b->sched.view.v[x];
   bool aligned = bdl_schedule_aligned(&g->b->sched, x, domain);
   bdl_atom key = aligned ? v->base : x;
-  if (g->handle[key] >= 0) {
-    *handle = g->handle[key];
-    return BDL_OK;
-  }
   int64_t stride[BDL_MAX_NDIM];
   bool scalar = bdl_aval_numel(domain) != 1;
+  bdl_load walk = {.ndim = 0};
   bdl_view_over(v, bdl_aval_of(g->p, x), domain, stride);
+  collapse(&walk, domain, stride);
+  *handle = g->handle[key];
+  if (*handle >= 0 && (aligned || g->operands.v[*handle].kind != BDL_O_REG || holds(g, *handle, &walk))) return BDL_OK;
   for (int k = 0; k < domain->ndim; k++) scalar &= stride[k] == 0 || domain->shape[k] == 1;
   bool array = !scalar && v->contiguous && bdl_aval_numel(bdl_aval_of(g->p, x)) == bdl_aval_numel(domain); /* a run of a larger one */
-  if (!aligned && !scalar && !array) TRY(load(g, x, domain, stride, handle));
+  if (!aligned && !scalar && !array) TRY(load(g, x, &walk, handle));
   else {
     bdl_operand o = {.kind = scalar ? BDL_O_SCALAR : BDL_O_ARRAY, .size = size_of(g, x)};
     TRY(bdl_block_ref(g->b, v->base, &o.ref));

@@ -324,6 +324,26 @@ static void carries_may_be_exchanged(void **state) {
   assert_true(out[0] == 13 && out[1] == 21); /* Fibonacci */
 }
 
+/* [3,3,1] and [3,3] share a group; b goes along the second axis of one and the first of the other. */
+static void an_operand_may_spread_in_two_ways(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c, "program t(a:f64[3,1,1], b:f64[3,1], c:f64[1,3]) { x:f64[3,3,1] = sub a b\n y:f64[3,3] = sub b c\n return x, y }");
+  bdl_tensor in[3], out[2];
+  uint64_t rng = 1;
+  for (int i = 0; i < 3; i++) in[i] = random_tensor(c, bdl_aval_of(p, p->inputs.v[i]), 0, 1, &rng);
+  check(c, run_raw(c, p, in, out));
+  const double *v[5];
+  for (int i = 0; i < 5; i++) v[i] = bdl_tensor_data(i < 3 ? &in[i] : &out[i - 3]);
+  for (int i = 0; i < 3; i++)
+    for (int j = 0; j < 3; j++) {
+      assert_true(v[3][3 * i + j] == v[0][i] - v[1][j]);
+      assert_true(v[4][3 * i + j] == v[1][i] - v[2][j]);
+    }
+  drop(in, 3);
+  drop(out, 2);
+  bdl_prog_unref(p);
+}
+
 /* In a loop that keeps its rows in one place a row is still read after its result: as the next carry, by a reversal. */
 static void rows_are_read_before_results_lie_over_them(void **state) {
   bdl_context *c = *state;
@@ -474,6 +494,7 @@ static void failed_allocations_leave_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_primitive_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(carries_may_be_exchanged),
+    T_TEST(an_operand_may_spread_in_two_ways),
     T_TEST(rows_are_read_before_results_lie_over_them),
     T_TEST(empty_loops_hand_the_carry_on), T_TEST(while_and_cond), T_TEST(an_interrupt_ends_a_loop_between_steps),
     T_TEST(the_number_of_threads_changes_no_bit), cmocka_unit_test(failed_allocations_leave_nothing),

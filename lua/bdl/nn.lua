@@ -43,6 +43,7 @@ for file, names in pairs{
   receptor = "AMPA GABAa BioNMDA",
   plasticity = "STP STD",
   output = "SynOut COBA CUBA MgBlock",
+  delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
   projection = "DeltaProj CurrentProj AlignPostProj",
 } do
   for name in names:gmatch "%S+" do HOME[name] = file end

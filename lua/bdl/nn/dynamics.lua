@@ -128,6 +128,10 @@ for _, when in ipairs{"before", "after"} do
   end
 end
 
+--- What reads a State, or what update returns, of some time ago; see nn/delay.lua.
+function Dynamics:prefetch_delay(...) return require "bdl.nn.delay".prefetch_delay(self, ...) end
+function Dynamics:output_delay(...) return require "bdl.nn.delay".output_delay(self, ...) end
+
 --- Before-updates, update, after-updates, each in order of registration.
 function Dynamics:__call(...)
   for _, key in ipairs(self._before_updates_order) do

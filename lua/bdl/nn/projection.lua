@@ -1,4 +1,5 @@
 --- Projections: presynaptic values through a communication (comm) to a postsynaptic neuron.
+--  Each takes a delay (a time, or times [in_size of comm]) of what enters comm; see nn.InputDelay.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -23,37 +24,56 @@ end
 
 local function is(x, cls) return class.isa(x, Description) and class.derives(x.cls, cls) or class.isa(x, cls) end
 
+--- The delay of a projection: on what enters comm.
+local function new_delay(who, comm, delay)
+  if delay == nil then return nil end
+  local in_size = type(comm) == "table" and comm.in_size
+  if not in_size then
+    core.hint "give a module with in_size, or delay x before: nn.InputDelay"
+    core.fail("ValueError", 3, "%s: a delay needs to know the in_size of comm, a %s without one", who, class.typename(comm))
+  end
+  return require "bdl.nn.delay".InputDelay(in_size, delay)
+end
+
+--- comm of what comes out of the delay.
+local function communicate(self, x, ...)
+  if self.delay then x = self.delay(x) end
+  return self.comm(x, ...)
+end
+
 --- Jumps:  comm(x) is added to the variable of post after its next integration.
 local DeltaProj = Module:extend "DeltaProj"
 M.DeltaProj = DeltaProj
 
 function DeltaProj:__init(...)
-  local a = args({"comm", "post", label = none, name = none}, ...)
+  local a = args({"comm", "post", delay = none, label = none, name = none}, ...)
   check_post("nn.DeltaProj", a.post)
   DeltaProj.super.__init(self, a.name)
   self.comm = a.comm
+  self.delay = new_delay("nn.DeltaProj", a.comm, a.delay)
   self.post = a.post
   rawset(self, "_label", a.label)
   rawset(self, "_key", new_key("delta", a.post))
 end
 
-function DeltaProj:update(...) self.post:add_delta_input(self._key, self.comm(...), self._label) end
+function DeltaProj:update(...) self.post:add_delta_input(self._key, communicate(self, ...), self._label) end
 
 --- Currents:  comm(x) is the conductance that `out` turns into a current of post.
 local CurrentProj = Module:extend "CurrentProj"
 M.CurrentProj = CurrentProj
 
 function CurrentProj:__init(...)
-  local a = args({"comm", "out", "post", label = none, name = none}, ...)
+  local a = args({"comm", "out", "post", delay = none, label = none, name = none}, ...)
   check_post("nn.CurrentProj", a.post)
   CurrentProj.super.__init(self, a.name)
   self.comm = a.comm
+  self.delay = new_delay("nn.CurrentProj", a.comm, a.delay)
   self.out = class.isa(a.out, Description) and a.out() or a.out
   self.post = a.post
   a.post:add_current_input(new_key("current", a.post), self.out, a.label)
 end
 
-function CurrentProj:update(...) self.out:bind_cond(self.comm(...)) end
+function CurrentProj:update(...) self.out:bind_cond(communicate(self, ...)) end
 
 --- The synapse that lives on a neuron: runs before its update and binds its conductance.
 local Receiver = Module:extend "Receiver"
@@ -74,7 +94,7 @@ local AlignPostProj = Module:extend "AlignPostProj"
 M.AlignPostProj = AlignPostProj
 
 function AlignPostProj:__init(...)
-  local a = args({"comm", "syn", "out", "post", label = none, name = none}, ...)
+  local a = args({"comm", "syn", "out", "post", delay = none, label = none, name = none}, ...)
   check_post("nn.AlignPostProj", a.post)
   local syn, out, post = a.syn, a.out, a.post
   local described = class.isa(syn, Description)
@@ -85,6 +105,7 @@ function AlignPostProj:__init(...)
   if not is(syn, Dynamics) then core.fail("TypeError", 2, "nn.AlignPostProj: syn is a synapse, not a %s", class.typename(syn)) end
   AlignPostProj.super.__init(self, a.name)
   self.comm = a.comm
+  self.delay = new_delay("nn.AlignPostProj", a.comm, a.delay)
   rawset(self, "_merging", described)
   if described then
     local key = ("%s%s // %s"):format(a.label and a.label .. " // " or "", syn:identifier(), out:identifier())
@@ -104,7 +125,7 @@ function AlignPostProj:__init(...)
 end
 
 function AlignPostProj:update(...)
-  self.syn:add_delta_input(self._key, self.comm(...))
+  self.syn:add_delta_input(self._key, communicate(self, ...))
   if not self._merging then self.out:bind_cond(self.syn()) end
 end
 

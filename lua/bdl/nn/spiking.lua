@@ -8,6 +8,7 @@
 -- The class that refractory(cls, name, tau_ref) makes stores the values of the start for as long as it is refractory.
 local core = require "bdl.core"
 local args = require "bdl.args"
+local class = require "bdl.class"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
@@ -34,7 +35,7 @@ function Spiking:__init(...)
   Neuron.__init(self, Neuron.common(a))
   self:set_params(a, table.concat(params, " "))
   for _, name in ipairs(states) do self[name .. "_initializer"] = a[name .. "_initializer"] end
-  rawset(self, "_states", states)
+  class.rawfield(self, "_states", states)
 end
 
 function Spiking:init_state(batch_size)

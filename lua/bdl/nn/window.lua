@@ -1,33 +1,68 @@
---- Windows of time as whole steps.
+--- Windows of time and delays as whole steps.
 local core = require "bdl.core"
 local environ = require "bdl.environ"
 
 local M = {}
 
+--- q, or the whole number it is within rounding of: 0.3 ms / 0.1 ms is 3.
+local function settled(q)
+  local whole = math.floor(q + 0.5)
+  return math.abs(q - whole) <= math.min(1e-6 * math.abs(q), 0.1) and whole or q
+end
+
+--- f of each number of w/dt: a number, or a tensor of this dtype and the shape of w.
+--  Errors: TraceContextError w or dt is traced; UnitMismatchError w is no time as dt is one.
+local function per_step(what, w, dtype, f)
+  local dt = environ.get "dt"
+  if core.is_traced(w) or core.is_traced(dt) then
+    core.fail("TraceContextError", 3, "%s counts whole steps, so its length and dt must be known while tracing", what)
+  end
+  local q = w / dt
+  if core.is_tensor(q) and core.unit_of(q) then
+    core.fail("UnitMismatchError", 3, "%s of <%s> with dt in <%s>", what, tostring(core.unit_of(w) or 1), tostring(core.unit_of(dt) or 1))
+  end
+  local function map(x)
+    if type(x) ~= "table" then return f(x, dt) end
+    local list = {}
+    for i, y in ipairs(x) do list[i] = map(y) end
+    return list
+  end
+  q = core.totable(core.is_tensor(q) and q or core.tensor(q))
+  return type(q) == "table" and core.tensor(map(q), dtype) or f(q, dt)
+end
+
 --- The number of steps k > i with (k - i) dt < w for a window w that starts with the event of step i: ceil(w/dt) - 1.
 --  w : a time or a tensor of times, concrete -> an integer, or i32 of the shape of w.
 --  w/dt within rounding of a whole number is that number, so 0.3 ms at 0.1 ms is always 3 steps.
 function M.window_steps(w)
-  local dt = environ.get "dt"
-  if core.is_traced(w) or core.is_traced(dt) then
-    core.fail("TraceContextError", 2, "a window of time counts whole steps, so its length and dt must be known while tracing")
-  end
-  local function steps(q)
-    local whole = math.floor(q + 0.5)
-    local n = math.abs(q - whole) <= math.min(1e-6 * math.abs(q), 0.1) and whole or math.ceil(q)
+  return per_step("a window of time", w, "int32", function(q, dt)
+    local n = math.ceil(settled(q))
     if not (n < 2 ^ 24) then
-      core.fail("ValueError", 2, "a window of %s is %.0f steps of %s; at most 2^24 are counted", tostring(w), n, tostring(dt))
+      core.fail("ValueError", 5, "a window of %s is %.0f steps of %s; at most 2^24 are counted", tostring(w), n, tostring(dt))
     end
     return math.max(math.tointeger(n) - 1, 0)
-  end
-  local function map(q)
-    if type(q) ~= "table" then return steps(q) end
-    local list = {}
-    for i, x in ipairs(q) do list[i] = map(x) end
-    return list
-  end
-  local q = core.totable(core.is_tensor(w / dt) and w / dt or core.tensor(w / dt))
-  return type(q) == "table" and core.tensor(map(q), "int32") or steps(q)
+  end)
+end
+
+--- Whole steps that a delay spans: ceil(w/dt), rounded as above.  Errors: ValueError, negative, NaN, or more than fit.
+function M.delay_steps(w)
+  return per_step("a delay", w, "int32", function(q)
+    if not (q >= 0) then core.fail("ValueError", 5, "a delay is a time >= 0, not %s", tostring(w)) end
+    local n = math.ceil(settled(q))
+    if not (n < 2 ^ 31) then core.fail("ValueError", 5, "a delay of %s is %.0f steps; at most 2^31 - 1 fit", tostring(w), n) end
+    return math.tointeger(n)
+  end)
+end
+
+--- Of a delay between two steps: the lower one, and its weight in linear interpolation.  0 for whole steps, of which
+--  delay_steps says all.
+function M.delay_floor(w)
+  local low = per_step("a delay", w, "int32", function(q) return math.tointeger(math.floor(settled(q))) end)
+  local part = per_step("a delay", w, (core.precision()), function(q)
+    q = settled(q)
+    return math.ceil(q) - q
+  end)
+  return low, part
 end
 
 return M

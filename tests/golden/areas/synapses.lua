@@ -3,8 +3,6 @@ local bdl = require "bdl"
 local nn, u = bdl.nn, bdl.units
 local core = require "bdl.core"
 
-local SYNAPSES = {Expon = true, DualExpon = true, Alpha = true, AMPA = true, GABAa = true, BioNMDA = true, STP = true, STD = true}
-
 --- States of the reference that bdl derives from others.
 local DERIVED = {spike_arrival_time = true, last_spike_time = true}
 
@@ -70,7 +68,6 @@ end
 
 local function synapse(case, t)
   local p = case.params
-  if not SYNAPSES[p.synapse.class] then t.skip("no synapse %s", p.synapse.class) end
   local a = constants(p.synapse, t, p.n)
   local syn = nn[p.synapse.class](a)
   nn.init_all_states(syn)
@@ -117,20 +114,18 @@ end
 --- pre LIF -> projection -> post LIF
 local function projection(case, t)
   local p = case.params
-  if p.delay then t.skip "projections with delays" end
-  for _, v in ipairs{p.syn or false, p.stp or false} do
-    if v and not SYNAPSES[v.cls] then t.skip("no synapse %s", v.cls) end
-  end
+  local delay = p.delay and t.quantity(p.delay) or bdl.none
   local net = nn.Module()
   net.pre = nn.LIF(constants(p.pre, t, p.n_pre))
   net.post = nn.LIF(constants(p.post, t, p.n_post))
   local function comm(name) return nn.Linear{p.n_pre, p.n_post, w_init = t.array(case, name), b_init = bdl.none} end
   local send
   if p.projection == "delta" then
-    net.proj = nn.DeltaProj{comm = comm "weight", post = net.post}
+    net.proj = nn.DeltaProj{comm = comm "weight", post = net.post, delay = delay}
     send = net.proj
   elseif p.projection == "align_post" then
-    net.proj = nn.AlignPostProj{comm = comm "weight", syn = make(p.syn, t, p.n_post, p.merging), out = make(p.out, t, nil, p.merging), post = net.post}
+    net.proj = nn.AlignPostProj{comm = comm "weight", syn = make(p.syn, t, p.n_post, p.merging), out = make(p.out, t, nil, p.merging),
+                                post = net.post, delay = delay}
     if p.out2 then
       net.proj2 = nn.AlignPostProj{comm = comm "weight2", syn = make(p.syn, t, p.n_post, true), out = make(p.out2, t, nil, true), post = net.post}
     end
@@ -140,7 +135,7 @@ local function projection(case, t)
     end
   else
     net.syn = make(p.syn, t, p.n_pre)
-    net.proj = nn.CurrentProj{comm = comm "weight", out = make(p.out, t), post = net.post}
+    net.proj = nn.CurrentProj{comm = comm "weight", out = make(p.out, t), post = net.post, delay = delay}
     send = function(s)
       local receptor = nn[p.syn.cls]:is(nn.AMPA)
       return net.proj(net.syn(receptor and core.bind("gt", {}, s, 0.5) or s))
@@ -162,7 +157,7 @@ local function projection(case, t)
     path, second = path:gsub("#1$", "")
     local owner = net
     local words = {}
-    for word in path:gsub("<syn//out>", "@"):gmatch "[^.]+" do words[#words + 1] = word end
+    for word in path:gsub("<syn//out>", "@"):gsub("delay_seam%._buffer", "delay"):gmatch "[^.]+" do words[#words + 1] = word end
     for k = 1, #words - 1 do
       local word = words[k]
       if word == "@" then word = merged[second + 1] end
@@ -190,11 +185,104 @@ local function projection(case, t)
   t.compare("post_spike", post, case.arrays.post_spike)
 end
 
+--- f(i) for each step, with i and t set; the results of a name as one array.
+local function each_step(n, dt, f)
+  local rows = {}
+  for i = 0, n - 1 do
+    for name, value in pairs(bdl.environ.context({i = i, t = i * dt}, f, i)) do
+      rows[name] = rows[name] or {}
+      rows[name][i + 1] = value
+    end
+  end
+  for name, list in pairs(rows) do rows[name] = bdl.stack(list) end
+  return rows
+end
+
+local function numbered(list)
+  local entries = {}
+  for k, time in ipairs(list) do entries["e" .. k] = time end
+  return entries
+end
+
+--- One delay read in every way.
+local function delays(case, t)
+  local p, x, dt = case.params, t.array(case, "x"), t.quantity(case.params.dt)
+  local times, at, steps = t.quantity(p.times), t.quantity(p.at_delays), t.array(case, "element_steps")
+  local longest = at[1]
+  for _, list in ipairs{at, times} do
+    for _, time in ipairs(list) do longest = (time / u.ms):item() > (longest / u.ms):item() and time or longest end
+  end
+  local function made(options)
+    options[1] = p.n
+    local delay = nn.Delay(options)
+    nn.init_all_states(delay)
+    return delay
+  end
+  local entries = made{time = longest, entries = numbered(at)}
+  t.eq("max_length", entries:max_length(), case.scalars.max_length)
+  local methods, elements, history = {}, made{time = dt * steps:max():item()}, made{time = 2 * dt, init = p.init}
+  for _, method in ipairs(nn.InterpolationRegistry.list_methods()) do
+    methods[method] = made{time = longest + 4 * dt, interpolation = method}
+    t.eq("max_length_" .. method, methods[method]:max_length(), case.scalars["max_length_" .. method])
+  end
+  local before = made{time = 3 * dt}
+  local got = each_step(p.T, dt, function(i)
+    local now, out = x[i + 1], {read_before_update_step2 = before:retrieve_at_step(2)}
+    for _, delay in ipairs{entries, elements, history, before} do delay:update(now) end
+    local named, stepped = {}, {}
+    for k = 1, #at do named[k] = entries:at("e" .. k) end
+    for k, n in ipairs(p.steps) do stepped[k] = entries:retrieve_at_step(n) end
+    out.at_entries, out.at_steps = bdl.stack(named), bdl.stack(stepped)
+    out.at_element_steps = elements:retrieve_at_step(steps, bdl.arange(p.n))
+    out.init_history = history:retrieve_at_step(2)
+    for method, delay in pairs(methods) do
+      delay:update(now)
+      local timed = {}
+      for k, time in ipairs(times) do timed[k] = delay:retrieve_at_time(i * dt - time) end
+      out["at_time_" .. method] = bdl.stack(timed)
+    end
+    return out
+  end)
+  got.init_history = got.init_history[{{1, case.arrays.init_history.shape[1]}}]
+  for name, value in pairs(got) do t.compare(name, value, case.arrays[name]) end
+end
+
+--- Delayed reads of a neuron's V and output.
+local function prefetch(case, t)
+  local p, I, dt = case.params, t.array(case, "I"), t.quantity(case.params.dt)
+  local net = nn.Module()
+  net.lif = nn.LIF(constants(p.lif, t, I.shape[2]))
+  net.V = net.lif:prefetch_delay("V", t.quantity(p.delay_V))
+  net.out = net.lif:output_delay(t.quantity(p.delay_out))
+  nn.init_all_states(net)
+  local got = each_step(I.shape[1], dt, function(i)
+    local out = {V_delayed = net.V(), out_delayed = net.out()}
+    out.spike = net.lif(I[i + 1])
+    out.V = net.lif.V.value
+    return out
+  end)
+  for name, value in pairs(got) do t.compare(name, value, case.arrays[name], {mantissa = name == "V_delayed"}) end
+end
+
+local function input_delay(case, t)
+  local x = t.array(case, "x")
+  for key in pairs(case.arrays) do
+    local name = key:match "^delay_(.*)$"
+    if name then
+      local delay = nn.InputDelay(x.shape[2], t.array(case, key))
+      nn.init_all_states(delay)
+      t.compare("out_" .. name, bdl.for_loop(function(now) return delay(now) end, x), case.arrays["out_" .. name])
+    end
+  end
+end
+
 return function(case, t)
   local p = case.params
   if p.mg then return outputs(case, t) end
-  if not p.synapse and not p.projection then t.skip "delays" end
   local _ <close> = bdl.environ.context{dt = t.quantity(p.dt)}
   if p.synapse then return synapse(case, t) end
-  return projection(case, t)
+  if p.projection then return projection(case, t) end
+  if p.delay_V then return prefetch(case, t) end
+  if p.at_delays then return delays(case, t) end
+  return input_delay(case, t)
 end

@@ -7,8 +7,9 @@
 --    integer                     whole numbers only
 --    list                        one number or a list of them; a default that is a list wants one of its length
 --    named                       given by name only
+--    array                       a number or an array of them, whose bounds are the caller's care
 --    free                        any value
---  A 0-d tensor may stand for a number; its bounds are the caller's care.  The default bdl.none: a number that may be absent.
+--  A quantity or a 0-d tensor may stand for a number; bounds are checked where its value is known.  The default bdl.none: a number that may be absent.
 --  Errors: TypeError, ValueError with the class, the argument, what was found.
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -35,13 +36,18 @@ local function wanted(row)
 end
 
 local function check_number(who, row, x)
+  if row.array and core.is_tensor(x) and x.ndim > 0 then return end
   if not is_number(x) then core.fail("TypeError", 4, "%s: %s is %s, not a %s", who, row[1], wanted(row), class.typename(x)) end
-  if type(x) ~= "number" then return end
+  local given = x
+  if core.is_tensor(x) then
+    if core.is_traced(x) then return end
+    x = core.item(core.mantissa(x))
+  end
   local good = x == x and (not row.integer or math.tointeger(x))
   for _, bound in ipairs(BOUNDS) do
     good = good and (not row[bound[1]] or bound[3](x, row[bound[1]]))
   end
-  if not good then core.fail("ValueError", 4, "%s: %s must be %s, not %s", who, row[1], wanted(row), tostring(x)) end
+  if not good then core.fail("ValueError", 4, "%s: %s must be %s, not %s", who, row[1], wanted(row), tostring(given)) end
 end
 
 local function check(who, row, x)

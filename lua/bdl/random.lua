@@ -170,7 +170,7 @@ local function arguments(who, names, ...)
   end
   for _, name in ipairs(names) do
     local value, range = a[name], RANGES[name]
-    if is_plain(value) then
+    if is_plain(value) and name ~= "size" then
       a[name] = core.tensor(value)
     elseif range and type(value) == "number" and not (value >= range[1] and value <= range[2]) then
       core.fail("ValueError", 3, "random.%s: '%s' is %s, outside of %g to %g", who, name, tostring(value), range[1], range[2])

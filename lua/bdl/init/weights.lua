@@ -1,0 +1,128 @@
+--- Initialisers of weights, which look at the shape: scaled by the number of inputs, orthogonal, the identity.
+local core = require "bdl.core"
+local array = require "bdl.array"
+local base = require "bdl.init.base"
+local class = require "bdl.class"
+local none = require "bdl.none".none
+
+local M = {}
+
+local function random() return require "bdl.random" end
+
+-- ---- variance ------------------------------------------------------------------------------------------------------------------
+
+--- fan_in, fan_out: rows and columns of a matrix; above, the second and the first size times the others.
+local function fans(sizes)
+  local n = #sizes
+  if n == 0 then return 1, 1 end
+  if n == 1 then return sizes[1], sizes[1] end
+  if n == 2 then return sizes[1], sizes[2] end
+  local field = 1
+  for i = 3, n do field = field * sizes[i] end
+  return sizes[2] * field, sizes[1] * field
+end
+
+local FAN = {
+  fan_in = function(n) return n end, fan_out = function(_, m) return m end, fan_avg = function(n, m) return (n + m) / 2 end,
+}
+
+--- Draws of a standard deviation.
+local DRAW = {
+  normal = function(std, sizes) return random().normal(0.0, std, {size = sizes}) end,
+  uniform = function(std, sizes) return random().uniform(-math.sqrt(3) * std, math.sqrt(3) * std, {size = sizes}) end,
+  truncated_normal = function(std, sizes)  -- at 2 of its own deviations; the constant is what the cut leaves of one
+    return random().truncated_normal(-2.0, 2.0, {size = sizes}) * (std / 0.8796256610342398)
+  end,
+}
+
+local MODE = {"mode", "fan_in", one_of = {"fan_in", "fan_out", "fan_avg"}}
+
+local function variance_scaling(name, rows, mode, distribution, scale_of)
+  return base.initializer(M, name, rows, function(self, sizes)
+    local scale = self.scale or scale_of(self)
+    local unit = core.unit_of(scale)
+    if core.is_tensor(scale) then scale = core.item(core.mantissa(scale)) end
+    local std = math.sqrt(scale / math.max(1, FAN[self.mode or mode](fans(sizes))))
+    local x = DRAW[self.distribution or distribution](std, sizes)
+    return unit and x * unit or x
+  end)
+end
+
+--- Mean 0, variance scale / max(1, fan) by `mode`: "fan_in", "fan_out", "fan_avg".
+--  scale (1, may carry the unit of the result), mode ("fan_in"), distribution ("normal", "uniform", "truncated_normal").
+variance_scaling("VarianceScaling", {
+  {"scale", 1.0, least = 0}, MODE, {"distribution", "normal", one_of = {"normal", "uniform", "truncated_normal"}},
+})
+
+--- VarianceScaling with the scale of a nonlinearity: 2, 2/(1 + negative_slope^2), 1 for "relu", "leaky_relu", "linear".
+--  Source: He et al. (2015).
+local function kaiming(self)
+  if self.nonlinearity == "linear" then return 1.0 end
+  return self.nonlinearity == "relu" and 2.0 or 2.0 / (1 + self.negative_slope^2)
+end
+for _, kind in ipairs{"Normal", "Uniform"} do
+  variance_scaling("Kaiming" .. kind, {
+    {"scale", none, least = 0}, MODE, {"nonlinearity", "relu", one_of = {"relu", "leaky_relu", "linear"}}, {"negative_slope", 0.01},
+  }, nil, kind:lower(), kaiming)
+  --- Variance scale / ((rows + columns) / 2).   Source: Glorot & Bengio (2010).
+  variance_scaling("Xavier" .. kind, {{"scale", 1.0, least = 0}}, "fan_avg", kind:lower())
+  --- Variance scale / rows.   Source: LeCun et al. (1998), Efficient backprop.
+  variance_scaling("Lecun" .. kind, {{"scale", 1.0, least = 0}}, "fan_in", kind:lower())
+end
+
+-- ---- matrices ------------------------------------------------------------------------------------------------------------------
+
+--- The factor Q of x = QR with a positive diagonal of R; x has no fewer rows than columns.
+--  R is the Cholesky factor of x'x; the second round removes the rounding of the first.   Source: Yamamoto et al. (2015).
+local function orthonormal(x)
+  for _ = 1, 2 do
+    local lower = array.cholesky(array.matmul(x.T, x))
+    x = array.triangular_solve(lower, x.T, {lower = true}).T
+  end
+  return x
+end
+
+local function need_axes(self, sizes, least)
+  if #sizes < least then
+    core.fail("ValueError", 4, "%s: a shape of at least %d sizes is needed, not [%s]", class.qualified_name(class.of(self)), least,
+              table.concat(sizes, ","))
+  end
+end
+
+--- scale times a random matrix with orthonormal rows or columns, all axes but the last as one.
+local function orthogonal(self, sizes)
+  local rows, columns = 1, sizes[#sizes]
+  for k = 1, #sizes - 1 do rows = rows * sizes[k] end
+  local z = random().normal(0.0, 1.0, {size = {rows, columns}})
+  local dtype = z.dtype
+  z = core.cast(z, "float64")
+  z = rows < columns and orthonormal(z.T).T or orthonormal(z)
+  return core.cast(z, dtype):reshape(sizes) * self.scale
+end
+
+--- Random orthogonal matrices.  scale (1).
+--  Source: Saxe, McClelland & Ganguli (2014).
+base.initializer(M, "Orthogonal", {{"scale", 1.0}}, function(self, sizes)
+  need_axes(self, sizes, 2)
+  return orthogonal(self, sizes)
+end)
+
+--- Filters [out, in, k..]: an orthogonal matrix in the middle, zeros around.  scale (1).
+--  Source: Xiao et al. (2018), Dynamical isometry and a mean field theory of CNNs.
+base.initializer(M, "DeltaOrthogonal", {{"scale", 1.0}}, function(self, sizes)
+  need_axes(self, sizes, 3)
+  local one, around = {sizes[1], sizes[2]}, {{0, 0}, {0, 0}}
+  for k = 3, #sizes do
+    local middle = sizes[k] // 2
+    one[k], around[k] = 1, {middle, sizes[k] - 1 - middle}
+  end
+  return array.pad(orthogonal(self, {sizes[1], sizes[2]}):reshape(one), around)
+end)
+
+--- scale times the identity on the last two axes; ones on a single axis.  scale (1).
+base.initializer(M, "Identity", {{"scale", 1.0}}, function(self, sizes)
+  local n = #sizes
+  return base.filled(n < 2 and 1.0 or array.eye(sizes[n - 1], sizes[n]), sizes) * self.scale
+end)
+
+return M

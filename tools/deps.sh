@@ -1,15 +1,20 @@
 #!/bin/sh
 # deps.sh -- finds the tools and libraries a build needs; installs the missing ones with apt when it may, else names the
-# command and fails.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
+# command and fails.  Without those that are only wished for, some tests are skipped.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
 # stdout: make variables with the flags of what was found.  stderr: what is going on.
 set -eu
 : "${CC:=gcc}"
 
-missing=
+missing= wished=
 want() { # want PACKAGE command...: PACKAGE is missing when the command fails
   package=$1
   shift
   "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+wish() { # the same, for what can be done without
+  package=$1
+  shift
+  "$@" >/dev/null 2>&1 || wished="$wished $package"
 }
 found() { command -v "$1"; }
 header() { [ -e "/usr/include/$1" ] || echo "#include <$1>" | "$CC" -E -x c - ; }
@@ -22,7 +27,7 @@ shared() {
 }
 
 check() {
-  missing=
+  missing= wished=
   for part in "$@"; do
     case $part in
     build)
@@ -36,7 +41,7 @@ check() {
       ;;
     test)
       want libcmocka-dev header cmocka.h
-      want openmpi-bin found mpirun
+      wish openmpi-bin found mpirun
       ;;
     clang)
       want clang found clang
@@ -53,21 +58,24 @@ check() {
 }
 
 check "$@"
-if [ -n "$missing" ]; then
+if [ -n "$missing$wished" ]; then
   as=
   [ "$(id -u)" = 0 ] || as="sudo"
-  command="apt-get install -y --no-install-recommends$missing"
+  command="apt-get install -y --no-install-recommends"
   if found apt-get >/dev/null && { [ -z "$as" ] || sudo -n true 2>/dev/null; }; then
-    echo "installing:$missing" >&2
-    export DEBIAN_FRONTEND=noninteractive
-    { $as apt-get update -qq && $as env DEBIAN_FRONTEND=noninteractive $command; } >&2 || true
+    echo "installing:$missing$wished" >&2
+    $as apt-get update -qq >&2 || true
+    for packages in "$missing" "$wished"; do
+      [ -z "$packages" ] || $as env DEBIAN_FRONTEND=noninteractive $command $packages >&2 || true
+    done
     check "$@"
   fi
   if [ -n "$missing" ]; then
     echo "bdl needs these packages:$missing" >&2
-    echo "  ${as:+$as }apt-get update && ${as:+$as }$command" >&2
+    echo "  ${as:+$as }apt-get update && ${as:+$as }$command$missing" >&2
     exit 1
   fi
+  [ -z "$wished" ] || echo "tests are skipped without:$wished" >&2
 fi
 
 echo "LUA_CFLAGS := $(pkg-config --cflags lua5.4)"

@@ -12,7 +12,8 @@ for file, names in pairs{
   product = "jvp vjp value_and_derivative",
   custom = "custom_jvp custom_vjp",
   checkpoint = "checkpoint remat checkpointed_scan checkpointed_for_loop bounded_while_loop",
-  vmap = "vmap pmap vmap_new_states unvmap StateAxes",
+  vmap = "vmap vmap_new_states unvmap StateAxes",
+  pmap = "pmap device_count",
   collective = "psum pmean pmax pmin all_gather ppermute axis_index axis_size",
   map = "map",
 } do

@@ -48,6 +48,7 @@ local OPTIONS = {
   set = {"NAME=VALUE", setting, "change a setting of the model: --set tau='30 ms' (repeatable)"},
   quiet = {nil, nil, "no progress bars, no warnings"},
   profile = {nil, nil, "print where the time of compiled programs went"},
+  ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
 }
@@ -120,9 +121,28 @@ local function apply(opts)
   end
 end
 
---- Prints a failure; the exit status for it.
+--- Under mpirun every process runs the command; the first one prints.
+local function join(opts)
+  local size, rank = core.world()
+  if size == 1 then return end
+  local exit = os.exit
+  function os.exit(status, ...)
+    io.stdout:flush()
+    core.world_end(status == false and FAILED or math.tointeger(tonumber(status)) or OK)
+    exit(status, ...)
+  end
+  if rank > 0 and opts.ranks ~= "all" then
+    core.mute()
+    opts.quiet = true
+  end
+end
+
+--- Prints a failure; the exit status for it.  What fails everywhere is told once: the first process ends the others meanwhile.
 local function report(failure)
+  local size, rank = core.world()
+  if rank > 0 then core.sleep(0.5) end
   local lines = {(failure.text:find "^[^\n]-:%d+:" and "" or "bdl: ") .. failure.text}
+  if size > 1 then lines[1] = ("process %d of %d: %s"):format(rank + 1, size, lines[1]) end
   if #failure.frames > 0 then lines[#lines + 1] = "stack traceback:" end
   local repeated = 0
   for i, frame in ipairs(failure.frames) do
@@ -162,9 +182,11 @@ local function command(name, synopsis, options, text, run)
   commands[#commands + 1] = c
 end
 
-command("run", "model.lua [arguments]", "seed precision threads platform set quiet profile", [[
+command("run", "model.lua [arguments]", "seed precision threads platform set quiet profile ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
-130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.]],
+130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
+Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
+and a failure of one ends all.]],
 function(opts, rest)
   local model = require "bdl.model"
   local path = model_of(rest)
@@ -249,6 +271,9 @@ command("env", "", "", "What bdl finds on this machine, and the environment vari
   row("threads", core.threads())
   row("precision", ("%s, %s"):format(float, int))
   row("BLAS", core.blas() or "none found")
+  row("MPI", core.world_library() or "none found; pmap has one device")
+  local size, rank = core.world()
+  row("processes", size == 1 and "1" or ("%d, this is %d"):format(size, rank + 1))
   row("memory limit", limit > 0 and limit .. " bytes" or "none")
   io.stdout:write "\n"
   for _, v in ipairs(VARIABLES) do
@@ -312,6 +337,7 @@ return function(...)
       return OK
     end
     if found.synopsis == "" and rest[1] then usage("no argument is taken, but '%s' is given", rest[1]) end
+    join(opts)
     return found.run(opts, rest) or OK
   end, core.traceback)
   if ok then return result end

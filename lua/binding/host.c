@@ -16,7 +16,7 @@
 #include "bdl.h"
 #include "binding/embedded.h"
 #include "binding/lbdl.h"
-#include "device/ranks.h"
+#include "device/world.h"
 #include "exec/exec_context.h"
 
 struct bdl {
@@ -74,15 +74,6 @@ static int l_threads(lua_State *L) {
   }
   lua_pushinteger(L, x->threads);
   return 1;
-}
-
-/* core.ranks() -> this process among those of one mpirun, from 0; their number */
-static int l_ranks(lua_State *L) {
-  int rank = 0, size = 1;
-  lbdl_check(L, bdl_ranks(lbdl_ctx(L), &rank, &size));
-  lua_pushinteger(L, rank);
-  lua_pushinteger(L, size);
-  return 2;
 }
 
 static int l_memory(lua_State *L) {
@@ -220,8 +211,9 @@ static int open_core(lua_State *L) {
   lbdl_open_transform(L);
   lbdl_open_conn(L);
   lbdl_open_origins(L);
+  lbdl_open_world(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"memory", l_memory}, {"ranks", l_ranks}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
+    {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
@@ -263,6 +255,8 @@ bdl *bdl_open(const bdl_options *options) {
   if (!c) return NULL;
   c->mem_limit = o.memory_limit;
   c->threads = o.threads;
+  bdl_world *w;
+  if (o.threads == 0 && bdl_world_get(c, &w) == BDL_OK) c->threads = bdl_world_threads(w);
 #ifdef BDL_DEBUG
   c->verify = 1;
 #endif
@@ -353,7 +347,8 @@ int bdl_main(bdl *b, int argc, char **argv) {
     fprintf(stderr, "bdl: %s\n", b->error_text ? b->error_text : "out of memory");
   }
   lua_settop(L, 0);
-  bdl_ranks_end(b->b.ctx, code != 0);
+  fflush(stdout);
+  bdl_world_end(b->b.ctx, code);
   return code;
 }
 

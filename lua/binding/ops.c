@@ -52,7 +52,7 @@ int lbdl_bind_raw(lua_State *L, bdl_prim_id prim, const bdl_param *params, int n
   int base = lua_gettop(L) - n + 1;
   if (n > MOST) return lbdl_error(L, BDL_ENOTSUP, "%s: more than %d operands", bdl_prims[prim].name, MOST);
   bdl_trace *t = bdl_trace_current(lbdl_ctx(L));
-  bool traced = t && (bdl_prims[prim].flags & BDL_F_EFFECT);
+  bool traced = t && (bdl_prims[prim].flags & (BDL_F_EFFECT | BDL_F_LANES));
   for (int i = 0; i < n && !traced; i++) traced = lbdl_traced(lbdl_test_tensor(L, base + i));
   if (!traced) return run(L, prim, params, base, n);
   if (!t) {

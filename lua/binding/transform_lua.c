@@ -276,12 +276,18 @@ static int l_derive(lua_State *L) {
   return 1;
 }
 
-/* core.batch(program, {flag an input: has lanes in front}, size) -> program, {flag an output} */
+/* core.batch(program, {flag an input: has lanes in front}, size, axis?) -> program, {flag an output}
+** axis: that of the primitives between lanes (psum, ..) which are over these lanes */
 static int l_batch(lua_State *L) {
+  lua_settop(L, 4);
   bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
   bool *in = lua_newuserdatauv(L, (size_t)p->inputs.n + (size_t)p->n_outputs + 1, 0), *out = in + p->inputs.n;
   for (int64_t i = 0; i < p->inputs.n; i++) in[i] = flag_at(L, 2, i);
-  bdl_prog **q = new_program(L);
+  bdl_prog **over = new_program(L), **q = new_program(L);
+  if (!lua_isnil(L, 4)) {
+    lbdl_check(L, bdl_transform_over(p, luaL_checkinteger(L, 4), over));
+    p = *over;
+  }
   lbdl_check(L, bdl_transform_batch(p, in, luaL_checkinteger(L, 3), q, out));
   lua_createtable(L, p->n_outputs, 0);
   for (int i = 0; i < p->n_outputs; i++) {

@@ -139,7 +139,6 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_reduce_prod] = {.operands = "a", .result = NUMBER, .label = "prod"},
   [BDL_P_reduce_max] = KEEP,
   [BDL_P_across] = KEEP,
-  [BDL_P_collective] = {.operands = "ap", .result = FIRST},
   [BDL_P_reduce_min] = KEEP,
   [BDL_P_reduce_and] = NEEDS_PLAIN_AS("all"),
   [BDL_P_reduce_or] = NEEDS_PLAIN_AS("any"),
@@ -191,6 +190,13 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_custom_jvp] = DROP,
   [BDL_P_custom_vjp] = DROP,
   [BDL_P_transposed] = DROP,
+
+  [BDL_P_psum] = KEEP,
+  [BDL_P_to_lanes] = KEEP,
+  [BDL_P_from_lanes] = KEEP,
+  [BDL_P_all_gather] = KEEP,
+  [BDL_P_own_lane] = KEEP,
+  [BDL_P_ppermute] = KEEP,
 
   [BDL_P_print] = DROP,
   [BDL_P_error_if] = DROP,

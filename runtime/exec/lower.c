@@ -29,7 +29,6 @@
 #define SCRATCH_csr_dot ~, bdl_scratch_csr_dot
 #define SCRATCH_csr_outer ~, bdl_scratch_csr_outer
 #define SCRATCH_jitc_dot ~, bdl_scratch_jitc_dot
-#define SCRATCH_collective ~, bdl_scratch_collective
 #define SCRATCH_print ~, bdl_scratch_print
 #define SCRATCH_host_call ~, bdl_scratch_host_call
 #define SECOND_OF(a, b, ...) b

@@ -45,7 +45,7 @@ static bdl_status find_same(const bdl_prog *p, bdl_arena *scratch, bdl_map *seen
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
     uint64_t first = 0;
-    if (bdl_ir_has_effect(e)) continue;
+    if (bdl_ir_has_effect(e) || (bdl_prims[e->prim].flags & BDL_F_LANES)) continue;
     bdl_atom *in = ins[i] = bdl_arena_alloc(scratch, (size_t)e->n_in * sizeof *in);
     if (!in) return BDL_ENOMEM;
     for (int k = 0; k < e->n_in; k++) in[k] = same[e->in[k]];

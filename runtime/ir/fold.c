@@ -16,6 +16,7 @@ static bool is_constant(const bdl_prog *q, bdl_atom x) {
 
 static bool can_fold(const bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *in) {
   if (e->n_out == 0 || e->n_in == 0 || e->prim == BDL_P_broadcast || bdl_ir_has_bodies(e) || bdl_ir_has_effect(e)) return false;
+  if (bdl_prims[e->prim].flags & BDL_F_LANES) return false;
   for (int k = 0; k < e->n_in; k++)
     if (!is_constant(r->q, in[k]) || bdl_aval_numel(bdl_aval_of(r->q, in[k])) > LIMIT) return false;
   for (int k = 0; k < e->n_out; k++)

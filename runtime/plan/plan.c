@@ -399,7 +399,7 @@ static bool can_fail(bdl_prim_id p) {
     case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print: case BDL_P_error_if:
     case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_lu_permutation: case BDL_P_solve:
       return true;
-    default: return false;
+    default: return (bdl_prims[p].flags & BDL_F_LANES) != 0;
   }
 }
 

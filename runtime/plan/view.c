@@ -40,7 +40,9 @@ bool bdl_view_of_eqn(const bdl_prog *p, const bdl_eqn *e, const bdl_view *x, bdl
   const bdl_aval *in = bdl_aval_of(p, e->in[0]), *out = bdl_aval_of(p, e->out[0]);
   *v = *x;
   switch (e->prim) {
-    case BDL_P_barrier: break;
+    case BDL_P_barrier:
+    case BDL_P_to_lanes:
+    case BDL_P_from_lanes: break;
     case BDL_P_reshape:
       if (!x->contiguous) return false;
       row_major(out, v->stride);

@@ -1,137 +1,212 @@
 /*
-** collective.c -- rules of values that go between the lanes of one axis.
+** collective.c -- values that go between the lanes of a mapped axis.
 **
-** Operand 1 is the lane's own number on that axis, and tells which one it is: batching finds the number with lanes where it
-** makes this axis, and without where it makes another.  Under pmap each process is a lane, and the kernel talks to the others.
+** A value is shared by all lanes or each lane's own; transposes lead back:
+**
+**     psum         own -> shared        to_lanes   shared -> own
+**     all_gather   own -> shared        own_lane   shared -> own
+**     from_lanes   own -> shared        to_lanes, of an equal part
+**     ppermute     own -> own           the inverse one
+**
+** The parameter axis says which mapping.  0: over the processes that run the program together (device/world.h); another number
+** is that of a mapping within one process, whose batching does away with it.  bdl_transform_batch writes BDL_LANES for the axis
+** it goes over, so the rules see whether the lanes in front are those of the primitive or of some other mapping.
+** Source: JAX's parallel operators; to_lanes and own_lane are pvary and an index, so that a gradient of the mapped function as a
+** whole is right as well as one inside it.
 */
 #include <string.h>
 
 #include "prim/check.h"
 #include "prim/rules.h"
 
-typedef enum op { SUM, MAX, MIN, GATHER, SCATTER, PERMUTE, N_OPS } op;
-static const char *const names[N_OPS] = {"sum", "max", "min", "gather", "scatter", "permute"};
+static bool over_own_axis(const bdl_eqn *e) { return e->params[0].i == BDL_LANES; }
 
-static op op_of(const bdl_param *p) {
-  op k = SUM;
-  while (k < N_OPS && strcmp(p[0].s, names[k]) != 0) k++;
-  return k;
+/* ---- type rules */
+
+/* params: axis size */
+bdl_status bdl_type_all_gather(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  (void)n_in;
+  if (p[1].i < 1) return bdl_fail(c, BDL_EVALUE, "size is %" PRId64 ", at least one lane is needed", p[1].i);
+  TRY(bdl_check_ndim(c, in[0].ndim + 1));
+  *out = (bdl_aval){.dtype = in[0].dtype, .ndim = in[0].ndim + 1, .shape = {p[1].i}};
+  memcpy(out->shape + 1, in[0].shape, (size_t)in[0].ndim * sizeof *out->shape);
+  return bdl_aval_check(c, out);
 }
 
-/* params: op n from */
-bdl_status bdl_type_collective(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
-  const op k = op_of(p);
+/* params: axis size */
+bdl_status bdl_type_own_lane(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
-  if (k == N_OPS) return bdl_fail(c, BDL_EVALUE, "op is sum, max, min, gather, scatter or permute, not %s", p[0].s);
-  if (p[1].i < 1) return bdl_fail(c, BDL_EVALUE, "an axis has 1 lane or more, not %" PRId64, p[1].i);
-  if (in[1].ndim != 0 || in[1].dtype != BDL_I32) return bdl_fail(c, BDL_ETYPE, "the lane is i32[], not %s", BDL_TEXT(&in[1]));
-  if (k < GATHER && in[0].dtype == BDL_BOOL) return bdl_fail(c, BDL_ETYPE, "numbers are needed, not %s", BDL_TEXT(&in[0]));
-  if (k == PERMUTE && p[2].n != p[1].i) return bdl_fail(c, BDL_EVALUE, "%d sources for %" PRId64 " lanes", p[2].n, p[1].i);
-  for (int i = 0; i < p[2].n; i++)
-    if (p[2].ints[i] < -1 || p[2].ints[i] >= p[1].i) return bdl_fail(c, BDL_EVALUE, "no lane %" PRId64, p[2].ints[i]);
-  *out = in[0];
-  if (k == SCATTER) {
-    bool drop[BDL_MAX_NDIM] = {true};
-    if (in[0].ndim == 0 || in[0].shape[0] != p[1].i)
-      return bdl_fail(c, BDL_ESHAPE, "%s has no first axis of %" PRId64 " lanes", BDL_TEXT(&in[0]), p[1].i);
-    *out = bdl_aval_drop(&in[0], drop);
-  }
-  if (k == GATHER) {
-    TRY(bdl_check_ndim(c, in[0].ndim + 1));
-    *out = (bdl_aval){.dtype = in[0].dtype, .ndim = in[0].ndim + 1, .shape = {p[1].i}};
-    memcpy(out->shape + 1, in[0].shape, (size_t)in[0].ndim * sizeof *in[0].shape);
-  }
+  if (in[0].ndim == 0 || in[0].shape[0] != p[1].i)
+    return bdl_fail(c, BDL_ESHAPE, "%s has no first axis of %" PRId64 " lanes", BDL_TEXT(&in[0]), p[1].i);
+  *out = bdl_aval_make(in[0].dtype, in[0].ndim - 1, in[0].shape + 1);
   return BDL_OK;
 }
 
-static bdl_status bind(bdl_prog *b, const bdl_eqn *e, op k, const int64_t *from, bdl_atom x, bdl_atom lane, bdl_atom *z) {
-  const bdl_param p[] = {bdl_pstr(names[k]), e->params[1], bdl_pints(from, k == PERMUTE ? (int)e->params[1].i : 0)};
-  return bdl_bind(b, BDL_P_collective, p, (bdl_atom[]){x, lane}, 2, z);
-}
-
-/* ---- derivatives ------------------------------------------------------------------------------ */
-
-/* The mean tangent of the lanes that have the largest (smallest). */
-static bdl_status jvp_extremum(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, bdl_atom dx, bdl_atom z, bdl_atom *dz) {
-  const bdl_dtype d = bdl_aval_of(b, x[0])->dtype;
-  bdl_atom at, zero, sum, count;
-  TRY(bdl_bind2(b, BDL_P_eq, x[0], z, &at));
-  TRY(bdl_ir_full(b, bdl_aval_of(b, x[0]), 0, &zero));
-  TRY(bdl_bind3(b, BDL_P_select, at, dx, zero, &sum));
-  TRY(bind(b, e, SUM, NULL, sum, x[1], &sum));
-  TRY(bdl_ir_cast(b, at, d, &count));
-  TRY(bind(b, e, SUM, NULL, count, x[1], &count));
-  return bdl_bind2(b, BDL_P_div, sum, count, dz);
-}
-
-BDL_JVP(collective) {
-  const op k = op_of(e->params);
-  if (k == MAX || k == MIN) return jvp_extremum(b, e, x, dx[0], z[0], dz);
-  return bind(b, e, k, e->params[2].ints, dx[0], x[1], dz);
-}
-
-BDL_TRANSPOSE(collective) {
-  const op k = op_of(e->params);
-  static const op back[N_OPS] = {[SUM] = SUM, [GATHER] = SCATTER, [SCATTER] = GATHER, [PERMUTE] = PERMUTE};
-  const int n = (int)e->params[1].i;
-  int64_t *from = bdl_arena_alloc(&b->arena, (size_t)n * sizeof *from);
-  (void)is_linear;
-  if (!from) return BDL_ENOMEM;
-  for (int i = 0; i < n; i++) from[i] = -1;
-  for (int i = 0; i < e->params[2].n; i++)
-    if (e->params[2].ints[i] >= 0) from[e->params[2].ints[i]] = i;
-  return bind(b, e, back[k], from, ct[0], x[1], &ct_in[0]);
-}
-
-/* ---- lanes ------------------------------------------------------------------------------------ */
-
-/* Axis 0 of x becomes axis 1, and the other way round. */
-static bdl_status swapped(bdl_prog *b, bdl_atom x, bdl_atom *z) {
-  int64_t axes[BDL_MAX_NDIM] = {1, 0, 2, 3, 4, 5, 6, 7};
-  const bdl_param p = bdl_pints(axes, bdl_aval_of(b, x)->ndim);
-  return bdl_bind(b, BDL_P_permute, &p, &x, 1, z);
-}
-
-static bdl_status permuted(bdl_prog *b, const bdl_eqn *e, bdl_atom x, bdl_atom *z) {
-  const bdl_aval a = *bdl_aval_of(b, x);
-  const int n = (int)e->params[1].i;
-  bdl_aval one = a;
-  one.shape[0] = 1;
-  bdl_atom *rows = bdl_arena_alloc(&b->arena, (size_t)n * sizeof *rows);
-  if (!rows) return BDL_ENOMEM;
-  for (int i = 0; i < n; i++) {
-    int64_t start[BDL_MAX_NDIM] = {e->params[2].ints[i]}, stop[BDL_MAX_NDIM], step[BDL_MAX_NDIM] = {1, 1, 1, 1, 1, 1, 1, 1};
-    memcpy(stop, a.shape, sizeof stop);
-    stop[0] = start[0] + 1;
-    if (start[0] < 0) TRY(bdl_ir_full(b, &one, 0, &rows[i]));
-    else TRY(bdl_bind(b, BDL_P_slice, (bdl_param[]){bdl_pints(start, a.ndim), bdl_pints(stop, a.ndim), bdl_pints(step, a.ndim)}, &x, 1, &rows[i]));
+/* params: axis source */
+bdl_status bdl_type_ppermute(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  const bdl_param *source = &p[1];
+  (void)n_in;
+  for (int k = 0; k < source->n; k++) {
+    if (source->ints[k] < -1 || source->ints[k] >= source->n)
+      return bdl_fail(c, BDL_EVALUE, "source %" PRId64 " is none of %d lanes", source->ints[k], source->n);
+    for (int i = 0; source->ints[k] >= 0 && i < k; i++)
+      if (source->ints[i] == source->ints[k])
+        return bdl_fail(c, BDL_EVALUE, "lane %" PRId64 " is the source of two lanes", source->ints[k]);
   }
-  const bdl_param axis = bdl_pint(0);
-  return bdl_bind(b, BDL_P_concatenate, &axis, rows, n, z);
+  *out = in[0];
+  return BDL_OK;
 }
 
-bool bdl_rule_collective_lanes(const bdl_eqn *e, const bool *batched) {
-  const op k = op_of(e->params);
-  return !batched[1] || k == SCATTER || k == PERMUTE;
+/* ---- transposes */
+
+/* The cotangent of what all lanes share is the sum over the lanes of theirs; so an own value's is the shared one. */
+BDL_TRANSPOSE(psum) {
+  (void)x, (void)is_linear;
+  return bdl_bind(b, BDL_P_to_lanes, e->params, ct, 1, ct_in);
 }
 
-BDL_BATCH(collective) {
-  static const bdl_prim_id reduction[] = {[SUM] = BDL_P_reduce_sum, [MAX] = BDL_P_reduce_max, [MIN] = BDL_P_reduce_min};
-  static const int64_t front[1] = {0};
-  const bdl_param lanes = bdl_pints(front, 1);
-  const op k = op_of(e->params);
+BDL_TRANSPOSE(to_lanes) {
+  (void)x, (void)is_linear;
+  return bdl_bind(b, BDL_P_psum, e->params, ct, 1, ct_in);
+}
+
+/* x / size, x a float */
+static bdl_status part(bdl_prog *b, bdl_atom x, int64_t size, bdl_atom *z) {
+  bdl_atom n;
+  TRY(bdl_ir_scalar(b, bdl_aval_of(b, x)->dtype, (double)size, &n));
+  return bdl_bind2(b, BDL_P_div, x, n, z);
+}
+
+/* params: axis size.  Each lane has an equal part in what they share. */
+BDL_TRANSPOSE(from_lanes) {
+  (void)x, (void)is_linear;
+  TRY(part(b, ct[0], e->params[1].i, ct_in));
+  return bdl_bind(b, BDL_P_to_lanes, e->params, ct_in, 1, ct_in);
+}
+
+BDL_TRANSPOSE(all_gather) {
+  (void)x, (void)is_linear;
+  return bdl_bind(b, BDL_P_own_lane, e->params, ct, 1, ct_in);
+}
+
+BDL_TRANSPOSE(own_lane) {
+  (void)x, (void)is_linear;
+  return bdl_bind(b, BDL_P_all_gather, e->params, ct, 1, ct_in);
+}
+
+/* params: axis source */
+BDL_TRANSPOSE(ppermute) {
+  const bdl_param *source = &e->params[1];
+  int64_t *inverse = bdl_arena_alloc(&b->arena, ((size_t)source->n + 1) * sizeof *inverse);
+  (void)x, (void)is_linear;
+  if (!inverse) return BDL_ENOMEM;
+  for (int k = 0; k < source->n; k++) inverse[k] = -1;
+  for (int k = 0; k < source->n; k++)
+    if (source->ints[k] >= 0) inverse[source->ints[k]] = k;
+  return bdl_bind(b, BDL_P_ppermute, (bdl_param[]){e->params[0], bdl_pints(inverse, source->n)}, ct, 1, ct_in);
+}
+
+/* ---- batching: over the lanes of the primitive itself, or of another mapping */
+
+static bdl_status exchange(bdl_prog *b, bdl_atom x, bdl_atom *z) {
+  const int64_t axes[BDL_MAX_NDIM] = {1, 0, 2, 3, 4, 5, 6, 7};
+  return bdl_rule_axes(b, BDL_P_permute, x, axes, bdl_aval_of(b, x)->ndim, z);
+}
+
+BDL_BATCH(psum) {
+  const int64_t lanes = 0;
+  bdl_atom n;
+  if (!over_own_axis(e)) return bdl_bind(b, e->prim, e->params, x, 1, z);
+  out_batched[0] = false;
+  if (batched[0]) return bdl_rule_axes(b, BDL_P_reduce_sum, x[0], &lanes, 1, z);
+  TRY(bdl_ir_scalar(b, bdl_aval_of(b, x[0])->dtype, (double)size, &n));
+  return bdl_bind2(b, BDL_P_mul, x[0], n, z);
+}
+
+BDL_BATCH(to_lanes) {
+  (void)size;
+  out_batched[0] = batched[0];
+  *z = x[0];
+  return over_own_axis(e) ? BDL_OK : bdl_bind(b, e->prim, e->params, x, 1, z);
+}
+
+/* Over its own axis: any lane's. */
+BDL_BATCH(from_lanes) {
+  const bdl_aval a = *bdl_aval_of(b, x[0]);
+  int64_t start[BDL_MAX_NDIM] = {0}, stop[BDL_MAX_NDIM], step[BDL_MAX_NDIM];
+  (void)size;
+  if (!over_own_axis(e)) return bdl_bind(b, e->prim, e->params, x, 1, z);
+  out_batched[0] = false;
+  *z = x[0];
+  if (!batched[0]) return BDL_OK;
+  for (int k = 0; k < a.ndim; k++) stop[k] = k == 0 ? 1 : a.shape[k], step[k] = 1;
+  TRY(bdl_bind(b, BDL_P_slice, (bdl_param[]){bdl_pints(start, a.ndim), bdl_pints(stop, a.ndim), bdl_pints(step, a.ndim)}, x, 1, z));
+  return bdl_ir_reshape(b, *z, a.ndim - 1, a.shape + 1, z);
+}
+
+BDL_BATCH(all_gather) {
+  (void)out_batched;
+  if (over_own_axis(e)) {
+    out_batched[0] = false;
+    return bdl_rule_lanes(b, x[0], batched[0], size, z);
+  }
+  TRY(bdl_bind(b, e->prim, e->params, x, 1, z));
+  return exchange(b, *z, z);
+}
+
+/* Over its own axis the rows are the lanes.  Where the rows themselves have lanes, lane k takes row k of its own. */
+BDL_BATCH(own_lane) {
+  bdl_atom y = x[0], lane, row, zero;
+  bdl_aval a = *bdl_aval_of(b, y);
+  const int64_t rows = 1;
+  (void)size, (void)out_batched;
+  if (!over_own_axis(e)) {
+    TRY(exchange(b, y, &y));
+    return bdl_bind(b, e->prim, e->params, &y, 1, z);
+  }
+  *z = y;
+  if (!batched[0]) return BDL_OK;
+  const bdl_param shape = bdl_pints(a.shape, a.ndim), dtype = bdl_pdtype(BDL_I32);
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){shape, bdl_pint(0), dtype}, NULL, 0, &lane));
+  TRY(bdl_bind(b, BDL_P_iota, (bdl_param[]){shape, bdl_pint(1), dtype}, NULL, 0, &row));
+  TRY(bdl_bind2(b, BDL_P_eq, lane, row, &lane));
+  TRY(bdl_ir_scalar(b, a.dtype, 0, &zero));
+  TRY(bdl_bind3(b, BDL_P_select, lane, y, zero, &y));
+  return bdl_rule_axes(b, a.dtype == BDL_BOOL ? BDL_P_reduce_or : BDL_P_reduce_sum, y, &rows, 1, z);
+}
+
+/* Rows in another order; lane -1 is a row of zeros behind them. */
+static bdl_status permute_rows(bdl_prog *b, const bdl_param *source, bdl_atom x, bdl_atom *z) {
+  bdl_device *cpu = bdl_device_cpu(b->ctx);
+  bdl_aval a = *bdl_aval_of(b, x);
+  const bdl_aval list = bdl_aval_make(BDL_I32, 1, (int64_t[]){source->n});
+  bdl_tensor t;
+  bdl_atom in[2] = {x};
+  bool none = false;
+  if (!cpu) return BDL_ENOMEM;
+  TRY(bdl_tensor_new(cpu, &list, &t));
+  int32_t *row = bdl_tensor_data(&t);
+  for (int k = 0; k < source->n; k++) {
+    none |= source->ints[k] < 0;
+    row[k] = (int32_t)(source->ints[k] < 0 ? source->n : source->ints[k]);
+  }
+  bdl_status s = BDL_OK;
+  if (none) {
+    a.shape[0] = 1;
+    s = bdl_ir_full(b, &a, 0, &in[1]);
+    if (s == BDL_OK) s = bdl_bind(b, BDL_P_concatenate, (bdl_param[]){bdl_pint(0)}, in, 2, &in[0]);
+  }
+  if (s == BDL_OK) s = bdl_ir_const(b, &t, &in[1]);
+  bdl_tensor_unref(&t);
+  return s == BDL_OK ? bdl_bind(b, BDL_P_gather, (bdl_param[]){bdl_pint(0)}, in, 2, z) : s;
+}
+
+BDL_BATCH(ppermute) {
   bdl_atom y;
-  out_batched[0] = bdl_rule_collective_lanes(e, batched);
-  if (!batched[1]) { /* lanes of another axis, in front */
-    y = x[0];
-    if (k == SCATTER) TRY(swapped(b, y, &y));
-    TRY(bdl_bind(b, e->prim, e->params, (bdl_atom[]){y, x[1]}, 2, z));
-    return k == GATHER ? swapped(b, z[0], z) : BDL_OK;
-  }
-  if (size != e->params[1].i)
-    return bdl_fail(b->ctx, BDL_EINTERNAL, "a collective of %" PRId64 " lanes over %" PRId64, e->params[1].i, size);
+  (void)out_batched;
+  if (!over_own_axis(e)) return bdl_bind(b, e->prim, e->params, x, 1, z);
+  if (e->params[1].n != size)
+    return bdl_fail(b->ctx, BDL_EVALUE, "ppermute: a permutation of %d lanes, the axis has %" PRId64, e->params[1].n, size);
   TRY(bdl_rule_lanes(b, x[0], batched[0], size, &y));
-  if (k == PERMUTE) return permuted(b, e, y, z);
-  z[0] = y; /* GATHER */
-  return k == GATHER ? BDL_OK : bdl_bind(b, k == SCATTER ? BDL_P_reduce_sum : reduction[k], &lanes, &y, 1, z);
+  return permute_rows(b, &e->params[1], y, z);
 }

@@ -11,8 +11,12 @@ enum {
   BDL_F_COMMUTATIVE = 2,
   BDL_F_EFFECT = 4,      /* never dropped, never reordered with other effects, never folded */
   BDL_F_CONTROL = 8,     /* has programs among its parameters; executed by the plan, not by a kernel */
-  BDL_F_LINEAR = 16      /* linear in the operands named in its transpose rule */
+  BDL_F_LINEAR = 16,     /* linear in the operands named in its transpose rule */
+  BDL_F_LANES = 32       /* between the lanes of the axis that is its first parameter; never folded, never merged */
 };
+
+/* The parameter axis of an equation with BDL_F_LANES, while batching is over that axis. */
+#define BDL_LANES (-1)
 
 /* Result types.  in: n_in operand types; out: room for the results.  Messages name the primitive and both sides. */
 typedef bdl_status (*bdl_type_rule)(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out);

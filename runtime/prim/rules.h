@@ -27,7 +27,5 @@ bdl_status bdl_rule_lanes(bdl_prog *b, bdl_atom x, bool batched, int64_t size, b
 
 /* The reduction that an `across` is. */
 bdl_prim_id bdl_rule_across(const bdl_eqn *e);
-/* Has the result of a `collective` lanes? */
-bool bdl_rule_collective_lanes(const bdl_eqn *e, const bool *batched);
 
 #endif

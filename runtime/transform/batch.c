@@ -31,13 +31,13 @@ static bdl_status equation(bdl_rewrite *r, const bdl_eqn *e, int64_t size, bool 
   bool *in = bdl_arena_alloc(&r->scratch, (size_t)(e->n_in + e->n_out) + 1), *out = in + e->n_in, any = false;
   if (!in) return BDL_ENOMEM;
   for (int k = 0; k < e->n_in; k++) any |= in[k] = flag[e->in[k]];
-  if (!any) return bdl_ir_rw_copy(r, e);
+  if (!any && !bdl_batch_between(e)) return bdl_ir_rw_copy(r, e);
   if (!bdl_prims[e->prim].batch) return bdl_transform_no_rule(r->p, e, "batching");
   bdl_atom *x = bdl_ir_rw_operands(r, e), *z = bdl_arena_alloc(&r->scratch, (size_t)(e->n_out + 1) * sizeof *z);
   if (!x || !z) return BDL_ENOMEM;
   memset(out, true, (size_t)e->n_out);
   b->src = e->src;
-  const bool none = size == 0 && e->prim != BDL_P_across; /* which says something of no lanes, too */
+  const bool none = size == 0 && e->prim != BDL_P_across && !bdl_batch_between(e); /* which say something of no lanes, too */
   const bdl_status s = none ? empty(r, e, z) : bdl_prims[e->prim].batch(b, e, x, in, size, z, out);
   if (s != BDL_OK) bdl_where(b->ctx, e->src);
   TRY(s);
@@ -105,6 +105,25 @@ static bdl_status over_lanes(const bdl_prog *p, const bool *in, const bool *want
 bdl_status bdl_batch_body(const bdl_prog *p, const bool *in, const bool *want, int64_t size, bdl_prog **q) {
   return over_lanes(p, in, want, size, q, NULL);
 }
+
+static bdl_status over_axis(void *ud, const bdl_prog *p, bdl_prog **q) {
+  const int64_t axis = *(const int64_t *)ud;
+  bdl_rewrite r;
+  bdl_status s = bdl_ir_rw_begin(&r, p);
+  for (int64_t i = 0; s == BDL_OK && i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    if (!(bdl_prims[e->prim].flags & BDL_F_LANES) || e->params[0].i != axis) {
+      s = bdl_ir_rw_copy_bodies(&r, e, over_axis, ud);
+      continue;
+    }
+    bdl_param params[] = {bdl_pint(BDL_LANES), e->n_params > 1 ? e->params[1] : bdl_pint(0)};
+    s = bdl_ir_rw_copy_with(&r, e, params);
+    r.changed = true;
+  }
+  return bdl_ir_rw_end(&r, s, q);
+}
+
+bdl_status bdl_transform_over(const bdl_prog *p, int64_t axis, bdl_prog **q) { return over_axis(&axis, p, q); }
 
 bdl_status bdl_transform_batch(const bdl_prog *p, const bool *batched, int64_t size, bdl_prog **q, bool *out_batched) {
   bdl_prog *b = NULL;

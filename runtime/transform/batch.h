@@ -22,6 +22,11 @@ bdl_status bdl_batch_custom_flags(bdl_arena *a, const bdl_eqn *e, const bool *in
 /* Of a body's tangents or cotangents: those of the floats among the first n of `from`. */
 int bdl_batch_float_flags(const bdl_prog *p, const bdl_atom *from, int n, const bool *flags, bool *out);
 
+/* Is e between the lanes of the axis that batching goes over?  Then its results have lanes or not whatever its operand has. */
+static inline bool bdl_batch_between(const bdl_eqn *e) {
+  return (bdl_prims[e->prim].flags & BDL_F_LANES) && e->params[0].i == BDL_LANES;
+}
+
 /* ---- programs over lanes */
 
 /* q: p over lanes.  want[k]: output k has lanes: repeated over them, or summed where it should have none.  NULL: as they come. */

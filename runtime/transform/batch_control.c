@@ -37,9 +37,9 @@ static bdl_status exchange(bdl_prog *b, bdl_atom x, bdl_atom *z) {
 
 /* Does p, also in bodies, have an effect whose order or number matters? */
 static bool speaks(const bdl_prog *p) {
-  for (int64_t i = 0; p->effects && i < p->eqns.n; i++) {
+  for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
-    if (e->prim == BDL_P_print || e->prim == BDL_P_host_call) return true;
+    if (e->prim == BDL_P_print || e->prim == BDL_P_host_call || (bdl_prims[e->prim].flags & BDL_F_LANES)) return true;
     for (int k = 0; k < e->n_params; k++)
       for (int j = 0; e->params[k].kind == BDL_PK_PROGS && j < e->params[k].n; j++)
         if (speaks(e->params[k].progs[j])) return true;
@@ -50,7 +50,7 @@ static bool speaks(const bdl_prog *p) {
 static bdl_status check_silent(bdl_prog *b, const bdl_eqn *e, const bdl_param *programs) {
   for (int k = 0; k < programs->n; k++)
     if (speaks(programs->progs[k]))
-      return bdl_fail(b->ctx, BDL_ENOTSUP, "%s: a print or host call is not supported where lanes of vmap go different ways",
+      return bdl_fail(b->ctx, BDL_ENOTSUP, "%s: a print, host call or psum is not supported where lanes go different ways",
                       bdl_prims[e->prim].name);
   return BDL_OK;
 }

@@ -3,7 +3,6 @@
 */
 #include <string.h>
 
-#include "prim/rules.h"
 #include "transform/batch.h"
 
 static bool any_of(const bool *x, int n) {
@@ -101,9 +100,12 @@ static bdl_status eqn_flags(bdl_arena *a, const bdl_eqn *e, const bool *in, bool
     case BDL_P_checkpoint: return bdl_batch_join(a, e->params[0].progs[0], in, out, e->n_out);
     case BDL_P_custom_jvp:
     case BDL_P_custom_vjp: return bdl_batch_custom_flags(a, e, in, out);
-    case BDL_P_barrier: out[0] = in[0]; return BDL_OK;
+    case BDL_P_barrier:
+    case BDL_P_to_lanes: out[0] = in[0]; return BDL_OK;
     case BDL_P_across: out[0] = false; return BDL_OK;
-    case BDL_P_collective: out[0] = bdl_rule_collective_lanes(e, in); return BDL_OK;
+    case BDL_P_psum:
+    case BDL_P_from_lanes:
+    case BDL_P_all_gather: out[0] = !bdl_batch_between(e); return BDL_OK;
     default: memset(out, true, (size_t)e->n_out); return BDL_OK;
   }
 }
@@ -117,7 +119,7 @@ bdl_status bdl_batch_spread(bdl_arena *a, const bdl_prog *p, const bool *in, boo
     bool *x = flags_new(a, e->n_in), *z = flags_new(a, e->n_out);
     if (!x || !z) return BDL_ENOMEM;
     for (int k = 0; k < e->n_in; k++) x[k] = f[e->in[k]];
-    if (!any_of(x, e->n_in)) continue;
+    if (!any_of(x, e->n_in) && !bdl_batch_between(e)) continue;
     TRY(eqn_flags(a, e, x, z));
     for (int k = 0; k < e->n_out; k++) f[e->out[k]] = z[k];
   }

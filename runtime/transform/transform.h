@@ -31,9 +31,12 @@ bdl_status bdl_transform_vjp(const bdl_prog *p, const bool *active, bdl_prog **q
 ** Matrix-vector products become matrix products; nothing becomes a loop over lanes but host calls and prints, which keep
 ** the order of the lanes.  Where lanes go different ways (cond, while) all run both, and an operand out of range is an error
 ** only in a lane that goes that way.
-** Errors: BDL_ENOTSUP a primitive has no rule, or a host call where lanes go different ways; more axes than a tensor can have.
+** Errors: BDL_ENOTSUP a primitive has no rule, or a host call or psum where lanes go different ways; more axes than a tensor can have.
 ** Source: JAX's vmap (Bradbury et al. 2018); autodidax part 1.
 */
 bdl_status bdl_transform_batch(const bdl_prog *p, const bool *batched, int64_t size, bdl_prog **q, bool *out_batched);
+
+/* q: p, where the primitives between the lanes of an axis (psum, ..) are of the axis that batching q goes over. */
+bdl_status bdl_transform_over(const bdl_prog *p, int64_t axis, bdl_prog **q);
 
 #endif

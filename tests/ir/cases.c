@@ -144,7 +144,6 @@ static const struct {
   {BDL_P_cond, "i:i32[], x:F[2]) { y:F[2] = cond[branches={program a(x:F[2]) { return x },"
    "program b(x:F[2]) { y:F[2] = neg x\n return y }}] i x\n return y"},
   {BDL_P_call, "x:F[2]) { y:F[2] = call[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},
-  {BDL_P_collective, "x:F[2,3]) { z:F[2,3] = collective[op=\"sum\" n=1 from=()] x 0:i32\n return z"},
   {BDL_P_across, "x:F[2,3]) { z:F[] = across[op=\"max\"] x\n return z"},
   {BDL_P_barrier, "x:F[2], y:F[3]) { z:F[2] = barrier x y\n return z"},
   {BDL_P_checkpoint, "x:F[2]) { y:F[2] = checkpoint[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},
@@ -155,6 +154,13 @@ static const struct {
    "program r(c:F[2], t:F[2]) { z:F[2] = mul c t\n return z }}] x\n return y"},
   {BDL_P_transposed, "c:F[2], x:F[2]) { y:F[] = transposed[residuals=1 body={"
    "program r(c:F[2], t:F[]) { z:F[2] = mul c t\n return z }}] c x\n return y"},
+  {BDL_P_psum, "x:F[2,3]) { z:F[2,3] = psum[axis=0] x\n return z"},
+  {BDL_P_to_lanes, "x:F[2,3]) { z:F[2,3] = to_lanes[axis=0] x\n return z"},
+  {BDL_P_from_lanes, "x:F[3]) { z:F[3] = from_lanes[axis=0 size=1] x\n return z"},
+  {BDL_P_all_gather, "x:F[2,3]) { z:F[1,2,3] = all_gather[axis=0 size=1] x\n return z"},
+  {BDL_P_own_lane, "x:F[1,3]) { z:F[3] = own_lane[axis=0 size=1] x\n return z"},
+  {BDL_P_ppermute, "x:F[2]) { z:F[2] = ppermute[axis=0 source=(0)] x\n return z"},
+  {BDL_P_ppermute, "x:F[2]) { z:F[2] = ppermute[axis=0 source=(-1)] x\n return z"},
   {BDL_P_print, "x:F[2]) { print[format=\"x = {0}\" host=nil] x\n return x"},
   {BDL_P_error_if, "p:bool[2], x:F[]) { error_if[message=\"x is {1}\"] p x\n return x"},
   {BDL_P_host_call, "x:F[2]) { y:f64[2], z:i32[] = host_call[results=(5,1,2,1,0) host=nil] x\n return y, z"},

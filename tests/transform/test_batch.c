@@ -152,7 +152,7 @@ static double tolerance_of(bdl_prim_id p) {
   }
 }
 
-static bool runs(bdl_prim_id p) { return !(bdl_prims[p].flags & BDL_F_EFFECT) && p != BDL_P_transposed && p != BDL_P_across && p != BDL_P_collective; }
+static bool runs(bdl_prim_id p) { return !(bdl_prims[p].flags & BDL_F_EFFECT) && p != BDL_P_transposed && p != BDL_P_across; }
 
 /* iota reads nothing; csr_scatter is made in plans. */
 static void every_primitive_has_a_rule(void **state) {

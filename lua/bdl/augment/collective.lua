@@ -1,75 +1,82 @@
---- Values between the lanes of an axis that has a name: vmap{axis_name = "i"}, pmap.
+--- Between the lanes of a mapped axis: in a function under pmap, or under vmap with an axis_name.
 --
---   psum(x, "i")  pmean  pmax  pmin        all_gather(x, "i")  [n, ..]      ppermute(x, "i", {{1, 2}, {2, 1}})      axis_index "i"
---
--- Without a name the innermost axis is meant.  x may be a tree.  Lanes count from 0 (they are data), pairs of ppermute are positions.
+-- x is a tensor or a tree of them; axis_name (optional) says which mapping, else it is the innermost of those.
+-- Every lane gets the same result, but for ppermute and axis_index.
 
 local core = require "bdl.core"
+local lanes = require "bdl.augment.lanes"
+local t = require "bdl.augment.trace"
 local tree = require "bdl.tree"
 
 local M = {}
 
-local axes = {} -- {name, size, lane} of the mapped functions that are being traced, outermost first
-
---- f(...) as a lane of an axis; lane: i32[] its number.
-function M.inside(name, size, lane, f, ...)
-  axes[#axes + 1] = {name = name, size = size, lane = lane}
-  local depth = #axes
-  local leave <close> = setmetatable({}, {__close = function() for k = #axes, depth, -1 do axes[k] = nil end end})
-  return f(...)
+--- Truth values are counted.
+local function psum(axis, x)
+  if core.is_tensor(x) and x.dtype == "bool" then x = core.cast(x, "int32") end
+  return core.bind("to_lanes", {axis = axis.id}, core.bind("psum", {axis = axis.id}, x))
 end
 
-local function axis_of(who, name)
-  for k = #axes, 1, -1 do
-    if name == nil or axes[k].name == name then return axes[k] end
+local function all_gather(axis, x)
+  return core.bind("to_lanes", {axis = axis.id}, core.bind("all_gather", {axis = axis.id, size = axis.size}, x))
+end
+
+--- f(axis, leaf) over the leaves of x.
+local function over_leaves(who, f)
+  return function(x, axis_name)
+    local axis = lanes.find(who, axis_name)
+    return tree.map(function(leaf) return f(axis, leaf) end, x)
   end
-  core.hint "vmap and pmap take axis_name"
-  core.fail("ValueError", 3, "%s: no axis %s", who, name == nil and "is mapped here" or ("'%s' is mapped here"):format(tostring(name)))
 end
 
-local function each(who, x, name, op, from, change)
-  local axis = axis_of(who, name)
+--- psum(x, axis_name?), pmean, pmax, pmin: over the lanes.
+M.psum = over_leaves("psum", psum)
+M.pmean = over_leaves("pmean", function(axis, x) return psum(axis, x) / axis.size end)
+M.pmax = over_leaves("pmax", function(axis, x) return core.bind("reduce_max", {axes = {0}}, all_gather(axis, x)) end)
+M.pmin = over_leaves("pmin", function(axis, x) return core.bind("reduce_min", {axes = {0}}, all_gather(axis, x)) end)
+
+--- all_gather(x, axis_name?, {axis = 1}?): x of every lane, stacked along a new axis.
+function M.all_gather(x, axis_name, opts)
+  if t.is_plain(axis_name) then axis_name, opts = nil, axis_name end
+  t.check_options("all_gather", opts or {}, {"axis"})
+  local axis, at = lanes.find("all_gather", axis_name), opts and opts.axis or 1
   return tree.map(function(leaf)
-    leaf = core.is_tensor(leaf) and leaf or core.tensor(leaf)
-    local y = core.bind("collective", {op = op, n = axis.size, from = from or {}}, change and change(leaf) or leaf, axis.lane)
-    return y
-  end, x), axis
+    local all = all_gather(axis, leaf)
+    return t.move(all, 0, require "bdl.augment.axes".index("all_gather", at, all.ndim, "the result"))
+  end, x)
 end
 
-local function number(x) return x.dtype == "bool" and core.cast(x, "int32") or x end
-
-function M.psum(x, name) return (each("psum", x, name, "sum", nil, number)) end
-function M.pmax(x, name) return (each("pmax", x, name, "max", nil, number)) end
-function M.pmin(x, name) return (each("pmin", x, name, "min", nil, number)) end
-
-function M.pmean(x, name)
-  local sum, axis = each("pmean", x, name, "sum", nil, number)
-  return tree.map(function(y) return y / axis.size end, sum)
-end
-
---- The values of all lanes, along a new first axis.
-function M.all_gather(x, name) return (each("all_gather", x, name, "gather")) end
-
---- pairs : {{source, destination}, ..}, positions from 1; a lane that is no destination gets zeros.
-function M.ppermute(x, name, pairs_)
-  local axis, from = axis_of("ppermute", name), {}
-  for k = 1, axis.size do from[k] = -1 end
+--- source[k]: the lane whose x lane k gets, from 0; -1: none.  Errors: TypeError, ValueError.
+local function sources(pairs_, size)
+  local source, seen = {}, {}
+  for k = 1, size do source[k] = -1 end
+  if not t.is_plain(pairs_) then core.fail("TypeError", 4, "ppermute: a list {{source, destination}, ..} is needed") end
   for _, pair in ipairs(pairs_) do
-    local a, b = pair[1], pair[2]
-    for _, i in ipairs{a, b} do
-      if math.type(i) ~= "integer" or i < 1 or i > axis.size then
-        core.fail("ValueError", 2, "ppermute: lanes are positions from 1 to %d, not %s", axis.size, tostring(i))
+    local from, to = (t.is_plain(pair) and pair or {})[1], (t.is_plain(pair) and pair or {})[2]
+    for _, lane in ipairs{from or false, to or false} do
+      if math.type(lane) ~= "integer" or lane < 1 or lane > size then
+        core.fail("ValueError", 4, "ppermute: a pair holds two of the lanes 1 to %d, not %s", size, tostring(lane or nil))
       end
     end
-    if from[b] >= 0 then core.fail("ValueError", 2, "ppermute: lane %d is the destination of two", b) end
-    from[b] = a - 1
+    if seen[from] or source[to] ~= -1 then
+      core.fail("ValueError", 4, "ppermute: lane %d is the %s twice", seen[from] and from or to, seen[from] and "source" or "destination")
+    end
+    seen[from], source[to] = true, from - 1
   end
-  return (each("ppermute", x, name, "permute", from))
+  return source
 end
 
---- The number of this lane, from 0.
-function M.axis_index(name) return axis_of("axis_index", name).lane end
+--- ppermute(x, axis_name?, {{source, destination}, ..}): x of another lane, lanes from 1; zeros where no pair leads to.
+function M.ppermute(x, axis_name, pairs_)
+  if pairs_ == nil then axis_name, pairs_ = nil, axis_name end
+  local axis = lanes.find("ppermute", axis_name)
+  local params = {axis = axis.id, source = sources(pairs_, axis.size)}
+  return tree.map(function(leaf) return core.bind("ppermute", params, leaf) end, x)
+end
 
-function M.axis_size(name) return axis_of("axis_size", name).size end
+--- axis_index(axis_name?): the number of the lane, from 0, as a tensor.
+function M.axis_index(axis_name) return lanes.find("axis_index", axis_name).index end
+
+--- axis_size(axis_name?): how many lanes there are.
+function M.axis_size(axis_name) return lanes.find("axis_size", axis_name).size end
 
 return M

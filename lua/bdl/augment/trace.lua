@@ -158,6 +158,17 @@ function M.zeros(t) return M.broadcast(core.tensor(0.0, t.dtype), t.shape) end
 
 function M.reshape(x, shape) return core.bind("reshape", {shape = shape}, x) end
 
+--- Axis `from` of x becomes axis `to` (from 0).
+function M.move(x, from, to)
+  if from == to then return x end
+  local order = {}
+  for k = 0, x.ndim - 1 do
+    if k ~= from then order[#order + 1] = k end
+  end
+  table.insert(order, to + 1, from)
+  return core.bind("permute", {axes = order}, x)
+end
+
 --- Rows first .. last-1 (from 0) along the first axis.
 function M.rows(x, first, last)
   local start, stop, step = {first}, {last}, {1}

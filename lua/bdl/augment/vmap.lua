@@ -3,29 +3,19 @@
 --   vmap(f, opts)(...)    vmap(opts)(f)
 --
 -- opts : in_axes (1), out_axes (1): an axis, one a value, or trees of axes; in_states, out_states: States that have lanes, those
--- of in_states also come out so; axis_size.  A Node among the arguments is mapped by its States, and gets back what f writes; a
--- Node that f returns keeps the States that f made, with lanes.  A generator that f uses is split: every lane draws its own.
+-- of in_states also come out so; axis_size; axis_name, for what goes between lanes (collective.lua).  A Node among the arguments
+-- is mapped by its States, and gets back what f writes; a Node that f returns keeps the States that f made, with lanes.  A
+-- generator that f uses is split: every lane draws its own.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
 local axes = require "bdl.augment.axes"
-local collective = require "bdl.augment.collective"
+local lanes = require "bdl.augment.lanes"
 local state = require "bdl.state"
 local t = require "bdl.augment.trace"
 local NONE = require "bdl.none".none
 
 local M = {StateAxes = axes.StateAxes}
-
---- Axis `from` of x becomes axis `to` (from 0).
-local function move(x, from, to)
-  if from == to then return x end
-  local order = {}
-  for k = 0, x.ndim - 1 do
-    if k ~= from then order[#order + 1] = k end
-  end
-  table.insert(order, to + 1, from)
-  return core.bind("permute", {axes = order}, x)
-end
 
 local function shape_of(x) return table.move(x.shape, 1, x.ndim, 1, {}) end
 
@@ -154,22 +144,22 @@ local function take_lanes(m, o, args)
     end
   end
   m.size = total(o.axis_size)
-  if m.axis_name then -- the lane's number, one more argument
-    m.data[args.n + 1] = core.bind("iota", {shape = {m.size}, axis = 0, dtype = "int32"})
-    m.lanes[#m.lanes + 1] = 0
-  end
+end
+
+--- Where something may go between lanes, the number of the lane becomes one more argument, behind the others.
+local function number_lanes(m, n)
+  if not m.axis then return end
+  m.data[n + 1] = core.bind("iota", {shape = {m.size}, axis = 0, dtype = "int32"})
+  m.lanes[#m.lanes + 1] = 0
 end
 
 --- The function of one lane: Nodes are put back into its arguments and taken out of its results, which stay in m.like.
 local function lane_function(m, f, args)
   return function(...)
     local values = table.pack(...)
+    local _ <close> = m.axis and lanes.enter(m.axis, values[args.n + 1])
     for k = 1, args.n do values[k] = with_objects(args[k], values[k]) end
-    if m.axis_name then
-      m.like = table.pack(collective.inside(m.axis_name, m.size, values[args.n + 1], f, table.unpack(values, 1, args.n)))
-    else
-      m.like = table.pack(f(table.unpack(values, 1, args.n)))
-    end
+    m.like = table.pack(f(table.unpack(values, 1, args.n)))
     local out = {}
     for r = 1, m.like.n do out[r] = without_objects(m.like[r]) end
     return table.unpack(out, 1, m.like.n)
@@ -230,7 +220,7 @@ end
 local function placed(m, x, has_lanes, axis, what)
   if not axis then return x end
   if not has_lanes then x = t.broadcast(x, t.joined({m.size}, shape_of(x))) end
-  return move(x, 0, axes.index(m.who, axis, x.ndim, what))
+  return t.move(x, 0, axes.index(m.who, axis, x.ndim, what))
 end
 
 --- The flag of each input, and its tensor with the lanes in front; generators are split here: the lanes get keys of their own.
@@ -261,22 +251,8 @@ local function find_generators(m)
   end
 end
 
---- Row `rank` (from 0) of x along its first axis.
-local function row(x, rank) return t.reshape(t.rows(x, rank, rank + 1), table.move(x.shape, 2, x.ndim, 1, {})) end
-
---- In a trace: the results of all lanes, of which this process computes one.
-local function own_lane(m, operands, flags)
-  for i in ipairs(operands) do
-    if m.axis_of[i] then operands[i] = row(operands[i], m.rank) end
-  end
-  local out = core.apply(m.p.program, operands)
-  for k, y in ipairs(out) do
-    if flags[k] then out[k] = core.bind("collective", {op = "gather", n = m.size, from = {}}, y, core.tensor(m.rank, "int32")) end
-  end
-  return out
-end
-
---- In a trace: all lanes.  Returns the leaves of the results, those of the States written, the keys that generators keep.
+--- In a trace: all lanes, or this process' own.  Returns the leaves of the results, those of the States written, the keys that
+--  generators keep.
 local function all_lanes(m, program, flags)
   local draws = require "bdl.random.draws"
   local keys, kept, operands = {}, {}, {}
@@ -289,33 +265,45 @@ local function all_lanes(m, program, flags)
   end
   for i, x in ipairs(m.p.inputs) do
     local axis = m.axis_of[i]
-    operands[i] = axis == "keys" and keys[m.p.states[m.p.state[i]].id] or axis and move(core.mantissa(x), axis, 0) or x
+    x = axis == "keys" and keys[m.p.states[m.p.state[i]].id] or axis and t.move(core.mantissa(x), axis, 0) or x
+    if m.apart then x = axis and lanes.own(x, m.size) or lanes.shared(x) end
+    operands[i] = x
   end
-  local out, list = m.rank and own_lane(m, operands, flags) or core.apply(program, operands), {}
-  for i, place in ipairs(m.out_axes) do list[i] = placed(m, out[i], flags[i], place[1], place[2]) end
+  local out, list = core.apply(program, operands), {}
+  local function output(k, axis, what)
+    local x = out[k]
+    if m.apart then x = (flags[k] and lanes.gathered or lanes.common)(x, m.size) end
+    return placed(m, x, flags[k], axis, what)
+  end
+  for i, place in ipairs(m.out_axes) do list[i] = output(i, place[1], place[2]) end
   for _, w in ipairs(m.writes) do
     local leaves = not w.first and core.flatten(core.state_get(w.handle))
     for k = 0, w.n - 1 do
-      local x = leaves and core.mantissa(leaves[k + 1]) or out[w.first + k]
-      list[#list + 1] = placed(m, x, w.first and flags[w.first + k], w.axis, "a State")
+      list[#list + 1] = leaves and placed(m, core.mantissa(leaves[k + 1]), false, w.axis, "a State") or output(w.first + k, w.axis, "a State")
     end
   end
   return t.joined(list, kept)
 end
 
---- f over all lanes.  o: the options, and of callers in this folder: no_writes; made() -> States made inside, axis_of(State).
+--- f over all lanes.  o: the options, and of callers in this folder: no_writes; made() -> States made inside, axis_of(State);
+--  check_size(n); over_processes, which compute a lane each: then batching only tells what differs between lanes, and that no
+--  lane would wait for another which goes a different way.
 function M.call(who, f, o, args)
-  local m = {who = who, f = f, into = state_map(who), axis_name = o.axis_name, rank = o.rank}
+  local m = {who = who, f = f, into = state_map(who)}
   for _, pair in ipairs(axes.states(who .. ": in_states", o.in_states)) do m.into:declare(pair[1], pair[2], "in_states") end
   for _, pair in ipairs(axes.states(who .. ": out_states", o.out_states)) do -- conflicts show before f runs
     if m.into.said[pair[1]] then m.into:declare(pair[1], pair[2], "out_states") end
   end
   take_lanes(m, o, args)
   if o.check_size then o.check_size(m.size) end
+  m.axis = lanes.axis(who, o.axis_name, m.size, o.over_processes)
+  m.apart = o.over_processes and m.size > 1
+  number_lanes(m, args.n)
   m.p = core.trace_function(who, lane_function(m, f, args), m.data, m.lanes, m.views)
   place_results(m, o)
   find_generators(m)
-  local program, flags = core.batch(m.p.program, input_flags(m), m.size)
+  local program, flags = core.batch(m.p.program, input_flags(m), m.size, m.axis and m.axis.id)
+  if m.apart then program = m.p.program end
   for i, place in ipairs(m.out_axes) do
     if flags[i] and not place[1] then
       core.fail("ValueError", 3, "%s: %s differs between lanes; its out_axes may not be bdl.none", who, place[2])
@@ -337,42 +325,23 @@ function M.call(who, f, o, args)
   return table.unpack(values)
 end
 
-local OPTIONS = {"in_axes", "out_axes", "in_states", "out_states", "axis_size", "axis_name"}
-
-M.vmap = t.transformation("vmap", OPTIONS, function(f, opts)
+M.vmap = t.transformation("vmap", lanes.OPTIONS, function(f, opts)
   return function(...) return M.call("vmap", f, opts, table.pack(...)) end
 end)
 
-local told -- that there is one device
-
---- pmap: as vmap, lanes over devices, which are the processes of `mpirun -n 4 bdl run model.lua`.  Every process has the same
---  arguments and gets the results of all lanes.  Without mpirun there is one device, which computes all lanes.
-M.pmap = t.transformation("pmap", OPTIONS, function(f, opts)
-  return function(...)
-    local rank, n = core.ranks()
-    local o = setmetatable({axis_name = opts.axis_name or "devices", rank = n > 1 and rank or nil, check_size = function(size)
-      if n == 1 and size > 1 and not told then
-        told = true
-        local _ = io and io.stderr:write(("bdl: pmap: %d lanes on 1 device; mpirun -n %d bdl run .. gives each its own\n"):format(size, size))
-      elseif n > 1 and size ~= n then
-        core.fail("ValueError", 4, "pmap: %d lanes, but there are %d devices", size, n)
-      end
-    end}, {__index = opts})
-    return M.call("pmap", f, o, table.pack(...))
-  end
-end)
+local UNVMAP = {any = "reduce_or", all = "reduce_and", max = "reduce_max"}
 
 --- unvmap(x, {op = "any"}): one value for all lanes, over all elements of all lanes: "any" or "all" of booleans, "max" of numbers;
 --  "none": x as it is.
 function M.unvmap(x, opts)
   local op = opts == nil and "any" or t.is_plain(opts) and (opts.op or "any") or opts
   if op == "none" then return x end
-  if op ~= "any" and op ~= "all" and op ~= "max" then
+  if not UNVMAP[op] then
     core.fail("ValueError", 2, "unvmap: op is \"any\", \"all\", \"max\" or \"none\", not %s", tostring(op))
   end
   if not core.is_tensor(x) then x = core.tensor(x) end
   if op ~= "max" and x.dtype ~= "bool" then x = core.cast(x, "bool") end
-  return (core.bind("across", {op = op}, x))
+  return lanes.of_processes((core.bind("across", {op = op}, x)), UNVMAP[op])
 end
 
 --- The axis of a State that a mapped function makes: by StateAxes (optional), else the first; false for one that is made once.

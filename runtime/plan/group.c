@@ -20,6 +20,7 @@ typedef struct grouper {
   int32_t *handle;   /* by variable: its operand here; -1: none yet */
   int32_t *splat;    /* by variable: operand of the splatted scalar; -1 */
   int32_t *last;     /* by variable: last equation (index in the node) that reads it here */
+  int32_t *stray;    /* by variable: 1: it is read here in another order than ours */
 } grouper;
 
 static int size_class(int32_t size) { return size == 8 ? 0 : 1; }
@@ -184,12 +185,7 @@ static void release(grouper *g, const bdl_eqn *e, int32_t at, bdl_status *s) {
 
 /* The operand that receives result x: memory when somebody outside reads it, else a register. */
 static bdl_status result(grouper *g, bdl_atom x, int32_t *z) {
-  bool outside = g->b->sched.last_use[x] > g->id;
-  for (int64_t i = 0; !outside && i < g->node->eqns.n; i++) { /* a reader here that wants another order than ours */
-    const bdl_eqn *e = &g->p->eqns.v[g->node->eqns.v[i]];
-    for (int k = 0; k < e->n_in; k++)
-      outside |= g->b->sched.view.v[e->in[k]].base == x && !bdl_schedule_aligned(&g->b->sched, e->in[k], &g->node->domain);
-  }
+  const bool outside = g->b->sched.last_use[x] > g->id || g->stray[x] > 0;
   int32_t size = size_of(g, x), reg = -1;
   if (!outside || g->b->late[x]) TRY(reg_new(g, size, &reg));
   *z = reg;
@@ -347,15 +343,20 @@ static bdl_status finish(grouper *g) {
 bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *node) {
   bdl_context *c = b->prog->ctx;
   grouper g = {.b = b, .c = c, .p = b->prog, .node = node, .id = (int32_t)(node - b->sched.nodes.v), .widest = 1};
-  size_t n = (size_t)b->prog->vars.n + 1, bytes = 3 * n * sizeof(int32_t);
+  size_t n = (size_t)b->prog->vars.n + 1, bytes = 4 * n * sizeof(int32_t);
   g.handle = bdl_alloc(c, bytes);
   if (!g.handle) return BDL_ENOMEM;
   g.splat = g.handle + n;
   g.last = g.splat + n;
-  for (size_t i = 0; i < 3 * n; i++) g.handle[i] = -1;
+  g.stray = g.last + n;
+  for (size_t i = 0; i < 4 * n; i++) g.handle[i] = -1;
   for (int32_t i = 0; i < node->eqns.n; i++) {
     const bdl_eqn *e = &b->prog->eqns.v[node->eqns.v[i]];
-    for (int k = 0; k < e->n_in; k++) g.last[e->in[k]] = g.last[b->sched.view.v[e->in[k]].base] = i;
+    for (int k = 0; k < e->n_in; k++) {
+      const bdl_atom base = b->sched.view.v[e->in[k]].base;
+      g.last[e->in[k]] = g.last[base] = i;
+      if (!bdl_schedule_aligned(&b->sched, e->in[k], &node->domain)) g.stray[base] = 1;
+    }
   }
   bdl_status s = BDL_OK;
   for (int32_t i = 0; i < node->eqns.n && s == BDL_OK; i++) s = equation(&g, i);

@@ -43,6 +43,8 @@ for file, names in pairs{
   receptor = "AMPA GABAa BioNMDA",
   plasticity = "STP STD",
   output = "SynOut COBA CUBA MgBlock",
+  source = "SpikeTime PoissonSpike PoissonEncoder PoissonInput poisson_input",
+  stimulus = "ConstantInput SectionInput StepInput RampInput SinusoidalInput WienerProcessInput OUProcessInput",
   delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
   projection = "DeltaProj CurrentProj AlignPostProj",
 } do
@@ -60,7 +62,9 @@ return setmetatable(nn, {
       for known in pairs(HOME) do names[#names + 1] = known end
       core.fail("KeyError", 2, "bdl.nn has no '%s'%s", tostring(name), suggest.hint(tostring(name), names))
     end
-    for key, value in pairs(class.qualify(require("bdl.nn." .. file), "nn")) do rawset(nn, key, value) end
+    for key, value in pairs(class.qualify(require("bdl.nn." .. file), "nn")) do
+      if HOME[key] == file then rawset(nn, key, value) end
+    end
     return rawget(nn, name)
   end,
 })

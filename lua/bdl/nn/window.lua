@@ -1,8 +1,29 @@
 --- Windows of time and delays as whole steps.
 local core = require "bdl.core"
 local environ = require "bdl.environ"
+local none = require "bdl.none".none
 
 local M = {}
+
+--- The index of the step: `i` of the environ, else t/dt.
+function M.step_now()
+  local i = environ.get("i", none)
+  if i ~= nil then return i end
+  local q = environ.get "t" / environ.get "dt"
+  return core.cast(core.bind("round", {}, core.is_tensor(q) and q or core.tensor(q)), "int32")
+end
+
+--- A list of quantities, or a tensor, as one tensor.
+function M.vector(list)
+  if core.is_tensor(list) then return list end
+  local unit = core.unit_of(list[1])
+  local values = {}
+  for k, x in ipairs(list) do
+    x = unit and core.mantissa(core.convert(core.is_tensor(x) and x or core.tensor(x), unit)) or x
+    values[k] = core.is_tensor(x) and core.item(x) or x
+  end
+  return core.with_unit(core.tensor(values, (core.precision())), unit)
+end
 
 --- q, or the whole number it is within rounding of: 0.3 ms / 0.1 ms is 3.
 local function settled(q)
@@ -29,6 +50,12 @@ local function per_step(what, w, dtype, f)
   end
   q = core.totable(core.is_tensor(q) and q or core.tensor(q))
   return type(q) == "table" and core.tensor(map(q), dtype) or f(q, dt)
+end
+
+--- w/dt in numbers, a list for a tensor of times; within rounding of whole ones, whole.
+function M.in_steps(what, w)
+  local q = per_step(what, w, (core.precision()), settled)
+  return core.is_tensor(q) and core.totable(q) or q
 end
 
 --- The number of steps k > i with (k - i) dt < w for a window w that starts with the event of step i: ceil(w/dt) - 1.

@@ -11,7 +11,7 @@ local suggest = require "bdl.suggest"
 local HOME = {}
 for file, names in pairs{
   optimizer = "Optimizer", sgd = "SGD Momentum MomentumNesterov", adam = "Adam AdamW Adamax Nadam RAdam Yogi AdaBelief Lamb Novograd",
-  adagrad = "Adagrad Adadelta RMSprop SM3 Adafactor", sign = "Lion Rprop", trust = "Lars Fromage", lookahead = "Lookahead",
+  adagrad = "Adagrad Adadelta RMSprop SM3 Adafactor", sign = "Lion Rprop", trust = "Lars Fromage", lookahead = "Lookahead", lbfgs = "LBFGS",
 
   scheduler = "OptimState LRScheduler StepLR MultiStepLR ConstantLR PiecewiseConstantSchedule ExponentialLR ExponentialDecayLR \
 PolynomialLR LinearLR CosineAnnealingLR CosineAnnealingWarmRestarts WarmupScheduler WarmupCosineSchedule CyclicLR OneCycleLR \

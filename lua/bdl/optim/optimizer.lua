@@ -129,7 +129,13 @@ end
 
 --- The States that update changes: one, a list, a map or a tree.  May be called again with more.
 --  Errors: TypeError, something else; ValueError, two States under one path.
-function Optimizer:register_trainable_weights(states) collect(self, states, self.groups[1], "", {}) end
+function Optimizer:register_trainable_weights(states)
+  collect(self, states, self.groups[1], "", {})
+  self:registered()
+end
+
+--- (optional) After weights came; for memory that is not of single leaves.
+function Optimizer:registered() end
 
 --- More States, with a learning rate or a weight decay of their own: add_param_group(states, {lr = 1e-2, weight_decay = 0}).
 --  With a schedule, lr is what it starts from.  The gradients of all groups come to update together.
@@ -145,6 +151,7 @@ function Optimizer:add_param_group(states, opts)
   local lr = opts.lr
   if lr == nil then lr = self.scheduler or self:current_lr() end
   collect(self, states, self:add_group(lr, opts.weight_decay or self.weight_decay), "", {})
+  self:registered()
 end
 
 --- The gradient of a weight, as it lies in grads.
@@ -187,7 +194,7 @@ function Optimizer:move(g, w, slot, t, lr, decay)
   return w - lr * update
 end
 
---- Lists of gradients and of weights, a list of leaves for each State, before they go leaf by leaf.
+--- (optional) Changes gradients, a list of leaves for each State as the weights are, before they go leaf by leaf.
 function Optimizer:prepare() end
 
 --- One step with the gradients in the structure of the weights.  Errors: ValueError, a gradient that is missing or of another structure.

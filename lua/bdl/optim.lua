@@ -10,12 +10,12 @@ local suggest = require "bdl.suggest"
 --- Names by their file under optim/.
 local HOME = {}
 for file, names in pairs{
-  optimizer = "Optimizer", sgd = "SGD Momentum MomentumNesterov", adam = "Adam AdamW Adamax Nadam RAdam Yogi AdaBelief Lamb Novograd",
-  adagrad = "Adagrad Adadelta RMSprop SM3 Adafactor", sign = "Lion Rprop", trust = "Lars Fromage", lookahead = "Lookahead", lbfgs = "LBFGS",
-
-  scheduler = "OptimState LRScheduler StepLR MultiStepLR ConstantLR PiecewiseConstantSchedule ExponentialLR ExponentialDecayLR \
-PolynomialLR LinearLR CosineAnnealingLR CosineAnnealingWarmRestarts WarmupScheduler WarmupCosineSchedule CyclicLR OneCycleLR \
-ReduceLROnPlateau ChainedScheduler SequentialLR",
+  optimizer = "Optimizer", sgd = "SGD Momentum MomentumNesterov",
+  adam = "Adam AdamW Adamax Nadam RAdam Yogi AdaBelief Lamb Novograd", adagrad = "Adagrad Adadelta RMSprop SM3 Adafactor",
+  sign = "Lion Rprop", trust = "Lars Fromage", lookahead = "Lookahead", lbfgs = "LBFGS",
+  scheduler = "OptimState LRScheduler StepLR MultiStepLR ConstantLR PiecewiseConstantSchedule ExponentialLR ExponentialDecayLR "
+    .. "PolynomialLR LinearLR CosineAnnealingLR CosineAnnealingWarmRestarts WarmupScheduler WarmupCosineSchedule CyclicLR "
+    .. "OneCycleLR ReduceLROnPlateau ChainedScheduler SequentialLR",
 } do
   for name in names:gmatch "%w+" do HOME[name] = file end
 end

@@ -9,7 +9,8 @@
 --    named                       given by name only
 --    array                       a number or an array of them, whose bounds are the caller's care
 --    free                        any value
---  A quantity or a 0-d tensor may stand for a number; bounds are checked where its value is known.  The default bdl.none: a number that may be absent.
+--  A quantity or a 0-d tensor may stand for a number; bounds are checked where its value is known.
+--  The default bdl.none: a number that may be absent.
 --  Errors: TypeError, ValueError with the class, the argument, what was found.
 local core = require "bdl.core"
 local class = require "bdl.class"

@@ -2,6 +2,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local array = require "bdl.array"
+local none = require "bdl.none".none
 local parameters = require "bdl.parameters"
 
 local base = {}
@@ -54,7 +55,7 @@ end
 function base.initializer(module, name, rows, make)
   local Class = Initializer:extend(name)
   module[name] = Class
-  rows[#rows + 1] = {"unit", require "bdl.none".none, free = true}
+  rows[#rows + 1] = {"unit", none, free = true}
   function Class:__init(...)
     parameters.set(self, rows, ...)
     if Class.check then self:check() end
@@ -93,7 +94,9 @@ function Initializer:__unm() return Composed(function(a) return -a end, self) en
 
 --- f applied to what is made; also init | f.  Errors: TypeError, f is no function.
 function Initializer:map(f)
-  if type(f) ~= "function" then core.fail("TypeError", 2, "initialisers go through functions of arrays, not a %s", class.typename(f)) end
+  if type(f) ~= "function" then
+    core.fail("TypeError", 2, "initialisers go through functions of arrays, not a %s", class.typename(f))
+  end
   return Composed(f, self)
 end
 Initializer.apply = Initializer.map

@@ -13,7 +13,9 @@ local function random() return require "bdl.random" end
 local function initializer(name, rows, make) return base.initializer(M, name, rows, make) end
 
 --- Filled with a value, which may be a quantity or an array.
-local Constant = initializer("Constant", {{"value", free = true}}, function(self, sizes) return base.filled(self.value, sizes) end)
+local Constant = initializer("Constant", {{"value", free = true}}, function(self, sizes)
+  return base.filled(self.value, sizes)
+end)
 function Constant:check()
   local x = base.real(self.value)
   if type(x) == "userdata" and not core.is_tensor(x) and core.unit_of(x) then x = 1.0 * x end  -- u.mV alone is one of it
@@ -43,7 +45,8 @@ local function check_order(self)
     gap = core.item(core.mantissa(gap))
   end
   if not (gap > 0) then
-    core.fail("ValueError", 3, "%s: low must be less than high, not %s and %s", class.qualified_name(class.of(self)), tostring(low), tostring(high))
+    core.fail("ValueError", 3, "%s: low must be less than high, not %s and %s", class.qualified_name(class.of(self)),
+              tostring(low), tostring(high))
   end
 end
 
@@ -74,7 +77,9 @@ initializer("Weibull", {{"shape", above = 0}, {"scale", 1.0, array = true, least
 end)
 
 --- low + (high - low) times a beta variable: density x^(alpha-1) (1-x)^(beta-1).   low (0), high (1).
-initializer("Beta", {{"alpha", above = 0}, {"beta", above = 0}, {"low", 0.0, array = true}, {"high", 1.0, array = true}}, function(self, sizes)
+initializer("Beta", {
+  {"alpha", above = 0}, {"beta", above = 0}, {"low", 0.0, array = true}, {"high", 1.0, array = true},
+}, function(self, sizes)
   return self.low + (self.high - self.low) * random().beta(self.alpha, self.beta, {size = sizes})
 end).check = check_order
 
@@ -100,7 +105,9 @@ local function check_initializers(who, list)
 end
 
 --- Each entry from one of the distributions, chosen with probabilities `weights` (equal ones).
-local Mixture = initializer("Mixture", {{"distributions", free = true}, {"weights", none, list = true, least = 0}}, function(self, sizes)
+local Mixture = initializer("Mixture", {
+  {"distributions", free = true}, {"weights", none, list = true, least = 0},
+}, function(self, sizes)
   local choice = random().choice(#self.distributions, {size = sizes, p = core.tensor(self.weights)})
   local x = self.distributions[1]:make(sizes)
   for i = 2, #self.distributions do x = array.where(choice:eq(i - 1), self.distributions[i]:make(sizes), x) end
@@ -118,13 +125,15 @@ function Mixture:check()
   end
   for _, w in ipairs(self.weights) do sum = sum + w end
   if #self.weights ~= #list or math.abs(sum - 1) > 1e-6 then
-    core.fail("ValueError", 3, "init.Mixture: %d distributions need %d weights of the sum 1, not %d of the sum %g", #list, #list, #self.weights, sum)
+    core.fail("ValueError", 3, "init.Mixture: %d distributions need %d weights of the sum 1, not %d of the sum %g", #list, #list,
+              #self.weights, sum)
   end
 end
 
 --- From true_dist where condition_fn(positions) holds, else from false_dist; positions: i32[n], row-major from 1.
-local Conditional = initializer("Conditional", {{"condition_fn", free = true}, {"true_dist", free = true}, {"false_dist", free = true}},
-                                function(self, sizes)
+local Conditional = initializer("Conditional", {
+  {"condition_fn", free = true}, {"true_dist", free = true}, {"false_dist", free = true},
+}, function(self, sizes)
   local n = 1
   for _, size in ipairs(sizes) do n = n * size end
   local where = self.condition_fn(array.arange(1, n + 1))

@@ -41,8 +41,8 @@ function Adadelta:rule(g, _, slot)
   return update
 end
 
---- Update u = g / sqrt(v + eps), v the mean of g^2; centered: less the square of the mean of g; momentum m <- momentum m + u: update m.
---  lr (1e-2), alpha (0.99), eps (1e-8), momentum (0), centered (false).
+--- Update u = g / sqrt(v + eps), v the mean of g^2; centered: less the square of the mean of g; with momentum
+--  m <- momentum m + u: update m.  lr (1e-2), alpha (0.99), eps (1e-8), momentum (0), centered (false).
 --  Source: Tieleman & Hinton (2012); Graves (2013), centered.
 local RMSprop = Optimizer:extend "RMSprop"
 M.RMSprop = RMSprop
@@ -64,8 +64,8 @@ function RMSprop:rule(g, _, slot)
   return slot.momentum
 end
 
---- s = g^2 + min over axes of c_k, c_k <- max of s over the other axes; m <- momentum m + (1 - momentum) g/sqrt(s + eps); update m.
---  Memory: one number for each row, column, .., and m.  lr (1), momentum (0.9), eps (1e-8).
+--- s = g^2 + min over axes of c_k, c_k <- max of s over the other axes; m <- momentum m + (1 - momentum) g/sqrt(s + eps);
+--  update m.  Memory: one number for each row, column, .., and m.  lr (1), momentum (0.9), eps (1e-8).
 --  Source: Anil et al. (2019), Memory-efficient adaptive optimization.
 local SM3 = Optimizer:extend "SM3"
 M.SM3 = SM3

@@ -2,14 +2,15 @@
 --
 --   clip by the norm over all weights, clip by value, g + weight_decay w, the rule, w - lr * update
 --
--- Everything that changes is a State, so a step may be compiled, mapped, saved.  A subclass defines
+-- Everything that changes is a State, so a step may be compiled, mapped, saved.  Source of the order: optax, as braintools
+-- chains it.  A subclass defines
 --
 --   rows                      arguments besides lr, weight_decay, grad_clip_norm, grad_clip_value, as bdl.parameters wants them
 --   default_lr, default_decay defaults of lr and weight_decay
 --   slots(self)               -> {name = init, ..}: memory of a weight; init(w) -> a tensor, or a list of tensors
 --   rule(self, g, w, slot, t, decay)
---                             g, w: tensors of numbers; slot: name -> memory, to be overwritten; t: steps from 1, in the dtype of g
---                             -> the update that is scaled by the learning rate
+--                             g, w: tensors of numbers; slot: name -> memory, to be overwritten; t: steps from 1, in the
+--                             dtype of g  ->  the update that is scaled by the learning rate
 --   decays                    where weight_decay w is added: to the "gradient", to the "update", or by the "rule"
 
 local core = require "bdl.core"
@@ -105,9 +106,9 @@ local function add_weight(self, w)
   for path, leaf in tree.zip(w.state.value) do
     local at = path == "" and w.path or paths.join(w.path, path)
     w.leaves[#w.leaves + 1] = at
-    for name, init in pairs(slots) do
+    for _, name in ipairs(util.sorted_keys(slots)) do
       self.memory[name] = self.memory[name] or {}
-      self.memory[name][at] = OptimState(init(core.mantissa(leaf)))
+      self.memory[name][at] = OptimState(slots[name](core.mantissa(leaf)))
     end
   end
 end
@@ -197,7 +198,8 @@ end
 --- (optional) Changes gradients, a list of leaves for each State as the weights are, before they go leaf by leaf.
 function Optimizer:prepare() end
 
---- One step with the gradients in the structure of the weights.  Errors: ValueError, a gradient that is missing or of another structure.
+--- One step with the gradients in the structure of the weights.
+--  Errors: ValueError, a gradient that is missing or of another structure.
 function Optimizer:update(grads)
   if #self._weights == 0 then
     core.fail("ValueError", 2, "%s: no weights; call register_trainable_weights first", who(self))
@@ -208,7 +210,8 @@ function Optimizer:update(grads)
     values[k], defs[k] = core.flatten(w.state.value)
     lists[k], g_def = core.flatten(gradient_of(self, grads, w))
     if g_def ~= defs[k] then
-      core.fail("ValueError", 2, "%s: the gradient of '%s' has the structure %s, the weight %s", who(self), w.path, g_def, defs[k])
+      core.fail("ValueError", 2, "%s: the gradient of '%s' has the structure %s, the weight %s", who(self), w.path, g_def,
+                defs[k])
     end
     units[k] = {}
     for i, g in ipairs(lists[k]) do
@@ -220,12 +223,14 @@ function Optimizer:update(grads)
   if self.grad_clip_value then clip_value(lists, self.grad_clip_value) end
   self.step_count.value = self.step_count.value + 1
   self:prepare(lists, values)
+  local slots = util.sorted_keys(self.memory)
   for k, w in ipairs(self._weights) do
     for i, x in ipairs(values[k]) do
       local g, slot = lists[k][i], {}
-      for name, memory in pairs(self.memory) do slot[name] = memory[w.leaves[i]].value end
-      x = self:move(g, x, slot, core.cast(self.step_count.value, g.dtype), core.cast(w.group.lr.value, x.dtype), w.group.weight_decay)
-      for name, memory in pairs(self.memory) do memory[w.leaves[i]].value = slot[name] end
+      local t, lr = core.cast(self.step_count.value, g.dtype), core.cast(w.group.lr.value, x.dtype)
+      for _, name in ipairs(slots) do slot[name] = self.memory[name][w.leaves[i]].value end
+      x = self:move(g, x, slot, t, lr, w.group.weight_decay)
+      for _, name in ipairs(slots) do self.memory[name][w.leaves[i]].value = slot[name] end
       values[k][i] = units[k][i] and core.with_unit(x, units[k][i]) or x
     end
     w.state.value = core.unflatten(defs[k], values[k])

@@ -15,6 +15,7 @@ local graph = require "bdl.graph"
 local none = require "bdl.none".none
 local parameters = require "bdl.parameters"
 local state = require "bdl.state"
+local util = require "bdl.util"
 
 local cos, floor, maximum, minimum, where = array.cos, array.floor, array.maximum, array.minimum, array.where
 local pi = math.pi
@@ -35,7 +36,7 @@ end
 --- Errors: KeyError, a path that one side lacks.
 function M.load_state_dict(self, values)
   local who, states = class.qualified_name(class.of(self)), self:states(OptimState)
-  for path in pairs(values) do
+  for _, path in ipairs(util.sorted_keys(values)) do
     if states[path] == nil then core.fail("KeyError", 2, "%s: the saved value '%s' belongs to nothing here", who, path) end
   end
   for path, s in states:items() do
@@ -151,14 +152,16 @@ schedule("ConstantLR", {{"factor", 1 / 3}, {"total_iters", 5, least = 0}}, funct
 end)
 
 --- values[1 + boundaries that are reached], whatever base_lr.   Source: optax.
-local Piecewise = schedule("PiecewiseConstantSchedule",
-                           {{"boundaries", {1000, 2000}, list = true}, {"values", {1.0, 0.1, 0.01}, list = true}}, function(self, _, e)
+local Piecewise = schedule("PiecewiseConstantSchedule", {
+  {"boundaries", {1000, 2000}, list = true}, {"values", {1.0, 0.1, 0.01}, list = true},
+}, function(self, _, e)
   local lr = self.values[1]
   for k, boundary in ipairs(self.boundaries) do lr = where(e:ge(boundary), self.values[k + 1], lr) end
   return lr
 end)
 function Piecewise:prepare()
-  check(self, #self.values == #self.boundaries + 1, "%d boundaries need %d values, not %d", #self.boundaries, #self.boundaries + 1, #self.values)
+  local n, m = #self.boundaries, #self.values
+  check(self, m == n + 1, "%d boundaries need %d values, not %d", n, n + 1, m)
 end
 
 -- ---- decays ------------------------------------------------------------------------------------------------------------------
@@ -168,7 +171,8 @@ schedule("ExponentialLR", {{"gamma", 0.95}}, function(self, base, e) return base
 
 --- base rate^(max(e - begin, 0) / decay_steps), the exponent floored by `staircase`, no further than end_value.   Source: optax.
 local Decay = schedule("ExponentialDecayLR", {
-  {"decay_steps", 1000, above = 0}, {"decay_rate", 0.96}, {"transition_begin", 0, least = 0}, {"staircase", false}, {"end_value", none},
+  {"decay_steps", 1000, above = 0}, {"decay_rate", 0.96}, {"transition_begin", 0, least = 0}, {"staircase", false},
+  {"end_value", none},
 }, function(self, base, e)
   local n = maximum(e - self.transition_begin, 0.0) / self.decay_steps
   local lr = base * self.decay_rate ^ (self.staircase and floor(n) or n)
@@ -217,11 +221,13 @@ end)
 
 --- From warmup_start_lr to base, linear in warmup_steps; then half a cosine to eta_min at total_steps.
 schedule("WarmupCosineSchedule", {
-  {"warmup_steps", 1000, least = 0}, {"total_steps", 10000, above = 0}, {"warmup_start_lr", 0.0, least = 0}, {"eta_min", 0.0, least = 0},
+  {"warmup_steps", 1000, least = 0}, {"total_steps", 10000, above = 0}, {"warmup_start_lr", 0.0, least = 0},
+  {"eta_min", 0.0, least = 0},
 }, function(self, base, e)
   local warm = unit_interval(e / math.max(self.warmup_steps, 1))
   local progress = unit_interval((e - self.warmup_steps) / math.max(self.total_steps - self.warmup_steps, 1))
-  return where(e:lt(self.warmup_steps), linear(self.warmup_start_lr, base, warm), linear(self.eta_min, base, half_cosine(progress)))
+  local cosine = linear(self.eta_min, base, half_cosine(progress))
+  return where(e:lt(self.warmup_steps), linear(self.warmup_start_lr, base, warm), cosine)
 end)
 
 --- base + (max_lr - base) s max(0, 1 - |e/up - 2c + 1|), cycle c = floor(1 + e/(up + down));
@@ -245,8 +251,8 @@ function Cyclic:prepare()
   check(self, f == nil or type(f) == "function", "scale_fn is a function, not a %s", class.typename(f))
 end
 
---- Linear from max/div_factor to max_lr in the first pct_start of the steps, then half a cosine, or a line, to max/final_div_factor.
---  The length is total_steps, or epochs steps_per_epoch.   Source: Smith & Topin (2018), Super-convergence.
+--- Linear from max/div_factor to max_lr in the first pct_start of the steps, then half a cosine, or a line, to
+--  max/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.   Source: Smith & Topin (2018), Super-convergence.
 local OneCycle = schedule("OneCycleLR", {
   {"total_steps", none, above = 0, integer = true}, {"epochs", none, above = 0, integer = true},
   {"steps_per_epoch", none, above = 0, integer = true}, {"pct_start", 0.3, above = 0, below = 1},
@@ -264,16 +270,19 @@ function OneCycle:prepare()
     self.total_steps = self.epochs * self.steps_per_epoch
   end
   self.base_lr = {}
-  for group = 1, type(self.max_lr) == "table" and #self.max_lr or 1 do self.base_lr[group] = pick(self.max_lr, group) / self.div_factor end
+  for group = 1, type(self.max_lr) == "table" and #self.max_lr or 1 do
+    self.base_lr[group] = pick(self.max_lr, group) / self.div_factor
+  end
 end
 
 -- ---- by a metric -------------------------------------------------------------------------------------------------------------
 
---- step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better metric, then `cooldown` epochs
---  of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
+--- step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better metric, then `cooldown`
+--  epochs of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
 local Plateau = schedule("ReduceLROnPlateau", {
-  {"mode", "min", one_of = {"min", "max"}}, {"factor", 0.1, above = 0, below = 1}, {"patience", 10, least = 0}, {"threshold", 1e-4},
-  {"threshold_mode", "rel", one_of = {"rel", "abs"}}, {"cooldown", 0, least = 0, integer = true}, {"min_lr", 0.0, least = 0, list = true},
+  {"mode", "min", one_of = {"min", "max"}}, {"factor", 0.1, above = 0, below = 1}, {"patience", 10, least = 0},
+  {"threshold", 1e-4}, {"threshold_mode", "rel", one_of = {"rel", "abs"}}, {"cooldown", 0, least = 0, integer = true},
+  {"min_lr", 0.0, least = 0, list = true},
 })
 function Plateau:prepare()
   self.best = OptimState(core.tensor(self.mode == "min" and math.huge or -math.huge, "float64"))
@@ -316,7 +325,8 @@ local function check_schedulers(self)
   check(self, type(list) == "table" and getmetatable(list) == nil and #list > 0, "schedulers is a list of at least one")
   for i, s in ipairs(list) do
     if not class.isa(s, LRScheduler) then
-      core.fail("TypeError", 4, "%s: schedulers[%d] is a schedule, not a %s", class.qualified_name(class.of(self)), i, class.typename(s))
+      core.fail("TypeError", 4, "%s: schedulers[%d] is a schedule, not a %s", class.qualified_name(class.of(self)), i,
+                class.typename(s))
     end
     check(self, not class.isa(s, Plateau), "schedulers[%d] goes by a metric, not by the epoch; step it on its own", i)
   end
@@ -355,7 +365,8 @@ Sequential.first = {"schedulers", free = true}
 function Sequential:prepare()
   check_schedulers(self)
   local n, m = #self.schedulers, self.milestones
-  check(self, type(m) == "table" and #m == n - 1, "%d schedulers need %d milestones, not %s", n, n - 1, type(m) == "table" and #m or tostring(m))
+  m = type(m) == "table" and #m or tostring(m)
+  check(self, m == n - 1, "%d schedulers need %d milestones, not %s", n, n - 1, m)
 end
 
 return M

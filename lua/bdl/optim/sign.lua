@@ -21,8 +21,8 @@ function Lion:rule(g, _, slot)
   return update
 end
 
---- A step size d for each entry, lr at first: times etas[2] where g keeps its sign, times etas[1] where it turned, within step_sizes.
---  The move d sign(g) of a step is made in the next one, unless the sign turns there.  For full batches.
+--- A step size d for each entry, lr at first: times etas[2] where g keeps its sign, times etas[1] where it turned, within
+--  step_sizes.  The move d sign(g) of a step is made in the next one, unless the sign turns there.  For full batches.
 --  lr (1e-2), etas ({0.5, 1.2}), step_sizes ({1e-6, 50}).
 --  Source: Riedmiller & Braun (1993).
 local Rprop = Optimizer:extend "Rprop"

@@ -41,7 +41,7 @@ end
 --- The State of scale and bias, or nil without either.
 local function parameters(scale, bias, sizes)
   if not scale and not bias then return nil end
-  return state.ParamState{scale = scale and layer.full(scale, sizes), bias = bias and layer.full(bias, sizes)}
+  return state.ParamState{scale = scale and layer.full(scale, sizes) or nil, bias = bias and layer.full(bias, sizes) or nil}
 end
 
 --- mean and variance of x over axes, which stay with extent 1.  Fast: E[x^2] - E[x]^2, less exact where the mean is large.

@@ -8,7 +8,7 @@ local none = require "bdl.none".none
 local environ = require "bdl.environ"
 local state = require "bdl.state"
 local u = require "bdl.units"
-local Module = require "bdl.nn.module".Module
+local module = require "bdl.nn.module"
 local Neuron = require "bdl.nn.neuron".Neuron
 
 local M = {}
@@ -17,7 +17,7 @@ local function product(self, x, w) return layer.input(self, x, {self.in_size[-1]
 
 --- r' = e^(-dt / tau) r + x W.  in_size, out_size, tau (5 ms), w_init (KaimingNormal), r_init (zeros), name.
 --  The ParamState `weight` holds W; State: r.  Source: Bellec et al. (2020), A solution to the learning dilemma, eq. 10.
-local LeakyRateReadout = Module:extend "LeakyRateReadout"
+local LeakyRateReadout = module.Module:extend "LeakyRateReadout"
 M.LeakyRateReadout = LeakyRateReadout
 
 function LeakyRateReadout:__init(...)
@@ -50,7 +50,7 @@ function LeakySpikeReadout:__init(...)
                   w_init = init.KaimingNormal{unit = u.mV}, spk_fun = none, spk_reset = "soft", keep_size = false, name = none}, ...)
   a.size = a.out_size
   LeakySpikeReadout.super.__init(self, Neuron.common(a))
-  self.in_size = a.in_size
+  self.in_size = module.size(a.in_size)
   self:set_params(a, "tau V_th")
   self.V_reset = 0 * self.V_th
   self.V_initializer = a.V_initializer

@@ -58,8 +58,6 @@ local function set_layers(self, layers)
   local placed, size = {}, nil
   for i, l in ipairs(layers) do placed[i], size = place(i, l, i == 1 and l.in_size or size) end
   self.layers = placed
-  rawset(self, "in_size", nil)
-  rawset(self, "out_size", nil)
   self.in_size = placed[1].in_size
   self.out_size = size
 end

@@ -71,8 +71,10 @@ end
 function Sequential:update(x)
   for i, l in ipairs(self.layers) do
     local ok, y = xpcall(l, function(e)
-      local where = ("in layer %d, %s"):format(i, class.typename(l))
+      local name = class.typename(l)
+      local where = ("in layer %d, %s"):format(i, name)
       if type(e) ~= "table" or not e.message then return ("%s (%s)"):format(tostring(e), where) end
+      if e.message:sub(1, #name) == name then where = ("in layer %d"):format(i) end
       e.message = ("%s: %s"):format(where, e.message)
       return e
     end, x)

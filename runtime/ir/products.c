@@ -12,7 +12,10 @@
 
 #include "ir/rewrite.h"
 
-#define FRONT_LIMIT ((size_t)64 << 20) /* bytes of the products in front of a loop */
+/* Products in front of a loop take memory that grows with its length: no more bytes than this, and a few times the operand's. */
+#define FRONT_LIMIT ((size_t)64 << 20)
+#define FRONT_FREE ((size_t)1 << 20)
+#define FRONT_GROWTH 4
 
 typedef struct term { /* of a carried sum */
   const bdl_eqn *add, *e; /* e: dot or reduce_sum */
@@ -101,9 +104,10 @@ static void choose_front(loop *L) {
   for (int64_t i = 0; L->length > 1 && i < L->body->eqns.n; i++) {
     const bdl_eqn *e = &L->body->eqns.v[i];
     if (e->prim != BDL_P_dot || front_operand(L, e) < 0) continue;
-    const size_t more = bdl_aval_bytes(bdl_aval_of(L->body, e->out[0])) * (size_t)L->length;
-    if (bytes + more > FRONT_LIMIT) continue;
-    bytes += more;
+    const size_t x = bdl_aval_bytes(bdl_aval_of(L->body, e->in[front_operand(L, e)]));
+    const size_t row = bdl_aval_bytes(bdl_aval_of(L->body, e->out[0])), all = bytes + row * (size_t)L->length;
+    if (all > FRONT_LIMIT || (all > FRONT_FREE && row > FRONT_GROWTH * x)) continue;
+    bytes = all;
     L->front[L->n_front++] = e;
   }
 }

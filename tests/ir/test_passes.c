@@ -256,6 +256,47 @@ static bdl_status eval(bdl_context *c, const bdl_prog *p, const bdl_eqn *e, cons
 
 static bdl_status fold(const bdl_prog *p, bdl_prog **q) { return bdl_pass_fold(p, eval, q); }
 
+#define MATMUL "dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()]"
+#define OUTER "dot[lhs_contract=(0) rhs_contract=(0) lhs_batch=() rhs_batch=()]"
+
+/* u is stacked for it, s was a result anyway, x an operand. */
+static void sums_of_products_leave_loops(void **state) {
+  check(state, bdl_pass_products, "g:f32[4,5], b:f32[5], h:f32[3,5], xs:f32[9,3,4]",
+        "c:f32[4,5], d:f32[5], e:f32[3,5], ys:f32[9,3,5] = scan[consts=0 carry=3 length=9 reverse=1 body={"
+        "program l(g:f32[4,5], b:f32[5], h:f32[3,5], x:f32[3,4]) {\n"
+        " u:f32[3,5] = sin h\n s:f32[3,5] = cos h\n p:f32[4,5] = " OUTER " x u\n q:f32[4,5] = add g p\n"
+        " r:f32[5] = reduce_sum[axes=(0)] s\n t:f32[5] = add r b\n return q, t, u, s }}] g b h xs\n return c, d, e, ys",
+        "e:f32[3,5], ys:f32[9,3,5], a:f32[9,3,5] = scan[consts=0 carry=1 length=9 reverse=1 body={"
+        "program l(h:f32[3,5], x:f32[3,4]) {\n"
+        " u:f32[3,5] = sin h\n s:f32[3,5] = cos h\n return u, s, u }}] h xs\n"
+        " f:f32[4,5] = dot[lhs_contract=(0,1) rhs_contract=(0,1) lhs_batch=() rhs_batch=()] xs a\n c:f32[4,5] = add g f\n"
+        " i:f32[5] = reduce_sum[axes=(0,1)] ys\n d:f32[5] = add b i\n return c, d, e, ys");
+  KEEPS(bdl_pass_products, "g:f32[4,5], h:f32[3,5], xs:f32[9,3,4]", /* the sum is read on the way */
+        "c:f32[4,5], e:f32[3,5] = scan[consts=0 carry=2 length=9 reverse=0 body={program l(g:f32[4,5], h:f32[3,5], x:f32[3,4]) {\n"
+        " y:f32[3,5] = " MATMUL " x g\n p:f32[4,5] = " OUTER " x h\n q:f32[4,5] = add g p\n return q, y }}] g h xs\n return c, e");
+  KEEPS(bdl_pass_products, "g:f32[2], h:f32[900,2]", /* more to stack than to sum */
+        "c:f32[2], e:f32[900,2] = scan[consts=0 carry=2 length=9 reverse=0 body={program l(g:f32[2], h:f32[900,2]) {\n"
+        " u:f32[900,2] = sin h\n p:f32[2] = reduce_sum[axes=(0)] u\n q:f32[2] = add g p\n return q, u }}] g h\n return c, e");
+}
+
+static void products_of_operands_go_in_front_of_loops(void **state) {
+  check(state, bdl_pass_products, "w:f32[4,5], h:f32[3,5], xs:f32[9,3,4]",
+        "z:f32[3,5] = scan[consts=1 carry=1 length=9 reverse=0 body={program l(w:f32[4,5], h:f32[3,5], x:f32[3,4]) {\n"
+        " y:f32[3,5] = " MATMUL " x w\n e:f32[3,5] = add h y\n return e }}] w h xs\n return z",
+        "a:f32[9,3,5] = dot[lhs_contract=(2) rhs_contract=(0) lhs_batch=() rhs_batch=()] xs w\n"
+        " z:f32[3,5] = scan[consts=1 carry=1 length=9 reverse=0 body={program l(w:f32[4,5], h:f32[3,5], x:f32[3,4], a:f32[3,5]) {\n"
+        " e:f32[3,5] = add h a\n return e }}] w h xs a\n return z");
+  check(state, bdl_pass_products, "w:f32[5,4], h:f32[5], xs:f32[9,4]", /* w x, of vectors */
+        "z:f32[5] = scan[consts=1 carry=1 length=9 reverse=0 body={program l(w:f32[5,4], h:f32[5], x:f32[4]) {\n"
+        " y:f32[5] = " MATMUL " w x\n e:f32[5] = add h y\n return e }}] w h xs\n return z",
+        "a:f32[9,5] = dot[lhs_contract=(1) rhs_contract=(1) lhs_batch=() rhs_batch=()] xs w\n"
+        " z:f32[5] = scan[consts=1 carry=1 length=9 reverse=0 body={program l(w:f32[5,4], h:f32[5], x:f32[4], a:f32[5]) {\n"
+        " e:f32[5] = add h a\n return e }}] w h xs a\n return z");
+  KEEPS(bdl_pass_products, "w:f32[1,5], h:f32[1,5], xs:f32[100000,1,1]", /* memory that a long loop did not take */
+        "z:f32[1,5] = scan[consts=1 carry=1 length=100000 reverse=0 body={program l(w:f32[1,5], h:f32[1,5], x:f32[1,1]) {\n"
+        " y:f32[1,5] = " MATMUL " x w\n e:f32[1,5] = add h y\n return e }}] w h xs\n return z");
+}
+
 static void constants_are_folded(void **state) {
   check(state, fold, "x:f32[2]",
         "const w:f32[2] = [1 -0.0]\n a:f32[2] = neg w\n b:f32[2] = neg a\n c:f32[] = neg 2.0:f32\n d:f32[] = neg c\n"
@@ -325,6 +366,8 @@ int main(void) {
     T_TEST(inner_loops_give_to_outer_ones),
     T_TEST(some_equations_stay_in_loops),
     T_TEST(a_cheap_equation_is_copied_for_one_that_moves),
+    T_TEST(sums_of_products_leave_loops),
+    T_TEST(products_of_operands_go_in_front_of_loops),
     T_TEST(constants_are_folded),
     T_TEST(folding_leaves_failures_and_ramps_alone),
     T_TEST(the_passes_work_together),

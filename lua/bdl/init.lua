@@ -1,6 +1,7 @@
 --- Initialisers: objects that make arrays of a shape.  init{n, m}, init(n) and init({n, m}, batch_size) give tensors.
 --  They compose: 2*init, init + 1*u.mV, init1 - init2, init | f, init:clip(lo, hi), init:map(f), and Mixture, Conditional.
---  A parameter with a unit, or the argument `unit`, gives the result its unit.  bdl.init.param makes what a constructor was given.
+--  A parameter with a unit, or the argument `unit`, gives the result its unit.
+--  bdl.init.param makes what a constructor was given.
 --  A new one is a subclass of Initializer with make(self, sizes).
 local core = require "bdl.core"
 local base = require "bdl.init.base"
@@ -10,7 +11,7 @@ local state = require "bdl.state"
 
 local M = {Initializer = base.Initializer}
 
-for _, file in ipairs{"bdl.init.distributions", "bdl.init.weights"} do
+for _, file in ipairs{"bdl.init.distributions", "bdl.init.weights", "bdl.init.distance"} do
   for name, x in pairs(require(file)) do M[name] = x end
 end
 
@@ -28,7 +29,9 @@ end
 --  Errors: ValueError, sizes that do not fit.
 function M.param(x, sizes, batch_size, opts)
   if x == nil or x == none then
-    if opts and opts.allow_none == false then core.fail("ValueError", 2, "param: a value or an initialiser is needed, not nil") end
+    if opts and opts.allow_none == false then
+      core.fail("ValueError", 2, "param: a value or an initialiser is needed, not nil")
+    end
     return nil
   end
   local shape = sizes_of("param", sizes)

@@ -56,6 +56,7 @@ local function lower(name) return name:gsub("(%l)(%u)", "%1_%2"):gsub("(%u)(%u%l
 local function surrogate(name, rows, grad, fun)
   local Class = Surrogate:extend(name)
   M[name] = Class
+  Class.rows = rows
   function Class:__init(...) parameters.set(self, rows, ...) end
   function Class:__tostring()
     local fields = {}

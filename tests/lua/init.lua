@@ -88,6 +88,29 @@ t.test("initialisers are an algebra", function()
   t.eq((Ramp() * 2){3}, {2.0, 4.0, 6.0})
 end)
 
+t.test("profiles of the distance", function()
+  local d = bdl.tensor{0.0, 1.0, 2.0, 4.0}
+  local e, norm = math.exp, function(x) return 1 / (1 + math.exp(-x)) end
+  for name, case in pairs{
+    GaussianProfile = {{2.0}, {1, e(-0.125), e(-0.5), e(-2)}}, ExponentialProfile = {{2.0, max_distance = 3.0}, {1, e(-0.5), e(-1), 0}},
+    PowerLawProfile = {{2.0}, {1, 1, 0.25, 0.0625}}, LinearProfile = {{2.0}, {1, 0.5, 0, 0}}, StepProfile = {{1.0, 0.8, 0.1}, {0.8, 0.8, 0.1, 0.1}},
+    SigmoidProfile = {{2.0, 1.5}, {norm(3), norm(1.5), 0.5, norm(-3)}}, LogisticProfile = {{1.5, 2.0}, {norm(3), norm(1.5), 0.5, norm(-3)}},
+    DoGProfile = {{1.0, 2.0}, {0.5, e(-0.5) - 0.5 * e(-0.125), 0, 0}},
+    BimodalProfile = {{1.0, 2.0, 0.0, 4.0}, {1 + e(-2), e(-0.5) + e(-1.125), e(-2) + e(-0.5), e(-8) + 1}},
+    MexicanHatProfile = {{2.0}, {1, 0.75 * e(-0.125), 0, 0}},
+  } do
+    t.close(init[name](case[1])(d), case[2], 1e-5, 1e-6, name)
+  end
+  t.close(init.GaussianProfile(2*u.mm)(d * 1000*u.um), {1, e(-0.125), e(-0.5), e(-2)}, 1e-5)
+  t.close(init.SigmoidProfile(2*u.um, 1.5 / u.um)(d * u.um), init.SigmoidProfile(2*u.um, 1.5)(d * u.um), 1e-5)
+  t.close((2 * init.LinearProfile(2.0) - 1 | bdl.square):clip(0, 0.5)(d), {0.5, 0, 0.5, 0.5})
+  local w = init.DistanceModulated{init.Constant(3*u.nS), init.LinearProfile(2*u.um), pre_positions = bdl.tensor{{0.0, 0.0}, {3.0, 4.0}} * u.um,
+                                   post_positions = bdl.tensor{{0.0, 1.0}, {3.0, 4.0}, {9.0, 9.0}} * u.um}
+  t.close(w{2, 3} / u.nS, {{1.5, 0, 0}, {0, 3, 0}}, 1e-5)
+  t.raises("ValueError", "distances, or pre_positions and post_positions", function() init.DistanceModulated(init.Normal(), init.LinearProfile(1.0)) end)
+  t.raises("ValueError", "init.GaussianProfile: sigma must be", function() init.GaussianProfile(0) end)
+end)
+
 t.test("bad arguments are named", function()
   t.raises("ValueError", "init.Normal: std must be a number at least 0, not %-1", function() init.Normal(0, -1) end)
   t.raises("ValueError", "init.Normal: std must be .* mV", function() init.Normal(0*u.mV, -1*u.mV) end)

@@ -37,10 +37,57 @@ function base.real(value)
   return value
 end
 
+-- ---- composition -------------------------------------------------------------------------------------------------------
+
+--- Gives a class whose objects make arrays, make(self, what), the operations + - * / | unary minus, map, clip.
+function base.composable(Class)
+  --- f of what the parts make; other parts stay as they are.
+  local Composed = Class:extend "Composed"
+
+  function Composed:__init(f, ...)
+    self.f = f
+    self.parts = {...}
+  end
+
+  function Composed:make(what)
+    local values = {}
+    for i, part in ipairs(self.parts) do values[i] = class.isa(part, Class) and part:make(what) or part end
+    return self.f(table.unpack(values))
+  end
+
+  for name, f in pairs{
+    add = function(a, b) return a + b end, sub = function(a, b) return a - b end, mul = function(a, b) return a * b end,
+    div = function(a, b) return a / b end,
+  } do
+    Class["__" .. name] = function(a, b) return Composed(f, a, b) end
+  end
+
+  function Class:__unm() return Composed(function(a) return -a end, self) end
+
+  --- f applied to what is made; also x | f.  Errors: TypeError, f is no function.
+  function Class:map(f)
+    if type(f) ~= "function" then
+      core.fail("TypeError", 2, "what is made goes through functions of arrays, not a %s", class.typename(f))
+    end
+    return Composed(f, self)
+  end
+  Class.apply = Class.map
+  function Class.__bor(a, b) return class.isa(a, Class) and a:map(b) or b:map(a) end
+
+  --- Within [lo, hi]; either may be nil.
+  function Class:clip(lo, hi)
+    return self:map(function(x)
+      if lo ~= nil then x = array.maximum(x, lo) end
+      return hi ~= nil and array.minimum(x, hi) or x
+    end)
+  end
+end
+
+-- ---- initialisers ------------------------------------------------------------------------------------------------------
+
 local Initializer = class "Initializer"
 base.Initializer = Initializer
-
-local function is_initializer(x) return class.isa(x, Initializer) end
+base.composable(Initializer)
 
 --- Subclasses define make(sizes).
 function Initializer:__call(size, batch_size)
@@ -56,6 +103,7 @@ function base.initializer(module, name, rows, make)
   local Class = Initializer:extend(name)
   module[name] = Class
   rows[#rows + 1] = {"unit", none, free = true}
+  Class.rows = rows
   function Class:__init(...)
     parameters.set(self, rows, ...)
     if Class.check then self:check() end
@@ -65,49 +113,6 @@ function base.initializer(module, name, rows, make)
     return self.unit and x * self.unit or x
   end
   return Class
-end
-
--- ---- composition -------------------------------------------------------------------------------------------------------------
-
---- f of what the parts make; other parts than initialisers stay as they are.
-local Composed = Initializer:extend "Composed"
-
-function Composed:__init(f, ...)
-  self.f = f
-  self.parts = {...}
-end
-
-function Composed:make(sizes)
-  local values = {}
-  for i, part in ipairs(self.parts) do values[i] = is_initializer(part) and part:make(sizes) or part end
-  return self.f(table.unpack(values))
-end
-
-for name, f in pairs{
-  add = function(a, b) return a + b end, sub = function(a, b) return a - b end, mul = function(a, b) return a * b end,
-  div = function(a, b) return a / b end,
-} do
-  Initializer["__" .. name] = function(a, b) return Composed(f, a, b) end
-end
-
-function Initializer:__unm() return Composed(function(a) return -a end, self) end
-
---- f applied to what is made; also init | f.  Errors: TypeError, f is no function.
-function Initializer:map(f)
-  if type(f) ~= "function" then
-    core.fail("TypeError", 2, "initialisers go through functions of arrays, not a %s", class.typename(f))
-  end
-  return Composed(f, self)
-end
-Initializer.apply = Initializer.map
-function Initializer.__bor(a, b) return is_initializer(a) and a:map(b) or b:map(a) end
-
---- Within [lo, hi]; either may be nil.
-function Initializer:clip(lo, hi)
-  return self:map(function(x)
-    if lo ~= nil then x = array.maximum(x, lo) end
-    return hi ~= nil and array.minimum(x, hi) or x
-  end)
 end
 
 return base

@@ -354,6 +354,8 @@ for suffix, by_columns in pairs{R = false, C = true} do
   end
 end
 
+for name, f in pairs(require "bdl.plasticity") do event[name] = f end
+
 setmetatable(event, {__index = function(_, name)
   core.fail("KeyError", 2, "bdl.event has no '%s'%s", tostring(name), suggest.hint(tostring(name), require "bdl.util".sorted_keys(event)))
 end})

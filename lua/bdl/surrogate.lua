@@ -71,7 +71,7 @@ end
 --- The density of N(0, sigma).
 local function gaussian(x, sigma) return exp(-(x * x) / (2 * sigma^2)) / (math.sqrt(2 * pi) * sigma) end
 
--- ---- smooth steps ------------------------------------------------------------------------------------------------------------
+-- ---- smooth steps ---------------------------------------------------------------------------------------------------
 
 --- g = alpha s (1 - s), s = sigmoid(alpha x)
 surrogate("Sigmoid", {{"alpha", 4.0}}, function(self, x)
@@ -108,7 +108,7 @@ end, function(self, x)
   return 0.5 + 2 / pi * sum
 end)
 
--- ---- in pieces -----------------------------------------------------------------------------------------------------------------
+-- ---- in pieces ------------------------------------------------------------------------------------------------------
 
 --- g = alpha - alpha^2 |x| where |x| <= 1/alpha, else 0.   Source: Esser et al. (2016); Bellec et al. (2018).
 surrogate("PiecewiseQuadratic", {{"alpha", 1.0, above = 0}}, function(self, x)
@@ -159,7 +159,7 @@ end, function(self, x)
   return where(x:lt(0), sigmoid(self.alpha * x), self.beta * array.log(abs(x + 1) + self.epsilon) + 0.5)
 end)
 
--- ---- peaks ---------------------------------------------------------------------------------------------------------------------
+-- ---- peaks ----------------------------------------------------------------------------------------------------------
 
 --- g = 1 / (1/alpha + |x|)
 surrogate("NonzeroSignLog", {{"alpha", 1.0, above = 0}}, function(self, x)

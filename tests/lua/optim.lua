@@ -84,6 +84,35 @@ t.test("groups have a rate and a decay of their own", function()
   t.raises("TypeError", "a group has no option 'rate'", function() opt:add_param_group({c = a}, {rate = 1}) end)
 end)
 
+--- Five steps with the gradient cos(w t + n), by braintools 0.3.0.
+t.test("further parameters, and classes without a case of their own, equal the reference", function()
+  for _, case in ipairs{
+    {"LBFGS", {lr = 0.1, memory_size = 2}, {-0.350115544, 0.952171899, 1.186662419, 0.478387639}},
+    {"LBFGS", {lr = 0.1, memory_size = 2, scale_init_precond = false}, {-3.351005705, 2.652831644, 3.778325406, 3.455134546}},
+    {"Adafactor", {lr = 0.1, decay_rate = 0.6, weight_decay = 0.1}, {-0.314542477, 0.872832934, 0.735296201, 0.344897756}},
+    {"Adagrad", {lr = 0.1, lr_decay = 0.3, initial_accumulator_value = 0.2}, {-0.209547644, 0.958782746, 0.970283382, 0.327955339}},
+    {"Nadam", {lr = 0.1, momentum_decay = 0.1}, {-0.321463735, 0.982214279, 0.907093359, 0.394865082}},
+    {"Rprop", {lr = 0.1, etas = {0.4, 1.5}, step_sizes = {0.08, 0.15}}, {-0.4, 1.091470985, 0.929297427, 0.541120008}},
+    {"Novograd", {lr = 0.1, weight_decay = 0.1}, {-0.548686799, 1.017770939, 0.947515707, 0.594947392}},
+    {"Fromage", {lr = 0.3, grad_clip_norm = 0.5}, {-0.31277318, 0.548887766, 0.413998404, 0.320031938}},
+  } do
+    bdl.environ.context({precision = 64}, function()
+      local n = bdl.arange(0.0, 4.0)
+      local w = bdl.ParamState(n:sin())
+      local opt = optim[case[1]](case[2])
+      opt:register_trainable_weights{w = w}
+      for k = 1, 5 do opt:update{w = (w.value * k + n):cos()} end
+      t.close(w.value, case[3], 1e-5, 1e-8, case[1])
+    end)
+  end
+end)
+
+t.test("arguments go by position too", function()
+  t.eq(optim.SGD(0.1, 0.9, true).momentum, 0.9)
+  t.eq(optim.Adam(0.1, {0.5, 0.6}).betas, {0.5, 0.6})
+  t.eq(optim.Lookahead(optim.SGD(0.1), 0.5, 3).sync_period, 3)
+end)
+
 t.test("clipping by norm looks at all weights, before that by value", function()
   local a, b = bdl.ParamState(bdl.zeros(1)), bdl.ParamState(bdl.zeros(1))
   local opt = optim.SGD{lr = 1.0, grad_clip_norm = 1.0, grad_clip_value = 0.7}
@@ -199,6 +228,19 @@ t.test("weights keep their unit and dtype", function()
     opt:update(bdl.tensor({0.1, -0.1}, {dtype = "float32"}))
     t.eq(w.value.dtype, "float32", name)
     t.ok((w.value / u.mV):sum():item() > 0, name)
+  end)
+end)
+
+t.test("factored second moments equal the reference", function()
+  bdl.environ.context({precision = 64}, function()
+    local n = bdl.arange(0.0, 60.0):reshape(3, 5, 4)
+    local w = bdl.ParamState(n:sin())
+    local opt = optim.Adafactor{0.1, eps = 1e-3, min_dim_size_to_factor = 4}
+    opt:register_trainable_weights{w = w}
+    for k = 1, 4 do opt:update{w = (w.value * k + n):cos()} end
+    local v = w.value:reshape(-1)
+    t.close({v[1]:item(), v[8]:item(), v[24]:item(), v[42]:item(), v[60]:item()},
+            {-0.35121681, 0.90018903, -0.5241808, 0.27290726, 0.68732738}, 1e-5)  -- optax 0.2.8
   end)
 end)
 

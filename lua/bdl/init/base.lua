@@ -37,7 +37,7 @@ function base.real(value)
   return value
 end
 
--- ---- composition -------------------------------------------------------------------------------------------------------
+-- ---- composition ----------------------------------------------------------------------------------------------------
 
 --- Gives a class whose objects make arrays, make(self, what), the operations + - * / | unary minus, map, clip.
 function base.composable(Class)
@@ -83,7 +83,7 @@ function base.composable(Class)
   end
 end
 
--- ---- initialisers ------------------------------------------------------------------------------------------------------
+-- ---- initialisers ---------------------------------------------------------------------------------------------------
 
 local Initializer = class "Initializer"
 base.Initializer = Initializer

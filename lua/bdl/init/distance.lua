@@ -73,14 +73,17 @@ local function falling(d, slope, midpoint)
 end
 
 --- slope (0.05)
-profile("SigmoidProfile", {length "midpoint", {"slope", 0.05}}, function(self, d) return falling(d, self.slope, self.midpoint) end)
+profile("SigmoidProfile", {length "midpoint", {"slope", 0.05}}, function(self, d)
+  return falling(d, self.slope, self.midpoint)
+end)
 
 --- The same by its growth_rate.
 profile("LogisticProfile", {{"growth_rate"}, length "midpoint"}, function(self, d)
   return falling(d, self.growth_rate, self.midpoint)
 end)
 
---- A difference of Gaussians, at least 0: amplitude_center (1) bell(d/sigma_center) - amplitude_surround (0.5) bell(d/sigma_surround)
+--- A difference of Gaussians, at least 0:
+--  amplitude_center (1) bell(d/sigma_center) - amplitude_surround (0.5) bell(d/sigma_surround)
 profile("DoGProfile", {
   length "sigma_center", length "sigma_surround", {"amplitude_center", 1.0}, {"amplitude_surround", 0.5},
 }, function(self, d)
@@ -100,7 +103,7 @@ profile("MexicanHatProfile", {length "sigma", {"amplitude", 1.0}}, function(self
   return maximum(self.amplitude * (1 - z * z) * exp(-0.5 * z * z), 0.0)
 end)
 
--- ---- weights -------------------------------------------------------------------------------------------------------------
+-- ---- weights --------------------------------------------------------------------------------------------------------
 
 --- Distances [n, m] between points [n, k] and [m, k]; [n] are points on a line.
 local function between(pre, post)

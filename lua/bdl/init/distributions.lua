@@ -28,7 +28,7 @@ end
 initializer("ZeroInit", {}, function(_, sizes) return base.filled(0.0, sizes) end)
 initializer("OneInit", {}, function(_, sizes) return base.filled(1.0, sizes) end)
 
--- ---- distributions -------------------------------------------------------------------------------------------------------------
+-- ---- distributions --------------------------------------------------------------------------------------------------
 
 --- mean + std N(0, 1).   mean (0), std (1).
 initializer("Normal", {{"mean", 0.0, array = true}, {"std", 1.0, array = true, least = 0}}, function(self, sizes)
@@ -94,7 +94,7 @@ initializer("TruncatedNormal", {
   return array.minimum(array.maximum(x, lo), hi)
 end).check = check_order
 
--- ---- mixtures ------------------------------------------------------------------------------------------------------------------
+-- ---- mixtures -------------------------------------------------------------------------------------------------------
 
 local function check_initializers(who, list)
   for i, x in ipairs(list) do

@@ -9,7 +9,7 @@ local M = {}
 
 local function random() return require "bdl.random" end
 
--- ---- variance ------------------------------------------------------------------------------------------------------------------
+-- ---- variance -------------------------------------------------------------------------------------------------------
 
 --- fan_in, fan_out: rows and columns of a matrix; above, the second and the first size times the others.
 local function fans(sizes)
@@ -62,7 +62,8 @@ local function kaiming(self)
 end
 for _, kind in ipairs{"Normal", "Uniform"} do
   variance_scaling("Kaiming" .. kind, {
-    {"scale", none, least = 0}, MODE, {"nonlinearity", "relu", one_of = {"relu", "leaky_relu", "linear"}}, {"negative_slope", 0.01},
+    {"scale", none, least = 0}, MODE, {"nonlinearity", "relu", one_of = {"relu", "leaky_relu", "linear"}},
+    {"negative_slope", 0.01},
   }, nil, kind:lower(), kaiming)
   --- Variance scale / ((rows + columns) / 2).   Source: Glorot & Bengio (2010).
   variance_scaling("Xavier" .. kind, {{"scale", 1.0, least = 0}}, "fan_avg", kind:lower())
@@ -70,7 +71,7 @@ for _, kind in ipairs{"Normal", "Uniform"} do
   variance_scaling("Lecun" .. kind, {{"scale", 1.0, least = 0}}, "fan_in", kind:lower())
 end
 
--- ---- matrices ------------------------------------------------------------------------------------------------------------------
+-- ---- matrices -------------------------------------------------------------------------------------------------------
 
 --- The factor Q of x = QR with a positive diagonal of R; x has no fewer rows than columns.
 --  R is the Cholesky factor of x'x; the second round removes the rounding of the first.   Source: Yamamoto et al. (2015).

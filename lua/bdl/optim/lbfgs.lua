@@ -5,8 +5,8 @@ local core = require "bdl.core"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 local OptimState = require "bdl.optim.scheduler".OptimState
 
---- lr (1), memory_size (10), scale_init_precond (true: the estimate starts from <s,y>/<y,y>, at first min(1, 1/|g|); else from 1).
---  For full batches; without line search.  weight_decay is added to the direction.
+--- lr (1), memory_size (10), scale_init_precond (true): the estimate starts from <s,y>/<y,y>, at first min(1, 1/|g|); else
+--  from 1.  For full batches; without line search.  weight_decay is added to the direction.
 local LBFGS = Optimizer:extend "LBFGS"
 
 LBFGS.rows = {{"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true}}

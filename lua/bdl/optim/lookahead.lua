@@ -6,13 +6,12 @@ local core = require "bdl.core"
 local none = require "bdl.none".none
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
---- Lookahead{base_optimizer = bdl.optim.SGD(0.1)}: its rule, rate, decay, and clipping unless another is given here.
+--- Lookahead(bdl.optim.SGD(0.1)): the rule, rate, decay of the base_optimizer, and its clipping unless another is given here.
 --  lr (1) multiplies the rate of the base.  sync_period (5), alpha (0.5).
 local Lookahead = Optimizer:extend "Lookahead"
 
-Lookahead.rows = {
-  {"base_optimizer", none, free = true}, {"sync_period", 5, least = 1, integer = true}, {"alpha", 0.5, least = 0, most = 1},
-}
+Lookahead.first = {"base_optimizer", none, free = true}
+Lookahead.rows = {{"sync_period", 5, least = 1, integer = true}, {"alpha", 0.5, least = 0, most = 1}}
 Lookahead.default_lr = 1.0
 
 function Lookahead:__init(...)

@@ -5,7 +5,7 @@
 -- Everything that changes is a State, so a step may be compiled, mapped, saved.  Source of the order: optax, as braintools
 -- chains it.  A subclass defines
 --
---   rows                      arguments besides lr, weight_decay, grad_clip_norm, grad_clip_value, as bdl.parameters wants them
+--   rows                      arguments besides lr, weight_decay, grad_clip_norm, grad_clip_value, as bdl.parameters wants
 --   default_lr, default_decay defaults of lr and weight_decay
 --   slots(self)               -> {name = init, ..}: memory of a weight; init(w) -> a tensor, or a list of tensors
 --   rule(self, g, w, slot, t, decay)
@@ -49,12 +49,15 @@ local function who(self) return class.qualified_name(class.of(self)) end
 
 local function as_rate(lr) return core.is_tensor(lr) and lr or lr + 0.0 end
 
---- Arguments: lr (a number or a schedule), weight_decay, grad_clip_norm, grad_clip_value, and those of the class, by name.
+--- Arguments: lr (a number or a schedule) and those of the class, by position or name; by name weight_decay, grad_clip_norm,
+--  grad_clip_value.  A class may have a `first` one, before lr.
 function Optimizer:__init(...)
-  local rows = {{"lr", self.default_lr, free = true}, {"weight_decay", self.default_decay, least = 0, named = true}, NORM, VALUE}
-  for _, row in ipairs(self.rows) do
-    rows[#rows + 1] = setmetatable({named = true}, {__index = row})
-  end
+  local rows = {self.first}
+  rows[#rows + 1] = {"lr", self.default_lr, free = true}
+  table.move(self.rows, 1, #self.rows, #rows + 1, rows)
+  rows[#rows + 1] = {"weight_decay", self.default_decay, least = 0, named = true}
+  rows[#rows + 1] = NORM
+  rows[#rows + 1] = VALUE
   local a = parameters.set(self, rows, ...)
   self.lr = nil
   if class.isa(a.lr, LRScheduler) then

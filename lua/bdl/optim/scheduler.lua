@@ -132,7 +132,7 @@ local function half_cosine(x) return (1 + cos(pi * x)) / 2 end
 
 local function unit_interval(x) return minimum(maximum(x, 0.0), 1.0) end
 
--- ---- steps -------------------------------------------------------------------------------------------------------------------
+-- ---- steps ----------------------------------------------------------------------------------------------------------
 
 --- base gamma^floor(e / step_size)
 schedule("StepLR", {{"step_size", 30, above = 0}, {"gamma", 0.1}}, function(self, base, e)
@@ -164,7 +164,7 @@ function Piecewise:prepare()
   check(self, m == n + 1, "%d boundaries need %d values, not %d", n, n + 1, m)
 end
 
--- ---- decays ------------------------------------------------------------------------------------------------------------------
+-- ---- decays ---------------------------------------------------------------------------------------------------------
 
 --- base gamma^e
 schedule("ExponentialLR", {{"gamma", 0.95}}, function(self, base, e) return base * self.gamma ^ e end)
@@ -209,7 +209,7 @@ schedule("CosineAnnealingWarmRestarts", {
   return self.eta_min + (base - self.eta_min) * half_cosine((e - first) / length)
 end)
 
--- ---- warm-up and cycles --------------------------------------------------------------------------------------------------------
+-- ---- warm-up and cycles ---------------------------------------------------------------------------------------------
 
 local function linear(from, to, x) return from + (to - from) * x end
 
@@ -252,7 +252,8 @@ function Cyclic:prepare()
 end
 
 --- Linear from max/div_factor to max_lr in the first pct_start of the steps, then half a cosine, or a line, to
---  max/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.   Source: Smith & Topin (2018), Super-convergence.
+--  max/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.
+--  Source: Smith & Topin (2018), Super-convergence.
 local OneCycle = schedule("OneCycleLR", {
   {"total_steps", none, above = 0, integer = true}, {"epochs", none, above = 0, integer = true},
   {"steps_per_epoch", none, above = 0, integer = true}, {"pct_start", 0.3, above = 0, below = 1},
@@ -275,7 +276,7 @@ function OneCycle:prepare()
   end
 end
 
--- ---- by a metric -------------------------------------------------------------------------------------------------------------
+-- ---- by a metric ----------------------------------------------------------------------------------------------------
 
 --- step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better metric, then `cooldown`
 --  epochs of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
@@ -317,7 +318,7 @@ function Plateau:step(metric, epoch)
   end
 end
 
--- ---- composition -------------------------------------------------------------------------------------------------------------
+-- ---- composition ----------------------------------------------------------------------------------------------------
 
 --- Schedules as functions of the epoch; their own epochs do not count.
 local function check_schedulers(self)

@@ -30,6 +30,33 @@ t.test("distributions have their moments", function()
   end
 end)
 
+--- Entries of the draws of seed 42 in float64, by braintools 0.3.0.
+t.test("draws equal the reference", function()
+  for i, case in ipairs{
+    {init.Normal(0.5, 2.0), {3, 4}, 2, 0.736957216049, 11, -0.881062517229},
+    {init.Uniform(-0.5, 2.0), {7}, 2, 0.867889444968, 6, -0.253268560647},
+    {init.LogNormal(2.0, 0.7), {7}, 2, 1.96529719443, 6, 1.21795635824},
+    {init.Exponential(1.5), {7}, 2, 1.18831064011, 6, 0.155863314263},
+    {init.Weibull(1.5, 2.0), {7}, 2, 1.71233662882, 6, 0.442043586784},
+    {init.TruncatedNormal(0.3, 2.0, -1.0, 2.0), {9}, 2, 0.580494587159, 8, -0.613783556693},
+    {init.TruncatedNormal{0.3, 2.0, low = 0.0}, {9}, 2, 1.62753453955, 8, 0.341336870766},
+    {init.KaimingUniform{mode = "fan_out", nonlinearity = "leaky_relu", negative_slope = 0.2}, {3, 4}, 2, 0.113264515055, 11, -0.612658131268},
+    {init.KaimingNormal(), {3, 4}, 2, 0.0967373783652, 11, -0.563816411682},
+    {init.XavierNormal(1.3), {3, 4, 5}, 2, 0.0322918253497, 59, 0.095880090059},
+    {init.LecunUniform(), {3, 4}, 2, 0.0943115559742, 11, -0.510139840463},
+    {init.VarianceScaling(1.5, "fan_avg", "truncated_normal"), {5, 4}, 2, 0.0742107220141, 19, 0.271838018423},
+    {init.Orthogonal(1.5), {5, 4}, 2, 0.00202719735365, 19, 0.521878393545},
+    {init.Orthogonal(), {3, 7}, 2, 0.0426879997762, 20, -0.0459035891526},
+    {init.DeltaOrthogonal(2.0), {3, 3, 3, 4}, 19, 1.30508021025, 91, -0.863512896959},
+  } do
+    bdl.environ.context({precision = 64}, function()
+      bdl.random.seed(42)
+      local x = case[1](case[2]):reshape(-1)
+      t.close({x[case[3]]:item(), x[case[5]]:item()}, {case[4], case[6]}, 1e-9, 1e-10, "case " .. i)
+    end)
+  end
+end)
+
 t.test("weights have the variance of their fan", function()
   bdl.random.seed(1)
   local function std(f, shape) return f(shape):std():item() end

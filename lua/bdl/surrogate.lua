@@ -9,7 +9,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local array = require "bdl.array"
-local augment = require "bdl.augment"
+local trace = require "bdl.augment.trace"
 local parameters = require "bdl.parameters"
 
 local abs, exp, where, sigmoid = array.abs, array.exp, array.where, array.sigmoid
@@ -30,8 +30,8 @@ function Surrogate:__call(x)
   if not x.dtype:find "^float" then
     core.fail("TypeError", 2, "%s: spikes come from floats, not %s", class.typename(self), x.dtype)
   end
-  if not augment.differentiating() then return heaviside(x) end
-  self._function = self._function or augment.custom_jvp(heaviside):defjvp(function(primals, tangents)
+  if not trace.differentiating() then return heaviside(x) end
+  self._function = self._function or require "bdl.augment.custom".custom_jvp(heaviside):defjvp(function(primals, tangents)
     local at = core.bind("stop_gradient", NONE, primals[1])
     local slope = core.cast(self:surrogate_grad(at), at.dtype)
     return heaviside(at), core.bind("stop_gradient", NONE, slope) * tangents[1]

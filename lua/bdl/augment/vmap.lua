@@ -286,8 +286,8 @@ local function all_lanes(m, program, flags)
 end
 
 --- f over all lanes.  o: the options, and of callers in this folder: no_writes; made() -> States made inside, axis_of(State);
---  check_size(n); over_processes, which compute a lane each: then batching only tells what differs between lanes, and that no
---  lane would wait for another which goes a different way.
+--  over_processes(n) -> do n lanes run on a process each?  Then batching only tells what differs between lanes, and that no lane
+--  would wait for another which goes a different way.
 function M.call(who, f, o, args)
   local m = {who = who, f = f, into = state_map(who)}
   for _, pair in ipairs(axes.states(who .. ": in_states", o.in_states)) do m.into:declare(pair[1], pair[2], "in_states") end
@@ -295,9 +295,9 @@ function M.call(who, f, o, args)
     if m.into.said[pair[1]] then m.into:declare(pair[1], pair[2], "out_states") end
   end
   take_lanes(m, o, args)
-  if o.check_size then o.check_size(m.size) end
-  m.axis = lanes.axis(who, o.axis_name, m.size, o.over_processes)
-  m.apart = o.over_processes and m.size > 1
+  local apart = o.over_processes and o.over_processes(m.size)
+  m.axis = lanes.axis(who, o.axis_name or (apart == false and "" or nil), m.size, apart)
+  m.apart = apart and m.size > 1
   number_lanes(m, args.n)
   m.p = core.trace_function(who, lane_function(m, f, args), m.data, m.lanes, m.views)
   place_results(m, o)

@@ -3,7 +3,7 @@
 --  Source: Borgers & Nectow (2013), Exponential time differencing for Hodgkin-Huxley-like ODEs.
 local core = require "bdl.core"
 local class = require "bdl.class"
-local augment = require "bdl.augment"
+local product = require "bdl.augment.product"
 local environ = require "bdl.environ"
 local units = require "bdl.units"
 
@@ -46,7 +46,7 @@ function M.step(f, x, rate, ...)
   x = check(x)
   local h = span(rate)
   local n, args = select("#", ...), {...}
-  local value, slope = augment.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
+  local value, slope = product.value_and_derivative(n == 0 and f or function(v) return f(v, table.unpack(args, 1, n)) end, x)
   return x + (h * exprel(exponent(h, slope, x))) * value
 end
 
@@ -54,7 +54,7 @@ end
 function M.linear_step(f, x, rate)
   x = check(x)
   local h = span(rate)
-  local origin, slope = augment.value_and_derivative(f, core.with_unit(core.tensor(0.0, x.dtype), core.unit_of(x)))
+  local origin, slope = product.value_and_derivative(f, core.with_unit(core.tensor(0.0, x.dtype), core.unit_of(x)))
   return x + (h * exprel(exponent(h, slope, x))) * (origin + slope * x)
 end
 

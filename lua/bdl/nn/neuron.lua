@@ -3,7 +3,7 @@
 -- The order of a step: reset from the spike of the stored V, integrate, add delta inputs, store V; so V stays above the
 -- threshold until the next step begins.  Subclasses set V_th, V_reset and the State V, and call reset and get_spike.
 local core = require "bdl.core"
-local augment = require "bdl.augment"
+local trace = require "bdl.augment.trace"
 local class = require "bdl.class"
 local dynamics = require "bdl.nn.dynamics"
 local surrogate = require "bdl.surrogate"
@@ -102,7 +102,7 @@ end
 
 --- Does one comparison say all about the spikes of V?  Not where the derivative is asked for, nor with a spike function of the user.
 function Neuron:spikes_plainly(width)
-  return class.isa(self.spk_fun, surrogate.Surrogate) and not augment.differentiating() and Neuron.is_positive(width)
+  return class.isa(self.spk_fun, surrogate.Surrogate) and not trace.differentiating() and Neuron.is_positive(width)
 end
 
 --- spk_fun((V - threshold) / width)

@@ -31,6 +31,12 @@ for file, names in pairs{
                 .. " logsumexp softmin glu standardize weight_standardization one_hot",
   cells = "RNNCell ValinaRNNCell VanillaRNNCell GRUCell MGUCell LSTMCell URLSTMCell CFNCell MinimalRNNCell MiniGRU MiniLSTM LRUCell",
   readout = "LeakyRateReadout LeakySpikeReadout",
+  param = "Param Const",
+  transform = "Transform IdentityT SigmoidT ScaledSigmoidT TanhT SoftsignT ClipT SoftplusT NegSoftplusT LogT ExpT PositiveT NegativeT ReluT"
+              .. " AffineT PowerT OrderedT SimplexT UnitVectorT ChainT MaskedT",
+  regularization = "Regularization ChainedReg L1Reg L2Reg ElasticNetReg HuberReg GroupLassoReg TotalVariationReg MaxNormReg OrthogonalReg"
+                   .. " SpectralNormReg EntropyReg DirichletReg GaussianReg StudentTReg CauchyReg HorseshoeReg UniformReg LogUniformReg"
+                   .. " LogNormalReg ExponentialReg GammaReg InverseGammaReg BetaReg SpikeAndSlabReg",
   lif = "IF LIF LIFRef ALIF",
   hh = "HH",
   expif = "ExpIF ExpIFRef AdExIF AdExIFRef QuaIF QuaIFRef AdQuaIF AdQuaIFRef",

@@ -79,7 +79,7 @@ local function split(z, n)
   return table.unpack(parts)
 end
 
-local ORTHOGONAL, XAVIER = init.Orthogonal and init.Orthogonal() or init.XavierNormal(), init.XavierNormal()
+local ORTHOGONAL, XAVIER = init.Orthogonal(), init.XavierNormal()
 
 --- Sets the State h to the result.
 local function done(self, h)

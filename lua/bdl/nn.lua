@@ -51,6 +51,8 @@ for file, names in pairs{
   output = "SynOut COBA CUBA MgBlock",
   source = "SpikeTime PoissonSpike PoissonEncoder PoissonInput poisson_input",
   stimulus = "ConstantInput SectionInput StepInput RampInput SinusoidalInput WienerProcessInput OUProcessInput",
+  gap = "SymmetryGapJunction AsymmetryGapJunction",
+  rate = "WilsonCowan CANN1D",
   stdp = "STDP TripletSTDP DopamineSTDP",
   delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
   projection = "DeltaProj CurrentProj AlignPostProj",

@@ -117,24 +117,14 @@ end
 --- tau du/dt = -u + J r + I - v,  tau_v dv/dt = -v + m u,  r = u^2/(1 + k sum u^2); forward Euler, v with the new u.
 local function cann(case, t)
   local p = case.params
-  local x, n = t.array(case, "x"), p.num
-  local function distance(d)
-    d = core.bind("mod", {}, d, 2 * math.pi)
-    return core.bind("select", {}, core.bind("gt", {}, d, math.pi), d - 2 * math.pi, d)
-  end
-  local function column(y) return core.bind("reshape", {shape = {n, 1}}, y) end
-  local function bump(d, width) return core.bind("exp", {}, -width * distance(d) ^ 2 / p.a ^ 2) end
-  local J = p.J0 * bump(column(x) - x, 0.5) / (math.sqrt(2 * math.pi) * p.a)
-  t.compare("conn", J, case.arrays.conn)
-  local u_, v, r = bdl.HiddenState(x * 0), bdl.HiddenState(x * 0), bdl.HiddenState(x * 0)
+  local ring = nn.CANN1D{p.num, tau = p.tau, tau_v = p.tau_v, m = p.m, k = p.k, a = p.a, A = p.A, J0 = p.J0}
+  nn.init_all_states(ring)
+  t.compare("x", ring.x, case.arrays.x)
+  t.compare("conn", ring.conn, case.arrays.conn)
   local us, vs, rs, inputs = bdl.for_loop(function(at)
-    local input = p.A * bump(x - at, 0.25)
-    local r1 = u_.value * u_.value
-    r.value = r1 / (1 + p.k * core.bind("reduce_sum", {axes = {0}}, r1))
-    local recurrent = core.bind("dot", {lhs_contract = {1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, J, r.value)
-    u_.value = u_.value + (recurrent - u_.value + input - v.value) / p.tau * p.dt
-    v.value = v.value + (p.m * u_.value - v.value) / p.tau_v * p.dt
-    return u_.value, v.value, r.value, input
+    local input = ring:stimulus(at)
+    ring(input)
+    return ring.u.value, ring.v.value, ring.r.value, input
   end, t.array(case, "pos"))
   for name, y in pairs{u = us, v = vs, r = rs} do t.compare(name, thinned(y, p.every), case.arrays[name]) end
   for name, y in pairs{u_last = us, v_last = vs, stimulus_last = inputs} do t.compare(name, row(y, p.T - 1), case.arrays[name]) end

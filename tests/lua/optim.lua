@@ -220,6 +220,15 @@ t.test("an optimiser is saved and goes on where it was", function()
   t.raises("KeyError", "no saved value for", function() opt:load_state_dict{} end)
 end)
 
+t.test("what is saved has the paths of the weights", function()
+  local opt = optim.Momentum(0.1)
+  opt:register_trainable_weights{layer = bdl.ParamState{weight = bdl.ones(2), bias = bdl.ones(1)}}
+  local saved = {}
+  for path in pairs(opt:state_dict()) do saved[#saved + 1] = path end
+  table.sort(saved)
+  t.eq(saved, {"groups[1].lr", 'memory.momentum["layer.bias"]', 'memory.momentum["layer.weight"]', "step_count"})
+end)
+
 t.test("weights keep their unit and dtype", function()
   every(function(name, make)
     local w = bdl.ParamState(bdl.tensor({1.0, 2.0}, {dtype = "float32"}) * u.mV)

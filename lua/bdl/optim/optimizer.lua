@@ -68,11 +68,11 @@ function Optimizer:__init(...)
   self.step_count = OptimState(core.tensor(0, "int32"))
   self.memory = {}  -- slot -> path -> OptimState
   self.groups = {}  -- {lr = OptimState, weight_decay = number}
-  self._weights = {} -- {path, keys, state, group, leaves = paths} in the order of registration
+  self._weights = {} -- {path, keys, state, group (its number), leaves = paths} in the order of registration
   self:add_group(a.lr, a.weight_decay)
 end
 
---- One more group of weights; the schedule has one rate a group.
+--- The number of one more group of weights; the schedule has one rate a group.
 function Optimizer:add_group(lr, weight_decay)
   local k, s = #self.groups + 1, self.scheduler
   local rate
@@ -82,7 +82,7 @@ function Optimizer:add_group(lr, weight_decay)
     rate = OptimState(as_rate(lr))
   end
   self.groups[k] = {lr = rate, weight_decay = weight_decay}
-  return self.groups[k]
+  return k
 end
 
 --- The learning rate of the next step, of the first group.
@@ -134,7 +134,7 @@ end
 --- The States that update changes: one, a list, a map or a tree.  May be called again with more.
 --  Errors: TypeError, something else; ValueError, two States under one path.
 function Optimizer:register_trainable_weights(states)
-  collect(self, states, self.groups[1], "", {})
+  collect(self, states, 1, "", {})
   self:registered()
 end
 
@@ -228,11 +228,12 @@ function Optimizer:update(grads)
   self:prepare(lists, values)
   local slots = util.sorted_keys(self.memory)
   for k, w in ipairs(self._weights) do
+    local group = self.groups[w.group]
     for i, x in ipairs(values[k]) do
       local g, slot = lists[k][i], {}
-      local t, lr = core.cast(self.step_count.value, g.dtype), core.cast(w.group.lr.value, x.dtype)
+      local t, lr = core.cast(self.step_count.value, g.dtype), core.cast(group.lr.value, x.dtype)
       for _, name in ipairs(slots) do slot[name] = self.memory[name][w.leaves[i]].value end
-      x = self:move(g, x, slot, t, lr, w.group.weight_decay)
+      x = self:move(g, x, slot, t, lr, group.weight_decay)
       for _, name in ipairs(slots) do self.memory[name][w.leaves[i]].value = slot[name] end
       values[k][i] = units[k][i] and core.with_unit(x, units[k][i]) or x
     end

@@ -117,6 +117,16 @@ t.test("pooling: SAME padding does not count in means; adaptive parts; in_size g
   t.raises("ShapeError", "9 windows on an axis of 5", function() nn.AdaptiveAvgPool1d(9)(x) end)
 end)
 
+t.test("MaxUnpool puts the largest back where MaxPool found them", function()
+  local x = bdl.tensor{{{1.0}, {5.0}, {2.0}}, {{4.0}, {3.0}, {9.0}}, {{7.0}, {7.0}, {0.0}}}
+  local y, at = nn.MaxPool2d{2, stride = 1, return_indices = true}(x)
+  t.eq({y:totable(), at:totable()}, {{{{5}, {9}}, {{7}, {9}}}, {{{1}, {5}}, {{6}, {5}}}})
+  local z, places = nn.MaxPool2d{{1, 3}, return_indices = true}(x)
+  t.close(nn.MaxUnpool2d{{1, 3}}(z, places), {{{0}, {5}, {0}}, {{0}, {0}, {9}}, {{7}, {0}, {0}}})
+  local odd, where = nn.MaxPool1d{2, return_indices = true}(bdl.tensor{{1.0}, {2.0}, {4.0}, {3.0}, {8.0}})
+  t.close(nn.MaxUnpool1d(2)(odd, where, {5}), {{0}, {2}, {4}, {0}, {0}})
+end)
+
 t.test("BatchNorm: running statistics are States of long term, moved while fitting", function()
   local bn = nn.BatchNorm0d{{2}, momentum = 0.5, affine = false}
   local x = bdl.tensor{{1.0, 10.0}, {3.0, 30.0}}

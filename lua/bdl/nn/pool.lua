@@ -32,7 +32,7 @@ end
 local function set_size(self, in_size)
   if not in_size then return end
   self.in_size = in_size
-  local y = require "bdl.compile".eval_shape(function(x) return self:update(x) end, base.broadcast_to("pool", 0.0, in_size))
+  local y = require "bdl.compile".eval_shape(function(x) return (self:update(x)) end, base.broadcast_to("pool", 0.0, in_size))
   self.out_size = {table.unpack(y.shape)}
 end
 
@@ -57,17 +57,21 @@ function Pool:setup(a, stride)
   set_size(self, a.in_size)
 end
 
---- All windows along an axis, folded by `combine`: the elements 0, 1, .. of every window are strided slices of x.
-local function fold(x, axis, width, stride, count, combine)
-  local start, stop, step = {}, base.copy_shape(x), {}
+--- The elements 0, 1, .. of every window along an axis: strided slices of x.
+local function elements(x, axis, width, stride, count)
+  local start, stop, step, list = {}, base.copy_shape(x), {}, {}
   for k = 1, x.ndim do start[k], step[k] = 0, 1 end
   step[axis + 1] = stride
-  local total
   for i = 0, width - 1 do
     start[axis + 1], stop[axis + 1] = i, i + (count - 1) * stride + 1
-    local part = core.bind("slice", {start = start, stop = stop, step = step}, x)
-    total = total and combine(total, part) or part
+    list[i + 1] = core.bind("slice", {start = start, stop = stop, step = step}, x)
   end
+  return list
+end
+
+local function fold(list, combine)
+  local total = list[1]
+  for i = 2, #list do total = combine(total, list[i]) end
   return total
 end
 
@@ -98,11 +102,33 @@ function Pool:each_axis(x, f, p)
 end
 
 local function sum(z, axis, width, stride, count, lo, hi)
-  return fold(padded(z, axis, lo, hi, 0.0), axis, width, stride, count, function(a, b) return a + b end)
+  return fold(elements(padded(z, axis, lo, hi, 0.0), axis, width, stride, count), function(a, b) return a + b end)
 end
 
 local function max(z, axis, width, stride, count, lo, hi)
-  return fold(padded(z, axis, lo, hi, -math.huge), axis, width, stride, count, function(a, b) return core.bind("max", {}, a, b) end)
+  return fold(elements(padded(z, axis, lo, hi, -math.huge), axis, width, stride, count), function(a, b)
+    return (core.bind("max", {}, a, b))
+  end)
+end
+
+--- The largest of each window and its row-major index in x (int32 from 0), of equal ones the first.
+function Pool:max_with_indices(x)
+  x = layer.input(self, x, nil)
+  local n = x.size
+  local at = base.reshape(base.iota({n}, 0), base.copy_shape(x))
+  local y = self:each_axis(x, function(z, axis, width, stride, count, lo, hi)
+    local values = elements(padded(z, axis, lo, hi, -math.huge), axis, width, stride, count)
+    local places = elements(padded(at, axis, lo, hi, n), axis, width, stride, count)
+    z, at = values[1], places[1]
+    for i = 2, width do
+      local v, p = values[i], places[i]
+      local same = core.bind("and", {}, core.bind("eq", {}, v, z), core.bind("lt", {}, p, at))
+      local better = core.bind("or", {}, core.bind("gt", {}, v, z), same)
+      z, at = where(better, v, z), where(better, p, at)
+    end
+    return z
+  end)
+  return y, where(core.bind("eq", {}, at, n), 0, at)
 end
 
 --- Elements of x, not of the padding, in each window; a number where all are alike.
@@ -183,10 +209,42 @@ for dims = 1, 3 do
     return Class
   end
 
-  --- The largest of each window.  kernel_size, stride (kernel_size), padding ("VALID"), channel_axis (-1), in_size, name.
+  --- The largest of each window.  kernel_size, stride (kernel_size), padding ("VALID"), channel_axis (-1), return_indices (false: else
+  --  also the row-major indices of the largest in x), in_size, name.
   local MaxPool = define("MaxPool", Pool)
-  function MaxPool:__init(...) self:setup(args(spec(), ...)) end
-  function MaxPool:update(x) return self:each_axis(x, max) end
+  function MaxPool:__init(...)
+    local known = spec()
+    known.return_indices = false
+    local a = args(known, ...)
+    self.return_indices = a.return_indices
+    self:setup(a)
+  end
+  function MaxPool:update(x)
+    if self.return_indices then return self:max_with_indices(x) end
+    return self:each_axis(x, max)
+  end
+
+  --- Undoes MaxPool: x at the indices that it gave, 0 elsewhere.  kernel_size, stride (kernel_size), padding (0), channel_axis (-1), name.
+  --  unpool(x, indices, output_size): output_size are the sizes of space of what was pooled; (n - 1) stride - 2 padding + kernel_size.
+  local MaxUnpool = define("MaxUnpool", Pool)
+  function MaxUnpool:__init(...)
+    local known = spec()
+    known.padding = 0
+    self:setup(args(known, ...))
+  end
+  function MaxUnpool:update(x, indices, output_size)
+    x = layer.input(self, x, nil)
+    local sizes = base.copy_shape(x)
+    for k, axis in ipairs(space_of(self, x)) do
+      local p = self.padding[k]
+      sizes[axis + 1] = output_size and output_size[k] or (sizes[axis + 1] - 1) * self.stride[k] - p[1] - p[2] + self.kernel_size[k]
+    end
+    local n = 1
+    for _, extent in ipairs(sizes) do n = n * extent end
+    local zeros = core.bind("broadcast", {shape = {n}, dims = {}}, core.tensor(0.0, x.dtype))
+    if core.unit_of(x) then zeros = core.with_unit(zeros, core.unit_of(x)) end
+    return base.reshape(core.bind("scatter", {axis = 0, op = "set"}, zeros, indices:reshape(-1), x:reshape(-1)), sizes)
+  end
 
   --- The mean of each window; padding does not count.  kernel_size, stride (1), padding, channel_axis, in_size, name.
   local AvgPool = define("AvgPool", Pool)

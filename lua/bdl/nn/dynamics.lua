@@ -8,13 +8,18 @@ local M = {}
 local Dynamics = module.Module:extend "Dynamics"
 M.Dynamics = Dynamics
 
---- size, {name =}.  varshape: the shape of a variable without a batch.
+--- varshape: the shape of a variable without a batch, in_size.
+function Dynamics.__index(self, key)
+  if key == "varshape" then return rawget(self, "in_size") end
+  return module.Module.__index(self, key)
+end
+
+--- size, {name =}
 function Dynamics:__init(...)
   local a = require "bdl.args"({"size", keep_size = false, name = require "bdl.none".none}, ...)
   Dynamics.super.__init(self, a.name)
   self.in_size = a.size
   self.out_size = a.size
-  rawset(self, "varshape", self.in_size)
   for _, name in ipairs{"_current_inputs", "_delta_inputs", "_before_updates", "_after_updates"} do
     class.rawfield(self, name, {})
     class.rawfield(self, name .. "_order", {})

@@ -2,6 +2,7 @@
 --  Source: Roth & van Rossum (2009), Modeling synapses, in Computational Modeling Methods for Neuroscientists, ch. 6.
 local core = require "bdl.core"
 local args = require "bdl.args"
+local class = require "bdl.class"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
@@ -63,7 +64,7 @@ function DualExpon:__init(...)
   local a = args(Synapse.spec{tau_decay = 10*u.ms, tau_rise = 1*u.ms, amplitude = 1.0, normalize = true}, ...)
   DualExpon.super.__init(self, a, "tau_decay tau_rise amplitude")
   self.normalize = a.normalize
-  rawset(self, "_peak", a.normalize and self:normalization() or 1)
+  class.rawfield(self, "_peak", a.normalize and self:normalization() or 1)
 end
 
 function DualExpon:normalization()

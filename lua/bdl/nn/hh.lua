@@ -30,7 +30,6 @@ function HH:__init(...)
     n_initializer = require "bdl.none".none}, ...)
   HH.super.__init(self, Neuron.common(a))
   self:set_params(a, "ENa EK EL gNa gK gL C V_th")
-  rawset(self, "_width", Neuron.is_positive(self.V_th) and self.V_th or 1*u.mV)
   for _, x in ipairs{"V", "m", "h", "n"} do self[x .. "_initializer"] = a[x .. "_initializer"] end
 end
 
@@ -45,7 +44,7 @@ function HH:init_state(batch_size)
   end
 end
 
-function HH:get_spike(V) return self:spike(V or self.V.value, self.V_th, self._width) end
+function HH:get_spike(V) return self:spike(V or self.V.value, self.V_th, self:above_zero "V_th") end
 
 --- I : [n] uA  ->  [n], 1 where V crosses V_th upwards
 function HH:update(I)

@@ -2,6 +2,7 @@
 --  Source: Gerstner et al., Neuronal Dynamics (2014), chapters 1 and 6.
 local core = require "bdl.core"
 local args = require "bdl.args"
+local class = require "bdl.class"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
@@ -32,7 +33,7 @@ function IF:__init(...)
   IF.super.__init(self, Neuron.common(a))
   self:set_params(a, "R tau V_th")
   self.V_initializer = a.V_initializer
-  rawset(self, "V_reset", 0 * self.V_th)
+  class.rawfield(self, "V_reset", 0 * self.V_th)
 end
 
 function IF:init_state(batch_size)

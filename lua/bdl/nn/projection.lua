@@ -14,7 +14,7 @@ local Module, Description = module.Module, module.Description
 --- Inputs of different projections to one neuron have different keys.
 local function new_key(kind, post)
   local n = (rawget(post, "_n_projections") or 0) + 1
-  rawset(post, "_n_projections", n)
+  class.rawfield(post, "_n_projections", n)
   return ("%s %d"):format(kind, n)
 end
 
@@ -52,8 +52,8 @@ function DeltaProj:__init(...)
   self.comm = a.comm
   self.delay = new_delay("nn.DeltaProj", a.comm, a.delay)
   self.post = a.post
-  rawset(self, "_label", a.label)
-  rawset(self, "_key", new_key("delta", a.post))
+  class.rawfield(self, "_label", a.label)
+  class.rawfield(self, "_key", new_key("delta", a.post))
 end
 
 function DeltaProj:update(...) self.post:add_delta_input(self._key, communicate(self, ...), self._label) end
@@ -106,7 +106,7 @@ function AlignPostProj:__init(...)
   AlignPostProj.super.__init(self, a.name)
   self.comm = a.comm
   self.delay = new_delay("nn.AlignPostProj", a.comm, a.delay)
-  rawset(self, "_merging", described)
+  class.rawfield(self, "_merging", described)
   if described then
     local key = ("%s%s // %s"):format(a.label and a.label .. " // " or "", syn:identifier(), out:identifier())
     if not post:has_before_update(key) then
@@ -121,7 +121,7 @@ function AlignPostProj:__init(...)
   self.syn = syn
   self.out = out
   self.post = post
-  rawset(self, "_key", new_key("jump", syn))
+  class.rawfield(self, "_key", new_key("jump", syn))
 end
 
 function AlignPostProj:update(...)

@@ -70,7 +70,8 @@ define("Hardtanh", {"min_val", "max_val", min_val = -1.0, max_val = 1.0}, functi
   return functional.hard_tanh(x, self.min_val, self.max_val)
 end, function(self)
   if self.max_val <= self.min_val then
-    core.fail("ValueError", 3, "nn.Hardtanh: max_val %s is not greater than min_val %s", tostring(self.max_val), tostring(self.min_val))
+    core.fail("ValueError", 3, "nn.Hardtanh: max_val %s is not greater than min_val %s", tostring(self.max_val),
+              tostring(self.min_val))
   end
 end)
 

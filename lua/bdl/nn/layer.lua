@@ -52,7 +52,7 @@ function M.each(who, what, v, dims, least)
   for k = 1, dims do
     list[k] = type(v) == "table" and v[#v > 1 and k or 1] or v
     if math.type(list[k]) ~= "integer" or list[k] < (least or 1) or (type(v) == "table" and #v ~= 1 and #v ~= dims) then
-      core.fail("ValueError", 3, "%s: %s is a whole number from %d, or a list of %d", who, what, least or 1, dims)
+      core.fail("ValueError", 3, "%s: %s is a whole number from %d%s", who, what, least or 1, dims > 1 and ", or a list of " .. dims or "")
     end
   end
   return list

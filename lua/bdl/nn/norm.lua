@@ -98,7 +98,8 @@ end
 function BatchNorm:update(x)
   x = layer.input(self, x, self.in_size)
   if x.ndim > self.dims + 2 then
-    core.fail("ShapeError", 2, "%s: %s is neither in_size %s nor a batch of them", class.typename(self), base.text(x), tostring(self.in_size))
+    core.fail("ShapeError", 2, "%s: %s is neither in_size %s nor a batch of them", class.typename(self), base.text(x),
+              tostring(self.in_size))
   end
   local fit = environ.get "fit"
   if not self.track_running_stats then return x end

@@ -15,7 +15,7 @@ local M = {}
 
 --- nn.Param(value, {t = nn.SoftplusT(0.0), reg = nn.L2Reg(0.1)}):  p:value() is precompute(t:forward(p.val)).
 --  value, t (IdentityT), reg (none), precompute (none), fit (true: val is a ParamState), name.
---  p:set_value(y), p:clip(lo, hi), p:reg_loss(), p:reset_to_prior();  p:cache() keeps the value until val is written, p:clear_cache().
+--  p:set_value(y), p:clip(lo, hi), p:reg_loss(), p:reset_to_prior();  p:cache() keeps the value until val is written.
 --  Errors: TypeError, t is no Transform, reg no Regularization.
 local Param = Module:extend "Param"
 M.Param = Param

@@ -74,11 +74,13 @@ end
 -- ---- norms -------------------------------------------------------------------------------------------------------------------
 
 --- sum |x|;  sum x^2.
-define("L1Reg", {"weight"}, "", function(x) return total(A.abs(x)) end, function(sizes, _, self) return laplace(sizes, self.weight) end)
+define("L1Reg", {"weight"}, "", function(x) return total(A.abs(x)) end,
+       function(sizes, _, self) return laplace(sizes, self.weight) end)
 define("L2Reg", {"weight"}, "", function(x) return total(square(x)) end, by_weight)
 
 --- alpha l1_weight sum |x| + (1 - alpha) l2_weight sum x^2.  Source: Zou & Hastie (2005), Regularization via the elastic net.
-define("ElasticNetReg", {"l1_weight", "l2_weight", "alpha", l1_weight = 1.0, l2_weight = 1.0, alpha = 0.5}, "alpha", function(x, p, self)
+define("ElasticNetReg", {"l1_weight", "l2_weight", "alpha", l1_weight = 1.0, l2_weight = 1.0, alpha = 0.5}, "alpha",
+       function(x, p, self)
   local alpha = A.clip(p.alpha, 0.0, 1.0)
   return alpha * self.l1_weight * total(A.abs(x)) + (1 - alpha) * self.l2_weight * total(square(x))
 end, function(sizes, p, self)
@@ -96,7 +98,8 @@ local function check_count(name, least, most)
   return function(a)
     local n = a[name]
     if math.type(n) ~= "integer" or n < least or n > most then
-      core.fail("ValueError", 4, "%s is a whole number from %d%s, not %s", name, least, most < math.huge and " to " .. most or "", tostring(n))
+      core.fail("ValueError", 4, "%s is a whole number from %d%s, not %s", name, least, most < math.huge and " to " .. most or "",
+                tostring(n))
     end
   end
 end

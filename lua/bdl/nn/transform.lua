@@ -47,7 +47,7 @@ local function sum_last(x)
   return x.ndim == 0 and x or A.sum(x, {axis = -1})
 end
 
---- Class `name` with arguments `spec`, forward(x, self), inverse(y, self), and the logarithm of dy/dx, log_slope(x, self), if there is one.
+--- Class `name` with arguments `spec`, forward(x, self), inverse(y, self).  log_slope(x, self): (optional) log |dy/dx|.
 local function define(name, spec, forward, inverse, log_slope, check)
   local Class = Transform:extend(name)
   M[name] = Class
@@ -129,9 +129,11 @@ define("ReluT", {"lower_bound", lower_bound = 0.0}, function(x, t) return functi
 -- ---- lines -------------------------------------------------------------------------------------------------------------------
 
 --- scale x + shift.  Errors: ValueError, scale 0.
-define("AffineT", {"scale", "shift"}, function(x, t) return t.scale * x + t.shift end, function(y, t) return (y - t.shift) / t.scale end,
-       function(x, t) return 0 * x + A.log(A.abs(core.mantissa(t.scale))) end, function(t)
-  if core.item(A.any(A.eq(core.mantissa(t.scale), 0))) then core.fail("ValueError", 4, "nn.AffineT: a scale of 0 has no inverse") end
+define("AffineT", {"scale", "shift"}, function(x, t) return t.scale * x + t.shift end,
+       function(y, t) return (y - t.shift) / t.scale end, function(x, t) return 0 * x + A.log(A.abs(core.mantissa(t.scale))) end, function(t)
+  if core.item(A.any(A.eq(core.mantissa(t.scale), 0))) then
+    core.fail("ValueError", 4, "nn.AffineT: a scale of 0 has no inverse")
+  end
 end)
 
 --- (x^lmbda - 1) / lmbda, log x for 0.  Source: Box & Cox (1964), An analysis of transformations.
@@ -182,7 +184,9 @@ M.ChainT = ChainT
 function ChainT:__init(...)
   self.transforms = {...}
   for i, t in ipairs(self.transforms) do
-    if not class.isa(t, Transform) then core.fail("TypeError", 2, "nn.ChainT: number %d is a %s, not a Transform", i, class.typename(t)) end
+    if not class.isa(t, Transform) then
+      core.fail("TypeError", 2, "nn.ChainT: number %d is a %s, not a Transform", i, class.typename(t))
+    end
   end
 end
 

@@ -40,13 +40,17 @@ end
 local Linear = Module:extend "Linear"
 M.Linear = Linear
 
-function Linear:__init(...)
-  local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, name = none}, ...)
-  Linear.super.__init(self, a.name)
+local function make(self, a)
+  Module.__init(self, a.name)
   local shape = set_sizes(self, a.in_size, a.out_size)
   self.w_mask = init.param(a.w_mask, shape)
   local weight = layer.full(a.w_init, shape)
-  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight)}
+  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight),
+                                 gain = a.ws_gain and init.OneInit(){1, shape[2]} or nil}
+end
+
+function Linear:__init(...)
+  make(self, args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, name = none}, ...))
 end
 
 --- The weight that acts.
@@ -67,12 +71,8 @@ M.ScaledWSLinear = ScaledWSLinear
 function ScaledWSLinear:__init(...)
   local a = args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, ws_gain = true,
                   eps = 1e-4, name = none}, ...)
-  Linear.__init(self, {a.in_size, a.out_size, w_init = a.w_init, b_init = a.b_init, name = a.name, w_mask = a.w_mask or none})
+  make(self, a)
   self.eps = a.eps
-  if a.ws_gain then
-    local p = self.weight.value
-    self.weight = state.ParamState{weight = p.weight, bias = p.bias, gain = init.OneInit(){1, self.out_size[-1]}}
-  end
 end
 
 function ScaledWSLinear:effective(p)

@@ -268,3 +268,19 @@ t.test("a clone is initialised and runs as its model", function()
     t.eq(mV(net.post.V), {0, 0})
   end)
 end)
+
+t.test("a neuron of one's own is its constants and the end of a step", function()
+  local Theta = nn.Spiking:extend "Theta"
+  function Theta:defaults()
+    return {R = 1*u.ohm, tau = 10*u.ms, V_s = 1*u.mV, V_th = 10*u.mV, V_reset = -10*u.mV, V_initializer = bdl.init.Constant(-1*u.mV)}
+  end
+  function Theta:advance(from, I)
+    return {V = self:membrane(function(v) return v * v / self.V_s end, from.V, I)}
+  end
+  within(0.1*u.ms, function()
+    local n = Theta{2, tau = 5*u.ms}
+    t.eq(#fire(n, 0*u.mA, 300), 0)
+    t.ok(#fire(n, 2*u.mA, 500, 3) > 2)
+    t.raises("TypeError", "no argument 'taw' %(did you mean 'tau'%?%)", function() Theta{2, taw = 1*u.ms} end)
+  end)
+end)

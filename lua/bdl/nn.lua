@@ -55,7 +55,7 @@ for file, names in pairs{
   rate = "WilsonCowan CANN1D",
   stdp = "STDP TripletSTDP DopamineSTDP",
   delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
-  projection = "DeltaProj CurrentProj AlignPostProj",
+  projection = "DeltaProj CurrentProj AlignPreProj AlignPostProj",
 } do
   for name in names:gmatch "%S+" do HOME[name] = file end
 end

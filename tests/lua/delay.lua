@@ -185,6 +185,7 @@ t.test("projections deliver after their delay", function()
       local want = delay == bdl.none and 0 or 4
       t.eq(response("DeltaProj", {unit = u.mV}, delay), want)
       t.eq(response("CurrentProj", {unit = u.mA, out = nn.CUBA(1.0)}, delay), want)
+      t.eq(response("AlignPreProj", {unit = u.mA, syn = nn.Expon:desc{2, g_initializer = bdl.init.Constant(0.0)}, out = nn.CUBA:desc(1.0)}, delay), want)
       t.eq(response("AlignPostProj", {unit = u.mA, syn = nn.Expon:desc{1, g_initializer = bdl.init.Constant(0*u.mA)}, out = nn.CUBA:desc(1.0)}, delay), want)
     end
     t.raises("ValueError", "nn.DeltaProj: a delay needs to know the in_size of comm, a function", function()

@@ -1,5 +1,5 @@
 --- Projections: presynaptic values through a communication (comm) to a postsynaptic neuron.
---  Each takes a delay (a time, or times [in_size of comm]) of what enters comm; see nn.InputDelay.
+--  Each takes a delay (a time, or times for each) of what enters it; see nn.InputDelay.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -74,6 +74,29 @@ function CurrentProj:__init(...)
 end
 
 function CurrentProj:update(...) self.out:bind_cond(communicate(self, ...)) end
+
+--- One synapse a presynaptic neuron:  comm(syn(x)) is the conductance that `out` turns into a current of post.
+--  syn : a synapse or its description, of the size of x, which is what the delay is on.
+local AlignPreProj = Module:extend "AlignPreProj"
+M.AlignPreProj = AlignPreProj
+
+function AlignPreProj:__init(...)
+  local a = args({"syn", "comm", "out", "post", delay = none, label = none, name = none}, ...)
+  check_post("nn.AlignPreProj", a.post)
+  if not is(a.syn, Dynamics) then core.fail("TypeError", 2, "nn.AlignPreProj: syn is a synapse, not a %s", class.typename(a.syn)) end
+  AlignPreProj.super.__init(self, a.name)
+  self.syn = class.isa(a.syn, Description) and a.syn() or a.syn
+  self.delay = new_delay("nn.AlignPreProj", self.syn, a.delay)
+  self.comm = a.comm
+  self.out = class.isa(a.out, Description) and a.out() or a.out
+  self.post = a.post
+  a.post:add_current_input(new_key("current", a.post), self.out, a.label)
+end
+
+function AlignPreProj:update(x)
+  if self.delay then x = self.delay(x) end
+  self.out:bind_cond(self.comm(self.syn(x)))
+end
 
 --- The synapse that lives on a neuron: runs before its update and binds its conductance.
 local Receiver = Module:extend "Receiver"

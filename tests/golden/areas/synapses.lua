@@ -135,11 +135,9 @@ local function projection(case, t)
     end
   else
     net.syn = make(p.syn, t, p.n_pre)
-    net.proj = nn.CurrentProj{comm = comm "weight", out = make(p.out, t), post = net.post, delay = delay}
-    send = function(s)
-      local receptor = nn[p.syn.cls]:is(nn.AMPA)
-      return net.proj(net.syn(receptor and core.bind("gt", {}, s, 0.5) or s))
-    end
+    net.proj = nn.AlignPreProj{syn = net.syn, comm = comm "weight", out = make(p.out, t), post = net.post, delay = delay}
+    local receptor = nn[p.syn.cls]:is(nn.AMPA)
+    send = function(s) return net.proj(receptor and core.bind("gt", {}, s, 0.5) or s) end
   end
   if p.stp then net.stp = make(p.stp, t, p.n_pre) end
   nn.init_all_states(net)

@@ -239,11 +239,6 @@ t.test("map: one at a time, or in batches with a remainder", function()
   t.raises("ValueError", "scalar", bdl.map, function(x) return x end, bdl.tensor(1.))
 end)
 
-t.test("pmap has the arguments of vmap and one device", function()
-  t.eq(bdl.pmap(function(x) return x * 2 end)(bdl.tensor{3.}), {6})
-  t.raises("ValueError", "2 lanes, but there is 1 device", bdl.pmap(function(x) return x * 2 end), bdl.ones(2))
-end)
-
 t.test("vmap_init_all_states, Vmap and Map", function()
   local _ <close> = bdl.environ.context{dt = 0.1 * u.ms}
   local Net = nn.Module:extend "Net"

@@ -22,15 +22,15 @@ static void set_tangents(bdl_control *c, const bdl_atom *tangents) {
 /* ---- checkpoint: the tangents are one equation that reads the operands alone */
 
 static bdl_status recompute(bdl_control *c, bdl_linearised *l, bdl_stage *s) {
-  bdl_atom *in, *res, *z;
+  bdl_atom *in, *wanted, *res, *z;
   int n = 0;
-  if (!BDL_ARRAY(c->a, in, l->b->inputs.n) || !BDL_ARRAY(c->a, res, l->n_out) || !BDL_ARRAY(c->a, z, l->n_out)) return BDL_ENOMEM;
+  if (!BDL_ARRAY(c->a, in, l->b->inputs.n) || !BDL_ARRAY(c->a, wanted, l->n_out) || !BDL_ARRAY(c->a, res, l->n_out) ||
+      !BDL_ARRAY(c->a, z, l->n_out))
+    return BDL_ENOMEM;
   for (int64_t i = 0, next = 0; i < l->b->inputs.n; i++) {
     while (i >= l->n_in && bdl_is_zero(c->dx[next])) next++;
     TRY(bdl_stage_input(s, i < l->n_in ? c->x[i] : c->dx[next++], bdl_aval_of(l->b, l->b->inputs.v[i]), &in[i]));
   }
-  bdl_atom *wanted;
-  if (!BDL_ARRAY(c->a, wanted, l->n_out)) return BDL_ENOMEM;
   for (int k = 0; k < l->n_out; k++)
     if (!bdl_is_zero(l->tangent[k])) wanted[n++] = l->tangent[k];
   TRY(bdl_transform_extract(l->b, l->b->inputs.v, in, (int)l->b->inputs.n, wanted, n, false, s->body, res));

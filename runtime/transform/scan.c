@@ -87,7 +87,7 @@ typedef struct residuals {
 } residuals;
 
 /* Made from the loop's constants alone, without effect or failure. */
-static bdl_status find_invariant(const groups *g, const bdl_linearised *l, bool *invariant) {
+static void find_invariant(const groups *g, const bdl_linearised *l, bool *invariant) {
   const bdl_prog *b = l->b;
   for (bdl_atom x = 0; x < b->vars.n; x++) {
     const bdl_var *v = &b->vars.v[x];
@@ -99,7 +99,6 @@ static bdl_status find_invariant(const groups *g, const bdl_linearised *l, bool 
     for (int k = 0; k < e->n_in; k++) all &= invariant[e->in[k]];
     for (int k = 0; k < e->n_out; k++) invariant[e->out[k]] = all;
   }
-  return BDL_OK;
 }
 
 static bdl_status choose(const groups *g, bdl_linearised *l, residuals *r) {
@@ -110,7 +109,7 @@ static bdl_status choose(const groups *g, bdl_linearised *l, residuals *r) {
   if (!BDL_ARRAY(&l->scratch, invariant, b->vars.n) || !BDL_ARRAY(&l->scratch, cost, b->vars.n) ||
       !BDL_ARRAY(&l->scratch, result, b->vars.n))
     return BDL_ENOMEM;
-  TRY(find_invariant(g, l, invariant));
+  find_invariant(g, l, invariant);
   for (int k = g->n_carry; k < l->n_out; k++) result[l->out[k]] = k + 1;
   for (bdl_atom x = 0; x < b->vars.n; x++) {
     const bdl_var *v = &b->vars.v[x];

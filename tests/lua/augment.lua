@@ -290,6 +290,27 @@ t.test("a function with a backward rule of its own", function()
   t.raises("NotSupportedError", "custom_jvp", bdl.jvp, function(v) return f(v, p).y end, {x}, {bdl.ones(2)})
 end)
 
+t.test("a failed call leaves States and the generator as they were", function()
+  local s, w = bdl.State(0), bdl.ParamState(bdl.ones(2))
+  local function f(x)
+    s.value = s.value + 1
+    local r = bdl.random.rand()
+    bdl.error_if(x:gt(1), "too big")
+    return (r * w.value):sum()
+  end
+  local key = tostring(bdl.random.DEFAULT.value)
+  for _, g in ipairs{bdl.grad(f, w), bdl.fwd_grad(f, w), bdl.jacfwd(f, w), bdl.hessian(f, w), bdl.checkpoint(f)} do
+    t.raises("ValueError", "too big", g, bdl.tensor(5.))
+    t.eq(s.value:item(), 0)
+    t.eq(tostring(bdl.random.DEFAULT.value), key)
+  end
+end)
+
+t.test("fwd_grad draws another direction at each call", function()
+  local g = bdl.fwd_grad(function(x) return (x^2):sum() end)
+  t.ok(tostring(g(bdl.ones(3))) ~= tostring(g(bdl.ones(3))))
+end)
+
 t.test("checkpoint changes no gradient; States written inside are written", function()
   local w, s = bdl.ParamState(bdl.tensor(0.7)), bdl.State(bdl.tensor(0.))
   local function block(x, scale)

@@ -100,7 +100,7 @@ function M.walk(who, spec, x, path, leaf, object)
   if not keys then
     if by_key then core.fail("ValueError", 4, "%s: axes are given for parts of %s, which has none", who, path) end
     if M.is_object(x) then return object(x, spec, path) end
-    if class.isa(spec, StateAxes) then core.fail("TypeError", 4, "%s: StateAxes are for Nodes; %s is none", who, path) end
+    if class.isa(spec, StateAxes) then core.fail("TypeError", 4, "%s: StateAxes are for Nodes; %s is not one", who, path) end
     return leaf(x, spec, path)
   end
   for i, key in ipairs(keys) do

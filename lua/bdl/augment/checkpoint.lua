@@ -24,6 +24,7 @@ M.checkpoint = t.transformation("checkpoint", {"static_argnums", "policy"}, func
     static[i] = true
   end
   return function(...)
+    if not (core.tracing() or core.eager()) then return core.run_once(f, ...) end
     if not (t.differentiating() and core.tracing()) or opts.policy == "everything" then return f(...) end
     local all, args = table.pack(...), {}
     for i = 1, all.n do

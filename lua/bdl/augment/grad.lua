@@ -48,7 +48,8 @@ M.fwd_grad = derivative.define("fwd_grad", function(d)
   local p, n, clip = d.p, d.opts.tangent_size or 1, d.opts.drct_der_clip
   if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 4, "fwd_grad: tangent_size is a whole number from 1, not %s", tostring(n)) end
   local random = require "bdl.random"
-  local key = d.opts.key == nil and random.split_key() or random.key(d.opts.key)
+  -- a key of its own, which the keys that f draws do not repeat
+  local key = d.opts.key == nil and random.fold_in(random.DEFAULT.value, n) or random.key(d.opts.key)
   local leaves, at = {}, #p.types -- the loss's tangent comes first behind the outputs
   local number = derivative.by_input(d, function(k, leaf)
     leaves[k] = leaf
@@ -71,6 +72,7 @@ M.fwd_grad = derivative.define("fwd_grad", function(d)
     end
     return results
   end)
+  if d.opts.key == nil then random.split_key() end -- after all that can fail
   return list, function(leaf) return leaf.input and list[at + number[leaf.input]] or t.zeros(leaf) end
 end, {known = {"tangent_size", "drct_der_clip", "key"}})
 

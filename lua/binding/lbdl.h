@@ -27,7 +27,6 @@ typedef struct lbdl {
   int64_t environ_version;
   int64_t states_made; /* outside of traces */
   size_t fresh;      /* bytes of tensors made since the last full collection: Lua's collector does not see them */
-  int64_t n_traced;  /* functions traced so far; tests look at it */
 } lbdl;
 
 static inline lbdl *lbdl_of(lua_State *L) { return *(lbdl **)lua_getextraspace(L); }
@@ -40,7 +39,6 @@ static inline void lbdl_check(lua_State *L, bdl_status s) {
   if (s != BDL_OK) lbdl_raise(L);
 }
 int lbdl_error(lua_State *L, bdl_status s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void lbdl_hint(lua_State *L, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The first stack frame that is the user's. */
 bdl_src lbdl_where(lua_State *L);
 /* lua_CFunction, a message handler: keeps the user's part of the stack for core.frames, passes the error on. */

@@ -183,13 +183,6 @@ static int l_id(lua_State *L) {
   return 1;
 }
 
-/* core.state_alive(h): can its value be read here? */
-static int l_alive(lua_State *L) {
-  bdl_state *s = lbdl_check_state(L, 1);
-  lua_pushboolean(L, s->trace == 0 || bdl_trace_find(s->ctx, s->trace));
-  return 1;
-}
-
 /* core.state_where(h) -> file, line of its creation */
 static int l_made_at(lua_State *L) {
   bdl_state *s = lbdl_check_state(L, 1);
@@ -214,7 +207,7 @@ void lbdl_open_state(lua_State *L) {
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
     {"state_new", l_new}, {"state_get", l_get}, {"state_set", l_set}, {"state_restore", l_restore}, {"state_give", l_give}, {"state_treedef", l_treedef},
-    {"state_leaves", l_leaves}, {"state_id", l_id}, {"state_alive", l_alive}, {"state_where", l_made_at}, {"state_rename", l_rename}, {NULL, NULL},
+    {"state_leaves", l_leaves}, {"state_id", l_id}, {"state_where", l_made_at}, {"state_rename", l_rename}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -41,7 +41,6 @@ static int body(lua_State *L) {
     lbdl_unflatten(L, r->treedef[v], r->count[v]);
     lua_insert(L, 2 + v); /* in front of the plain arguments */
   }
-  lbdl_of(L)->n_traced++;
   lua_call(L, r->n_values + r->n_plain, LUA_MULTRET);
   int n = lua_gettop(L);
   luaL_checkstack(L, 8, "results");
@@ -120,16 +119,11 @@ static int l_tracing(lua_State *L) {
   return 1;
 }
 
-static int l_n_traced(lua_State *L) {
-  lua_pushinteger(L, lbdl_of(L)->n_traced);
-  return 1;
-}
-
 void lbdl_open_trace(lua_State *L) {
   luaL_newmetatable(L, LBDL_TRACED);
   lua_pushcfunction(L, traced_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"tracing", l_tracing}, {"n_traced", l_n_traced}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tracing", l_tracing}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -262,7 +262,6 @@ bool bdl_unit_eq(const bdl_unit *a, const bdl_unit *b) {
 
 bool bdl_unit_is_dimensionless(const bdl_unit *a) { return is_one(dim_of(a)); }
 double bdl_unit_magnitude(const bdl_unit *a) { return bdl_unit_ratio(a, NULL); }
-double bdl_unit_dim(const bdl_unit *a, int i) { return dim_of(a)[i]; }
 const char *bdl_unit_text(const bdl_unit *a) { return a ? a->text : "1"; }
 const char *bdl_unit_dim_text(const bdl_unit *a) { return a ? a->dim_text : "1"; }
 

@@ -44,7 +44,6 @@ double bdl_unit_ratio(const bdl_unit *a, const bdl_unit *b);
 double bdl_unit_magnitude(const bdl_unit *a);     /* in SI base units: mV 0.001 */
 const char *bdl_unit_text(const bdl_unit *a);     /* "mV / ms"; "1" for NULL */
 const char *bdl_unit_dim_text(const bdl_unit *a); /* "m^2 kg s^-3 A^-1"; "1" for NULL */
-double bdl_unit_dim(const bdl_unit *a, int i);    /* exponent of the i-th dimension */
 
 /* The i-th known name, prefixes included, in a fixed order; false: no more.  For lists and completion. */
 #define BDL_UNIT_NAME 48

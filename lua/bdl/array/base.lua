@@ -252,18 +252,6 @@ function base.permute(x, axes)
   return x
 end
 
---- x with `axis` (from 0) last, and the function that takes a result back.
-function base.move_last(x, axis)
-  local n, to, back = x.ndim, {}, {}
-  if axis == n - 1 then return x, function(z) return z end end
-  for k = 0, n - 1 do
-    if k ~= axis then to[#to + 1] = k end
-  end
-  to[n] = axis
-  for i, k in ipairs(to) do back[k + 1] = i - 1 end
-  return base.permute(x, to), function(z) return base.permute(z, back) end
-end
-
 --- Indices 0..n-1 along the axis (from 0) of a shape.
 function base.iota(shape, axis, dtype) return bind("iota", {shape = shape, axis = axis, dtype = dtype or "int32"}) end
 

@@ -1,7 +1,7 @@
 --- The key-concept documents: loops over States, graphs of Nodes, the neuron written out by the user.
 local bdl = require "bdl"
 local augmentation = require "tests.golden.areas.augmentation"
-local nn, u = bdl.nn, bdl.units
+local nn = bdl.nn
 
 -- ---- loops -----------------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # run.sh -- runs test suites, two or more at a time, and adds up what they say.  Called by `make test`.
-#   OUT=build/debug [SAN=..] [ONLY=pattern] [JOBS=n] [TEST_TIMEOUT=s] run.sh tests/ir/test_print.c tests/lua/check.lua tests/golden/units/ ..
+#   OUT=build/debug [SAN=..] [ONLY=pattern] [JOBS=n] [TEST_TIMEOUT=s] run.sh tests/ir/test_text.c tests/lua/check.lua tests/golden/units/ ..
 # A suite is a C program (built from the file named), a Lua file, or a folder of reference cases.  One line a suite, then
 # the output of those that failed; last line `N passed, N failed`.  A suite that crashes, hangs, or says nothing fails.
 set -u

@@ -30,6 +30,24 @@ t.test("jvp pushes tangents forward", function()
   t.raises("ValueError", "2 values, 1 tangents", augment.jvp, function(x) return x end, {core.tensor(1.0), core.tensor(1.0)}, {core.tensor(1.0)})
 end)
 
+t.test("cotangents may have the unit of their result", function()
+  local _, pullback = augment.vjp(function(x) return (x * u.mV):sum() end, core.tensor{1.0, 2.0})
+  t.eq(list(pullback(1.0 * u.mV)), {1.0, 1.0})
+  t.close(pullback(1.0 * u.V), {1000.0, 1000.0})
+  t.raises("UnitMismatchError", "ms to mV", pullback, 1.0 * u.ms)
+end)
+
+t.test("a rule that is not linear in its tangents has no reverse mode", function()
+  local function reverse(rule)
+    local f = bdl.custom_jvp(function(x) return x * 2 end)
+    f:defjvp(function(p, d) return p[1] * 2, rule(p[1], d[1]) end)
+    return bdl.grad(function(x) return f(x):sum() end), core.tensor{1.0, 2.0}
+  end
+  t.raises("NotSupportedError", "mul: .* linear", reverse(function(_, d) return d * d end))
+  t.raises("NotSupportedError", "div: .* linear", reverse(function(p, d) return p / d end))
+  t.raises("NotSupportedError", "dot: .* linear", reverse(function(p, d) return d:matmul(d) * p end))
+end)
+
 t.test("vector_grad has the derivative of each element", function()
   local x = core.tensor{1.0, 2.0, 3.0}
   t.eq(list(augment.vector_grad(function(v) return v^3 end)(x)), {3.0, 12.0, 27.0})
@@ -304,6 +322,10 @@ t.test("a failed call leaves States and the generator as they were", function()
     t.eq(s.value:item(), 0)
     t.eq(tostring(bdl.random.DEFAULT.value), key)
   end
+end)
+
+t.test("a call without arguments and without States has nothing to differentiate by", function()
+  t.raises("ValueError", "no argument to differentiate by", bdl.grad(function() return bdl.tensor(1.) end))
 end)
 
 t.test("fwd_grad draws another direction at each call", function()

@@ -17,7 +17,7 @@ local OPTIONS = {"argnums", "return_value", "has_aux", "unit_aware", "check_stat
 --- The positions in argnums (a number or a list; -1 is the last of n), as a list.
 function M.positions(who, argnums, n)
   local list = {}
-  if n == 0 then core.fail("ValueError", 4, "%s: neither States nor arguments to differentiate by", who) end
+  if n == 0 then core.fail("ValueError", 4, "%s: the call has no argument to differentiate by", who) end
   for k, i in ipairs(t.list_of(argnums)) do
     if math.type(i) ~= "integer" or i == 0 or i > n or i < -n then
       core.fail("ValueError", 4, "%s: argnums are positions from 1 to %d, or from -1 backwards, not %s", who, n, tostring(i))

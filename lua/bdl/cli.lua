@@ -193,6 +193,7 @@ function(opts, rest)
   apply(opts)
   if not opts.quiet then
     model.on_warning = say
+    warn "@on"
     if core.columns() then require "bdl.progress".start() end
   end
   if opts.profile then core.profile(true) end

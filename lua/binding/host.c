@@ -23,6 +23,7 @@ struct bdl {
   lbdl b; /* first: lua_getextraspace points here */
   lua_State *L;
   char *error_kind, *error_text; /* of the last call; malloc'ed */
+  bool warns, in_warning;        /* warn "@on" was called; the text goes on in the next call */
 };
 
 /* ---- modules ------------------------------------------------------------------------------------- */
@@ -249,6 +250,17 @@ static void *lua_memory(void *ud, void *p, size_t osize, size_t nsize) {
   return c->alloc(c->alloc_ud, p, p ? osize : 0, nsize);
 }
 
+/* lua_WarnFunction of warn(..): to stderr after warn "@on", as in the program lua. */
+static void warning(void *ud, const char *text, int goes_on) {
+  bdl *b = ud;
+  if (!b->in_warning && !goes_on && *text == '@') {
+    if (strcmp(text, "@on") == 0 || strcmp(text, "@off") == 0) b->warns = text[2] == 'n';
+    return;
+  }
+  b->in_warning = goes_on;
+  if (b->warns) fprintf(stderr, goes_on ? "%s" : "%s\n", text);
+}
+
 bdl *bdl_open(const bdl_options *options) {
   bdl_options o = options ? *options : (bdl_options){0};
   bdl_context *c = bdl_context_new(o.alloc, o.alloc_ud);
@@ -271,6 +283,7 @@ bdl *bdl_open(const bdl_options *options) {
     return NULL;
   }
   *(lbdl **)lua_getextraspace(b->L) = &b->b;
+  lua_setwarnf(b->L, warning, b);
   lua_gc(b->L, LUA_GCGEN, 0, 0);
   lua_pushcfunction(b->L, open_all);
   if (!bdl_device_cpu(c) || lua_pcall(b->L, 0, 0, 0) != LUA_OK) {

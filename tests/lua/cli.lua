@@ -137,6 +137,12 @@ t.test("warnings of the walk come before the run, not with --quiet", function()
   t.eq((bdl "run --quiet warns.lua"), "ran\n")
 end)
 
+t.test("warn() is heard, but with --quiet", function()
+  file("open.lua", "do bdl.environ.context{dt = 1} end\ncollectgarbage() collectgarbage()\nprint 'ran'")
+  gives("run open.lua", 0, "bdl: open.lua:1: bdl.environ.context{...} was never closed")
+  t.eq((bdl "run --quiet open.lua"), "ran\n")
+end)
+
 t.test("check finds what a run would stop at, and runs nothing", function()
   gives("check warns.lua", 1, "warns.lua:2:4: warning")
   file("mismatch.lua", [[

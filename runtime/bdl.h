@@ -29,8 +29,8 @@ typedef struct bdl_options {
 BDL_API bdl *bdl_open(const bdl_options *options);
 BDL_API void bdl_close(bdl *b);
 
-/* Run a model file or text, or one of bdl's own programs ("bdl run" is the module bdl.cli).  0: done; else the kind and text of
-** the error stand in bdl_error_kind and bdl_error_text until the next call. */
+/* Run a model file or text.  0: done; else the kind and text of the error stand in bdl_error_kind and bdl_error_text until the
+** next call. */
 BDL_API int bdl_run_file(bdl *b, const char *path);
 BDL_API int bdl_run_string(bdl *b, const char *text, const char *name);
 /* Calls the module bdl.cli with the arguments; the result is the exit status of a program. */

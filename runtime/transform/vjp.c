@@ -80,8 +80,16 @@ static bdl_status add_cotangent(bdl_prog *b, bdl_atom x, bdl_atom y, bdl_arena *
   return bdl_rule_add(b, x, y, z);
 }
 
-/* ct[x]: the cotangent so far of each variable that was there before the transposes. */
-static bdl_status pull_eqn(bdl_prog *b, int64_t i, const bool *linear, bdl_atom *ct, bdl_arena *scratch) {
+/* Do equations from `first` on read linear variables?  Then the one they transpose is not linear: a product of tangents. */
+static bool reads_tangents(const bdl_prog *b, int64_t first, const bool *linear, int64_t n_vars) {
+  for (int64_t i = first; i < b->eqns.n; i++)
+    for (int k = 0; k < b->eqns.v[i].n_in; k++)
+      if (b->eqns.v[i].in[k] < n_vars && linear[b->eqns.v[i].in[k]]) return true;
+  return false;
+}
+
+/* ct[x]: the cotangent so far of each variable that was there before the transposes, n_vars of them. */
+static bdl_status pull_eqn(bdl_prog *b, int64_t i, const bool *linear, int64_t n_vars, bdl_atom *ct, bdl_arena *scratch) {
   const bdl_eqn e = b->eqns.v[i]; /* its lists stay where they are; the equations may move */
   bool any = false, *is_linear;
   bdl_atom *ct_in, *ct_out;
@@ -103,7 +111,10 @@ static bdl_status pull_eqn(bdl_prog *b, int64_t i, const bool *linear, bdl_atom 
     is_linear[k] = linear[e.in[k]];
     ct_in[k] = BDL_ZERO;
   }
-  const bdl_status s = bdl_prims[e.prim].transpose(b, &e, e.in, is_linear, ct_out, ct_in);
+  const int64_t first = b->eqns.n;
+  bdl_status s = bdl_prims[e.prim].transpose(b, &e, e.in, is_linear, ct_out, ct_in);
+  if (s == BDL_OK && reads_tangents(b, first, linear, n_vars))
+    s = bdl_fail(b->ctx, BDL_ENOTSUP, "%s: a derivative rule must be linear in its tangents", bdl_prims[e.prim].name);
   if (s != BDL_OK) bdl_where(b->ctx, e.src);
   TRY(s);
   for (int k = 0; k < e.n_in; k++)
@@ -129,7 +140,7 @@ static bdl_status pull(bdl_prog *b, const bool *linear_in, int n_keep, const boo
     TRY(bdl_ir_input(b, bdl_aval_of(b, z), &x));
     if (linear[z]) TRY(bdl_rule_add(b, ct[z], x, &ct[z]));
   }
-  for (int64_t i = n_eqns - 1; i >= 0; i--) TRY(pull_eqn(b, i, linear, ct, a));
+  for (int64_t i = n_eqns - 1; i >= 0; i--) TRY(pull_eqn(b, i, linear, n_vars, ct, a));
   memcpy(out, b->outputs, (size_t)n_keep * sizeof *out);
   for (int64_t i = 0; i < n_in; i++) {
     const bdl_atom x = b->inputs.v[i];

@@ -12,6 +12,9 @@ local function active_of(p, wanted)
   return active
 end
 
+--- The numbers of a tangent or cotangent, which may have the unit of its value.  Errors: UnitMismatchError, another one.
+local function numbers(dx, unit) return core.mantissa(core.unit_of(dx) and core.convert(dx, unit or nil) or dx) end
+
 --- The options in a last plain table that names nothing else; the other arguments.
 local function split_options(known, ...)
   local args = table.pack(...)
@@ -49,7 +52,7 @@ function M.jvp(f, primals, tangents, opts)
   local dx, given, values = {}, t.flatten_all(tangents), t.flatten_all(primals)
   if #given ~= #values then core.fail("ValueError", 2, "jvp: %d tangents for the %d leaves of the values", #given, #values) end
   for i, x in ipairs(values) do
-    if active[i] then dx[#dx + 1] = core.mantissa(core.unit_of(given[i]) and core.convert(given[i], x.unit) or given[i]) end
+    if active[i] then dx[#dx + 1] = numbers(given[i], x.unit) end
   end
   local list = t.apply(core.derive(p.program, "jvp", active), p, dx)
   local tangent, at = {}, #p.types
@@ -96,7 +99,7 @@ end
 
 --- out.., pullback, aux.. = vjp(f, x, y, .., opts?): f at x, y and the function from a cotangent like out to those of x, y, ..
 --  opts (a last table of nothing else) : grad_states (their cotangents come first), argnums (all), has_aux.
---  The pullback has the values that were there when f ran; it may be called many times.
+--  The pullback has the values that were there when f ran; it may be called many times.  A cotangent may have the unit of its result.
 function M.vjp(f, ...)
   t.check_callable("vjp", f)
   local args, opts = split_options({"grad_states", "argnums", "has_aux"}, ...)
@@ -144,7 +147,7 @@ function M.vjp(f, ...)
     local given, ct = t.flatten_all{...}, {}
     if #given ~= n_main then core.fail("ValueError", 2, "pullback: %d cotangents for %d results", #given, n_main) end
     for i, y in ipairs(p.types) do
-      if t.is_float(y.dtype) then ct[#ct + 1] = i <= n_main and core.mantissa(given[i]) or 0.0 end
+      if t.is_float(y.dtype) then ct[#ct + 1] = i <= n_main and numbers(given[i], p.units[i]) or 0.0 end
     end
     local pulled = t.inside(core.apply, pull, t.joined(residuals, ct))
     local out = {}

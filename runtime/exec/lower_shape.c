@@ -92,7 +92,7 @@ static bdl_status indexing(const bdl_kcall *k, const char *prim, bool along, bdl
   if (bad < 0) return BDL_OK;
   return bdl_fail(k->ctx, BDL_EINDEX,
                   "%s: index %" PRId64 " is out of range for axis %" PRId64 " with size %" PRId64 " (counted from 0)", prim,
-                  bdl_k_index_at(g->index, g->wide, bad), axis, x.n);
+                  bdl_k_index_at(g->index, g->wide, bad), axis + 1, x.n);
 }
 
 static bdl_status gather(const bdl_kcall *k, const char *prim, bool along) {

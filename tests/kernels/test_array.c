@@ -344,7 +344,7 @@ static void indices_out_of_range_are_named(void **state) {
             z;
     const bdl_param p[2] = {bdl_pint(0), bdl_pstr("add")};
     const char *text =
-        bad ? "index 4 is out of range for axis 0 with size 4" : "index -1 is out of range for axis 0 with size 4";
+        bad ? "index 4 is out of range for axis 1 with size 4" : "index -1 is out of range for axis 1 with size 4";
     t_fails(t_call(BDL_P_gather, p, in, 2, &z, 1), BDL_EINDEX, text);
     t_fails(t_call(BDL_P_gather_along, p, in, 2, &z, 1), BDL_EINDEX, text);
     t_fails(t_call(BDL_P_scatter, p, in, 3, &z, 1), BDL_EINDEX, text);

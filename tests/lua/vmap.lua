@@ -68,6 +68,7 @@ t.test("States by axis, also of trees and from the end", function()
   t.raises("ValueError", "mixture", bdl.vmap(function() end, {in_states = {[1] = {s}, q = q}}))
   t.raises("TypeError", "not a Tensor", bdl.vmap(function() end, {in_states = bdl.ones(2)}))
   t.raises("ValueError", "has no axis 2", bdl.vmap(function() end, {in_states = {[2] = {q}}}))
+  t.raises("ValueError", "the State 'q'.* has no axis 3", bdl.vmap(function(x) q.value = q.value * x end, {out_states = {[3] = {q}}}), bdl.ones(2))
 end)
 
 t.test("what is not declared may not get lanes; nothing changes then", function()

@@ -189,7 +189,7 @@ local function refuse_write(m, s, touched)
   core.fail("BatchAxisError", 4, "%s: %s", m.who, text)
 end
 
---- What States become: m.writes = {{handle, axis or false, first output}}; m.generators = {handle}.
+--- What States become: m.writes = {{state, handle, axis or false, first output}}; m.generators = {handle}.
 local function place_states(m, o, flags)
   m.writes, m.generators = {}, {}
   local seen = {}
@@ -205,13 +205,13 @@ local function place_states(m, o, flags)
         core.fail("ValueError", 4, "%s: with batch_size the function may not write States; it writes the %s", m.who, t.state_name(s))
       end
       if lanes and not axis then refuse_write(m, s, touched) end
-      m.writes[#m.writes + 1] = {handle = touched.handle, n = touched.n, axis = axis or false, first = touched.first}
+      m.writes[#m.writes + 1] = {state = s, handle = touched.handle, n = touched.n, axis = axis or false, first = touched.first}
     end
   end
   for _, s in ipairs(m.out.order) do -- States of returned Nodes that f left alone
     local handle = rawget(s, "_handle")
     if m.out:of(s) and m.into:of(s) == nil and not seen[s] and m.out.said[s][2]:find "^result" then
-      m.writes[#m.writes + 1] = {handle = handle, n = #state.abstract(s), axis = m.out:of(s)}
+      m.writes[#m.writes + 1] = {state = s, handle = handle, n = #state.abstract(s), axis = m.out:of(s)}
     end
   end
 end
@@ -279,7 +279,8 @@ local function all_lanes(m, program, flags)
   for _, w in ipairs(m.writes) do
     local leaves = not w.first and core.flatten(core.state_get(w.handle))
     for k = 0, w.n - 1 do
-      list[#list + 1] = leaves and placed(m, core.mantissa(leaves[k + 1]), false, w.axis, "a State") or output(w.first + k, w.axis, "a State")
+      local what = "the " .. t.state_name(w.state, m.f)
+      list[#list + 1] = leaves and placed(m, core.mantissa(leaves[k + 1]), false, w.axis, what) or output(w.first + k, w.axis, what)
     end
   end
   return t.joined(list, kept)

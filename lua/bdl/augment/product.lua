@@ -3,6 +3,7 @@
 local core = require "bdl.core"
 local t = require "bdl.augment.trace"
 local derivative = require "bdl.augment.derivative"
+local options = require "bdl.options"
 
 local M = {}
 
@@ -14,21 +15,6 @@ end
 
 --- The numbers of a tangent or cotangent, which may have the unit of its value.  Errors: UnitMismatchError, another one.
 local function numbers(dx, unit) return core.mantissa(core.unit_of(dx) and core.convert(dx, unit or nil) or dx) end
-
---- The options in a last plain table that names nothing else; the other arguments.
-local function split_options(known, ...)
-  local args = table.pack(...)
-  local last = args[args.n]
-  if not t.is_plain(last) or next(last) == nil then return args, {} end
-  for key in pairs(last) do
-    local found = false
-    for _, name in ipairs(known) do found = found or key == name end
-    if not found then return args, {} end
-  end
-  args[args.n] = nil
-  args.n = args.n - 1
-  return args, last
-end
 
 --- The value that is differentiated, and what follows it, of f's results.
 local function check_aux(who, p, has_aux)
@@ -102,7 +88,7 @@ end
 --  The pullback has the values that were there when f ran; it may be called many times.  A cotangent may have the unit of its result.
 function M.vjp(f, ...)
   t.check_callable("vjp", f)
-  local args, opts = split_options({"grad_states", "argnums", "has_aux"}, ...)
+  local args, opts = options({"grad_states", "argnums", "has_aux"}, ...)
   local positions = {}
   if opts.argnums ~= nil then positions = derivative.positions("vjp", opts.argnums, args.n)
   elseif opts.grad_states == nil then

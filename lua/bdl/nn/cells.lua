@@ -9,7 +9,6 @@ local init = require "bdl.init"
 local layer = require "bdl.nn.layer"
 local none = require "bdl.none".none
 local state = require "bdl.state"
-local Linear = require "bdl.nn.linear".Linear
 local module = require "bdl.nn.module"
 
 local M = {}
@@ -21,6 +20,10 @@ local RNNCell = module.Module:extend "RNNCell"
 M.RNNCell = RNNCell
 
 RNNCell.state_names = {"h"}
+
+--- What a cell is made of.
+RNNCell.Linear = require "bdl.nn.linear".Linear
+RNNCell.ops = RNNCell.Linear.ops
 
 --- The function of a name, or a function.
 local function activation_of(who, f)
@@ -56,7 +59,10 @@ function RNNCell:init_state(batch_size)
 end
 
 --- A Linear of the cell, from x, h or both, to n states.
-local function weights(a, from, to) return Linear{from, to, w_init = a.w_init, b_init = a.b_init} end
+function RNNCell:weights(a, from, to) return self.Linear{from, to, w_init = a.w_init, b_init = a.b_init or none} end
+
+--- A parameter that meets the states one by one.
+function RNNCell:each(p) return self.ops.element_wise({weight = p.value}, {}) end
 
 --- Checked x.
 local function input(self, x) return layer.input(self, x, {self.num_in}) end
@@ -94,7 +100,7 @@ M.ValinaRNNCell = ValinaRNNCell
 
 function ValinaRNNCell:__init(...)
   local a = self:setup({w_init = XAVIER, activation = "relu"}, ...)
-  self.W = weights(a, self.num_in + self.num_out, self.num_out)
+  self.W = self:weights(a, self.num_in + self.num_out, self.num_out)
 end
 
 function ValinaRNNCell:update(x) return done(self, self.activation(self.W(join(input(self, x), self.h.value)))) end
@@ -109,15 +115,20 @@ M.GRUCell = GRUCell
 
 function GRUCell:__init(...)
   local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
-  local n = self.num_in + self.num_out
-  self.Wrz = weights(a, n, 2 * self.num_out)
-  self.Wh = weights(a, n, self.num_out)
+  self:make_gates(a, self.num_in + self.num_out, self.num_out)
+  self.Wh = self:weights(a, self.num_in + self.num_out, self.num_out)
 end
+
+function GRUCell:make_gates(a, n, out) self.Wrz = self:weights(a, n, 2 * out) end
+
+--- r and z before the logistic function.
+function GRUCell:gates(xh) return split(self.Wrz(xh), 2) end
 
 function GRUCell:update(x)
   x = input(self, x)
   local h = self.h.value
-  local r, z = split(sigmoid(self.Wrz(join(x, h))), 2)
+  local r, z = self:gates(join(x, h))
+  r, z = sigmoid(r), sigmoid(z)
   return done(self, (1 - z) * h + z * self.activation(self.Wh(join(x, r * h))))
 end
 
@@ -129,8 +140,8 @@ M.MGUCell = MGUCell
 function MGUCell:__init(...)
   local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
   local n = self.num_in + self.num_out
-  self.Wf = weights(a, n, self.num_out)
-  self.Wh = weights(a, n, self.num_out)
+  self.Wf = self:weights(a, n, self.num_out)
+  self.Wh = self:weights(a, n, self.num_out)
 end
 
 function MGUCell:update(x)
@@ -149,11 +160,16 @@ LSTMCell.state_names = {"c", "h"}
 
 function LSTMCell:__init(...)
   local a = self:setup({w_init = XAVIER, activation = "tanh"}, ...)
-  self.W = weights(a, self.num_in + self.num_out, 4 * self.num_out)
+  self:make_gates(a, self.num_in + self.num_out, self.num_out)
 end
 
+function LSTMCell:make_gates(a, n, out) self.W = self:weights(a, n, 4 * out) end
+
+--- i, g, f, o before their functions.
+function LSTMCell:gates(xh) return split(self.W(xh), 4) end
+
 function LSTMCell:update(x)
-  local i, g, f, o = split(self.W(join(input(self, x), self.h.value)), 4)
+  local i, g, f, o = self:gates(join(input(self, x), self.h.value))
   local c = sigmoid(f + 1) * self.c.value + sigmoid(i) * self.activation(g)
   self.c.value = c
   return done(self, sigmoid(o) * self.activation(c))
@@ -170,15 +186,20 @@ URLSTMCell.state_names = {"c", "h"}
 function URLSTMCell:__init(...)
   local a = self:setup({w_init = XAVIER, activation = "tanh", b_init = none}, ...)
   local n = self.num_out
-  self.W = Linear{self.num_in + n, 4 * n, w_init = a.w_init, b_init = none}
+  a.b_init = nil
+  self:make_gates(a, self.num_in + n, n)
   local p = require "bdl.random".uniform(1 / n, 1 - 1 / n, {size = {n}})
-  self.bias = state.ParamState(-core.bind("log", {}, 1 / p - 1))
+  self.bias = self.ops.ParamState(-core.bind("log", {}, 1 / p - 1))
 end
 
+URLSTMCell.make_gates = LSTMCell.make_gates
+
+--- f, r, u, o before their functions.
+URLSTMCell.gates = LSTMCell.gates
+
 function URLSTMCell:update(x)
-  local f, r, u, o = split(self.W(join(input(self, x), self.h.value)), 4)
-  local b = self.bias.value
-  local F, R = sigmoid(f + b), sigmoid(r - b)
+  local f, r, u, o = self:gates(join(input(self, x), self.h.value))
+  local F, R = sigmoid(f + self:each(self.bias)), sigmoid(r - self:each(self.bias))
   local G = 2 * R * F + (1 - 2 * R) * F * F
   local c = G * self.c.value + (1 - G) * self.activation(u)
   self.c.value = c
@@ -193,9 +214,9 @@ M.CFNCell = CFNCell
 function CFNCell:__init(...)
   local a = self:setup({w_init = ORTHOGONAL, activation = "tanh"}, ...)
   local n = self.num_in + self.num_out
-  self.Wf = weights(a, n, self.num_out)
-  self.Wi = weights(a, n, self.num_out)
-  self.Wh = weights(a, self.num_in, self.num_out)
+  self.Wf = self:weights(a, n, self.num_out)
+  self.Wi = self:weights(a, n, self.num_out)
+  self.Wh = self:weights(a, self.num_in, self.num_out)
 end
 
 function CFNCell:update(x)
@@ -213,8 +234,8 @@ M.MinimalRNNCell = MinimalRNNCell
 
 function MinimalRNNCell:__init(...)
   local a = self:setup({w_init = ORTHOGONAL, phi = none}, ...)
-  self.phi = a.phi or weights(a, self.num_in, self.num_out)
-  self.W_u = weights(a, 2 * self.num_out, self.num_out)
+  self.phi = a.phi or self:weights(a, self.num_in, self.num_out)
+  self.W_u = self:weights(a, 2 * self.num_out, self.num_out)
 end
 
 function MinimalRNNCell:update(x)
@@ -230,8 +251,8 @@ M.MiniGRU = MiniGRU
 
 function MiniGRU:__init(...)
   local a = self:setup({w_init = ORTHOGONAL}, ...)
-  self.W_x = weights(a, self.num_in, self.num_out)
-  self.W_z = weights(a, self.num_in + self.num_out, self.num_out)
+  self.W_x = self:weights(a, self.num_in, self.num_out)
+  self.W_z = self:weights(a, self.num_in + self.num_out, self.num_out)
 end
 
 function MiniGRU:update(x)
@@ -248,9 +269,9 @@ M.MiniLSTM = MiniLSTM
 function MiniLSTM:__init(...)
   local a = self:setup({w_init = ORTHOGONAL}, ...)
   local n = self.num_in + self.num_out
-  self.W_x = weights(a, self.num_in, self.num_out)
-  self.W_f = weights(a, n, self.num_out)
-  self.W_i = weights(a, n, self.num_out)
+  self.W_x = self:weights(a, self.num_in, self.num_out)
+  self.W_f = self:weights(a, n, self.num_out)
+  self.W_i = self:weights(a, n, self.num_out)
 end
 
 function MiniLSTM:update(x)
@@ -266,6 +287,7 @@ end
 --  Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences.
 local LRUCell = module.Module:extend "LRUCell"
 M.LRUCell = LRUCell
+LRUCell.Linear, LRUCell.ops, LRUCell.each = RNNCell.Linear, RNNCell.ops, RNNCell.each
 
 local function scaled_normal(sizes) return require "bdl.random".randn(table.unpack(sizes)) / math.sqrt(sizes[1]) end
 
@@ -277,14 +299,15 @@ function LRUCell:__init(...)
   self.d_model, self.d_hidden = a.d_model, n
   local function log(x) return (core.bind("log", {}, x)) end
   local function exp(x) return (core.bind("exp", {}, x)) end
-  self.theta_log = state.ParamState(log(random.uniform{size = {n}} * a.max_phase))
+  local Linear, ParamState = self.Linear, self.ops.ParamState
+  self.theta_log = ParamState(log(random.uniform{size = {n}} * a.max_phase))
   local radius = random.uniform{size = {n}} * (a.r_max ^ 2 - a.r_min ^ 2) + a.r_min ^ 2
   local nu_log = log(-0.5 * log(radius))
-  self.nu_log = state.ParamState(nu_log)
-  self.gamma_log = state.ParamState(0.5 * log(-core.bind("expm1", {}, -2 * exp(nu_log))))
+  self.nu_log = ParamState(nu_log)
+  self.gamma_log = ParamState(0.5 * log(-core.bind("expm1", {}, -2 * exp(nu_log))))
   for _, name in ipairs{"B_re", "B_im"} do self[name] = Linear{a.d_model, n, w_init = scaled_normal, b_init = none} end
   for _, name in ipairs{"C_re", "C_im"} do self[name] = Linear{n, a.d_model, w_init = scaled_normal, b_init = none} end
-  self.D = state.ParamState(random.randn(a.d_model))
+  self.D = ParamState(random.randn(a.d_model))
 end
 
 function LRUCell:init_state(batch_size)
@@ -296,12 +319,12 @@ end
 function LRUCell:update(x)
   x = layer.input(self, x, {self.d_model})
   local function exp(z) return (core.bind("exp", {}, z)) end
-  local radius, phase, gain = exp(-exp(self.nu_log.value)), exp(self.theta_log.value), exp(self.gamma_log.value)
+  local radius, phase, gain = exp(-exp(self:each(self.nu_log))), exp(self:each(self.theta_log)), exp(self:each(self.gamma_log))
   local re, im = radius * core.bind("cos", {}, phase), radius * core.bind("sin", {}, phase)
   local h_re, h_im = self.h_re.value, self.h_im.value
   self.h_re.value = re * h_re - im * h_im + gain * self.B_re(x)
   self.h_im.value = im * h_re + re * h_im + gain * self.B_im(x)
-  return self.C_re(self.h_re.value) - self.C_im(self.h_im.value) + x * self.D.value
+  return self.C_re(self.h_re.value) - self.C_im(self.h_im.value) + x * self:each(self.D)
 end
 
 return M

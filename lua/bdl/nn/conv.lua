@@ -8,14 +8,12 @@ local field = require "bdl.nn.field"
 local functional = require "bdl.functional"
 local init = require "bdl.init"
 local layer = require "bdl.nn.layer"
-local state = require "bdl.state"
 local none = require "bdl.none".none
-local Module = require "bdl.nn.module".Module
 
 local M = {}
 
 --- Subclasses have dims, and set filter (sizes of the weight), then make the State.
-local Conv = Module:extend "Conv"
+local Conv = layer.Layer:extend "Conv"
 
 local SPEC = {
   "in_size", "out_channels", "kernel_size", stride = 1, padding = "SAME", rhs_dilation = 1, groups = 1, w_init = init.XavierNormal(),
@@ -69,8 +67,8 @@ function Conv:finish(who, a, from, to, ws_gain)
   shape[dims + 1], shape[dims + 2] = from, to
   self.w_mask = init.param(a.w_mask, shape)
   local weight = layer.full(a.w_init, shape)
-  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, behind(dims, self.out_channels), weight),
-                                 gain = ws_gain and init.OneInit()(behind(dims + 1, to)) or nil}
+  self:keep{weight = weight, bias = layer.bias(a.b_init, behind(dims, self.out_channels), weight),
+            gain = ws_gain and init.OneInit()(behind(dims + 1, to)) or nil}
   local out = {}
   for k, n in ipairs(self._space) do
     local stride, apart, lo, hi = self:geometry(k, n)
@@ -90,8 +88,8 @@ function Conv:geometry(k, n)
   return stride, self.lhs_dilation[k], lo, hi
 end
 
---- The filter [k.., c_in / groups, c_out] that acts.
-function Conv:filter(p) return self.w_mask and p.weight * self.w_mask or p.weight end
+--- The filter [k.., c_in / groups, c_out] that acts, of the weight w.
+function Conv:filter(w) return self.w_mask and w * self.w_mask or w end
 
 --- The channels of x from axis `from` of the last dims + 1 to `to`.
 local function move_channels(x, dims, from, to)
@@ -103,7 +101,7 @@ end
 
 --- x : [batch.., in_size] -> [batch.., out_size]
 function Conv:update(x)
-  local p, dims = self.weight.value, self.dims
+  local p, dims = self:params(), self.dims
   x = layer.input(self, x, self.in_size, p.weight)
   if self.channel_first then x = move_channels(x, dims, 1, dims + 1) end
   local batch, stride, lo, hi, apart = {}, {}, {}, {}, {}
@@ -112,12 +110,12 @@ function Conv:update(x)
   local rest = table.move(self._space, 1, dims, 2, {-1})
   rest[dims + 2] = self.in_channels
   if #batch ~= 1 then x = x:reshape(rest) end
-  local y = core.bind("conv", {strides = stride, pad_lo = lo, pad_hi = hi, lhs_dilation = apart, rhs_dilation = self.rhs_dilation,
-                               groups = self.groups}, x, self:filter(p))
+  local window = {strides = stride, pad_lo = lo, pad_hi = hi, lhs_dilation = apart, rhs_dilation = self.rhs_dilation,
+                  groups = self.groups}
+  local y = self.ops.conv(x, {weight = p.weight, bias = p.bias},
+                          {window = window, weight_fn = function(w) return self:filter(w, p.gain) end})
   if #batch ~= 1 then y = base.reshape(y, table.move(y.shape, 2, dims + 2, #batch + 1, batch)) end
-  if self.channel_first then y = move_channels(y, dims, dims + 1, 1) end
-  if not p.bias then return y end
-  return y + (self.channel_first and move_channels(p.bias, dims, dims + 1, 1) or p.bias)
+  return self.channel_first and move_channels(y, dims, dims + 1, 1) or y
 end
 
 -- ---- the classes -------------------------------------------------------------------------------------------------------------
@@ -137,8 +135,8 @@ local function convolution(self, who, a)
 end
 
 --- A convolution with standardised weights, as ScaledWSLinear; also ws_gain (true), eps (1e-4).
-local function scaled_filter(self, p)
-  local w = functional.weight_standardization(p.weight, {eps = self.eps, gain = p.gain})
+local function scaled_filter(self, w, gain)
+  w = functional.weight_standardization(w, {eps = self.eps, gain = gain})
   return self.w_mask and w * self.w_mask or w
 end
 
@@ -159,8 +157,9 @@ function Transposed:geometry(k)
   return 1, stride, lo, total - lo
 end
 
-function Transposed:filter(p)
-  local w, dims = Conv.filter(self, p), self.dims
+function Transposed:filter(w)
+  local dims = self.dims
+  w = Conv.filter(self, w)
   local space, axes = {}, {}
   for k = 1, dims do space[k], axes[k] = k - 1, k - 1 end
   axes[dims + 1], axes[dims + 2] = dims + 1, dims

@@ -7,13 +7,11 @@ local init = require "bdl.init"
 local layer = require "bdl.nn.layer"
 local none = require "bdl.none".none
 local reduce = require "bdl.array.reduce"
-local state = require "bdl.state"
-local Module = require "bdl.nn.module".Module
 
 --- num_embeddings, embedding_size, embedding_init (LecunUniform), padding_idx (none; its row starts at 0 and gets no gradient),
 --  max_norm (none; rows that are looked up are shortened to it) and norm_type (2.0), scale_grad_by_freq (false: the gradient of a row
 --  is divided by how often it was looked up), freeze (false: no gradient), name.  The State `weight` holds [num_embeddings, embedding_size].
-local Embedding = Module:extend "Embedding"
+local Embedding = layer.Layer:extend "Embedding"
 
 local function spec(first)
   return {first, "embedding_size", padding_idx = none, max_norm = none, norm_type = 2.0, scale_grad_by_freq = false, freeze = false,
@@ -42,7 +40,7 @@ function Embedding:__init(...)
   setup(self, a, layer.each("nn.Embedding", "num_embeddings", a.num_embeddings, 1)[1])
   local weight = layer.full(a.embedding_init, {self.num_embeddings, table.unpack(self.out_size)})
   if self.padding_idx then weight = weight:set(self.padding_idx + 1, 0 * weight[self.padding_idx + 1]) end
-  self.weight = state.ParamState(weight)
+  self:keep(weight)
 end
 
 --- Embedding.from_pretrained(table [n, size..], {padding_idx =, .., freeze = true})
@@ -88,8 +86,8 @@ end
 function Embedding:update(ids)
   if not core.is_tensor(ids) then ids = base.tensor(ids) end
   if base.KIND[ids.dtype] ~= 1 then core.fail("TypeError", 2, "Embedding: ids are integers, not %s", base.text(ids)) end
-  local weight = self.weight.value
-  local rows = core.bind("gather", {axis = 0}, weight, ids)
+  local weight = self:params()
+  local rows = self.ops.embedding(ids, {weight = weight}, {})
   if self.max_norm then
     local short = shortened(self, rows, ids)
     rows = rows + detached(short - rows)

@@ -4,8 +4,20 @@ local class = require "bdl.class"
 local base = require "bdl.array.base"
 local init = require "bdl.init"
 local none = require "bdl.none".none
+local Module = require "bdl.nn.module".Module
 
 local M = {}
+
+--- A module whose parameters are one State: a value, or values by name.
+local Layer = Module:extend "Layer"
+M.Layer = Layer
+Layer.ops = require "bdl.nn.ops"
+
+--- Makes the State.
+function Layer:keep(value) self[self.ops.field] = self.ops.ParamState(value) end
+
+--- The parameters.
+function Layer:params() return self[self.ops.field].value end
 
 --- In place of a bias: zeros in the unit of the weight.
 M.ZEROS = {}

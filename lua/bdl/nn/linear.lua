@@ -7,9 +7,9 @@ local event = require "bdl.event"
 local functional = require "bdl.functional"
 local init = require "bdl.init"
 local layer = require "bdl.nn.layer"
-local state = require "bdl.state"
 local none = require "bdl.none".none
 local Module = require "bdl.nn.module".Module
+local Layer = layer.Layer
 
 local M = {}
 
@@ -27,40 +27,34 @@ local function set_sizes(self, from, to)
   return {from[-1], to[-1]}
 end
 
---- x W + b
-local function product(self, x, w, b)
-  x = layer.input(self, x, {self.in_size[-1]}, w)
-  local y = core.bind("dot", {lhs_contract = {x.ndim - 1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, x, w)
-  return b and y + b or y
+--- x f(W) + b
+local function product(self, x, p, f)
+  return self.ops.matmul(layer.input(self, x, {self.in_size[-1]}, p.weight), p, {weight_fn = f})
 end
 
 --- y = x W + b  over the last axis.
 --  in_size, out_size, w_init (KaimingNormal), b_init (zeros; bdl.none: no bias), w_mask (multiplies the weight), name.
 --  The State `weight` holds {weight, bias}.  Errors: ValueError, leading sizes differ.
-local Linear = Module:extend "Linear"
+local Linear = Layer:extend "Linear"
 M.Linear = Linear
 
 local function make(self, a)
-  Module.__init(self, a.name)
+  Layer.__init(self, a.name)
   local shape = set_sizes(self, a.in_size, a.out_size)
   self.w_mask = init.param(a.w_mask, shape)
   local weight = layer.full(a.w_init, shape)
-  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight),
-                                 gain = a.ws_gain and init.OneInit(){1, shape[2]} or nil}
+  self:keep{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight), gain = a.ws_gain and init.OneInit(){1, shape[2]} or nil}
 end
 
 function Linear:__init(...)
   make(self, args({"in_size", "out_size", w_init = init.KaimingNormal(), b_init = layer.ZEROS, w_mask = none, name = none}, ...))
 end
 
---- The weight that acts.
-function Linear:effective(p) return self.w_mask and p.weight * self.w_mask or p.weight end
+--- w times w_mask, where there is one.
+local function masked(self, w) return self.w_mask and w * self.w_mask or w end
 
 --- x : [.., in] -> [.., out]
-function Linear:update(x)
-  local p = self.weight.value
-  return product(self, x, self:effective(p), p.bias)
-end
+function Linear:update(x) return product(self, x, self:params(), function(w) return masked(self, w) end) end
 
 --- A Linear whose weight is standardised: mean 0 and variance 1 / in for each output, times a gain.
 --  As Linear, and ws_gain (true: {gain} in the State), eps (1e-4).
@@ -75,14 +69,18 @@ function ScaledWSLinear:__init(...)
   self.eps = a.eps
 end
 
-function ScaledWSLinear:effective(p)
-  local w = functional.weight_standardization(p.weight, {eps = self.eps, gain = p.gain})
-  return self.w_mask and w * self.w_mask or w
+function ScaledWSLinear:update(x)
+  local p, ops = self:params(), self.ops
+  local y = product(self, x, {weight = p.weight}, function(w)
+    return masked(self, functional.weight_standardization(w, {eps = self.eps}))
+  end)
+  if p.gain then y = y * ops.element_wise({weight = p.gain}, {weight_fn = function(g) return g:reshape(-1) end}) end
+  return p.bias and y + ops.element_wise({weight = p.bias}, {}) or y
 end
 
 --- y = x (|W| sign): weights that keep their sign.  in_size, out_size, w_init (KaimingNormal), w_sign (none: all positive), name.
 --  The State `weight` holds W.
-local SignedWLinear = Module:extend "SignedWLinear"
+local SignedWLinear = Layer:extend "SignedWLinear"
 M.SignedWLinear = SignedWLinear
 
 function SignedWLinear:__init(...)
@@ -90,17 +88,19 @@ function SignedWLinear:__init(...)
   SignedWLinear.super.__init(self, a.name)
   local shape = set_sizes(self, a.in_size, a.out_size)
   self.w_sign = init.param(a.w_sign, shape)
-  self.weight = state.ParamState(layer.full(a.w_init, shape))
+  self:keep(layer.full(a.w_init, shape))
 end
 
 function SignedWLinear:update(x)
-  local w = core.bind("abs", {}, self.weight.value)
-  return product(self, x, self.w_sign and w * self.w_sign or w)
+  return product(self, x, {weight = self:params()}, function(w)
+    w = core.bind("abs", {}, w)
+    return self.w_sign and w * self.w_sign or w
+  end)
 end
 
 --- y = x A + b with the stored entries of a connection (event.CSR ..) as weights; boolean x counts as events.
 --  spar_mat, b_init (none), in_size, name.  The State `weight` holds {weight = entries, bias}.
-local SparseLinear = Module:extend "SparseLinear"
+local SparseLinear = Layer:extend "SparseLinear"
 M.SparseLinear = SparseLinear
 
 --- Errors: TypeError, not a connection; ValueError, in_size differs from its rows.
@@ -119,20 +119,19 @@ function SparseLinear:__init(...)
   end
   self.spar_mat = a.spar_mat
   local data = a.spar_mat.data
-  self.weight = state.ParamState{weight = data, bias = layer.bias(a.b_init, {shape[2]}, data)}
+  self:keep{weight = data, bias = layer.bias(a.b_init, {shape[2]}, data)}
 end
 
 function SparseLinear:update(x)
-  local p = self.weight.value
+  local p = self:params()
   if not core.is_tensor(x) or x.dtype ~= "bool" then x = layer.input(self, x, {self.in_size[-1]}, p.weight) end
-  local y = self.spar_mat:with_data(p.weight):rmatmul(x)
-  return p.bias and y + p.bias or y
+  return self.ops.sparse_matmul(x, p, {sparse_mat = self.spar_mat})
 end
 
 --- Every neuron to every other:  y_j = sum_i x_i W_ij + b_j,  without i = j unless include_self.
 --  in_size, out_size, w_init (KaimingNormal; a number: one weight for all pairs), b_init (none), include_self (true), name.
 --  The State `weight` holds {weight, bias}.
-local AllToAll = Module:extend "AllToAll"
+local AllToAll = Layer:extend "AllToAll"
 M.AllToAll = AllToAll
 
 function AllToAll:__init(...)
@@ -142,7 +141,7 @@ function AllToAll:__init(...)
   self.include_self = a.include_self
   local weight = init.param(a.w_init, shape, nil, {allow_none = false})
   if not core.is_tensor(weight) then weight = core.tensor(weight) end
-  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight)}
+  self:keep{weight = weight, bias = layer.bias(a.b_init, {shape[2]}, weight)}
 end
 
 --- 1 for pairs that are connected, 0 on the diagonal.
@@ -152,15 +151,15 @@ local function others(n, m, dtype)
 end
 
 function AllToAll:update(x)
-  local p = self.weight.value
-  local w, n, m = p.weight, self.in_size[-1], self.out_size[-1]
-  if w.ndim == 0 then w = w * core.bind("broadcast", {shape = {n, m}, dims = {}}, core.tensor(1.0, core.mantissa(w).dtype)) end
-  if not self.include_self then w = w * others(n, m, core.mantissa(w).dtype) end
-  return product(self, x, w, p.bias)
+  local n, m = self.in_size[-1], self.out_size[-1]
+  return product(self, x, self:params(), function(w)
+    if w.ndim == 0 then w = w * core.bind("broadcast", {shape = {n, m}, dims = {}}, core.tensor(1.0, core.mantissa(w).dtype)) end
+    return self.include_self and w or w * others(n, m, core.mantissa(w).dtype)
+  end)
 end
 
 --- y_i = w_i x_i + b_i.  in_size, w_init (Normal), b_init (none), name.  The State `weight` holds {weight, bias}.
-local OneToOne = Module:extend "OneToOne"
+local OneToOne = Layer:extend "OneToOne"
 M.OneToOne = OneToOne
 
 function OneToOne:__init(...)
@@ -170,11 +169,11 @@ function OneToOne:__init(...)
   self.out_size = self.in_size
   local weight = init.param(a.w_init, self.in_size, nil, {allow_none = false})
   if not core.is_tensor(weight) then weight = core.tensor(weight) end
-  self.weight = state.ParamState{weight = weight, bias = layer.bias(a.b_init, self.in_size, weight)}
+  self:keep{weight = weight, bias = layer.bias(a.b_init, self.in_size, weight)}
 end
 
 function OneToOne:update(x)
-  local p = self.weight.value
+  local p = self:params()
   local y = layer.input(self, x, self.in_size, p.weight) * p.weight
   return p.bias and y + p.bias or y
 end
@@ -183,7 +182,7 @@ end
 --  in_features, lora_rank, out_features, base_module (none), kernel_init (LecunNormal), in_size (sizes before in_features), name.
 --  The State `weight` holds {lora_a = A, lora_b = B}.
 --  Source: Hu et al. (2021), LoRA: low-rank adaptation of large language models.
-local LoRA = Module:extend "LoRA"
+local LoRA = Layer:extend "LoRA"
 M.LoRA = LoRA
 
 --- Errors: TypeError, base_module cannot be called.
@@ -199,13 +198,14 @@ function LoRA:__init(...)
     core.fail("TypeError", 2, "nn.LoRA: base_module is a module or a function, not a %s", class.typename(called))
   end
   self.base_module = called
-  self.weight = state.ParamState{lora_a = layer.full(a.kernel_init, {a.in_features, a.lora_rank}),
-                                 lora_b = layer.full(a.kernel_init, {a.lora_rank, a.out_features})}
+  self:keep{lora_a = layer.full(a.kernel_init, {a.in_features, a.lora_rank}),
+            lora_b = layer.full(a.kernel_init, {a.lora_rank, a.out_features})}
 end
 
 function LoRA:update(x)
-  local p = self.weight.value
-  local y = product(self, x, p.lora_a):matmul(p.lora_b)
+  local p = self:params()
+  x = layer.input(self, x, {self.in_size[-1]}, p.lora_a)
+  local y = self.ops.lora_matmul(x, {lora_b = p.lora_a, lora_a = p.lora_b}, {alpha = self.alpha})
   return self.base_module and y + self.base_module(x) or y
 end
 

@@ -10,14 +10,18 @@ local state = require "bdl.state"
 local u = require "bdl.units"
 local module = require "bdl.nn.module"
 local Neuron = require "bdl.nn.neuron".Neuron
+local Layer = layer.Layer
 
 local M = {}
 
-local function product(self, x, w) return layer.input(self, x, {self.in_size[-1]}, w):matmul(w) end
+local function product(self, x)
+  local w = Layer.params(self)
+  return self.ops.matmul(layer.input(self, x, {self.in_size[-1]}, w), {weight = w}, {})
+end
 
 --- r' = e^(-dt / tau) r + x W.  in_size, out_size, tau (5 ms), w_init (KaimingNormal), r_init (zeros), name.
 --  The ParamState `weight` holds W; State: r.  Source: Bellec et al. (2020), A solution to the learning dilemma, eq. 10.
-local LeakyRateReadout = module.Module:extend "LeakyRateReadout"
+local LeakyRateReadout = Layer:extend "LeakyRateReadout"
 M.LeakyRateReadout = LeakyRateReadout
 
 function LeakyRateReadout:__init(...)
@@ -27,7 +31,7 @@ function LeakyRateReadout:__init(...)
   self.out_size = a.out_size
   self.tau = init.param(a.tau, self.out_size)
   self.r_init = a.r_init
-  self.weight = state.ParamState(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
+  self:keep(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
 end
 
 function LeakyRateReadout:init_state(batch_size) self.r = state.HiddenState(init.param(self.r_init, self.out_size, batch_size)) end
@@ -35,7 +39,7 @@ function LeakyRateReadout:init_state(batch_size) self.r = state.HiddenState(init
 --- x : [.., in] -> r [.., out]
 function LeakyRateReadout:update(x)
   local keep = core.bind("exp", {}, -(environ.get "dt" / self.tau))
-  self.r.value = keep * self.r.value + product(self, x, self.weight.value)
+  self.r.value = keep * self.r.value + product(self, x)
   return self.r.value
 end
 
@@ -44,6 +48,7 @@ end
 --  The ParamState `weight` holds W; State: V.  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in SNNs.
 local LeakySpikeReadout = Neuron:extend "LeakySpikeReadout"
 M.LeakySpikeReadout = LeakySpikeReadout
+LeakySpikeReadout.ops = Layer.ops
 
 function LeakySpikeReadout:__init(...)
   local a = args({"in_size", "out_size", tau = 5*u.ms, V_th = 1*u.mV, V_initializer = init.ZeroInit{unit = u.mV},
@@ -54,7 +59,7 @@ function LeakySpikeReadout:__init(...)
   self:set_params(a, "tau V_th")
   self.V_reset = 0 * self.V_th
   self.V_initializer = a.V_initializer
-  self.weight = state.ParamState(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
+  Layer.keep(self, layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
 end
 
 function LeakySpikeReadout:init_state(batch_size)
@@ -64,7 +69,7 @@ end
 --- x : [.., in] -> [.., out], 1 where spiking
 function LeakySpikeReadout:update(x)
   local V = self:reset(self.V.value)
-  local drive = self:sum_current_inputs(product(self, x, self.weight.value), V)
+  local drive = self:sum_current_inputs(product(self, x), V)
   V = self:sum_delta_inputs(integrate.relax(V, drive, self.tau))
   self.V.value = V
   return self:get_spike(V)

@@ -1,0 +1,48 @@
+--- What layers do with their parameters.  A class of layers holds such a table as `ops`; that of the layers of bdl.online does the
+--  same with operations that online learning can trace.
+--  x : an input   p : parameters by name   o : settings; weight_fn and bias_fn change a parameter before it acts
+local core = require "bdl.core"
+local state = require "bdl.state"
+
+local M = {}
+
+--- The class of parameters, and the field of a layer that holds them.
+M.ParamState = state.ParamState
+M.field = "weight"
+
+local function changed(f, w) return f and f(w) or w end
+
+local function plus_bias(y, p, o)
+  return p.bias and y + changed(o.bias_fn, p.bias) or y
+end
+
+local function dot(x, w)
+  return core.bind("dot", {lhs_contract = {x.ndim - 1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, x, w)
+end
+
+--- x W + b.  x [.., in], weight [in, out], bias [out]
+function M.matmul(x, p, o) return plus_bias(dot(x, changed(o.weight_fn, p.weight)), p, o) end
+
+--- alpha x B A + b.  x [.., in], lora_b [in, rank], lora_a [rank, out], bias [out]; o: alpha (1), b_fn, a_fn
+function M.lora_matmul(x, p, o)
+  local y = dot(dot(x, changed(o.b_fn, p.lora_b)), changed(o.a_fn, p.lora_a))
+  return plus_bias(o.alpha and o.alpha * y or y, p, o)
+end
+
+--- x A + b with weight as the stored entries of the connection o.sparse_mat.
+function M.sparse_matmul(x, p, o)
+  return plus_bias(o.sparse_mat:with_data(changed(o.weight_fn, p.weight)):rmatmul(x), p, o)
+end
+
+--- filter * x + b.  x [batch, space.., c_in], weight [k.., c_in / groups, c_out]; o.window: the parameters of the primitive
+function M.conv(x, p, o)
+  return plus_bias(core.bind("conv", o.window, x, changed(o.weight_fn, p.weight)), p, o)
+end
+
+--- Rows of weight [n, size..] by ids [..].
+function M.embedding(ids, p, o) return (core.bind("gather", {axis = 0}, changed(o.weight_fn, p.weight), ids)) end
+
+--- f(w), for parameters that meet their units one by one.
+function M.element_wise(p, o) return changed(o.weight_fn, p.weight) end
+
+return M

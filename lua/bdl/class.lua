@@ -141,6 +141,9 @@ function class_meta.__tostring(cls) return "class " .. class.qualified_name(cls)
 --- What the class of an instance defines under a name; for classes with an __index of their own.
 function class.method(obj, key) return parts[class_of[getmetatable(obj)]].methods[key] end
 
+--- Makes an instance one of a class derived from its own, whose constructor adds nothing.
+function class.narrow(obj, cls) return setmetatable(obj, parts[cls].meta) end
+
 --- An instance without a call of __init.
 function class.alloc(cls) return setmetatable({}, parts[cls].meta) end
 

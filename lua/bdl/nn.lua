@@ -14,7 +14,7 @@ for file, names in pairs{
   window = "window_steps",
   neuron = "Neuron",
   spiking = "Spiking",
-  linear = "Linear ScaledWSLinear SignedWLinear SparseLinear AllToAll OneToOne LoRA",
+  linear = "Linear GroupedLinear ScaledWSLinear SignedWLinear SparseLinear AllToAll OneToOne LoRA",
   conv = "Conv1d Conv2d Conv3d ScaledWSConv1d ScaledWSConv2d ScaledWSConv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
   pool = "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
          .. " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d",

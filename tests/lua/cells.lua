@@ -134,6 +134,14 @@ t.test("LeakyRateReadout decays by e^(-dt/tau) and adds", function()
   t.raises("ShapeError", "LeakyRateReadout: .* not in_size 2", function() r(bdl.ones(3)) end)
 end)
 
+t.test("a LeakySpikeReadout has the states of its outputs", function()
+  local _ <close> = bdl.environ.context{dt = 1*u.ms}
+  local r = nn.LeakySpikeReadout(4, 2)
+  r:init_state(3)
+  t.eq({table.unpack(r.V.shape)}, {3, 2})
+  t.eq({table.unpack(r(bdl.ones(3, 4)).shape)}, {3, 2})
+end)
+
 t.test("LeakySpikeReadout integrates, spikes, resets at the next step; its weights get a surrogate gradient", function()
   local _ <close> = bdl.environ.context{dt = 1*u.ms}
   local r = nn.LeakySpikeReadout{1, 1, tau = 10*u.ms, V_th = 1*u.mV, w_init = 12*u.mV}

@@ -8,9 +8,9 @@ local M = {}
 local Dynamics = module.Module:extend "Dynamics"
 M.Dynamics = Dynamics
 
---- varshape: the shape of a variable without a batch, in_size.
+--- varshape: the shape of a variable without a batch, out_size.
 function Dynamics.__index(self, key)
-  if key == "varshape" then return rawget(self, "in_size") end
+  if key == "varshape" then return rawget(self, "out_size") end
   return module.Module.__index(self, key)
 end
 

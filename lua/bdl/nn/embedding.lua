@@ -43,8 +43,8 @@ function Embedding:__init(...)
   self:keep(weight)
 end
 
---- Embedding.from_pretrained(table [n, size..], {padding_idx =, .., freeze = true})
-function Embedding.from_pretrained(weights, opts)
+--- Embedding.from_pretrained(table [n, size..], {padding_idx =, .., freeze = true});  cls: the class to make.
+function Embedding.from_pretrained(weights, opts, cls)
   if not core.is_tensor(weights) then weights = core.tensor(weights) end
   if weights.ndim < 2 then
     core.fail("ValueError", 2, "Embedding.from_pretrained: a table [n, size..] is needed, not %s", base.text(weights))
@@ -52,8 +52,8 @@ function Embedding.from_pretrained(weights, opts)
   local all = {freeze = true, embedding_init = weights}
   for key, value in pairs(opts or {}) do all[key] = value end
   all[1], all[2] = weights.shape[1], {table.unpack(weights.shape, 2)}
-  local made = Embedding(all)
-  made.weight.value = weights
+  local made = (cls or Embedding)(all)
+  made[made.ops.field].value = weights
   return made
 end
 
@@ -92,7 +92,7 @@ function Embedding:update(ids)
     local short = shortened(self, rows, ids)
     rows = rows + detached(short - rows)
     if not core.is_traced(weight) and not core.is_traced(ids) then
-      self.weight.value = core.bind("scatter", {axis = 0, op = "set"}, weight, ids:reshape(-1),
+      self[self.ops.field].value = core.bind("scatter", {axis = 0, op = "set"}, weight, ids:reshape(-1),
                                     short:reshape({ids.size, table.unpack(self.out_size)}))
     end
   end

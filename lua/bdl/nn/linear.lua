@@ -98,6 +98,26 @@ function SignedWLinear:update(x)
   end)
 end
 
+--- Groups of neurons that do not mix:  y_g = x_g W_g + b_g.  num_groups, in_features, out_features, w_init (KaimingNormal),
+--  b_init (zeros; bdl.none: no bias), name.  x : [.., num_groups, in_features] -> [.., num_groups, out_features]
+--  The State `weight` holds {weight, bias}.
+local GroupedLinear = Layer:extend "GroupedLinear"
+M.GroupedLinear = GroupedLinear
+
+function GroupedLinear:__init(...)
+  local a = args({"num_groups", "in_features", "out_features", w_init = init.KaimingNormal(), b_init = layer.ZEROS, name = none}, ...)
+  GroupedLinear.super.__init(self, a.name)
+  self.in_size = {a.num_groups, a.in_features}
+  self.out_size = {a.num_groups, a.out_features}
+  local weight = layer.full(a.w_init, {a.num_groups, a.in_features, a.out_features})
+  self:keep{weight = weight, bias = layer.bias(a.b_init, {a.num_groups, a.out_features}, weight)}
+end
+
+function GroupedLinear:update(x)
+  local p = self:params()
+  return self.ops.grouped_matmul(layer.input(self, x, self.in_size, p.weight), p, {})
+end
+
 --- y = x A + b with the stored entries of a connection (event.CSR ..) as weights; boolean x counts as events.
 --  spar_mat, b_init (none), in_size, name.  The State `weight` holds {weight = entries, bias}.
 local SparseLinear = Layer:extend "SparseLinear"

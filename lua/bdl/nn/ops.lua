@@ -2,6 +2,7 @@
 --  same with operations that online learning can trace.
 --  x : an input   p : parameters by name   o : settings; weight_fn and bias_fn change a parameter before it acts
 local core = require "bdl.core"
+local base = require "bdl.array.base"
 local state = require "bdl.state"
 
 local M = {}
@@ -22,6 +23,17 @@ end
 
 --- x W + b.  x [.., in], weight [in, out], bias [out]
 function M.matmul(x, p, o) return plus_bias(dot(x, changed(o.weight_fn, p.weight)), p, o) end
+
+--- x_g W_g + b_g.  x [.., g, in], weight [g, in, out], bias [g, out]
+function M.grouped_matmul(x, p, o)
+  local n = x.ndim
+  local y = core.bind("dot", {lhs_contract = {n - 1}, rhs_contract = {1}, lhs_batch = {n - 2}, rhs_batch = {0}}, x,
+                      changed(o.weight_fn, p.weight))
+  local axes = {}
+  for k = 1, n - 2 do axes[k] = k end
+  axes[n - 1], axes[n] = 0, n - 1
+  return plus_bias(base.permute(y, axes), p, o)
+end
 
 --- alpha x B A + b.  x [.., in], lora_b [in, rank], lora_a [rank, out], bias [out]; o: alpha (1), b_fn, a_fn
 function M.lora_matmul(x, p, o)

@@ -1,6 +1,7 @@
 --- The key-concept documents: loops over States, graphs of Nodes, the neuron written out by the user.
 local bdl = require "bdl"
 local augmentation = require "tests.golden.areas.augmentation"
+local etrace = require "tests.golden.areas.etrace"
 local nn = bdl.nn
 
 -- ---- loops -----------------------------------------------------------------------------------------------------------------
@@ -197,7 +198,20 @@ local function custom_lif(case, t)
   t.compare("V", V, case.arrays.V)
 end
 
+-- ---- online learning -----------------------------------------------------------------------------------------------------------
+
+--- The operation of the text, with and without a bias.
+local function etrace_op(case, t)
+  local online, x = bdl.online, t.array(case, "x")
+  local matmul = online.ETraceOp(function(z, w) return z:matmul(w.weight) + w.bias end)
+  t.compare("y", matmul(x, online.ETraceParam{weight = t.array(case, "weight"), bias = t.array(case, "bias")}), case.arrays.y)
+  local op = online.ETraceParamOp(t.array(case, "weight"), function(z, w) return z:matmul(w) end)
+  t.compare("y_nobias", op:execute(x), case.arrays.y_nobias)
+end
+
 return function(case, t)
+  if case.arrays.y_nobias then return etrace_op(case, t) end
+  if case.params.vjp_method then return etrace(case, t) end
   if case.arrays.counter_stacked then return loops(case, t) end
   if case.structure.mlp_states then return graph(case, t) end
   if case.arrays.delta and case.params.V_th then return custom_lif(case, t) end

@@ -1,0 +1,124 @@
+--- Online learning: forward pass and BPTT; then structure, traces and gradients of the rule, step by step or by windows.
+local bdl = require "bdl"
+local models = require "tests.golden.areas.etrace_models"
+local nn = bdl.nn
+
+local M = {}
+
+local MANTISSA = {mantissa = true}
+
+local function array(case, name) return case.arrays[name] or error(("the case has no array '%s'"):format(name), 0) end
+
+-- ---- names --------------------------------------------------------------------------------------------------------------------
+
+--- A path of bdl as the case writes it: list positions from 0, `weight` for traced parameters, merged synapses shortened.
+local function name_of(path, keep_op)
+  path = path:gsub('%["Expon.- // (%u+).-"%]', function(out) return (".<expon//%s>"):format(out:lower()) end)
+  path = path:gsub("%[(%d+)%]", function(i) return (".%d"):format(i - 1) end)
+  if keep_op then return path end
+  return (path:gsub("readout%.weight_op$", "readout.W"):gsub("weight_op$", "weight"))
+end
+M.name_of = name_of
+
+--- Name in the case -> State, for a map of States; names that repeat get #1, #2.
+function M.named(states, keep_op)
+  local map, list, seen = {}, {}, {}
+  for path, s in states:items() do
+    local name = name_of(path, keep_op)
+    if seen[name] then
+      seen[name] = seen[name] + 1
+      name = ("%s#%d"):format(name, seen[name])
+    else
+      seen[name] = 0
+    end
+    map[name], map[s], map[path] = s, name, name
+    list[#list + 1] = name
+  end
+  return map, list
+end
+
+--- {leaf, value} of a parameter's value: {"", x} for one tensor.
+local function leaves(value)
+  if type(value) ~= "table" then return {{"", value}} end
+  local list = {}
+  for _, key in ipairs(bdl.util.sorted_keys(value)) do list[#list + 1] = {"." .. key, value[key]} end
+  return list
+end
+M.leaves = leaves
+
+--- Sets a State from the arrays `prefix`, `prefix.leaf`.
+function M.fill(case, t, s, prefix)
+  if case.arrays[prefix] then
+    s.value = t.array(case, prefix)
+  else
+    local value = {}
+    for _, leaf in ipairs(leaves(s.value)) do value[leaf[1]:sub(2)] = t.array(case, prefix .. leaf[1]) end
+    s.value = value
+  end
+end
+
+--- The value of a tree at ".weight", or the tree for "".
+local function at(tree, leaf) return leaf == "" and tree or tree[leaf:sub(2)] end
+
+-- ---- the model ---------------------------------------------------------------------------------------------------------------
+
+--- A case: the model with its weights, and what runs it.
+function M.build(case, t, build, keep_op)
+  local p = t.quantity(case.params)
+  local self = {case = case, t = t, p = p, T = p.T}
+  self.model = build(p.model_args or p, p, case, t)
+  nn.init_all_states(self.model, p.batch)
+  self.params, self.hidden = self.model:states(bdl.ParamState), self.model:states(bdl.HiddenState)
+  self.weights, self.weight_names = M.named(self.params, keep_op)
+  self.states, self.state_names = M.named(self.hidden, keep_op)
+  for _, name in ipairs(self.weight_names) do M.fill(case, t, self.weights[name], "w." .. name) end
+  function self.restart()
+    for _, name in ipairs(self.state_names) do self.states[name].value = t.array(case, "h0." .. name) end
+  end
+  self.restart()
+  self.x, self.target = t.array(case, "x"), t.array(case, "target")
+  return self
+end
+
+function M.loss_of(out, target) return bdl.mean((bdl.units.get_mantissa(out) - target)^2) end
+
+--- f(array name of the case, gradient) for each leaf of each parameter.
+function M.each_gradient(self, prefix, grads, f)
+  for path, s in self.params:items() do
+    for _, leaf in ipairs(leaves(s.value)) do f(prefix .. self.weights[s] .. leaf[1], at(grads[path], leaf[1])) end
+  end
+end
+
+--- Forward pass by itself, and the gradient of the summed loss through time.
+function M.through_time(self)
+  local case, t = self.case, self.t
+  local function run()
+    self.restart()
+    local out = table.pack(bdl.for_loop(function(x, y)
+      local o = self.model(x)
+      local h = {}
+      for i, name in ipairs(self.state_names) do h[i] = self.states[name].value end
+      return M.loss_of(o, y), o, table.unpack(h)
+    end, self.x, self.target))
+    return bdl.sum(out[1]), {table.unpack(out, 1, out.n)}
+  end
+  local grads, aux = bdl.jit(function() return bdl.grad(run, self.params, {has_aux = true})() end)()
+  t.compare("loss", aux[1], array(case, "loss"))
+  t.compare("out", aux[2], array(case, "out"), MANTISSA)
+  for i, name in ipairs(self.state_names) do
+    if not case.params.windows then t.compare("h." .. name, aux[i + 2], array(case, "h." .. name), MANTISSA) end
+  end
+  M.each_gradient(self, "bptt_grad.", grads, function(name, g) t.compare(name, g, array(case, name), MANTISSA) end)
+  self.restart()
+end
+
+function M.run(case, t)
+  local p = t.quantity(case.params)
+  local build = models[p.model]
+  if not build then t.skip("no model '%s'", tostring(p.model)) end
+  local _ <close> = bdl.environ.context{dt = p.dt}
+  local self = M.build(case, t, build)
+  M.through_time(self)
+end
+
+return setmetatable(M, {__call = function(_, ...) return M.run(...) end})

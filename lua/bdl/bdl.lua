@@ -23,7 +23,7 @@ local SUBMODULES = {
   graph = "bdl.graph", compile = "bdl.compile", augment = "bdl.augment", nn = "bdl.nn", functional = "bdl.functional", init = "bdl.init",
   surrogate = "bdl.surrogate", random = "bdl.random", environ = "bdl.environ", tree = "bdl.tree", util = "bdl.util", debug = "bdl.debug",
   event = "bdl.event", units = "bdl.units", unit = "bdl.units", conn = "bdl.conn", plot = "bdl.plot", optim = "bdl.optim",
-  metric = "bdl.metric", online = "bdl.online", quad = "bdl.quad",
+  metric = "bdl.metric", input = "bdl.input", online = "bdl.online", quad = "bdl.quad",
 }
 
 --- Modules whose functions stand in bdl itself, in the order of the search.

@@ -391,9 +391,20 @@ static int binary(lua_State *L, bdl_prim_id prim) {
   return lbdl_bind(L, prim, NULL, 2);
 }
 
-static int op_add(lua_State *L) { return binary(L, BDL_P_add); }
-static int op_sub(lua_State *L) { return binary(L, BDL_P_sub); }
-static int op_mul(lua_State *L) { return lbdl_unit_operand(L, false) ? 1 : binary(L, BDL_P_mul); }
+/* An object on the right that has the operator itself, as initialisers and inputs have, takes it: 2*u.mV + init. */
+static bool taken_by_object(lua_State *L, const char *event) {
+  lua_settop(L, 2);
+  if (!lua_istable(L, 2) || luaL_getmetafield(L, 2, event) == LUA_TNIL) return false;
+  lua_insert(L, 1);
+  lua_call(L, 2, 1);
+  return true;
+}
+
+static int op_add(lua_State *L) { return taken_by_object(L, "__add") ? 1 : binary(L, BDL_P_add); }
+static int op_sub(lua_State *L) { return taken_by_object(L, "__sub") ? 1 : binary(L, BDL_P_sub); }
+static int op_mul(lua_State *L) {
+  return taken_by_object(L, "__mul") || lbdl_unit_operand(L, false) ? 1 : binary(L, BDL_P_mul);
+}
 static int op_mod(lua_State *L) { return binary(L, BDL_P_mod); }
 static int op_idiv(lua_State *L) { return binary(L, BDL_P_floordiv); }
 static int op_band(lua_State *L) { return binary(L, BDL_P_and); }
@@ -403,8 +414,7 @@ static int op_shl(lua_State *L) { return binary(L, BDL_P_shl); }
 
 /* Division of integers gives floats, as in Lua and NumPy. */
 static int op_div(lua_State *L) {
-  lua_settop(L, 2);
-  if (lbdl_unit_operand(L, true)) return 1;
+  if (taken_by_object(L, "__div") || lbdl_unit_operand(L, true)) return 1;
   lbdl *b = lbdl_of(L);
   for (int i = 1; i <= 2; i++) {
     lbdl_tensor *x = lbdl_to_tensor(L, i);

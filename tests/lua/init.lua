@@ -95,6 +95,7 @@ t.test("units come from the parameters or from the argument", function()
   t.close((init.TruncatedNormal(1*u.mV, 1*u.mV, 0*u.mV, 2*u.mV){9} / u.mV):min():item() >= 0, true)
   t.eq(init.ZeroInit{unit = u.mV}{2} / u.mV, {0.0, 0.0})
   t.eq((init.Orthogonal{unit = u.mV}{2, 2} / u.mV).ndim, 2)
+  t.eq((1*u.mV + init.Constant(2*u.mV)){1} / u.mV, {3.0}, "a quantity on the left")
 end)
 
 t.test("initialisers are an algebra", function()

@@ -138,7 +138,7 @@ end
 
 local function like(self, cls)
   local other = class.alloc(cls)
-  for _, name in ipairs{"data", "indices", "indptr", "rows", "cols", "nnz", "transposed", "shape", "fan", "delay"} do
+  for _, name in ipairs{"data", "indices", "indptr", "rows", "cols", "nnz", "transposed", "shape", "fan", "delay", "_columns"} do
     other[name] = rawget(self, name)
   end
   return other
@@ -192,6 +192,38 @@ end
 
 function Rows:dt2t(v, w) return scaled(self, v, w, not self.transposed) end
 function Rows:dt2t_transposed(v, w) return scaled(self, v, w, self.transposed) end
+
+--- New weights: those of the stored rows of `spikes`, or of the entries in the columns of `spikes`, changed by plasticity.
+local function learned(self, by_row, spikes, trace, ...)
+  if self.data.size ~= self.nnz then
+    core.fail("ValueError", 3, "%s: one weight stands for all %d entries; give each its own by with_data before they learn", class.typename(self), self.nnz)
+  end
+  local plasticity = require "bdl.plasticity"
+  if by_row and self.fan then
+    local function matrix(x) return core.bind("reshape", {shape = {self.rows, self.fan}}, x) end
+    local w = plasticity.update_fixed_post_conn_on_binary_pre(matrix(self.data), matrix(self.indices), spikes, trace, ...)
+    return self:with_data(core.bind("reshape", {shape = {self.nnz}}, w))
+  elseif by_row then
+    return self:with_data(plasticity.update_csr_on_binary_pre(self.data, self.indices, self.indptr, spikes, trace, ...))
+  end
+  local index = rawget(self, "_columns")
+  if not index then
+    local indptr = self.fan and range(self.rows + 1) * self.fan or self.indptr
+    index = {plasticity.csr_to_csc_index(self.indices, indptr, {self.rows, self.cols})}
+    rawset(self, "_columns", index)
+  end
+  return self:with_data(plasticity.update_csr_on_binary_post(self.data, index[1], index[2], index[3], trace, spikes, ...))
+end
+
+--- The connection after  w_ij += post_trace[j]  for each active i of pre_spike, kept in w_min..w_max.
+function Rows:update_on_pre(pre_spike, post_trace, w_min, w_max, opts)
+  return learned(self, not self.transposed, pre_spike, post_trace, w_min, w_max, opts)
+end
+
+--- The connection after  w_ij += pre_trace[i]  for each active j of post_spike, kept in w_min..w_max.
+function Rows:update_on_post(pre_trace, post_spike, w_min, w_max, opts)
+  return learned(self, self.transposed, post_spike, pre_trace, w_min, w_max, opts)
+end
 
 local function check_indptr(who, indptr, rows, nnz)
   indptr = concrete(who, "indptr", indptr)
@@ -296,6 +328,12 @@ function Dense:product(v, events, post_side)
   return core.bind("dot", {lhs_contract = {v.ndim - 1}, rhs_contract = {post_side and 1 or 0}, lhs_batch = {}, rhs_batch = {}}, v, self.data)
 end
 function Dense:todense() return self.data end
+function Dense:update_on_pre(pre_spike, post_trace, ...)
+  return Dense(require "bdl.plasticity".update_dense_on_binary_pre(self.data, pre_spike, post_trace, ...))
+end
+function Dense:update_on_post(pre_trace, post_spike, ...)
+  return Dense(require "bdl.plasticity".update_dense_on_binary_post(self.data, pre_trace, post_spike, ...))
+end
 
 -- ---- connectivity made on the fly -------------------------------------------------------------------------------------------
 

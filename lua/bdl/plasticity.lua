@@ -1,7 +1,11 @@
 --- Event-driven changes of weights: only the rows of presynaptic or the columns of postsynaptic events are read and written.
---  Weights touched are kept in w_min..w_max (either may be nil).  Spikes [n] are active where true or > 0.  The loop runs over the
---  active ones, so reverse mode does not pass through it.  opts.factor [n] multiplies what each active one adds.  Source: brainevent; Knight & Nowotny (2018) for the split by rows.
+--  Weights touched are kept in w_min..w_max (either may be nil), constants.  Spikes [n] are active where true or > 0.
+--  opts.factor [n] multiplies what each active one adds.
+--  Forward the loop runs over the active ones.  A derivative goes by all stored weights: to w and the trace where an update kept
+--  within the bounds, to the factor, and to float spikes as if they were multiplied in, as in products with events.
+--  Source: brainevent; Knight & Nowotny (2018) for the split by rows.
 local core = require "bdl.core"
+local none = require "bdl.none".none
 
 local M = {}
 
@@ -19,55 +23,98 @@ local function like(w, x)
   return x.dtype ~= w.dtype and core.cast(x, w.dtype) or x
 end
 
-local function check(who, w, spikes, trace, rows, cols)
-  for name, x in pairs{spikes = {spikes, rows}, trace = {trace, cols}} do
+local function text(x) return "[" .. table.concat({table.unpack(x.shape)}, ",") .. "]" end
+
+local function check(who, w, spikes, trace, n_spikes, n_trace)
+  for name, x in pairs{spikes = {spikes, n_spikes}, trace = {trace, n_trace}} do
     if x[1].ndim ~= 1 or x[2] and x[1].shape[1] ~= x[2] then
-      core.fail("ShapeError", 3, "%s: %s [%s] for weights [%s]", who, name, table.concat({table.unpack(x[1].shape)}, ","),
-                table.concat({table.unpack(w.shape)}, ","))
+      core.fail("ShapeError", 3, "%s: %s %s for weights %s", who, name, text(x[1]), text(w))
     end
   end
 end
 
---- w after w = change(w, i, add) for each active i; add(old, jump) is the bounded sum of i.
-local function each_active(w, spikes, w_min, w_max, opts, change)
+--- w changed by the events of `spikes`.  rule says how w is stored:
+--    change(x, i, jump, add)  x after event i, where add(old, jump, i) is what becomes of old weights;
+--    by_event(v), by_trace(v)  the element of a vector over the spiking, over the other side that belongs to each weight.
+local function update(w, spikes, trace, w_min, w_max, opts, rule)
   local unit, lo, hi = core.unit_of(w), like(w, w_min), like(w, w_max)
-  local factor = opts and opts.factor
-  if factor then factor = core.cast(factor, w.dtype) end
-  local function add(old, jump, i)
-    local new = old + (factor and jump * reshape(core.bind("dynamic_slice", {sizes = {1}}, factor, i)) or jump)
-    if lo then new = bind("max", new, lo) end
-    return hi and bind("min", new, hi) or new
+  local function bounded(x)
+    if lo then x = bind("max", x, lo) end
+    return hi and bind("min", x, hi) or x
   end
-  local ids, count = core.bind("event_ids", NONE, spikes)
-  local _, after = require "bdl.compile".while_loop(function(k) return bind("lt", k, count) end, function(k, x)
-    return k + 1, change(x, reshape(core.bind("dynamic_slice", {sizes = {1}}, ids, k)), add)
-  end, core.tensor(0, "int32"), core.mantissa(w))
-  return core.with_unit(after, unit)
+
+  local function by_events(x, events, jump, factor)
+    local function add(old, change, i)
+      return bounded(old + (factor and change * reshape(core.bind("dynamic_slice", {sizes = {1}}, factor, i)) or change))
+    end
+    local ids, count = core.bind("event_ids", NONE, events)
+    local _, after = require "bdl.compile".while_loop(function(k) return bind("lt", k, count) end, function(k, y)
+      return k + 1, rule.change(y, reshape(core.bind("dynamic_slice", {sizes = {1}}, ids, k)), jump, add)
+    end, core.tensor(0, "int32"), x)
+    return after
+  end
+
+  local function by_weights(primals, tangents)
+    local x, events, jump, factor = table.unpack(primals)
+    local dx, devents, djump, dfactor = table.unpack(tangents)
+    local active = events.dtype == "bool" and events or bind("gt", events, 0)
+    local ones = core.cast(active, x.dtype)
+    local gain, change = rule.by_event(factor and ones * factor or ones), rule.by_trace(jump)
+    local raw, touched = x + gain * change, bind("gt", rule.by_event(ones), 0.0)
+    local within = bounded(raw)
+    local slope = dx + gain * rule.by_trace(djump)
+    if devents ~= none then
+      devents = core.cast(devents, x.dtype)
+      slope = slope + rule.by_event(factor and devents * factor or devents) * change
+    end
+    if factor then slope = slope + rule.by_event(ones * dfactor) * change end
+    local held = bind("and", touched, bind("ne", within, raw))
+    return bind("select", touched, within, x), bind("select", held, 0.0 * slope, slope)
+  end
+
+  local f = require "bdl.augment".custom_jvp(by_events):defjvp(by_weights)
+  local factor = opts and opts.factor
+  local jump = like(w, trace)
+  if factor then return core.with_unit(f(core.mantissa(w), spikes, jump, core.cast(factor, w.dtype)), unit) end
+  return core.with_unit(f(core.mantissa(w), spikes, jump), unit)
 end
+
+-- ---- dense -------------------------------------------------------------------------------------------------------------------------
 
 local function zero() return core.tensor(0, "int32") end
 
+--- A vector over one axis of w [m, n], for each weight.
+local function along(w, axis)
+  return function(v) return core.bind("broadcast", {shape = {w.shape[1], w.shape[2]}, dims = {axis}}, v) end
+end
+
 --- w [m, n]:  w[i, :] += post_trace [n] for each active i of pre_spike [m].
 function M.update_dense_on_binary_pre(w, pre_spike, post_trace, w_min, w_max, opts)
-  check("update_dense_on_binary_pre", w, pre_spike, post_trace, w.shape[1], w.shape[2])
   local n = w.shape[2]
-  local jump = reshape(like(w, post_trace), 1, n)
-  return each_active(w, pre_spike, w_min, w_max, opts, function(x, i, add)
-    local row = core.bind("dynamic_slice", {sizes = {1, n}}, x, i, zero())
-    return bind("dynamic_update_slice", x, add(row, jump, i), i, zero())
-  end)
+  check("update_dense_on_binary_pre", w, pre_spike, post_trace, w.shape[1], n)
+  return update(w, pre_spike, post_trace, w_min, w_max, opts, {
+    by_event = along(w, 0), by_trace = along(w, 1),
+    change = function(x, i, jump, add)
+      local row = core.bind("dynamic_slice", {sizes = {1, n}}, x, i, zero())
+      return bind("dynamic_update_slice", x, add(row, reshape(jump, 1, n), i), i, zero())
+    end,
+  })
 end
 
 --- w [m, n]:  w[:, j] += pre_trace [m] for each active j of post_spike [n].
 function M.update_dense_on_binary_post(w, pre_trace, post_spike, w_min, w_max, opts)
-  check("update_dense_on_binary_post", w, post_spike, pre_trace, w.shape[2], w.shape[1])
   local m = w.shape[1]
-  local jump = reshape(like(w, pre_trace), m, 1)
-  return each_active(w, post_spike, w_min, w_max, opts, function(x, j, add)
-    local column = core.bind("dynamic_slice", {sizes = {m, 1}}, x, zero(), j)
-    return bind("dynamic_update_slice", x, add(column, jump, j), zero(), j)
-  end)
+  check("update_dense_on_binary_post", w, post_spike, pre_trace, w.shape[2], m)
+  return update(w, post_spike, pre_trace, w_min, w_max, opts, {
+    by_event = along(w, 1), by_trace = along(w, 0),
+    change = function(x, j, jump, add)
+      local column = core.bind("dynamic_slice", {sizes = {m, 1}}, x, zero(), j)
+      return bind("dynamic_update_slice", x, add(column, reshape(jump, m, 1), j), zero(), j)
+    end,
+  })
 end
+
+-- ---- compressed rows and columns -----------------------------------------------------------------------------------------------------
 
 --- The longest row, at least 1.  Errors: TraceContextError, a traced indptr.
 local function longest(indptr)
@@ -87,35 +134,100 @@ local function window(indptr, i, size, nnz)
 end
 
 local function cut(x, size, from) return core.bind("dynamic_slice", {sizes = {size}}, x, from) end
+local function gather(x, ids) return core.bind("gather", {axis = 0}, x, ids) end
+
+--- The element of a vector over rows that belongs to each stored entry.
+local function of_rows(indices, indptr, cols)
+  return function(v)
+    local ones = core.bind("broadcast", {shape = {cols}, dims = {}}, core.tensor(1.0, v.dtype))
+    return core.bind("csr_outer", {rows = v.shape[1], cols = cols, event = false}, v, ones, indices, indptr)
+  end
+end
 
 --- w [nnz] of a matrix by rows:  w[i, j] += post_trace[j] for each stored (i, j) of each active i of pre_spike.
 function M.update_csr_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
   check("update_csr_on_binary_pre", w, pre_spike, post_trace, indptr.shape[1] - 1)
-  local nnz, size, jumps = w.shape[1], longest(indptr), like(w, post_trace)
+  local nnz, size = w.shape[1], longest(indptr)
   if nnz == 0 then return w end
   indptr = core.cast(indptr, "int32")
-  return each_active(w, pre_spike, w_min, w_max, opts, function(x, i, add)
-    local from, mine = window(indptr, i, size, nnz)
-    local old = cut(x, size, from)
-    local new = add(old, core.bind("gather", {axis = 0}, jumps, cut(indices, size, from)), i)
-    return bind("dynamic_update_slice", x, bind("select", mine, new, old), from)
-  end)
+  return update(w, pre_spike, post_trace, w_min, w_max, opts, {
+    by_event = of_rows(indices, indptr, post_trace.shape[1]), by_trace = function(v) return gather(v, indices) end,
+    change = function(x, i, jump, add)
+      local from, mine = window(indptr, i, size, nnz)
+      local old = cut(x, size, from)
+      local new = add(old, gather(jump, cut(indices, size, from)), i)
+      return bind("dynamic_update_slice", x, bind("select", mine, new, old), from)
+    end,
+  })
 end
 
 --- The same matrix by columns, as csr_to_csc_index gives it (indices: rows; weight_indices: places in w):
 --  w[i, j] += pre_trace[i] for each stored (i, j) of each active j of post_spike.
 function M.update_csr_on_binary_post(w, indices, indptr, weight_indices, pre_trace, post_spike, w_min, w_max, opts)
   check("update_csr_on_binary_post", w, post_spike, pre_trace, indptr.shape[1] - 1)
-  local nnz, size, jumps = w.shape[1], longest(indptr), like(w, pre_trace)
+  local nnz, size = w.shape[1], longest(indptr)
   if nnz == 0 then return w end
   indptr = core.cast(indptr, "int32")
-  return each_active(w, post_spike, w_min, w_max, opts, function(x, j, add)
-    local from, mine = window(indptr, j, size, nnz)
-    local places = cut(weight_indices, size, from)
-    local old = core.bind("gather", {axis = 0}, x, places)
-    local new = add(old, core.bind("gather", {axis = 0}, jumps, cut(indices, size, from)), j)
-    return core.bind("scatter", {axis = 0, op = "set"}, x, places, bind("select", mine, new, old))
-  end)
+  local function in_place(v)
+    local zeros = core.bind("broadcast", {shape = {nnz}, dims = {}}, core.tensor(0.0, v.dtype))
+    return core.bind("scatter", {axis = 0, op = "add"}, zeros, weight_indices, v)
+  end
+  local by_columns = of_rows(indices, indptr, pre_trace.shape[1])
+  return update(w, post_spike, pre_trace, w_min, w_max, opts, {
+    by_event = function(v) return in_place(by_columns(v)) end, by_trace = function(v) return in_place(gather(v, indices)) end,
+    change = function(x, j, jump, add)
+      local from, mine = window(indptr, j, size, nnz)
+      local places = cut(weight_indices, size, from)
+      local old = gather(x, places)
+      local new = add(old, gather(jump, cut(indices, size, from)), j)
+      return core.bind("scatter", {axis = 0, op = "set"}, x, places, bind("select", mine, new, old))
+    end,
+  })
+end
+
+--- w [nnz] of a matrix by columns (indices: rows; indptr over columns), shape {m, n}: as the two before.
+function M.update_csc_on_binary_post(w, indices, indptr, pre_trace, post_spike, w_min, w_max, opts)
+  return M.update_csr_on_binary_pre(w, indices, indptr, post_spike, pre_trace, w_min, w_max, opts)
+end
+
+--- opts.shape = {m, n} is needed.  Errors: TypeError, it is missing.
+function M.update_csc_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
+  local shape = opts and opts.shape
+  if type(shape) ~= "table" or #shape ~= 2 then core.fail("TypeError", 2, "update_csc_on_binary_pre: the option shape = {rows, columns} is needed") end
+  local columns, pointers, places = M.csr_to_csc_index(indices, indptr, {shape[2], shape[1]})
+  return M.update_csr_on_binary_post(w, columns, pointers, places, post_trace, pre_spike, w_min, w_max, opts)
+end
+
+-- ---- rows of a fixed number of entries -----------------------------------------------------------------------------------------------
+
+--- w and indices [rows, k]:  w[r, :] += trace[indices[r, :]] for each active r.
+local function fixed(who, w, indices, spikes, trace, w_min, w_max, opts)
+  if w.ndim ~= 2 or indices.ndim ~= 2 or w.shape[1] ~= indices.shape[1] or w.shape[2] ~= indices.shape[2] then
+    core.fail("ShapeError", 3, "%s: weights %s and indices %s; both are [rows, k]", who, text(w), text(indices))
+  end
+  local rows, k = w.shape[1], w.shape[2]
+  check(who, w, spikes, trace, rows)
+  if rows * k == 0 then return w end
+  indices = core.cast(indices, "int32")
+  local flat = reshape(indices, rows * k)
+  return update(w, spikes, trace, w_min, w_max, opts, {
+    by_event = along(w, 0), by_trace = function(v) return reshape(gather(v, flat), rows, k) end,
+    change = function(x, r, jump, add)
+      local targets = reshape(core.bind("dynamic_slice", {sizes = {1, k}}, indices, r, zero()), k)
+      local old = core.bind("dynamic_slice", {sizes = {1, k}}, x, r, zero())
+      return bind("dynamic_update_slice", x, add(old, reshape(gather(jump, targets), 1, k), r), r, zero())
+    end,
+  })
+end
+
+--- w, indices [m, k] of k targets for each pre neuron:  w[i, :] += post_trace[indices[i, :]] for each active i of pre_spike.
+function M.update_fixed_post_conn_on_binary_pre(w, indices, pre_spike, post_trace, w_min, w_max, opts)
+  return fixed("update_fixed_post_conn_on_binary_pre", w, indices, pre_spike, post_trace, w_min, w_max, opts)
+end
+
+--- w, indices [n, k] of k sources for each post neuron:  w[j, :] += pre_trace[indices[j, :]] for each active j of post_spike.
+function M.update_fixed_pre_conn_on_binary_post(w, indices, pre_trace, post_spike, w_min, w_max, opts)
+  return fixed("update_fixed_pre_conn_on_binary_post", w, indices, post_spike, pre_trace, w_min, w_max, opts)
 end
 
 --- A matrix by rows, by columns:  indices, indptr, shape -> rows [nnz], column pointers [n + 1], places in the data by rows [nnz].

@@ -64,6 +64,93 @@ t.test("sparse: the stored entries of the same matrix, by rows and by columns", 
   end
 end)
 
+t.test("fixed numbers and columns: the same as the dense matrix; methods of connections", function()
+  bdl.random.seed(2)
+  local function int(list) return bdl.tensor(list, {dtype = "int32"}) end
+  local per_pre, per_post = int{{0, 2}, {1, 2}, {0, 1}, {2, 1}}, int{{0, 3}, {1, 2}, {3, 0}}
+  local w_pre, w_post = bdl.random.rand(4, 2), bdl.random.rand(3, 2)
+  local A, B = event.FixedNumPerPre(w_pre, per_pre, {4, 3}), event.FixedNumPerPost(w_post, per_post, {4, 3})
+  local csr = event.CSR.fromdense(A:todense())
+  local rows, pointers, places = event.csr_to_csc_index(csr.indices, csr.indptr, {4, 3})
+  local csc = event.CSC(csr.data[places], rows, pointers, {4, 3})
+  t.close(csc:todense(), A:todense())
+  local pre, post, up, down = bdl.tensor(PRE), bdl.tensor(POST), bdl.tensor(JUMP_POST), bdl.tensor(JUMP_PRE)
+  for name, c in pairs{fixed_post = A, fixed_pre = B, csr = csr, csc = csc} do
+    local dense = c:todense()
+    local stored = c:with_data(bdl.ones(c.nnz)):todense()
+    t.close(c:update_on_pre(pre, up, 0, 0.8):todense(), event.update_dense_on_binary_pre(dense, pre, up, 0, 0.8) * stored, 1e-6, 1e-7, name)
+    t.close(c:update_on_post(down, post, 0, 0.8):todense(), event.update_dense_on_binary_post(dense, down, post, 0, 0.8) * stored, 1e-6, 1e-7, name)
+  end
+  t.close(event.Dense(A:todense()):update_on_pre(pre, up).data, event.update_dense_on_binary_pre(A:todense(), pre, up))
+  t.close(event.Dense(A:todense()):update_on_post(down, post).data, event.update_dense_on_binary_post(A:todense(), down, post))
+  local new = event.update_fixed_post_conn_on_binary_pre(w_pre*u.mS, per_pre, pre:gt(0), 1000*up*u.uS)
+  t.close(new / u.mS, A:update_on_pre(pre, up).data:reshape(4, 2), 1e-5)
+  t.close(event.update_fixed_pre_conn_on_binary_post(w_post, per_post, down, post), B:update_on_post(down, post).data:reshape(3, 2))
+  t.close(event.update_csc_on_binary_pre(csc.data, csc.indices, csc.indptr, pre, up, 0, 1, {shape = {4, 3}}), csc:update_on_pre(pre, up, 0, 1).data)
+  t.close(event.update_csc_on_binary_post(csc.data, csc.indices, csc.indptr, down, post), csc:update_on_post(down, post).data)
+  t.raises("ValueError", "one weight stands for all 8 entries", function() event.FixedNumPerPre(1.0, per_pre, {4, 3}):update_on_pre(pre, up) end)
+  t.raises("ShapeError", "both are %[rows, k%]", event.update_fixed_post_conn_on_binary_pre, w_post, per_pre, pre, up)
+  t.raises("TypeError", "shape = ", event.update_csc_on_binary_pre, csc.data, csc.indices, csc.indptr, pre, up)
+end)
+
+t.test("gradients go through updates as through their dense formula", function()
+  bdl.environ.context({precision = 64}, function()
+    bdl.random.seed(3)
+    local function int(list) return bdl.tensor(list, {dtype = "int32"}) end
+    local dense = bdl.tensor(W)
+    local csr = event.CSR.fromdense(dense)
+    local rows, pointers, places = event.csr_to_csc_index(csr.indices, csr.indptr, {4, 3})
+    local per_pre = int{{0, 2}, {1, 2}, {0, 1}, {2, 1}}
+    local pre, post, up, down = bdl.tensor(PRE):gt(0), bdl.tensor(POST):gt(0), bdl.tensor(JUMP_POST), bdl.tensor(JUMP_PRE)
+    local factors = {[4] = bdl.tensor{0.5, 1.0, -1.0, 2.0}, [3] = bdl.tensor{0.5, -0.7, 2.0}}
+    for name, case in pairs{
+      dense_pre = {dense, up, 4, function(w, j, f) return event.update_dense_on_binary_pre(w, pre, j, 0, 1, {factor = f}) end},
+      dense_post = {dense, down, 3, function(w, j, f) return event.update_dense_on_binary_post(w, j, post, 0, 1, {factor = f}) end},
+      csr_pre = {csr.data, up, 4, function(w, j, f) return event.update_csr_on_binary_pre(w, csr.indices, csr.indptr, pre, j, 0, 1, {factor = f}) end},
+      csr_post = {csr.data, down, 3, function(w, j, f)
+        return event.update_csr_on_binary_post(w, rows, pointers, places, j, post, 0, 1, {factor = f})
+      end},
+      fixed = {bdl.random.rand(4, 2), up, 4, function(w, j, f) return event.update_fixed_post_conn_on_binary_pre(w, per_pre, pre, j, 0, 1, {factor = f}) end},
+    } do
+      local w, jump, n, f = table.unpack(case)
+      local weights = bdl.random.rand(table.unpack(w.shape))
+      local function loss(...) return (f(...) * weights):sum() end
+      local grads = bdl.grad(loss, nil, {argnums = {1, 2, 3}})(w, jump, factors[n])
+      local args = {w, jump, factors[n]}
+      for k, g in ipairs(grads) do
+        local direction, h = bdl.random.rand(table.unpack(args[k].shape)), 1e-6
+        local function at(s)
+          local moved = {table.unpack(args)}
+          moved[k] = moved[k] + s * direction
+          return loss(table.unpack(moved)):item()
+        end
+        t.close((g * direction):sum():item(), (at(h) - at(-h)) / (2*h), 1e-6, 1e-8, name .. " " .. k)
+      end
+      t.close((bdl.vjp(f, w, jump, factors[n])), f(w, jump, factors[n]))
+    end
+    local spikes = bdl.tensor(PRE)                                      -- as if multiplied in
+    t.close(bdl.grad(function(s) return event.update_dense_on_binary_pre(dense, s, up):sum() end)(spikes), bdl.full({4}, up:sum():item()))
+  end)
+end)
+
+t.test("gradients through a loop of STDP: to the weight before and the rates of learning", function()
+  bdl.environ.context({dt = 1*u.ms, precision = 64}, function()
+    local pre, post = bdl.random.rand(20, 3, {key = 1}):lt(0.3), bdl.random.rand(20, 2, {key = 2}):lt(0.3)
+    local function final(w, a)
+      local s = nn.STDP{3, 2, weight = bdl.full({3, 2}, 0.5), A_plus = 0.1, A_minus = 0.08}
+      s.A_plus = a
+      nn.init_all_states(s)
+      s.weight.value = w
+      bdl.for_loop(function(x, y) s:learn(x, y) end, pre, post)
+      return (s.weight.value * bdl.tensor{{1.0, 2.0}, {-1.0, 0.5}, {0.3, 1.0}}):sum()
+    end
+    local w, a, h = bdl.full({3, 2}, 0.5), bdl.tensor(0.1), 1e-6
+    local gw, ga = table.unpack(bdl.grad(final, nil, {argnums = {1, 2}})(w, a))
+    t.close(ga:item(), ((final(w, a + h) - final(w, a - h)) / (2*h)):item(), 1e-5)
+    t.close(gw:sum():item(), ((final(w + h, a) - final(w - h, a)) / (2*h)):item(), 1e-5)
+  end)
+end)
+
 --- The change of one weight by a spike of i at step a and of j at step b, in units of w_max.
 local function pair(class, options, a, b, n, reward)
   options[1], options[2], options.weight = 1, 1, options.weight or 0.5*u.mS

@@ -14,30 +14,11 @@ local suggest = require "bdl.suggest"
 
 local event = {}
 
--- ---- events --------------------------------------------------------------------------------------------------------------
-
---- Spikes: a tensor whose entries > 0 (or true) are events of strength 1.
-local BinaryArray = class "BinaryArray"
-event.BinaryArray = BinaryArray
-
-function BinaryArray:__init(value)
-  if class.isa(value, BinaryArray) then value = value.value end
-  if not core.is_tensor(value) then value = core.tensor(value) end
-  if core.unit_of(value) then core.fail("TypeError", 2, "BinaryArray: events have no unit, not %s", tostring(core.unit_of(value))) end
-  self.value = value
+for _, part in ipairs{"binary", "bitwise"} do
+  for name, f in pairs(class.qualify(require("bdl.event." .. part), "event")) do event[name] = f end
 end
 
---- s @ a: a is a connection or a matrix.
-function BinaryArray:matmul(a)
-  if class.isa(a, event.Connection) then return a:rmatmul(self) end
-  return core.bind("event_dot", {transpose = false}, self.value, a)
-end
-
---- w @ s for a matrix w.
-function BinaryArray:rmatmul(w)
-  if class.isa(w, event.Connection) then return w:matmul(self) end
-  return core.bind("event_dot", {transpose = true}, self.value, w)
-end
+local BinaryArray = event.BinaryArray
 
 --- x @ a or a @ x, whichever side the connection or the events are on.
 function event.matmul(x, a)

@@ -25,7 +25,7 @@ for file, names in pairs{
             .. " ConstantPad1d ConstantPad2d ConstantPad3d CircularPad1d CircularPad2d CircularPad3d",
   sequential = "Sequential Flatten Unflatten EnvironContext",
   activations = "ElementWiseBlock Threshold ReLU RReLU Hardtanh ReLU6 Sigmoid Hardsigmoid Tanh SiLU Mish Hardswish ELU CELU SELU GLU GELU"
-                .. " Hardshrink LeakyReLU LogSigmoid Softplus Softshrink PReLU Softsign Tanhshrink Softmin Softmax Softmax2d LogSoftmax Identity"
+                .. " Hardshrink LeakyReLU LogSigmoid Softplus Softshrink PReLU Softsign Tanhshrink Softmin Softmax Softmax2d LogSoftmax Identity SpikeBitwise"
                 .. " relu relu6 rrelu leaky_relu prelu sigmoid tanh log_sigmoid softplus soft_sign squareplus elu celu selu gelu silu swish mish"
                 .. " hard_sigmoid hard_silu hard_swish hard_tanh tanh_shrink hard_shrink soft_shrink sparse_plus sparse_sigmoid softmax log_softmax"
                 .. " logsumexp softmin glu standardize weight_standardization one_hot",

@@ -98,3 +98,54 @@ t.test("entries of dense matrices", function()
   t.eq(tostring(A.data.unit), "mS")
   t.eq(event.CSR.fromdense(core.tensor{{0.0, 0.0}}).nnz, 0)
 end)
+
+t.test("spikes 32 a word along any axis, and back; lists of the active", function()
+  bdl.random.seed(5)
+  local s = bdl.random.rand(3, 70):lt(0.4)
+  for axis, words in pairs{[1] = {1, 70}, [2] = {3, 3}} do
+    local packed = event.bitpack(s, axis)
+    t.eq({table.unpack(packed.shape)}, words)
+    t.eq(packed.dtype, "uint32")
+    t.eq(event.bitunpack(packed, s.shape[axis], axis), s)
+  end
+  local first = s[1]:totable()
+  local word = 0
+  for k = 0, 31 do word = word | (first[k + 1] and 1 << k or 0) end
+  t.eq(event.bitpack(s, -1)[1][1]:item(), word)
+  t.eq(event.bitpack(bdl.tensor{0.5, 0.0, -1.0, 2.0}), {9})
+  t.eq(event.bitpack(bdl.zeros(0)):totable(), {})
+  t.eq(bdl.jit(function(x) return event.bitunpack(event.bitpack(x), 70) end)(s[1]), s[1])
+  local A = event.CSR.fromdense(bdl.random.rand(70, 4))
+  local b, c = event.BitPackedBinary(s[1]), event.CompactBinary(s[1])
+  t.eq(b.packed[1], event.bitpack(s[1]))
+  t.close(b:matmul(A), event.BinaryArray(s[1]):matmul(A))
+  t.close(event.matmul(c, A), event.BinaryArray(s[1]):matmul(A))
+  local ids = {}
+  for i, active in ipairs(first) do ids[#ids + 1] = active and i - 1 or nil end
+  t.eq(c.n_active:item(), #ids)
+  t.eq(c.active_ids[{{1, #ids}}], ids)
+  local rows = event.CompactBinary.from_array(bdl.tensor{{0.0, 0.0}, {0.0, 1.0}, {1.0, 1.0}})
+  t.eq({rows.n_active:item(), rows.active_ids[1]:item(), rows.active_ids[2]:item()}, {2, 1, 2})
+  t.eq(rows.packed, {{0}, {2}, {3}})
+  t.raises("TypeError", "words of bitpack are uint32, not float32", event.bitunpack, bdl.ones(2), 3)
+  t.raises("ShapeError", "2 words hold at most 64 entries, not 65", event.bitunpack, bdl.zeros({2}, {dtype = "uint32"}), 65)
+  t.raises("ShapeError", "not of 3 axes", event.CompactBinary, bdl.zeros(2, 2, 2))
+  t.raises("TypeError", "BitPackedBinary: events have no unit", event.BitPackedBinary, bdl.ones(2)*u.mV)
+end)
+
+t.test("logic of spikes, of booleans and of floats", function()
+  local x, y = bdl.tensor{0.0, 0.0, 1.0, 1.0}, bdl.tensor{0.0, 1.0, 0.0, 1.0}
+  for op, want in pairs{["or"] = {0, 1, 1, 1}, ["and"] = {0, 0, 0, 1}, iand = {0, 1, 0, 0}, xor = {0, 1, 1, 0}, ixor = {0, 1, 1, 0}} do
+    t.eq(event.spike_bitwise(x, y, op), want, op)
+    t.eq(event["spike_bitwise_" .. op](x:gt(0), y), want, op)
+    local logical = event.spike_bitwise(x:gt(0), y:gt(0), op)
+    t.eq(logical.dtype, "bool")
+    t.eq(logical:astype "float32", want, op)
+    t.eq(bdl.nn.SpikeBitwise(op)(x, y), want, op)
+  end
+  t.eq(bdl.nn.SpikeBitwise()(x:gt(0), y:gt(0)), {0, 1, 1, 2})
+  t.eq(event.spike_bitwise_not(x), {1, 1, 0, 0})
+  t.eq(event.spike_bitwise_not(x:gt(0)), {true, true, false, false})
+  t.close(bdl.grad(function(a) return event.spike_bitwise_or(a, y):sum() end)(x), {1, 0, 1, 0})
+  t.raises("ValueError", "one of 'add', 'and'", event.spike_bitwise, x, y, "nand")
+end)

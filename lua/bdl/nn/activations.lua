@@ -85,6 +85,18 @@ end
 
 define("RReLU", {"lower", "upper", lower = 1 / 8, upper = 1 / 3}, function(x, self) return M.rrelu(x, self.lower, self.upper) end)
 
+--- layer(x, y): two trains of spikes by a logical operation, "add", "or", "and", "iand", "xor" or "ixor".
+local SpikeBitwise = ElementWiseBlock:extend "SpikeBitwise"
+M.SpikeBitwise = SpikeBitwise
+
+function SpikeBitwise:__init(...)
+  local a = args({"op", op = "add", name = none}, ...)
+  SpikeBitwise.super.__init(self, a.name)
+  self.op = a.op
+end
+
+function SpikeBitwise:update(x, y) return require "bdl.event".spike_bitwise(x, y, self.op) end
+
 --- x, below 0 a x with a learnt: one for all, or one for each of num_parameters on the last axis.  The State `weight` holds a.
 --  Source: He et al. (2015), Delving deep into rectifiers.
 local PReLU = ElementWiseBlock:extend "PReLU"

@@ -37,6 +37,7 @@ check() {
       want liblua5.4-dev pkg-config --exists lua5.4
       want libsleef-dev header sleef.h
       want libffi-dev pkg-config --exists libffi
+      want zlib1g-dev pkg-config --exists zlib
       want libopenblas0-openmp shared 'openblas-openmp/libopenblas.so.0'
       ;;
     test)
@@ -80,5 +81,5 @@ fi
 
 echo "LUA_CFLAGS := $(pkg-config --cflags lua5.4)"
 echo "LUA_LIBS := $(pkg-config --libs lua5.4)"
-echo "DEP_CFLAGS := $(pkg-config --cflags libffi)"
-echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi)"
+echo "DEP_CFLAGS := $(pkg-config --cflags libffi zlib)"
+echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi zlib)"

@@ -81,7 +81,7 @@ SONAME  := libbdl.so.$(firstword $(subst ., ,$(VERSION)))
 RUNTIME := $(wildcard runtime/*/*.c) $(wildcard lua/binding/*.c)
 KERNELS := $(wildcard kernels/cpu/*.c)
 PER_ISA := $(filter %_isa.c,$(KERNELS))
-MODULES := $(shell find lua/bdl -name '*.lua' | LC_ALL=C sort)
+MODULES := $(shell find lua/bdl -name '*.lua' | LC_ALL=C sort) $(wildcard models/data/*.npz)
 PROGRAM := $(filter-out tools/embed.c,$(wildcard tools/*.c))
 TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
@@ -143,7 +143,7 @@ $(OUT)/obj/%.$(1).o: %.c $(OUT)/flags
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 
-# The Lua modules, inside the library.  `modules` changes when a module is added or removed.
+# The Lua modules and the data of models, inside the library.  `modules` changes when one is added or removed.
 $(OUT)/modules: force
 	@mkdir -p $(@D)
 	@printf '%s\n' $(MODULES) | cmp -s - $@ || printf '%s\n' $(MODULES) > $@

@@ -1,5 +1,5 @@
 /*
-** embedded.h -- the modules of lua/bdl inside the library; the table is written by tools/embed.c while building.
+** embedded.h -- the modules of lua/bdl and the data of models inside the library; tools/embed.c writes the tables while building.
 */
 #ifndef BDL_EMBEDDED_H
 #define BDL_EMBEDDED_H
@@ -14,5 +14,6 @@ struct bdl_embedded {
 };
 
 extern const struct bdl_embedded bdl_embedded_modules[]; /* by name of file */
+extern const struct bdl_embedded bdl_embedded_files[];   /* as they are; name and file: models/data/digits.npz */
 
 #endif

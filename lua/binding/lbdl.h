@@ -121,5 +121,6 @@ void lbdl_open_transform(lua_State *L);
 void lbdl_open_conn(lua_State *L);
 void lbdl_open_origins(lua_State *L);
 void lbdl_open_world(lua_State *L);
+void lbdl_open_file(lua_State *L);
 
 #endif

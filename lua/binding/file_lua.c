@@ -1,0 +1,164 @@
+/*
+** file_lua.c -- arrays of files, for lua/bdl/data.lua.
+*/
+#include <string.h>
+
+#include "binding/embedded.h"
+#include "binding/lbdl.h"
+#include "file/file.h"
+
+/* ---- reading -------------------------------------------------------------------------------------- */
+
+#define READER "bdl.FileReader"
+
+static bdl_npz *check_reader(lua_State *L) { return *(bdl_npz **)luaL_checkudata(L, 1, READER); }
+
+static int reader_gc(lua_State *L) {
+  bdl_npz **f = luaL_checkudata(L, 1, READER);
+  bdl_npz_close(*f);
+  *f = NULL;
+  return 0;
+}
+
+/* core.file_open(path) or (name, bytes) -> reader, true if it is one array without a name */
+static int l_open(lua_State *L) {
+  size_t n = 0;
+  const char *name = luaL_checkstring(L, 1), *bytes = lua_tolstring(L, 2, &n);
+  bdl_npz **f = lua_newuserdatauv(L, sizeof *f, 1);
+  *f = NULL;
+  luaL_setmetatable(L, READER);
+  lua_pushvalue(L, 2); /* the bytes live as long as the reader */
+  lua_setiuservalue(L, -2, 1);
+  lbdl_check(L, bytes ? bdl_npz_open_bytes(lbdl_ctx(L), name, bytes, n, f) : bdl_npz_open(lbdl_ctx(L), name, f));
+  lua_pushboolean(L, bdl_npz_is_array(*f));
+  return 2;
+}
+
+/* core.file_names(reader) -> list */
+static int l_names(lua_State *L) {
+  bdl_npz *f = check_reader(L);
+  const int64_t n = bdl_npz_count(f);
+  lua_createtable(L, (int)BDL_MIN(n, 1 << 20), 0);
+  for (int64_t i = 0; i < n; i++) {
+    lua_pushstring(L, bdl_npz_name(f, i));
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* core.file_read(reader, i) -> tensor i, from 1 */
+static int l_read(lua_State *L) {
+  bdl_npz *f = check_reader(L);
+  const lua_Integer i = luaL_checkinteger(L, 2);
+  if (i < 1 || i > bdl_npz_count(f)) return lbdl_error(L, BDL_EINDEX, "array %d of %d", (int)i, (int)bdl_npz_count(f));
+  bdl_aval a;
+  lbdl_check(L, bdl_npz_aval(f, i - 1, &a));
+  lbdl_collect(L);
+  lbdl_tensor *x = lbdl_new_tensor(L);
+  lbdl_check(L, bdl_tensor_new(bdl_device_cpu(lbdl_ctx(L)), &a, &x->t));
+  lbdl_made(L, &x->t, 1);
+  lbdl_check(L, bdl_npz_read(f, i - 1, &a, bdl_tensor_data(&x->t)));
+  return 1;
+}
+
+/* core.embedded(file) -> bytes of a file inside the library, nil: none of that name */
+static int l_embedded(lua_State *L) {
+  const char *file = luaL_checkstring(L, 1);
+  for (const struct bdl_embedded *m = bdl_embedded_files; m->name; m++)
+    if (!strcmp(m->name, file)) {
+      lua_pushlstring(L, (const char *)m->data, m->size);
+      return 1;
+    }
+  return 0;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------- */
+
+#define WRITER "bdl.FileWriter"
+
+static bdl_npz_writer **check_writer(lua_State *L) {
+  bdl_npz_writer **w = luaL_checkudata(L, 1, WRITER);
+  if (!*w) lbdl_error(L, BDL_EIO, "the file is finished already");
+  return w;
+}
+
+static int writer_gc(lua_State *L) { /* also core.file_discard(writer): leaves no file */
+  bdl_npz_writer **w = luaL_checkudata(L, 1, WRITER);
+  bdl_npz_discard(*w);
+  *w = NULL;
+  return 0;
+}
+
+/* core.file_create(path, compress) -> writer */
+static int l_create(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  bdl_npz_writer **w = lua_newuserdatauv(L, sizeof *w, 0);
+  *w = NULL;
+  luaL_setmetatable(L, WRITER);
+  lbdl_check(L, bdl_npz_create(lbdl_ctx(L), path, lua_toboolean(L, 2), w));
+  return 1;
+}
+
+/* The concrete tensor at arg, in C order; replaced by it. */
+static const bdl_tensor *packed(lua_State *L, int arg) {
+  lbdl_tensor *x = lbdl_to_tensor(L, arg);
+  lbdl_need_concrete(L, x, "a file");
+  lbdl_tensor *y = lbdl_new_tensor(L);
+  lbdl_check(L, bdl_tensor_pack(&x->t, &y->t));
+  lua_replace(L, arg);
+  return &y->t;
+}
+
+/* core.file_put(writer, name, tensor) */
+static int l_put(lua_State *L) {
+  bdl_npz_writer *w = *check_writer(L);
+  const bdl_tensor *x = packed(L, 3);
+  lbdl_check(L, bdl_npz_put(w, luaL_checkstring(L, 2), &x->aval, bdl_tensor_data(x)));
+  return 0;
+}
+
+/* core.file_rows(writer, name, row) -> an array that grows by rows of the type of the tensor `row`; good until the finish */
+static int l_rows(lua_State *L) {
+  bdl_npz_rows *r = NULL;
+  lbdl_check(L, bdl_npz_rows_new(*check_writer(L), luaL_checkstring(L, 2), &lbdl_to_tensor(L, 3)->t.aval, &r));
+  lua_pushlightuserdata(L, r);
+  return 1;
+}
+
+/* core.file_add(writer, rows, tensor): tensor [n, ..row] */
+static int l_add(lua_State *L) {
+  check_writer(L);
+  bdl_npz_rows *r = lua_touserdata(L, 2);
+  const bdl_tensor *x = packed(L, 3);
+  const bdl_aval *row = bdl_npz_rows_type(r), rest = bdl_aval_make(x->aval.dtype, BDL_MAX(x->aval.ndim - 1, 0), x->aval.shape + 1);
+  if (x->aval.ndim == 0 || !bdl_aval_eq(&rest, row)) {
+    char want[BDL_AVAL_TEXT], got[BDL_AVAL_TEXT];
+    return lbdl_error(L, BDL_ESHAPE, "rows of %s were begun; %s was given, and its first axis counts rows", bdl_aval_text(row, true, want),
+                      bdl_aval_text(&x->aval, true, got));
+  }
+  lbdl_check(L, bdl_npz_rows_add(r, bdl_tensor_data(x), x->aval.shape[0]));
+  return 0;
+}
+
+/* core.file_finish(writer): the file is there under its name */
+static int l_finish(lua_State *L) {
+  bdl_npz_writer **w = check_writer(L), *writer = *w;
+  *w = NULL;
+  lbdl_check(L, bdl_npz_finish(writer));
+  return 0;
+}
+
+void lbdl_open_file(lua_State *L) {
+  static const luaL_Reg reader[] = {{"__gc", reader_gc}, {"__close", reader_gc}, {NULL, NULL}};
+  luaL_newmetatable(L, READER);
+  luaL_setfuncs(L, reader, 0);
+  static const luaL_Reg writer[] = {{"__gc", writer_gc}, {"__close", writer_gc}, {NULL, NULL}};
+  luaL_newmetatable(L, WRITER);
+  luaL_setfuncs(L, writer, 0);
+  lua_pop(L, 2);
+  static const luaL_Reg functions[] = {
+    {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded}, {"file_create", l_create},
+    {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add}, {"file_finish", l_finish}, {"file_discard", writer_gc}, {NULL, NULL},
+  };
+  luaL_setfuncs(L, functions, 0);
+}

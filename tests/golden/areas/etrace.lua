@@ -76,22 +76,24 @@ function M.build(case, t, build, keep_op)
     for _, name in ipairs(self.state_names) do self.states[name].value = t.array(case, "h0." .. name) end
   end
   self.restart()
+  --- f(name in the case, gradient) for each leaf of each parameter.
+  function self.each_gradient(grads, f)
+    for path, s in self.params:items() do
+      for _, leaf in ipairs(leaves(s.value)) do f(self.weights[s] .. leaf[1], at(grads[path], leaf[1])) end
+    end
+  end
+  self.loss_of = M.loss_of
   self.x, self.target = t.array(case, "x"), t.array(case, "target")
   return self
 end
 
 function M.loss_of(out, target) return bdl.mean((bdl.units.get_mantissa(out) - target)^2) end
 
---- f(array name of the case, gradient) for each leaf of each parameter.
-function M.each_gradient(self, prefix, grads, f)
-  for path, s in self.params:items() do
-    for _, leaf in ipairs(leaves(s.value)) do f(prefix .. self.weights[s] .. leaf[1], at(grads[path], leaf[1])) end
-  end
-end
-
---- Forward pass by itself, and the gradient of the summed loss through time.
+--- Forward pass by itself and, where the case has it, the gradient of the summed loss through time.
 function M.through_time(self)
   local case, t = self.case, self.t
+  local exact = false
+  for name in pairs(case.arrays) do exact = exact or name:find "^bptt_grad" ~= nil end
   local function run()
     self.restart()
     local out = table.pack(bdl.for_loop(function(x, y)
@@ -102,13 +104,19 @@ function M.through_time(self)
     end, self.x, self.target))
     return bdl.sum(out[1]), {table.unpack(out, 1, out.n)}
   end
-  local grads, aux = bdl.jit(function() return bdl.grad(run, self.params, {has_aux = true})() end)()
+  local aux, grads = bdl.jit(function()
+    if not exact then return (select(2, run())) end
+    local g, results = bdl.grad(run, self.params, {has_aux = true})()
+    return results, g
+  end)()
   t.compare("loss", aux[1], array(case, "loss"))
   t.compare("out", aux[2], array(case, "out"), MANTISSA)
   for i, name in ipairs(self.state_names) do
-    if not case.params.windows then t.compare("h." .. name, aux[i + 2], array(case, "h." .. name), MANTISSA) end
+    if exact and not case.params.windows then t.compare("h." .. name, aux[i + 2], array(case, "h." .. name), MANTISSA) end
   end
-  M.each_gradient(self, "bptt_grad.", grads, function(name, g) t.compare(name, g, array(case, name), MANTISSA) end)
+  if exact then
+    self.each_gradient(grads, function(name, g) t.compare("bptt_grad." .. name, g, array(case, "bptt_grad." .. name), MANTISSA) end)
+  end
   self.restart()
 end
 
@@ -117,7 +125,7 @@ function M.run(case, t)
   local build = models[p.model]
   if not build then t.skip("no model '%s'", tostring(p.model)) end
   local _ <close> = bdl.environ.context{dt = p.dt}
-  local self = M.build(case, t, build)
+  local self = M.build(case, t, build, case.source:match "^brainscale" ~= nil)
   M.through_time(self)
 end
 

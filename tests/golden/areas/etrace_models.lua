@@ -53,6 +53,7 @@ local function cell(kind, from, to, activation)
 end
 
 function M.rnn(a, p)
+  p = p or {}
   local out = a.readout == "plain" and nn.Linear(a.n_h, a.n_out) or online.nn.Linear(a.n_h, a.n_out)
   return net({cell = cell(a.kind, a.n_in, a.n_h, p.activation and p.activation.cell), out = out}, function(self, x)
     return self.out(self.cell(x))
@@ -180,6 +181,23 @@ function M.snn_stack(a)
     for _, layer in ipairs(self.layers) do x = layer(x) end
     return self.readout(x)
   end)
+end
+
+-- ---- those of the text, by the names of the first package ------------------------------------------------------------------------
+
+--- Sizes of inputs and neurons, from the arrays.
+local function sizes(case) return case.arrays.x.shape[2], case.arrays.target.shape[2] end
+
+function M.lif_delta(_, p, case)
+  local n_in, n = sizes(case)
+  return M.delta{neu = "LIF", n_in = n_in, n_rec = n, p = {tau = p.tau, V_th = 1*u.mV}}
+end
+
+function M.alif_expcu(_, _, case) return online.testing.ALIF_STPExpCu_Dense_Layer(sizes(case)) end
+
+function M.gru(_, _, case)
+  local n_in, n_out = sizes(case)
+  return M.rnn{kind = "GRUCell", n_in = n_in, n_h = case.arrays["h0.cell.h"].shape[1], n_out = n_out, readout = "plain"}
 end
 
 return M

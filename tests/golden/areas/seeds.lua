@@ -211,7 +211,7 @@ end
 
 return function(case, t)
   if case.arrays.y_nobias then return etrace_op(case, t) end
-  if case.params.vjp_method then return etrace(case, t) end
+  if case.params.algorithm then return etrace(case, t) end
   if case.arrays.counter_stacked then return loops(case, t) end
   if case.structure.mlp_states then return graph(case, t) end
   if case.arrays.delta and case.params.V_th then return custom_lif(case, t) end

@@ -31,6 +31,7 @@ for file, names in pairs{
                 .. " logsumexp softmin glu standardize weight_standardization one_hot",
   cells = "RNNCell ValinaRNNCell VanillaRNNCell GRUCell MGUCell LSTMCell URLSTMCell CFNCell MinimalRNNCell MiniGRU MiniLSTM LRUCell",
   readout = "LeakyRateReadout LeakySpikeReadout",
+  training = "count_parameters clip_grad_norm summary",
   param = "Param Const",
   transform = "Transform IdentityT SigmoidT ScaledSigmoidT TanhT SoftsignT ClipT SoftplusT NegSoftplusT LogT ExpT PositiveT NegativeT ReluT"
               .. " AffineT PowerT OrderedT SimplexT UnitVectorT ChainT MaskedT",

@@ -1,0 +1,41 @@
+-- The models that learn, shortened: what they reach, and the same text when run twice.
+local t = require "tests.lua.harness"
+
+local program = os.getenv "BDL"
+
+--- What a model prints with these settings, but for times and memory.
+local function run(model, settings)
+  local text, status = t.shell(("OMP_NUM_THREADS=1 %s run --quiet models/%s.lua %s"):format(program, model, settings))
+  t.eq(status, 0, text)
+  return (text:gsub("time [^\n]*\n", ""):gsub("memory [^\n]*\n", ""))
+end
+
+--- A test that gets the text of a shortened run; a second run gives the same.
+local function learns(model, settings, check)
+  t.test(model .. " learns", function()
+    if not program then return end
+    local text = run(model, settings)
+    check(text)
+    t.eq(run(model, settings), text)
+  end)
+end
+
+--- The numbers of a line of the text.
+local function numbers(text, name)
+  local list = {}
+  local line = text:match("%f[^\n\0]" .. name .. "%s[^\n]*") or ""
+  for word in line:gmatch "%-?%d[%d.e+-]*" do list[#list + 1] = tonumber(word) end
+  return table.unpack(list)
+end
+
+learns("digits_gru", "--set epochs=4 --set hidden=32", function(text)
+  local first, last = numbers(text, "loss")
+  t.ok(last < 0.4 * first, text)
+  t.ok(numbers(text, "test accuracy") > 80, text)
+end)
+
+learns("digits_alif", "--set epochs=3 --set hidden=48 --set hold=3", function(text)
+  local first, last = numbers(text, "loss")
+  t.ok(last < 0.7 * first, text)
+  t.ok(numbers(text, "test accuracy") > 55, text)
+end)

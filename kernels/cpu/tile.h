@@ -41,6 +41,9 @@ typedef enum bdl_reduce_op {
   BDL_RED_SUM, BDL_RED_PROD, BDL_RED_MAX, BDL_RED_MIN, BDL_RED_AND, BDL_RED_OR, BDL_RED_COUNT
 } bdl_reduce_op;
 
+struct bdl_k_etrace;
+struct bdl_k_etrace_block;
+
 typedef struct bdl_k_table {
   const char *isa; /* "avx512", "avx2", "x86-64", "aarch64", "generic" */
   /* By op, operand dtype (of the first operand that is not a predicate; of x for casts), form.  A NULL form with scalars
@@ -51,6 +54,8 @@ typedef struct bdl_k_table {
   bdl_k_combine combine[BDL_RED_COUNT][BDL_DTYPE_COUNT];
   /* Appends i0 + i for active s[i] (bool: true; numbers: > 0) to ids; returns how many. */
   int64_t (*compact[BDL_DTYPE_COUNT])(int32_t *ids, const void *s, int64_t n, int64_t i0);
+  /* Blocks of eligibility traces (cpu/etrace.h); NULL: not a float. */
+  void (*etrace[BDL_DTYPE_COUNT])(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 } bdl_k_table;
 
 /* The best table for this processor; `want` (may be NULL) forces one by name, NULL result: there is none of that name here. */

@@ -412,8 +412,13 @@ static double polygamma(int64_t n, double x) {
 #define CODE_f32 BDL_F32
 #define CODE_f64 BDL_F64
 
+/* in etrace_isa.c */
+void CAT(bdl_k_etrace_f32_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
+void CAT(bdl_k_etrace_f64_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
+
 extern const bdl_k_table CAT(bdl_k_tile_, BDL_ISA);
 const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
   .isa = ISA_NAME,
+  .etrace = {[BDL_F32] = CAT(bdl_k_etrace_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_etrace_f64_, BDL_ISA)},
 #include "cpu/tile_dtypes.inc"
 };

@@ -180,6 +180,9 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_csr_outer] = PRODUCT_OF("ab"),
   [BDL_P_jitc_dot] = {.operands = "abbp", .result = PRODUCT, .zero = true},
 
+  [BDL_P_etrace_step] = NEEDS_PLAIN,
+  [BDL_P_etrace_grad] = NEEDS_PLAIN,
+
   /* bodies carry their own units; operands and results pass as plain numbers and get them back from the binding */
   [BDL_P_scan] = DROP,
   [BDL_P_while] = DROP,

@@ -175,6 +175,7 @@ static inline bool bdl_dtype_is_float(bdl_dtype d) { return d == BDL_F32 || d ==
 static inline bool bdl_dtype_is_int(bdl_dtype d) { return d == BDL_I32 || d == BDL_I64 || d == BDL_U32; }
 
 #define BDL_MAX_NDIM 8
+#define BDL_TRACE_STATES 64 /* most states of an eligibility trace */
 
 /* Abstract value: what is known of a tensor while tracing.  Row-major; ndim 0 is a scalar. */
 typedef struct bdl_aval {

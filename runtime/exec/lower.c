@@ -29,6 +29,8 @@
 #define SCRATCH_csr_dot ~, bdl_scratch_csr_dot
 #define SCRATCH_csr_outer ~, bdl_scratch_csr_outer
 #define SCRATCH_jitc_dot ~, bdl_scratch_jitc_dot
+#define SCRATCH_etrace_step ~, bdl_scratch_etrace_step
+#define SCRATCH_etrace_grad ~, bdl_scratch_etrace_grad
 #define SCRATCH_print ~, bdl_scratch_print
 #define SCRATCH_host_call ~, bdl_scratch_host_call
 #define SECOND_OF(a, b, ...) b

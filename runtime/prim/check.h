@@ -104,6 +104,22 @@ static inline bdl_param bdl_rule_with_lanes(const bdl_param *list, int64_t first
   return bdl_pints(room, list->n + 1);
 }
 
+/* Axes [from, from + 2) as one. */
+static inline bdl_status bdl_rule_join(bdl_prog *b, bdl_atom x, int from, bdl_atom *z) {
+  bdl_aval a = *bdl_aval_of(b, x);
+  a.shape[from] *= a.shape[from + 1];
+  for (int i = from + 1; i < a.ndim - 1; i++) a.shape[i] = a.shape[i + 1];
+  return bdl_ir_reshape(b, x, a.ndim - 1, a.shape, z);
+}
+
+/* The axis `at` as two. */
+static inline bdl_status bdl_rule_split(bdl_prog *b, bdl_atom x, int at, int64_t outer, int64_t inner, bdl_atom *z) {
+  const bdl_aval a = *bdl_aval_of(b, x);
+  int64_t shape[BDL_MAX_NDIM + 1];
+  for (int i = 0; i <= a.ndim; i++) shape[i] = i < at ? a.shape[i] : i == at ? outer : i == at + 1 ? inner : a.shape[i - 1];
+  return bdl_ir_reshape(b, x, a.ndim + 1, shape, z);
+}
+
 /* One result of a primitive with one list of axes, or with one integer. */
 static inline bdl_status bdl_rule_axes(bdl_prog *b, bdl_prim_id prim, bdl_atom x, const int64_t *axes, int n, bdl_atom *z) {
   return bdl_bind(b, prim, (bdl_param[]){bdl_pints(axes, n)}, &x, 1, z);

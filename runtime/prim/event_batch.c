@@ -23,22 +23,6 @@ BDL_BATCH(event_ids) {
   return bdl_rule_axes(b, BDL_P_reduce_sum, on, &last, 1, &z[1]);
 }
 
-/* Axes [from, from + 2) as one. */
-static bdl_status join(bdl_prog *b, bdl_atom x, int from, bdl_atom *z) {
-  bdl_aval a = *bdl_aval_of(b, x);
-  a.shape[from] *= a.shape[from + 1];
-  for (int i = from + 1; i < a.ndim - 1; i++) a.shape[i] = a.shape[i + 1];
-  return bdl_ir_reshape(b, x, a.ndim - 1, a.shape, z);
-}
-
-/* The axis `at` as two. */
-static bdl_status split(bdl_prog *b, bdl_atom x, int at, int64_t outer, int64_t inner, bdl_atom *z) {
-  const bdl_aval a = *bdl_aval_of(b, x);
-  int64_t shape[BDL_MAX_NDIM + 1];
-  for (int i = 0; i <= a.ndim; i++) shape[i] = i < at ? a.shape[i] : i == at ? outer : i == at + 1 ? inner : a.shape[i - 1];
-  return bdl_ir_reshape(b, x, a.ndim + 1, shape, z);
-}
-
 static bdl_status exchange(bdl_prog *b, bdl_atom x, bdl_atom *z) {
   const int64_t axes[BDL_MAX_NDIM] = {1, 0, 2, 3, 4, 5, 6, 7};
   return bdl_rule_axes(b, BDL_P_permute, x, axes, bdl_aval_of(b, x)->ndim, z);
@@ -53,11 +37,11 @@ static bdl_status shared_matrix(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x
   if (own) TRY(exchange(b, v, &v));
   if (bdl_aval_of(b, v)->ndim == 3 + own) {
     rows = bdl_aval_of(b, v)->shape[1 + own];
-    TRY(join(b, v, own, &v));
+    TRY(bdl_rule_join(b, v, own, &v));
   }
   in[0] = v;
   TRY(bdl_bind(b, e->prim, e->params, in, e->n_in, z));
-  if (rows >= 0) TRY(split(b, *z, own, size, rows, z));
+  if (rows >= 0) TRY(bdl_rule_split(b, *z, own, size, rows, z));
   return own ? exchange(b, *z, z) : BDL_OK;
 }
 
@@ -77,7 +61,7 @@ static bdl_status each_lane_its_own(bdl_prog *b, const bdl_atom *x, const bool *
       for (int k = 1; k < a.ndim; k++) shape[k + 1] = a.shape[k], dims[k] = k + 1;
       TRY(bdl_bind(b, BDL_P_broadcast, (bdl_param[]){bdl_pints(shape, a.ndim + 1), bdl_pints(dims, a.ndim)}, &in[i], 1, &in[i]));
     }
-    TRY(join(b, in[i], 0, &in[i]));
+    TRY(bdl_rule_join(b, in[i], 0, &in[i]));
   }
   return BDL_OK;
 }
@@ -98,7 +82,7 @@ static bdl_status product(bdl_prog *b, const bdl_eqn *e, const bdl_atom *x, cons
   if (!matrix) return shared_matrix(b, e, x, own >= 0, size, z);
   TRY(each_lane_its_own(b, x, batched, e->n_in, 1, rank, own, size, in));
   TRY(bdl_bind(b, e->prim, e->params, in, e->n_in, z));
-  return own >= 0 ? split(b, *z, 0, size, own, z) : BDL_OK;
+  return own >= 0 ? bdl_rule_split(b, *z, 0, size, own, z) : BDL_OK;
 }
 
 BDL_BATCH(event_dot) {
@@ -124,7 +108,7 @@ BDL_BATCH(csr_outer) {
   bdl_atom in[4];
   (void)out_batched;
   TRY(each_lane_its_own(b, x, batched, e->n_in, 2, 1, own, size, in));
-  for (int i = 0; i < 2 && rank == 1; i++) TRY(split(b, in[i], 0, size, 1, &in[i]));
+  for (int i = 0; i < 2 && rank == 1; i++) TRY(bdl_rule_split(b, in[i], 0, size, 1, &in[i]));
   TRY(bdl_bind(b, e->prim, e->params, in, e->n_in, z));
-  return own >= 0 ? split(b, *z, 0, size, own, z) : BDL_OK;
+  return own >= 0 ? bdl_rule_split(b, *z, 0, size, own, z) : BDL_OK;
 }

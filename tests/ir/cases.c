@@ -136,6 +136,14 @@ static const struct {
    " z:F[4] = csr_outer[rows=3 cols=4 event=0] a b i p\n return z"},
   {BDL_P_jitc_dot, "v:F[3], a:F[], b:F[]) {"
    " z:F[4] = jitc_dot[rows=3 cols=4 transpose=0 event=0 kind=\"uniform:0.5\"] v a b 42:i64\n return z"},
+  {BDL_P_etrace_step, "e:F[2,3,2,5], x:F[3,2], d:F[3,5], f:F[3,5]) {"
+   " z:F[2,3,2,5] = etrace_step[pairs=(2) fed=(0) scaled=0] e x d f\n return z"},
+  {BDL_P_etrace_step, "e:F[1,2,3,9], x:F[2,3], s:F[3,9], f:F[2,9]) {"
+   " z:F[1,2,3,9] = etrace_step[pairs=() fed=(0) scaled=1] e x s f\n return z"},
+  {BDL_P_etrace_step, "e:F[2,3,1,2,4], x:F[2,1,2], d:F[2,1,4], b:F[2,1,4]) {"
+   " z:F[2,3,1,2,4] = etrace_step[pairs=(0,8) fed=() scaled=0] e x d b\n return z"},
+  {BDL_P_etrace_grad, "e:F[2,4,3,5], l:F[4,5], m:F[4,5]) { z:F[2,3,5] = etrace_grad[groups=2 fed=(0,1)] e l m\n return z"},
+  {BDL_P_etrace_grad, "e:F[3,1,6,2,7], l:F[3,6,7]) { z:F[3,1,2,7] = etrace_grad[groups=1 fed=(0)] e l\n return z"},
   {BDL_P_scan, "c:F[], x:F[2], xs:F[3,2]) { y:F[2], ys:F[3,2] = scan[consts=1 carry=1 length=3 reverse=1 body={"
    "program b(c:F[], x:F[2], u:F[2]) { a:F[2] = add x u\n e:F[2] = mul a c\n return e, a }}] c x xs\n return y, ys"},
   {BDL_P_while, "n:i32[], x:F[]) { i:i32[], y:F[] = while[cond_consts=1 body_consts=0 programs={"

@@ -208,8 +208,32 @@ end
 
 local function handle(s) return rawget(s, "_handle") end
 
---- Nothing is left in a buffer of the monitor's own.
-function Monitor:flush() end
+-- ---- files ---------------------------------------------------------------------------------------------------------------
+
+--- Until the result is called, what is recorded goes to arrays "key.name" of a writer of bdl.data at each flush, and the records
+--  hold one chunk at most.  Files have plain numbers: the name ends with the unit.
+function Monitor:spill(writer, key)
+  local records, steps, arrays = table.move(self._records, 1, #self._records, 1, {}), self._steps, {}
+  self:clear()
+  for _, name in ipairs(self:columns()) do
+    local unit = core.unit_of(self[name])
+    local text = ("%s.%s"):format(key, name) .. (unit and (" (%s)"):format(tostring(unit):gsub("%s*/%s*", " per ")) or "")
+    arrays[name] = writer:rows(text, zeros{dtype = self[name].dtype, shape = {table.unpack(self[name].shape, 2)}})
+  end
+  class.rawfield(self, "_arrays", arrays)
+  return function()
+    rawset(self, "_arrays", nil)
+    rawset(self, "_records", records)
+    rawset(self, "_steps", steps)
+  end
+end
+
+function Monitor:flush()
+  local arrays = rawget(self, "_arrays")
+  if not arrays then return end
+  for _, name in ipairs(self:columns()) do arrays[name]:add(core.mantissa(self[name])) end
+  self:clear()
+end
 
 --- An empty record of rows like those of x.
 local function record_like(x) return core.record(zeros{dtype = x.dtype, shape = {table.unpack(x.shape, 2)}}) end
@@ -237,6 +261,8 @@ function Monitor:clear()
   rawset(self, "_steps", record_like(core.record_tensor(self._steps)))
   rawset(self, "_full", nil)
 end
+
+-- ---- what is there -------------------------------------------------------------------------------------------------------
 
 local function empty(self, who)
   if rawget(self, "_records") then return end
@@ -317,6 +343,7 @@ function StateMonitor:read(_, results)
 end
 
 function StateMonitor:reserve(first, last)
+  if rawget(self, "_arrays") then return end
   local n = rows_in(first, last, self._every)
   for _, record in ipairs(self._records) do core.record_reserve(record, core.record_size(record) + n) end
   core.record_reserve(self._steps, core.record_size(self._steps) + n)
@@ -339,6 +366,12 @@ function StateMonitor:take(first, last)
 end
 
 function StateMonitor:names() return table.move(self.variables, 1, #self.variables, 1, {}) end
+
+function StateMonitor:columns()
+  local names = self:names()
+  names[#names + 1] = "step"
+  return names
+end
 
 function StateMonitor:recorded(name)
   for k, known in ipairs(self.variables) do
@@ -446,6 +479,8 @@ function SpikeMonitor:take(first, last)
   error(e, 0)
 end
 
+function SpikeMonitor:columns() return self._axes > 0 and {"i", "lane", "step"} or {"i", "step"} end
+
 --- Flat ids of the events, from 0, in what was recorded: a lane, then an element of the population.
 local function places(self)
   empty(self, "i")
@@ -543,6 +578,8 @@ end
 
 RateMonitor.reserve, RateMonitor.bytes, RateMonitor.take = StateMonitor.reserve, StateMonitor.bytes, StateMonitor.take
 RateMonitor._every = 1
+
+function RateMonitor:columns() return {"count", "step"} end
 
 local function counts(self)
   empty(self, "rate")

@@ -15,6 +15,7 @@ local none = require "bdl.none".none
 local progress = require "bdl.progress"
 local reach = require "bdl.reach"
 local state = require "bdl.state"
+local util = require "bdl.util"
 
 local CHUNK_BYTES, CHUNK_STEPS = 1 << 20, 1 << 16 -- a chunk's rows stay in the cache; Ctrl-C waits for one chunk at most
 local LAST_STEP = 2^31 - 1 - (1 << 20)           -- the clock is an int32
@@ -22,7 +23,7 @@ local LAST_STEP = 2^31 - 1 - (1 << 20)           -- the clock is an int32
 local Simulation = class "Simulation"
 
 --- step : function(i), i the number of the step, from 0 (int32); in it environ has i and t = i*dt too.
---  opts : monitors, a list.
+--  opts : monitors, a list, or a table of names that their arrays in files begin with.
 function Simulation:__init(...)
   local a = require "bdl.args"({"step", monitors = {}}, ...)
   if type(a.step) ~= "function" then
@@ -30,15 +31,18 @@ function Simulation:__init(...)
     core.fail("TypeError", 2, "Simulation: the step is a function of its number, not a %s", class.typename(a.step))
   end
   if type(a.monitors) ~= "table" or getmetatable(a.monitors) then
-    core.fail("TypeError", 2, "Simulation: monitors are a list, not a %s", class.typename(a.monitors))
+    core.fail("TypeError", 2, "Simulation: monitors are a list or a table of names, not a %s", class.typename(a.monitors))
   end
-  for _, m in ipairs(a.monitors) do
-    if not class.isa(m, monitor.Monitor) then
-      core.fail("TypeError", 2, "Simulation: a monitor is needed, not a %s", class.typename(m))
+  local list, keys = {}, util.sorted_keys(a.monitors)
+  for k, key in ipairs(keys) do
+    list[k] = a.monitors[key]
+    if not class.isa(list[k], monitor.Monitor) then
+      core.fail("TypeError", 2, "Simulation: a monitor is needed, not a %s", class.typename(list[k]))
     end
-    m:join(self)
+    list[k]:join(self)
   end
-  self.monitors = a.monitors
+  self.monitors = list
+  class.rawfield(self, "_keys", keys)
   class.rawfield(self, "_step", a.step)
   class.rawfield(self, "_clock", state.NonBatchState(core.tensor(0, "int32"), {name = "clock"}))
 end
@@ -150,46 +154,68 @@ local function steps_of(who, duration)
   return n
 end
 
---- The clock says how far a chunk came; its rows go to the monitors.
-local function take_rows(self, first, stop)
-  for _, m in ipairs(self.monitors) do m:take(first, stop) end
-end
-
---- duration : a time, or an integer, which counts steps.  opts : pbar, as of for_loop.  Returns self.
---  Ctrl-C raises InterruptError between two steps: the model, the clock and the monitors are those of the last whole step.
---  Another error leaves them as they were before its chunk.
-function Simulation:run(...)
-  local a = require "bdl.args"({[0] = "Simulation:run", "duration", pbar = none}, ...)
-  local n = steps_of("Simulation:run", a.duration)
-  ready(self)
+--- Chunks from the step that the clock shows to `last`.
+local function advance(self, last, begin)
   local clock = self._clock
-  local begin = self.i
-  local last = begin + n
-  if last > LAST_STEP then
-    core.fail("ValueError", 2, "Simulation: %d steps are more than the clock counts, %d", last, LAST_STEP)
-  end
   for _, m in ipairs(self.monitors) do m:reserve(begin, last) end
-  local bar <close> = progress.part(a.pbar, begin, last)
   while self.i < last do
     local first = self.i
     local stop = math.min(first + self._chunk, last)
-    bar:at(first)
+    if self._bar then self._bar:at(first) end
     local ok, e = pcall(self._run, core.tensor(first, "int32"), core.tensor(stop, "int32"))
     local now = self.i
     if ok and now == first then                  -- traced only, bdl check: nothing runs
       now = stop
       clock.value = core.tensor(stop, "int32")
     end
-    take_rows(self, first, now)
+    for _, m in ipairs(self.monitors) do
+      m:take(first, now)
+      m:flush()
+    end
     if not ok then
-      for _, m in ipairs(self.monitors) do m:flush() end
       if type(e) == "table" and e.kind == "InterruptError" then
-        e.message = ("interrupted after %d of %d steps; the States and the monitors are those after the last of them"):format(now - begin, n)
+        e.message = ("interrupted after %d of %d steps; the States and the monitors are those after the last of them"):format(now - begin,
+                     last - begin)
       end
       error(e, 0)
     end
   end
-  for _, m in ipairs(self.monitors) do m:flush() end
+end
+
+--- The same with what is recorded in a file, which has what there is also after an error.
+local function advance_to(self, path, last, begin)
+  local writer = require "bdl.data".writer(path)
+  local back = {}
+  local ok, e = pcall(function()
+    for k, m in ipairs(self.monitors) do back[k] = m:spill(writer, tostring(self._keys[k])) end
+    local dt = environ.peek "dt"
+    local unit = dt ~= nil and core.unit_of(dt)
+    if dt ~= nil then writer:put(unit and ("dt (%s)"):format(tostring(unit)) or "dt", core.is_tensor(dt) and core.mantissa(dt) or dt) end
+    advance(self, last, begin)
+  end)
+  for _, f in ipairs(back) do f() end
+  local closed, why = pcall(writer.close, writer)
+  if not ok then error(e, 0) end
+  if not closed then error(why, 0) end
+end
+
+--- duration : a time, or an integer, which counts steps.  Returns self.
+--  opts : pbar, true or a name for the line of progress;  to, a path .npz: what is recorded goes there and not into memory, the
+--  arrays of a monitor under its name: "spikes.i", "spikes.step", "trace.V (mV)".
+--  Ctrl-C raises InterruptError between two steps: the model, the clock and the monitors are those of the last whole step.
+--  Another error leaves them as they were before its chunk.
+function Simulation:run(...)
+  local a = require "bdl.args"({[0] = "Simulation:run", "duration", pbar = none, to = none}, ...)
+  local n = steps_of("Simulation:run", a.duration)
+  ready(self)
+  local begin = self.i
+  local last = begin + n
+  if last > LAST_STEP then
+    core.fail("ValueError", 2, "Simulation: %d steps are more than the clock counts, %d", last, LAST_STEP)
+  end
+  local bar <close> = progress.part(a.pbar, begin, last)
+  rawset(self, "_bar", bar)
+  if a.to ~= nil then advance_to(self, a.to, last, begin) else advance(self, last, begin) end
   return self
 end
 
@@ -204,10 +230,10 @@ end
 
 local M = {Simulation = Simulation}
 
---- Simulation(step, {monitors =}):run(duration, {pbar =})
+--- Simulation(step, {monitors =}):run(duration, {pbar =, to =})
 function M.run(step, duration, opts)
-  local a = require "bdl.args"({[0] = "run", monitors = {}, pbar = none}, opts or {})
-  return Simulation(step, {monitors = a.monitors}):run(duration, {pbar = a.pbar == nil and none or a.pbar})
+  local a = require "bdl.args"({[0] = "run", monitors = {}, pbar = none, to = none}, opts or {})
+  return Simulation(step, {monitors = a.monitors}):run(duration, {pbar = a.pbar, to = a.to})
 end
 
 return M

@@ -146,6 +146,52 @@ t.test("rates are smoothed over a window", function()
   t.raises("ValueError", "width is a time", rate.smooth_rate, rate, {width = 1*u.mV})
 end)
 
+t.test("a file has what memory would have", function()
+  local path = os.tmpname()
+  os.remove(path)
+  path = path .. ".npz"
+  local N, I = neurons(4000)
+  local start = bdl.snapshot(N)
+  local S, V, R = SpikeMonitor(N), StateMonitor{N, "V", record = {{1, 5}}, every = 4}, RateMonitor(N)
+  local sim = bdl.Simulation(function() N(I) end, {monitors = {spikes = S, trace = V, rate = R}})
+  sim:run(300)
+  local want = {S.i:totable(), S.step:totable(), (V.V / u.mV):totable(), V.step:totable(), R.count:totable()}
+  start:restore()
+  sim = bdl.Simulation(function() N(I) end, {monitors = {spikes = SpikeMonitor(N), trace = StateMonitor{N, "V", record = {{1, 5}}, every = 4},
+                                                         rate = RateMonitor(N)}})
+  sim:run(300, {to = path})
+  local f = bdl.data.load(path)
+  os.remove(path)
+  for k, name in ipairs{"spikes.i", "spikes.step", "trace.V (mV)", "trace.step", "rate.count"} do t.eq(f[name], want[k], name) end
+  t.close(f["dt (ms)"], 0.1)
+end)
+
+t.test("a run to a file leaves the memory alone, and after an error the file has what there was", function()
+  local path = os.tmpname()
+  os.remove(path)
+  path = path .. ".npz"
+  local x = bdl.State(0)
+  local m = StateMonitor(x, "x")
+  local sim = bdl.Simulation(function()
+    x.value = x.value + 1
+    bdl.error_if(x.value:gt(70005), "too far")
+  end, {monitors = {m}})
+  sim:run(2)
+  t.raises("ValueError", "too far", sim.run, sim, 100000, {to = path})
+  t.eq(m.x, {1, 2})
+  local f = bdl.data.load(path)
+  t.eq(f["1.x"].shape[1], 65536)                 -- the first chunk
+  t.eq(f["1.step"][-1]:item(), 65537)
+  t.eq(sim.i, 65538)
+  sim:run(1)
+  t.eq(m.x, {1, 2, 65539})
+  t.raises("ValueError", "ends neither in .npz nor in .npy", sim.run, sim, 1, {to = "run.mat"})
+  t.raises("IOError", "cannot write /nowhere/run.npz", sim.run, sim, 1, {to = "/nowhere/run.npz"})
+  sim:run(1)
+  t.eq(m.x, {1, 2, 65539, 65540})
+  os.remove(path)
+end)
+
 t.test("memory is known before a run", function()
   local N, I = neurons(10)
   local V, S = StateMonitor(N, "V", {every = 10}), SpikeMonitor(N, {most = 1000})

@@ -68,6 +68,8 @@ local NAMES = {
   run = lazily("bdl.simulation", function(m) return m.run end),
   snapshot = lazily("bdl.snapshot", function(m) return m.snapshot end),
   ProgressBar = lazily("bdl.progress", function(m) return m.ProgressBar end),
+  HiddenGroupState = lazily("bdl.hidden", function(m) return m.HiddenGroupState end),
+  HiddenTreeState = lazily("bdl.hidden", function(m) return m.HiddenTreeState end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
 }
 

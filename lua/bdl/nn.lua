@@ -7,10 +7,8 @@ local suggest = require "bdl.suggest"
 --- Name -> file under nn/.
 local HOME = {}
 for file, names in pairs{
-  module = "Module size desc Description",
-  collective = "call_order call_all_fns init_all_states reset_all_states vmap_call_all_fns vmap_init_all_states vmap_reset_all_states",
-  mapped = "Vmap Map",
-  metrics = "MetricState Metric AverageMetric WelfordMetric AccuracyMetric PrecisionMetric RecallMetric F1ScoreMetric ConfusionMatrix MultiMetric",
+  module = "Module init_all_states reset_all_states call_order size desc Description",
+  mapped = "Vmap Map vmap_init_all_states",
   dynamics = "Dynamics receive_update_input not_receive_update_output",
   integrate = "exp_euler_step",
   window = "window_steps",

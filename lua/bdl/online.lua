@@ -9,6 +9,13 @@ local suggest = require "bdl.suggest"
 local HOME = {}
 for file, names in pairs{
   state = "ETraceState ETraceParam ETraceOp ETraceParamOp",
+  info = "extract_module_info ModuleInfo",
+  graph = "find_hidden_groups_from_minfo find_hidden_param_op_relations_from_minfo add_hidden_perturbation_from_minfo",
+  config = "ETraceConfig",
+  input = "SingleStepData MultiStepData",
+  algorithms = "ETraceAlgorithm D_RTRL DiagParamDimAlgorithm ES_D_RTRL pp_prop DiagIODimAlgorithm DiagHybridDimAlgorithm EProp OSTLRecurrent"
+    .. " OSTLFeedforward ThreeFactor",
+  compile = "compile",
   ops = "matmul grouped_matmul einsum embedding element_wise conv sparse_matmul lora_matmul",
 } do
   for name in names:gmatch "%S+" do HOME[name] = file end
@@ -26,7 +33,8 @@ return setmetatable(online, {
     if SUBMODULES[name] then
       value = require(SUBMODULES[name])
     elseif HOME[name] then
-      value = class.qualify(require("bdl.online." .. HOME[name]), "online")[name]
+      local file = require("bdl.online." .. HOME[name])
+      value = type(file) == "function" and file or class.qualify(file, "online")[name]
     else
       local names = {}
       for _, set in ipairs{HOME, SUBMODULES} do

@@ -210,11 +210,11 @@ static int open_core(lua_State *L) {
   lbdl_open_jit(L);
   lbdl_open_host(L);
   lbdl_open_transform(L);
+  lbdl_open_online(L);
   lbdl_open_conn(L);
   lbdl_open_origins(L);
   lbdl_open_world(L);
   lbdl_open_file(L);
-  lbdl_open_record(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},

@@ -118,10 +118,10 @@ void lbdl_open_control(lua_State *L);
 void lbdl_open_jit(lua_State *L);
 void lbdl_open_host(lua_State *L);
 void lbdl_open_transform(lua_State *L);
+void lbdl_open_online(lua_State *L);
 void lbdl_open_conn(lua_State *L);
 void lbdl_open_origins(lua_State *L);
 void lbdl_open_world(lua_State *L);
 void lbdl_open_file(lua_State *L);
-void lbdl_open_record(lua_State *L);
 
 #endif

@@ -54,4 +54,10 @@ lbdl_traced_fn *lbdl_trace_lane(lua_State *L, int f, const char *name, int n_val
 /* Order the inputs of fn's program: `order` lists positions of sources; then outputs. */
 void lbdl_arrange(lua_State *L, lbdl_traced_fn *fn, const int32_t *order, int n);
 
+/* A program as a value of Lua, made and freed by the binding; the caller fills it in. */
+bdl_prog **lbdl_new_program(lua_State *L);
+bdl_prog *lbdl_check_program(lua_State *L, int arg);
+/* {dtype =, shape =} */
+void lbdl_push_type(lua_State *L, const bdl_aval *a);
+
 #endif

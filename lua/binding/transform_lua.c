@@ -11,12 +11,14 @@
 
 #define LBDL_PROGRAM "bdl.Program"
 
-static bdl_prog **new_program(lua_State *L) {
+bdl_prog **lbdl_new_program(lua_State *L) {
   bdl_prog **p = lua_newuserdatauv(L, sizeof *p, 0);
   *p = NULL;
   luaL_setmetatable(L, LBDL_PROGRAM);
   return p;
 }
+
+bdl_prog *lbdl_check_program(lua_State *L, int arg) { return *(bdl_prog **)luaL_checkudata(L, arg, LBDL_PROGRAM); }
 
 static int program_gc(lua_State *L) {
   bdl_prog **p = luaL_checkudata(L, 1, LBDL_PROGRAM);
@@ -50,7 +52,7 @@ static void set_flag(lua_State *L, const char *key, bool v) {
   lua_setfield(L, -2, key);
 }
 
-static void push_type(lua_State *L, const bdl_aval *a) {
+void lbdl_push_type(lua_State *L, const bdl_aval *a) {
   lua_createtable(L, 0, 2);
   lua_pushstring(L, bdl_dtype_long_name(a->dtype));
   lua_setfield(L, -2, "dtype");
@@ -182,7 +184,7 @@ static int l_trace_function(lua_State *L) {
   }
   lua_setfield(L, -2, "states");
   lbdl_check(L, bdl_prog_set_outputs(t->prog, out, (int)at));
-  bdl_prog **program = new_program(L);
+  bdl_prog **program = lbdl_new_program(L);
   bdl_prog_ref(*program = t->prog);
   lua_setfield(L, -2, "program");
   static const char *const lists[] = {"inputs", "argument", "state", "leaf"};
@@ -218,7 +220,7 @@ static int l_trace_function(lua_State *L) {
   lua_setfield(L, top, "units");
   lua_createtable(L, (int)at, 0);
   for (int64_t i = 0; i < at; i++) {
-    push_type(L, bdl_aval_of(t->prog, out[i]));
+    lbdl_push_type(L, bdl_aval_of(t->prog, out[i]));
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, top, "types");
@@ -260,11 +262,11 @@ static void attach(lua_State *L, bdl_prog *q, int wanted, int n) {
 /* core.derive(program, "jvp" | "vjp", {active flag an input}, {wanted flag an output} or nil) -> program, as
 ** runtime/transform/transform.h says; outputs that are not wanted have cotangents that go nowhere. */
 static int l_derive(lua_State *L) {
-  bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  bdl_prog *p = lbdl_check_program(L, 1);
   bool reverse = !strcmp(luaL_checkstring(L, 2), "vjp"), some = lua_istable(L, 4);
   bool *active = lua_newuserdatauv(L, (size_t)p->inputs.n + 1, 0);
   for (int64_t i = 0; i < p->inputs.n; i++) active[i] = flag_at(L, 3, i);
-  bdl_prog **detached = new_program(L), **q = new_program(L);
+  bdl_prog **detached = lbdl_new_program(L), **q = lbdl_new_program(L);
   const int result = lua_gettop(L);
   if (some) {
     detach(L, p, 4, detached);
@@ -280,10 +282,10 @@ static int l_derive(lua_State *L) {
 ** axis: that of the primitives between lanes (psum, ..) which are over these lanes */
 static int l_batch(lua_State *L) {
   lua_settop(L, 4);
-  bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  bdl_prog *p = lbdl_check_program(L, 1);
   bool *in = lua_newuserdatauv(L, (size_t)p->inputs.n + (size_t)p->n_outputs + 1, 0), *out = in + p->inputs.n;
   for (int64_t i = 0; i < p->inputs.n; i++) in[i] = flag_at(L, 2, i);
-  bdl_prog **over = new_program(L), **q = new_program(L);
+  bdl_prog **over = lbdl_new_program(L), **q = lbdl_new_program(L);
   if (!lua_isnil(L, 4)) {
     lbdl_check(L, bdl_transform_over(p, luaL_checkinteger(L, 4), over));
     p = *over;
@@ -307,7 +309,7 @@ typedef struct half {
 static half half_new(lua_State *L, const bdl_prog *p) {
   half h = {.of = lua_newuserdatauv(L, (size_t)(p->vars.n + 1) * sizeof(bdl_atom), 0)};
   memset(h.of, 0xff, (size_t)p->vars.n * sizeof(bdl_atom)); /* BDL_ZERO */
-  bdl_prog **q = new_program(L);
+  bdl_prog **q = lbdl_new_program(L);
   lbdl_check(L, bdl_prog_new(p->ctx, p->name, q));
   h.q = *q;
   return h;
@@ -347,7 +349,7 @@ static bool reads(const bdl_eqn *e, const bool *late) {
 ** The first n outputs may not depend on late inputs.
 */
 static int l_split(lua_State *L) {
-  const bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  const bdl_prog *p = lbdl_check_program(L, 1);
   int n = (int)luaL_checkinteger(L, 3), widest = 0;
   bool *late = lua_newuserdatauv(L, (size_t)p->vars.n * 2 + 1, 0), *kept = late + p->vars.n;
   memset(late, 0, (size_t)p->vars.n * 2);
@@ -394,11 +396,11 @@ static int l_split(lua_State *L) {
 ** over other inputs that gives the first n outputs, then some of its inputs as they are, then zeros like the tensors.
 */
 static int l_rewire(lua_State *L) {
-  const bdl_prog *p = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  const bdl_prog *p = lbdl_check_program(L, 1);
   int n = (int)lua_rawlen(L, 2), n_out = (int)luaL_checkinteger(L, 4), n_passed = (int)lua_rawlen(L, 5), n_zeros = (int)lua_rawlen(L, 6);
   bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + p->inputs.n + p->n_outputs + n_passed + n_zeros + 1) * sizeof *in, 0);
   bdl_atom *old = in + n, *out = old + p->inputs.n, *more = out + n_out;
-  bdl_prog **q = new_program(L);
+  bdl_prog **q = lbdl_new_program(L);
   lbdl_check(L, bdl_prog_new(p->ctx, p->name, q));
   for (int i = 0; i < n; i++, lua_pop(L, 1)) {
     lua_rawgeti(L, 2, i + 1);
@@ -421,27 +423,29 @@ static int l_rewire(lua_State *L) {
   return 1;
 }
 
-/* core.bind_programs(primitive, {program..}, {operand..}) -> list of results, in the current trace.  For primitives of which
-** programs are the last parameter. */
+/* core.bind_programs(primitive, {program..}, {operand..}, integer..) -> list of results, in the current trace.  For primitives of
+** which programs are the first parameter and integers the others. */
 static int l_bind_programs(lua_State *L) {
   bdl_trace *t = bdl_trace_current(lbdl_ctx(L));
+  lua_settop(L, 5);
   int prim = bdl_prim_find(luaL_checkstring(L, 1)), n_progs = (int)lua_rawlen(L, 2), n = (int)lua_rawlen(L, 3);
   if (!t || prim < 0) return lbdl_error(L, BDL_EINTERNAL, "bind_programs: no trace or no such primitive");
   bdl_prog **progs = lua_newuserdatauv(L, (size_t)(n_progs + 1) * sizeof *progs, 0);
   bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *in, 0);
   for (int i = 0; i < n_progs; i++, lua_pop(L, 1)) {
     lua_rawgeti(L, 2, i + 1);
-    progs[i] = *(bdl_prog **)luaL_checkudata(L, -1, LBDL_PROGRAM);
+    progs[i] = lbdl_check_program(L, -1);
   }
   for (int i = 0; i < n; i++, lua_pop(L, 1)) {
     lua_rawgeti(L, 3, i + 1);
     in[i] = lbdl_atom(L, t, lbdl_test_tensor(L, -1));
   }
-  const bdl_param params = bdl_pprogs(progs, n_progs);
-  const int n_out = bdl_ir_n_out((bdl_prim_id)prim, &params, n);
+  bdl_param params[3] = {bdl_pprogs(progs, n_progs)};
+  for (int i = 1; i < BDL_LEN(params); i++) params[i] = bdl_pint(luaL_optinteger(L, 3 + i, 0));
+  const int n_out = bdl_ir_n_out((bdl_prim_id)prim, params, n);
   bdl_atom *out = lua_newuserdatauv(L, (size_t)(n_out + 1) * sizeof *out, 0);
   t->prog->src = lbdl_where(L);
-  lbdl_check(L, bdl_bind(t->prog, (bdl_prim_id)prim, &params, in, n, out));
+  lbdl_check(L, bdl_bind(t->prog, (bdl_prim_id)prim, params, in, n, out));
   lua_createtable(L, n_out, 0);
   for (int i = 0; i < n_out; i++) {
     lbdl_push_traced(L, t, out[i], NULL);
@@ -453,7 +457,7 @@ static int l_bind_programs(lua_State *L) {
 /* core.apply(program, {tensor or number..}) -> list of results, appended to the current trace.  A number fills a tensor.
 ** Units are the caller's. */
 static int l_apply(lua_State *L) {
-  bdl_prog *q = *(bdl_prog **)luaL_checkudata(L, 1, LBDL_PROGRAM);
+  bdl_prog *q = lbdl_check_program(L, 1);
   bdl_trace *t = bdl_trace_current(q->ctx);
   int n = (int)lua_rawlen(L, 2);
   if (!t) return lbdl_error(L, BDL_EINTERNAL, "apply outside of a trace");

@@ -188,6 +188,7 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_while] = DROP,
   [BDL_P_cond] = DROP,
   [BDL_P_call] = DROP,
+  [BDL_P_etrace_op] = DROP,
   [BDL_P_barrier] = {.operands = "ap", .result = FIRST},
   [BDL_P_checkpoint] = DROP,
   [BDL_P_custom_jvp] = DROP,

@@ -28,8 +28,10 @@ bdl_status bdl_ir_dce_inputs(const bdl_prog *p, const bool *keep, bdl_prog **q);
 bool bdl_ir_is_call(bdl_prim_id p);
 /* Or is it there for transformations alone, and must be inlined before a program runs? */
 bool bdl_ir_is_inlined(bdl_prim_id p);
-/* `call` equations alone replaced by their bodies: what a derivative needs to know of stays. */
+/* `call` and `etrace_op` equations alone replaced by their bodies: what a derivative needs to know of stays. */
 bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q);
+/* `call` and `checkpoint`: what the analysis of a step sees through. */
+bdl_status bdl_ir_inline_wrappers(const bdl_prog *p, bdl_prog **q);
 
 /* Does e have an effect, itself or in a body? */
 bool bdl_ir_has_effect(const bdl_eqn *e);

@@ -5,12 +5,13 @@
 #include "prim/rules.h"
 
 bool bdl_ir_is_call(bdl_prim_id p) {
-  return p == BDL_P_call || p == BDL_P_checkpoint || p == BDL_P_custom_jvp || p == BDL_P_custom_vjp;
+  return p == BDL_P_call || p == BDL_P_etrace_op || p == BDL_P_checkpoint || p == BDL_P_custom_jvp || p == BDL_P_custom_vjp;
 }
 
 bool bdl_ir_is_inlined(bdl_prim_id p) { return bdl_ir_is_call(p) || p == BDL_P_across; }
 
-static bool is_plain_call(bdl_prim_id p) { return p == BDL_P_call; }
+static bool is_plain_call(bdl_prim_id p) { return p == BDL_P_call || p == BDL_P_etrace_op; }
+static bool is_wrapper(bdl_prim_id p) { return p == BDL_P_call || p == BDL_P_checkpoint; }
 
 typedef bool (*choice)(bdl_prim_id p);
 
@@ -78,3 +79,4 @@ static bdl_status inline_calls(const bdl_prog *p, choice which, bdl_prog **q) {
 
 bdl_status bdl_pass_inline(const bdl_prog *p, bdl_prog **q) { return inline_calls(p, bdl_ir_is_call, q); }
 bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q) { return inline_calls(p, is_plain_call, q); }
+bdl_status bdl_ir_inline_wrappers(const bdl_prog *p, bdl_prog **q) { return inline_calls(p, is_wrapper, q); }

@@ -114,6 +114,14 @@ bdl_status bdl_type_call(bdl_context *c, const bdl_param *p, const bdl_aval *in,
   return BDL_OK;
 }
 
+/* params: body, number of inputs, of weights */
+bdl_status bdl_type_etrace_op(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  TRY(bdl_type_call(c, p, in, n_in, out));
+  TRY(check_count(c, "etrace_op", "results", p[0].progs[0]->n_outputs, 1));
+  if (p[1].i >= 0 && p[2].i >= 1 && p[1].i <= n_in && p[2].i <= n_in - p[1].i) return BDL_OK;
+  return BDL_FAIL_PRIM(c, BDL_EVALUE, "etrace_op", "%d inputs and %d weights among %d operands", (int)p[1].i, (int)p[2].i, n_in);
+}
+
 /* ---- derivatives of one's own.  Tangents and cotangents are those of floats, in the order of what they belong to. */
 
 static int64_t count_floats(const bdl_aval *a, int64_t n) {

@@ -143,6 +143,7 @@ int bdl_ir_n_out(bdl_prim_id prim, const bdl_param *params, int n_in) {
     case BDL_P_cond:
     case BDL_P_call:
     case BDL_P_checkpoint:
+    case BDL_P_etrace_op:
     case BDL_P_custom_jvp:
     case BDL_P_custom_vjp: return params[0].progs[0]->n_outputs;
     case BDL_P_transposed: return (int)(params[1].progs[0]->inputs.n - params[0].i);

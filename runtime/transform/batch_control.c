@@ -259,13 +259,16 @@ BDL_BATCH(cond) {
 
 /* ---- calls, custom derivatives ---------------------------------------------------------------------- */
 
-/* call, checkpoint */
+/* call, checkpoint, etrace_op */
 BDL_BATCH(call) {
   bdl_prog *q = NULL;
+  bdl_param params[3];
+  memcpy(params, e->params, (size_t)e->n_params * sizeof *params);
+  params[0] = bdl_pprogs(&q, 1);
   memset(out_batched, false, (size_t)e->n_out);
   TRY(bdl_batch_join(&b->arena, e->params[0].progs[0], batched, out_batched, e->n_out));
   const bdl_status s = bdl_batch_body(e->params[0].progs[0], batched, out_batched, size, &q);
-  return bind_taking(b, s, e->prim, (bdl_param[]){bdl_pprogs(&q, 1)}, x, e->n_in, &q, 1, z);
+  return bind_taking(b, s, e->prim, params, x, e->n_in, &q, 1, z);
 }
 
 /* programs function, rule: tangents have lanes where their values have. */

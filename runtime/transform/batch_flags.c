@@ -97,6 +97,7 @@ static bdl_status eqn_flags(bdl_arena *a, const bdl_eqn *e, const bool *in, bool
     case BDL_P_while: return bdl_batch_while_flags(a, e, in, out, &differs);
     case BDL_P_cond: return cond_flags(a, e, in, out);
     case BDL_P_call:
+    case BDL_P_etrace_op:
     case BDL_P_checkpoint: return bdl_batch_join(a, e->params[0].progs[0], in, out, e->n_out);
     case BDL_P_custom_jvp:
     case BDL_P_custom_vjp: return bdl_batch_custom_flags(a, e, in, out);

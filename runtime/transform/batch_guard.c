@@ -47,7 +47,8 @@ static bdl_status bind_guarded(guard *g, const bdl_eqn *e, bdl_param *params, in
     s = guard_into(params[at].progs[made], flags[made], e->prim == BDL_P_while && made == 0, &q[made]);
   for (int k = n; s == BDL_OK && k < params[at].n; k++) q[k] = params[at].progs[k];
   params[at].progs = q;
-  if (s == BDL_OK) s = bdl_bind(g->r.q, e->prim, params, in, n_in, z);
+  const bdl_prim_id prim = e->prim == BDL_P_etrace_op ? BDL_P_call : e->prim; /* its positions are others now */
+  if (s == BDL_OK) s = bdl_bind(g->r.q, prim, params, in, n_in, z);
   for (int k = 0; k < made; k++) bdl_prog_unref(q[k]);
   return s;
 }
@@ -62,7 +63,7 @@ static bdl_status control(guard *g, const bdl_eqn *e, const bdl_atom *x, const b
   bdl_param params[5];
   bdl_atom *in = bdl_arena_alloc(a, (size_t)(e->n_in + 4) * sizeof *in);
   bool *out = bdl_arena_alloc(a, (size_t)e->n_out + 1), differs;
-  int bodies = 1, n = 0, programs = e->n_params - 1;
+  int bodies = 1, n = 0, programs = e->prim == BDL_P_etrace_op ? 0 : e->n_params - 1;
   if (!in || !out) return BDL_ENOMEM;
   memcpy(params, e->params, (size_t)e->n_params * sizeof *params);
   const int count = params[programs].n;

@@ -22,7 +22,7 @@ static bdl_status control(bdl_control *c) {
 
 static bdl_status set_results(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *z, const bdl_atom *dz, bdl_atom *dx) {
   for (int k = 0; k < e->n_out; k++) {
-    TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
+    if (bdl_is_zero(r->map[e->out[k]])) TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
     dx[e->out[k]] = bdl_transform_is_float(r->q, z[k]) ? dz[k] : BDL_ZERO;
     BDL_ASSERT(bdl_is_zero(dx[e->out[k]]) || bdl_aval_eq(bdl_aval_of(r->q, z[k]), bdl_aval_of(r->q, dz[k])),
                "the tangent of %s has another type", bdl_prims[e->prim].name);
@@ -30,13 +30,16 @@ static bdl_status set_results(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *
   return BDL_OK;
 }
 
-/* dx: of each variable of p.  The tangents of an equation's results, after the equation itself. */
-static bdl_status push_eqn(bdl_rewrite *r, const bdl_eqn *e, bdl_mode mode, bdl_atom *dx) {
+static bdl_status copy_once(bdl_rewrite *r, const bdl_eqn *e) {
+  return e->n_out && !bdl_is_zero(r->map[e->out[0]]) ? BDL_OK : bdl_ir_rw_copy(r, e);
+}
+
+bdl_status bdl_transform_push(bdl_rewrite *r, const bdl_eqn *e, bdl_mode mode, bdl_atom *dx) {
   bdl_prog *b = r->q;
   bdl_atom *t, *z, *dz;
   bool any = false;
   for (int k = 0; k < e->n_in; k++) any |= !bdl_is_zero(dx[e->in[k]]);
-  if (!any) return bdl_ir_rw_copy(r, e);
+  if (!any) return copy_once(r, e);
   bdl_atom *x = bdl_ir_rw_operands(r, e);
   if (!x || !BDL_ARRAY(&r->scratch, t, e->n_in) || !BDL_ARRAY(&r->scratch, z, e->n_out) || !BDL_ARRAY(&r->scratch, dz, e->n_out))
     return BDL_ENOMEM;
@@ -47,7 +50,7 @@ static bdl_status push_eqn(bdl_rewrite *r, const bdl_eqn *e, bdl_mode mode, bdl_
   if (bdl_ir_has_bodies(e)) {
     s = control(&(bdl_control){b, e, x, t, z, dz, mode, &r->scratch});
   } else {
-    TRY(bdl_ir_rw_copy(r, e));
+    TRY(copy_once(r, e));
     bool floats = false;
     for (int k = 0; k < e->n_out; k++) {
       z[k] = r->map[e->out[k]];
@@ -70,7 +73,7 @@ static bdl_status push(const bdl_prog *p, const bool *active, bdl_mode mode, bdl
   memset(dx, 0xff, (size_t)p->vars.n * sizeof *dx); /* BDL_ZERO */
   for (int64_t i = 0; i < p->inputs.n; i++)
     if (bdl_transform_is_active(p, active, i)) TRY(bdl_ir_input(r->q, bdl_aval_of(p, p->inputs.v[i]), &dx[p->inputs.v[i]]));
-  for (int64_t i = 0; i < p->eqns.n; i++) TRY(push_eqn(r, &p->eqns.v[i], mode, dx));
+  for (int64_t i = 0; i < p->eqns.n; i++) TRY(bdl_transform_push(r, &p->eqns.v[i], mode, dx));
   for (int i = 0; i < p->n_outputs; i++) {
     TRY(bdl_ir_rw_atom(r, p->outputs[i], &l->out[i]));
     l->tangent[i] = dx[p->outputs[i]];

@@ -11,6 +11,9 @@
 ** one for the tangents, which is linear in them and can be transposed. */
 typedef enum bdl_mode { BDL_FORWARD, BDL_REVERSE } bdl_mode;
 
+/* e of r->p in r->q, unless it is there, then the tangents of its results.  dx: of each variable of p, BDL_ZERO: none. */
+bdl_status bdl_transform_push(bdl_rewrite *r, const bdl_eqn *e, bdl_mode mode, bdl_atom *dx);
+
 /* p and its tangents, appended to one program. */
 typedef struct bdl_linearised {
   bdl_prog *b;       /* inputs: those of p, then one tangent an active float input; outputs: those of p, then the tangents */

@@ -152,6 +152,7 @@ static const struct {
   {BDL_P_cond, "i:i32[], x:F[2]) { y:F[2] = cond[branches={program a(x:F[2]) { return x },"
    "program b(x:F[2]) { y:F[2] = neg x\n return y }}] i x\n return y"},
   {BDL_P_call, "x:F[2]) { y:F[2] = call[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},
+  {BDL_P_etrace_op, "x:F[2], w:F[2]) { y:F[2] = etrace_op[body={program b(x:F[2], w:F[2]) { y:F[2] = mul x w\n return y }} inputs=1 weights=1] x w\n return y"},
   {BDL_P_across, "x:F[2,3]) { z:F[] = across[op=\"max\"] x\n return z"},
   {BDL_P_barrier, "x:F[2], y:F[3]) { z:F[2] = barrier x y\n return z"},
   {BDL_P_checkpoint, "x:F[2]) { y:F[2] = checkpoint[body={program b(x:F[2]) { y:F[2] = exp x\n return y }}] x\n return y"},

@@ -59,20 +59,6 @@ end
 
 -- ---- programs ----------------------------------------------------------------------------------------------------------------
 
---- For each input of p its number in `inputs`: own(argument, leaf) of an argument's; what p captures is appended.
-local function places(p, inputs, own)
-  local place = {}
-  for i, x in ipairs(p.inputs) do
-    if p.argument[i] > 0 then
-      place[i] = own(p.argument[i], p.leaf[i], i)
-    else
-      inputs[#inputs + 1] = x
-      place[i] = #inputs
-    end
-  end
-  return place
-end
-
 local function same(_, _, i) return i end
 
 local Custom = class "Custom"
@@ -122,8 +108,8 @@ function CustomJvp:bind(p, args, leaves)
   local q = traced(self.who, function(primals, tangents) return result_tangents(p, table.pack(self.rule(primals, tangents))) end,
                    {args, directions})
   local operands = t.joined(leaves, {})
-  local place_p = places(p, operands, same)
-  local place_q = places(q, operands, function(_, leaf) return leaf end)
+  local place_p = t.places(p, operands, same)
+  local place_q = t.places(q, operands, function(_, leaf) return leaf end)
   local inputs, tangent_of = t.joined(operands, {}), {}
   for k, x in ipairs(operands) do
     if t.is_float(x.dtype) then
@@ -186,7 +172,7 @@ function CustomVjp:bind(p, args, leaves)
   local q = traced(self.who, function(...) return argument_cotangents(args, table.pack(self.backward(...))) end, values)
 
   local operands = t.joined(leaves, {})
-  local place_p, place_f = places(p, operands, same), places(forward, operands, same)
+  local place_p, place_f = t.places(p, operands, same), t.places(forward, operands, same)
   local n_before, captured = #operands, {}
   local inputs, place_q = {}, {}
   for pass, wanted in ipairs{function(a) return a == 1 end, function(a) return a == 0 end, function(a) return a > 1 end} do

@@ -72,6 +72,20 @@ function M.inside(f, ...)
   return core.run_once(f, ...)
 end
 
+--- For each input of p its number in `inputs`: own(argument, leaf) of an argument's; what p captures is appended.
+function M.places(p, inputs, own)
+  local place = {}
+  for i, x in ipairs(p.inputs) do
+    if p.argument[i] > 0 then
+      place[i] = own(p.argument[i], p.leaf[i], i)
+    else
+      inputs[#inputs + 1] = x
+      place[i] = #inputs
+    end
+  end
+  return place
+end
+
 --- Outputs of a program over the inputs of p and `further` operands.
 function M.apply(program, p, further)
   local operands = table.move(further, 1, #further, #p.inputs + 1, table.move(p.inputs, 1, #p.inputs, 1, {}))

@@ -70,9 +70,12 @@ function ScaledWSLinear:__init(...)
 end
 
 function ScaledWSLinear:update(x)
-  return product(self, x, self:params(), function(w)
+  local p, ops = self:params(), self.ops
+  local y = product(self, x, {weight = p.weight}, function(w)
     return masked(self, functional.weight_standardization(w, {eps = self.eps}))
   end)
+  if p.gain then y = y * ops.element_wise({weight = p.gain}, {weight_fn = function(g) return g:reshape(-1) end}) end
+  return p.bias and y + ops.element_wise({weight = p.bias}, {}) or y
 end
 
 --- y = x (|W| sign): weights that keep their sign.  in_size, out_size, w_init (KaimingNormal), w_sign (none: all positive), name.

@@ -50,6 +50,7 @@ local OPTIONS = {
   profile = {nil, nil, "print where the time of compiled programs went"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
+  dot = {"FILE", nil, "write the graph for Graphviz to a file as well"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
 }
 
@@ -242,6 +243,61 @@ function(opts, rest)
   return failure and report(failure) or check_settings(opts)
 end)
 
+command("etrace", "model.lua [arguments]", "dot precision set", [[
+What online learning makes of a model: for each learner that the model compiles, its hidden groups, the relations of weights
+to them, what has no trace and why, the memory of the traces, and whether the gradient is exact.  The model is traced only,
+as by `bdl check`.]],
+function(opts, rest)
+  local path = model_of(rest)
+  apply(opts)
+  local learners, failure = require "bdl.dump".learners(path)
+  if failure then return report(failure) end
+  if #learners == 0 then
+    say(path .. ": no learner is compiled; make one by bdl.online.compile(model, rule, example)")
+    return FAILED
+  end
+  local describe, drawings = require "bdl.online.describe", {}
+  for i, learner in ipairs(learners) do
+    io.stdout:write(i > 1 and "\n" or "", describe.text(learner), "\n")
+    drawings[i] = describe.dot(learner)
+  end
+  if opts.dot then
+    local file, why = io.open(opts.dot, "w")
+    if not file then
+      say("bdl etrace: " .. why)
+      return FAILED
+    end
+    file:write(table.concat(drawings, "\n"), "\n")
+    file:close()
+  end
+end)
+
+command("verify-grad", "model.lua [arguments]", "seed precision threads set", [[
+Compares a model's online gradient with backpropagation through time and finite differences, parameter by parameter, and says
+what theory expects.  The model runs until its first call of learner:etrace_grad(..), whose data are used (the first 50 steps).]],
+function(opts, rest)
+  local path = model_of(rest)
+  apply(opts)
+  local model, done = require "bdl.model", {}
+  local failure = model.try(function()
+    local chunk = model.load(path)
+    require "bdl.online".ETraceAlgorithm.on_grad = function(learner, ...)
+      require "bdl.online".ETraceAlgorithm.on_grad = nil
+      done.text = tostring(require "bdl.online.verify".verify_grad(learner, ...))
+      error(done, 0)
+    end
+    chunk(table.unpack(arg))
+  end)
+  require "bdl.online".ETraceAlgorithm.on_grad = nil
+  if done.text then
+    io.stdout:write(done.text, "\n")
+    return OK
+  end
+  if failure then return report(failure) end
+  say(path .. ": the model never calls learner:etrace_grad(..); in the script, bdl.online.verify_grad(learner, xs, ys, step_fn) does the same")
+  return FAILED
+end)
+
 command("prims", "", "", [[
 The primitives: operands and results (n: any number), rules (J jvp, T transpose, B batch), and what they compute.]],
 function()
@@ -286,9 +342,9 @@ end)
 local function overview()
   local lines = {"bdl: models of brain dynamics", ""}
   for _, c in ipairs(commands) do
-    lines[#lines + 1] = ("  bdl %-7s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.:,]*"))
+    lines[#lines + 1] = ("  bdl %-11s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.:,]*"))
   end
-  lines[#lines + 1] = "\n  bdl --version\n  bdl help COMMAND      more on a command and its options"
+  lines[#lines + 1] = "\n  bdl --version\n  bdl help COMMAND          more on a command and its options"
   return table.concat(lines, "\n")
 end
 

@@ -67,4 +67,13 @@ function dump.dump(path, wanted)
   end)
 end
 
+--- The learners that the model compiles, and the failure or nil.
+function dump.learners(path)
+  local learners, learner = {}, require "bdl.online.learner"
+  learner.on_compile = function(x) learners[#learners + 1] = x end
+  local failure = trace_only(path, nil)
+  learner.on_compile = nil
+  return learners, failure
+end
+
 return dump

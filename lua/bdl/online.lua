@@ -16,6 +16,7 @@ for file, names in pairs{
   algorithms = "ETraceAlgorithm D_RTRL DiagParamDimAlgorithm ES_D_RTRL pp_prop DiagIODimAlgorithm DiagHybridDimAlgorithm EProp OSTLRecurrent"
     .. " OSTLFeedforward ThreeFactor",
   compile = "compile",
+  verify = "verify_grad",
   ops = "matmul grouped_matmul einsum embedding element_wise conv sparse_matmul lora_matmul",
 } do
   for name in names:gmatch "%S+" do HOME[name] = file end

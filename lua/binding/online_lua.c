@@ -44,11 +44,13 @@ static int64_t input_of(const bdl_prog *p, bdl_atom x) {
   return p->vars.v[x].kind == BDL_V_INPUT ? p->vars.v[x].index + 1 : 0;
 }
 
-/* {name, body, inputs, weights, leads, operands = {{input, dtype, shape, atom}..}, result = .., file, line, first} */
-static void push_op(lua_State *L, const bdl_prog *p, const bdl_eqn *e, int first, bool leads) {
+/* {name, body, inputs, weights, leads, recurrent, operands = {{input, dtype, shape, atom}..}, result = .., file, line, first} */
+static void push_op(lua_State *L, const bdl_prog *p, const bdl_eqn *e, int first, bool leads, bool recurrent) {
   lua_createtable(L, 0, 10);
   lua_pushboolean(L, leads);
   lua_setfield(L, -2, "leads");
+  lua_pushboolean(L, recurrent);
+  lua_setfield(L, -2, "recurrent");
   bdl_prog_ref(*lbdl_new_program(L) = e->params[0].progs[0]);
   lua_setfield(L, -2, "body");
   lua_pushstring(L, e->params[0].progs[0]->name);
@@ -116,7 +118,7 @@ static int l_structure(lua_State *L) {
   lua_setfield(L, -2, "df");
   lua_createtable(L, z->n_ops, 0);
   for (int j = 0; j < z->n_ops; j++) {
-    push_op(L, p, &p->eqns.v[z->op[j]], z->operand[j], z->leads[j]);
+    push_op(L, p, &p->eqns.v[z->op[j]], z->operand[j], z->leads[j], z->recurrent[j]);
     lua_rawseti(L, -2, j + 1);
   }
   lua_setfield(L, -2, "ops");

@@ -39,6 +39,7 @@ typedef struct bdl_structure {
   int n_hidden, n_ops, n_groups, n_cuts;
   int64_t *op;        /* equation of each etrace_op, in order */
   bool *leads;        /* of each op: to a new hidden value, by any path */
+  bool *recurrent;    /* of each op: its inputs depend on hidden values, by any path */
   int *operand;       /* of each op: the number of its first operand, the others follow */
   int *d;             /* [a * n_hidden + b]: dh_a / dh_b */
   int *df;            /* [a * n_ops + j]: dh_a / dy_j */

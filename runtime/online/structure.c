@@ -37,20 +37,35 @@ static void mark_leads(const bdl_step *s, bool through_ops, bool *leads) {
   }
 }
 
+/* What hidden values, old or new, lead to. */
+static void mark_recurrent(const bdl_step *s, bool *depends, bdl_structure *z) {
+  const bdl_prog *p = s->p;
+  int op = 0;
+  for (int a = 0; a < s->n_hidden; a++) depends[s->in[a]] = depends[s->out[a]] = true;
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    bool any = false;
+    for (int k = 0; k < e->n_in; k++) any |= depends[e->in[k]];
+    for (int k = 0; k < e->n_out; k++) depends[e->out[k]] |= any;
+    if (e->prim == BDL_P_etrace_op) z->recurrent[op++] = any;
+  }
+}
+
 static bdl_status begin(walk *w) {
   const bdl_step *s = w->s;
   bdl_structure *z = w->z;
   w->n_dirs = s->n_hidden + z->n_ops;
   w->dx = bdl_arena_alloc(&z->arena, (size_t)w->n_dirs * sizeof *w->dx + 1);
   w->direct = bdl_arena_alloc(&z->arena, (size_t)s->p->vars.n + 1);
-  bool *leads = bdl_arena_alloc(&z->arena, (size_t)s->p->vars.n + 1);
-  if (!w->dx || !w->direct || !leads || !BDL_ARRAY(&z->arena, z->operand, z->n_ops) ||
+  bool *leads = bdl_arena_alloc(&z->arena, (size_t)s->p->vars.n + 1), *depends = bdl_arena_alloc(&z->arena, (size_t)s->p->vars.n + 1);
+  if (!w->dx || !w->direct || !leads || !depends || !BDL_ARRAY(&z->arena, z->recurrent, z->n_ops) || !BDL_ARRAY(&z->arena, z->operand, z->n_ops) ||
       !BDL_ARRAY(&z->arena, z->leads, z->n_ops))
     return BDL_ENOMEM;
   for (int d = 0; d < w->n_dirs; d++) {
     if (!BDL_ARRAY(&z->arena, w->dx[d], s->p->vars.n)) return BDL_ENOMEM;
     memset(w->dx[d], 0xff, (size_t)s->p->vars.n * sizeof **w->dx); /* BDL_ZERO */
   }
+  mark_recurrent(s, depends, z);
   mark_leads(s, false, w->direct);
   mark_leads(s, true, leads);
   for (int j = 0; j < z->n_ops; j++) z->leads[j] = leads[s->p->eqns.v[z->op[j]].out[0]];

@@ -166,8 +166,11 @@ function M.find_hidden_param_op_relations_from_minfo(info, of_path, report)
       report[#report + 1] = {kind = "excluded_no_param", op = op.name, message = op.name .. place(op) .. ": no operand is a parameter"}
     elseif #groups == 0 then
       local kind, why = exclusion(info, j, op)
-      for _, w in ipairs(weights) do
-        report[#report + 1] = {kind = kind, op = op.name, weight_path = w.path, leaf = w.key, message = ("%s in %s%s: %s"):format(w.path, op.name, place(op), why)}
+      for k, w in ipairs(weights) do
+        if k == 1 or w.path ~= weights[k - 1].path then
+          report[#report + 1] = {kind = kind, op = op.name, weight_path = w.path,
+                                 message = ("%s in %s%s: %s; its gradient is that of the step"):format(w.path, op.name, place(op), why)}
+        end
       end
     else
       table.sort(groups, function(a, b) return a.index < b.index end)

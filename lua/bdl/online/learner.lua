@@ -31,6 +31,9 @@ M.COMPAT = COMPAT
 --- A trace, or what else an algorithm remembers.
 local ETraceMemory = state.ShortTermState:extend "ETraceMemory"
 
+--- (optional) called with every learner that was compiled; for the command line.
+M.on_compile = nil
+
 local ETraceAlgorithm = Module:extend "ETraceAlgorithm"
 M.ETraceAlgorithm = ETraceAlgorithm
 
@@ -180,6 +183,7 @@ function ETraceAlgorithm:compile_graph(...)
   make_memory(self)
   parts[self].signal = signals.make(self.config.learning_signal, self, self._options)
   parts[self]._compiled = true
+  if M.on_compile then M.on_compile(self) end
   parts[self]._jit = require "bdl.compile".jit(function(...) return self:_run(...) end)
   return self
 end
@@ -326,9 +330,28 @@ function ETraceAlgorithm:_run(...)
   return require "bdl.compile".for_loop(function(...) return single_step(self, table.unpack(input.unwrap{...})) end, table.unpack(input.sequences(args)))
 end
 
+--- The model itself, without traces: what backpropagation through time goes through.  MultiStepData: a loop.
+local function plain(self, ...)
+  local args = {...}
+  local model = self.model
+  if not input.has_window(args) then return model(table.unpack(input.unwrap(args))) end
+  return require "bdl.compile".for_loop(function(...) return model(...) end, table.unpack(input.sequences(args)))
+end
+
+--- f(...), in which this learner is nothing but its model.
+function ETraceAlgorithm:without_traces(f, ...)
+  local before = parts[self]._plain
+  parts[self]._plain = true
+  local out = table.pack(xpcall(f, core.traceback, ...))
+  parts[self]._plain = before
+  if not out[1] then error(out[2], 0) end
+  return table.unpack(out, 2, out.n)
+end
+
 --- One step (or, of MultiStepData, several).  Errors: ValueError before compile_graph; ShapeError, another input than the example.
 function ETraceAlgorithm:update(...)
   self:_need_compiled "update"
+  if self._plain then return plain(self, ...) end
   for key in pairs(self.graph.info.step.world) do environ.get(key, NONE) end
   if core.tracing() then return self:_run(...) end
   return self._jit(...)

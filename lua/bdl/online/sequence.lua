@@ -16,6 +16,9 @@ local tree = require "bdl.tree"
 
 local Algorithm = require "bdl.online.learner".ETraceAlgorithm
 
+--- (optional) called with the arguments of every etrace_grad; for the command line.
+Algorithm.on_grad = nil
+
 local OPTIONS = {"mask", "chunk_size", "weights", "reduction", "loss_output", "has_aux", "return_value", "step_fn"}
 
 local function check_choice(who, name, x, ...)
@@ -113,6 +116,7 @@ end
 function Algorithm:etrace_grad(...)
   local who = "etrace_grad"
   self:_need_compiled(who)
+  if Algorithm.on_grad then Algorithm.on_grad(self, ...) end
   local sequences, step_fn, opts = split(...)
   t.check_options(who, opts, OPTIONS)
   check_choice(who, "reduction", opts.reduction or "mean", "mean", "sum")

@@ -182,6 +182,7 @@ static const rule prim_rules[BDL_P_COUNT] = {
 
   [BDL_P_etrace_step] = NEEDS_PLAIN,
   [BDL_P_etrace_grad] = NEEDS_PLAIN,
+  [BDL_P_etrace_learn] = NEEDS_PLAIN,
 
   /* bodies carry their own units; operands and results pass as plain numbers and get them back from the binding */
   [BDL_P_scan] = DROP,

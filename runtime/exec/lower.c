@@ -31,6 +31,7 @@
 #define SCRATCH_jitc_dot ~, bdl_scratch_jitc_dot
 #define SCRATCH_etrace_step ~, bdl_scratch_etrace_step
 #define SCRATCH_etrace_grad ~, bdl_scratch_etrace_grad
+#define SCRATCH_etrace_learn ~, bdl_scratch_etrace_learn
 #define SCRATCH_print ~, bdl_scratch_print
 #define SCRATCH_host_call ~, bdl_scratch_host_call
 #define SECOND_OF(a, b, ...) b

@@ -38,6 +38,12 @@ typedef struct bdl_lowering {
   bdl_scratch scratch; /* (optional) none */
 } bdl_lowering;
 
+/* The operand of an update that result `out` is, changed in place; -1: none. */
+static inline int bdl_lower_updates(const bdl_eqn *e, int out) {
+  if (e->prim == BDL_P_etrace_learn && out == 1) return e->params[5].i ? 1 : -1;
+  return out == 0 ? 0 : -1;
+}
+
 /* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name> where exec/lower.c lists it. */
 const bdl_lowering *bdl_lowering_of(bdl_prim_id p);
 

@@ -36,16 +36,37 @@ size_t bdl_scratch_etrace_grad(const bdl_param *params, const bdl_aval *in, int 
   return (size_t)states_of(in) * sizeof(void *);
 }
 
-/* params: pairs fed scaled; in: e, x, scale where scaled, D, f */
+size_t bdl_scratch_etrace_learn(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  return bdl_scratch_etrace_step(params, in, n_in, out) + bdl_scratch_etrace_grad(params, in, n_in, out);
+}
+
+/* params: pairs fed scaled; operands from *at on: x, scale where scaled, D, f */
+static void step_of(const bdl_kcall *k, bdl_k_etrace *t, const void **room, int *at) {
+  t->e = k->out[0];
+  t->x = k->in[(*at)++];
+  if (k->params[2].i) t->scale = k->in[(*at)++];
+  t->step = entries(k, &k->params[0], t->states * t->states, room, at);
+  t->feed = entries(k, &k->params[1], t->states, room + t->states * t->states, at);
+}
+
 bdl_status bdl_lower_etrace_step(const bdl_kcall *k) {
   bdl_k_etrace t = trace_of(&k->in_aval[0]);
-  const void **tables = k->scratch;
-  int at = 2;
-  t.e = k->out[0];
-  t.x = k->in[1];
-  if (k->params[2].i) t.scale = k->in[at++];
-  t.step = entries(k, &k->params[0], t.states * t.states, tables, &at);
-  t.feed = entries(k, &k->params[1], t.states, tables + t.states * t.states, &at);
+  int at = 1;
+  step_of(k, &t, k->scratch, &at);
+  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->threads);
+  return BDL_OK;
+}
+
+/* params: pairs fed scaled groups signals summed; in: e, s where summed, the others of a step, l */
+bdl_status bdl_lower_etrace_learn(const bdl_kcall *k) {
+  bdl_k_etrace t = trace_of(&k->in_aval[0]);
+  const void **room = k->scratch;
+  int at = 1 + (k->params[5].i != 0);
+  step_of(k, &t, room, &at);
+  t.groups = k->params[3].i;
+  t.signal = entries(k, &k->params[4], t.states, room + t.states * (t.states + 1), &at);
+  t.g = k->out[1];
+  if (k->params[5].i) t.sum = k->out[1]; /* which starts as s */
   bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->threads);
   return BDL_OK;
 }

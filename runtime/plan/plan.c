@@ -91,14 +91,18 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
     TRY(bdl_block_ref(b, e->in[k], &i.kernel.in[k]));
     i.kernel.in_aval[k] = *bdl_aval_of(b->prog, e->in[k]);
   }
-  if (l->kind == BDL_LOWER_UPDATE && b->ref[e->out[0]].slot < 0 && dies_here(b, e, 0))
-    b->ref[e->out[0]] = b->ref[b->sched.view.v[e->in[0]].base];
   for (int k = 0; k < e->n_out; k++) {
+    const int from = l->kind == BDL_LOWER_UPDATE ? bdl_lower_updates(e, k) : -1;
+    if (from >= 0 && b->ref[e->out[k]].slot < 0 && dies_here(b, e, from))
+      b->ref[e->out[k]] = b->ref[b->sched.view.v[e->in[from]].base];
     TRY(bdl_block_ref(b, e->out[k], &i.kernel.out[k]));
     i.kernel.out_aval[k] = *bdl_aval_of(b->prog, e->out[k]);
   }
-  if (l->kind == BDL_LOWER_UPDATE) { /* the result starts as operand 0 */
-    TRY(copy(b, i.kernel.out[0], i.kernel.in[0], bdl_aval_bytes(i.kernel.in_aval), e->src));
+  if (l->kind == BDL_LOWER_UPDATE) { /* results start as the operands that they update */
+    for (int k = 0; k < e->n_out; k++) {
+      const int from = bdl_lower_updates(e, k);
+      if (from >= 0) TRY(copy(b, i.kernel.out[k], i.kernel.in[from], bdl_aval_bytes(&i.kernel.in_aval[from]), e->src));
+    }
     for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, i.kernel.in[k].slot);
     for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, i.kernel.out[k].slot);
   }
@@ -246,7 +250,11 @@ static bool may_replace(const bdl_blockplan *b, bdl_atom a, bdl_atom v, bool *la
     for (int k = 0; k < maker->n_in; k++)
       if (s->view.v[maker->in[k]].base == a) operand = k, uses++;
     if (uses != 1 || !s->view.v[maker->in[operand]].whole) return false;
-    if (kind == BDL_LOWER_UPDATE) return operand == 0;
+    if (kind == BDL_LOWER_UPDATE) {
+      int out = 0;
+      while (maker->out[out] != v) out++;
+      return bdl_lower_updates(maker, out) == operand;
+    }
     int first = maker->prim == BDL_P_scan ? (int)maker->params[0].i
                 : maker->prim == BDL_P_while ? (int)(maker->params[0].i + maker->params[1].i) : INT32_MAX;
     return first != INT32_MAX && operand >= first && maker->out[operand - first] == v && operand - first < maker->n_out;
@@ -392,6 +400,7 @@ static bool any_eqn(const bdl_prog *p, bool (*test)(bdl_prim_id)) {
   return false;
 }
 
+static bool is_trace(bdl_prim_id p) { return p == BDL_P_etrace_step; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
 
 static bool can_fail(bdl_prim_id p) {
@@ -442,10 +451,12 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_arena_init(&plan->arena, c);
   bdl_prog_ref(p);
   plan->legal_from = p;
-  bdl_prog *flat = NULL;
+  bdl_prog *flat = NULL, *fused = NULL;
   bdl_status s = any_eqn(p, bdl_ir_is_inlined) ? bdl_pass_inline(p, &flat) : BDL_OK;
-  if (s == BDL_OK) s = bdl_plan_legalise(flat ? flat : p, &plan->prog);
+  if (s == BDL_OK && !c->unfused && any_eqn(p, is_trace)) s = bdl_plan_fuse_traces(flat ? flat : p, &fused);
+  if (s == BDL_OK) s = bdl_plan_legalise(fused ? fused : flat ? flat : p, &plan->prog);
   if (flat) bdl_prog_unref(flat);
+  if (fused) bdl_prog_unref(fused);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
   if (s == BDL_OK) s = make(plan, pair);
   if (s != BDL_OK) bdl_plan_free(plan);

@@ -50,37 +50,68 @@ static bdl_status check_count(bdl_context *c, int n_in, int want) {
   return n_in == want ? BDL_OK : bdl_fail(c, BDL_EVALUE, "%d operands, %d are needed", n_in, want);
 }
 
-/* params: pairs fed scaled */
+/* params: pairs fed scaled; operands from i on: x, scale where scaled, D, f */
+static bdl_status check_step(bdl_context *c, const shape *s, const bdl_param *p, const bdl_aval *in, int i) {
+  TRY(check_matrix(c, s, in, i++, "the input x", s->rows, s->inputs));
+  if (p[2].i) TRY(check_matrix(c, s, in, i++, "the scale", s->inputs, s->outputs));
+  for (int k = 0; k < p[0].n; k++) TRY(check_matrix(c, s, in, i++, "an entry of D", s->rows, s->outputs));
+  for (int k = 0; k < p[1].n; k++) TRY(check_matrix(c, s, in, i++, "an entry of f", s->rows, s->outputs));
+  return BDL_OK;
+}
+
+static int step_count(const bdl_param *p) { return 1 + (p[2].i != 0) + p[0].n + p[1].n; }
+
+static bdl_status check_step_params(bdl_context *c, const shape *s, const bdl_param *p) {
+  TRY(check_ascending(c, "pairs", &p[0], s->states * s->states));
+  return check_ascending(c, "fed", &p[1], s->states);
+}
+
 bdl_status bdl_type_etrace_step(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
-  const int scaled = p[2].i != 0;
-  int i = 2 + scaled;
   shape s;
   TRY(shape_of(c, in, n_in, 2, &s));
-  TRY(check_ascending(c, "pairs", &p[0], s.states * s.states));
-  TRY(check_ascending(c, "fed", &p[1], s.states));
-  TRY(check_count(c, n_in, i + p[0].n + p[1].n));
-  TRY(check_matrix(c, &s, in, 1, "the input x", s.rows, s.inputs));
-  if (scaled) TRY(check_matrix(c, &s, in, 2, "the scale", s.inputs, s.outputs));
-  for (int k = 0; k < p[0].n; k++) TRY(check_matrix(c, &s, in, i++, "an entry of D", s.rows, s.outputs));
-  for (int k = 0; k < p[1].n; k++) TRY(check_matrix(c, &s, in, i++, "an entry of f", s.rows, s.outputs));
+  TRY(check_step_params(c, &s, p));
+  TRY(check_count(c, n_in, 1 + step_count(p)));
+  TRY(check_step(c, &s, p, in, 1));
   *out = in[0];
   return BDL_OK;
 }
 
-/* params: groups fed */
-bdl_status bdl_type_etrace_grad(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+/* params: groups fed; operands from i on: l */
+static bdl_status check_grad(bdl_context *c, const shape *s, const bdl_param *p, const bdl_aval *in, int n_in, int i,
+                             bdl_aval *g) {
   const int64_t groups = p[0].i;
+  TRY(check_ascending(c, "fed", &p[1], s->states));
+  if (groups < 1 || s->rows % groups != 0)
+    return bdl_fail(c, BDL_EVALUE, "%" PRId64 " rows are not a whole number of rows for each of %" PRId64 " groups",
+                    s->rows, groups);
+  for (; i < n_in; i++) TRY(check_matrix(c, s, in, i, "a learning signal", s->rows, s->outputs));
+  const int64_t shape[4] = {s->lanes, groups, s->inputs, s->outputs};
+  *g = bdl_aval_make(in[0].dtype, 3 + s->has_lanes, shape + 1 - s->has_lanes);
+  return bdl_aval_check(c, g);
+}
+
+bdl_status bdl_type_etrace_grad(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   shape s;
   TRY(shape_of(c, in, n_in, 1, &s));
-  TRY(check_ascending(c, "fed", &p[1], s.states));
   TRY(check_count(c, n_in, 1 + p[1].n));
-  if (groups < 1 || s.rows % groups != 0)
-    return bdl_fail(c, BDL_EVALUE, "%" PRId64 " rows are not a whole number of rows for each of %" PRId64 " groups",
-                    s.rows, groups);
-  for (int i = 1; i < n_in; i++) TRY(check_matrix(c, &s, in, i, "a learning signal", s.rows, s.outputs));
-  const int64_t shape[4] = {s.lanes, groups, s.inputs, s.outputs};
-  *out = bdl_aval_make(in[0].dtype, 3 + s.has_lanes, shape + 1 - s.has_lanes);
-  return bdl_aval_check(c, out);
+  return check_grad(c, &s, p, in, n_in, 1, out);
+}
+
+/* params: pairs fed scaled groups signals summed; in: e, s where summed, the others of a step, l */
+bdl_status bdl_type_etrace_learn(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  const int first = 1 + (p[5].i != 0);
+  shape s;
+  TRY(shape_of(c, in, n_in, 1, &s));
+  TRY(check_step_params(c, &s, p));
+  TRY(check_count(c, n_in, first + step_count(p) + p[4].n));
+  TRY(check_step(c, &s, p, in, first));
+  TRY(check_grad(c, &s, p + 3, in, n_in, first + step_count(p), &out[1]));
+  out[0] = in[0];
+  if (first == 1) return BDL_OK;
+  if (in[1].dtype != out[1].dtype || bdl_aval_numel(&in[1]) != bdl_aval_numel(&out[1]))
+    return bdl_fail(c, BDL_ESHAPE, "the sum is %s, the gradient %s", BDL_TEXT(&in[1]), BDL_TEXT(&out[1]));
+  out[1] = in[1];
+  return BDL_OK;
 }
 
 /* ---- lanes: those of the equation and the new ones are taken as one --------------------------- */

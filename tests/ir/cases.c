@@ -144,6 +144,10 @@ static const struct {
    " z:F[2,3,1,2,4] = etrace_step[pairs=(0,8) fed=() scaled=0] e x d b\n return z"},
   {BDL_P_etrace_grad, "e:F[2,4,3,5], l:F[4,5], m:F[4,5]) { z:F[2,3,5] = etrace_grad[groups=2 fed=(0,1)] e l m\n return z"},
   {BDL_P_etrace_grad, "e:F[3,1,6,2,7], l:F[3,6,7]) { z:F[3,1,2,7] = etrace_grad[groups=1 fed=(0)] e l\n return z"},
+  {BDL_P_etrace_learn, "e:F[2,4,3,5], x:F[4,3], d:F[4,5], f:F[4,5], l:F[4,5]) {"
+   " z:F[2,4,3,5], g:F[2,3,5] = etrace_learn[pairs=(2) fed=(0) scaled=0 groups=2 signals=(1) summed=0] e x d f l\n return z, g"},
+  {BDL_P_etrace_learn, "e:F[1,2,3,9], s:F[27], x:F[2,3], d:F[2,9], l:F[2,9]) {"
+   " z:F[1,2,3,9], t:F[27] = etrace_learn[pairs=(0) fed=() scaled=0 groups=1 signals=(0) summed=1] e s x d l\n return z, t"},
   {BDL_P_scan, "c:F[], x:F[2], xs:F[3,2]) { y:F[2], ys:F[3,2] = scan[consts=1 carry=1 length=3 reverse=1 body={"
    "program b(c:F[], x:F[2], u:F[2]) { a:F[2] = add x u\n e:F[2] = mul a c\n return e, a }}] c x xs\n return y, ys"},
   {BDL_P_while, "n:i32[], x:F[]) { i:i32[], y:F[] = while[cond_consts=1 body_consts=0 programs={"

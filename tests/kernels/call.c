@@ -107,7 +107,11 @@ bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, 
     memset(made[i].data, 0x5A, bdl_aval_bytes(&out_aval[i]));
     out_ptr[i] = made[i].data;
   }
-  if (low->kind == BDL_LOWER_UPDATE) memcpy(made[0].data, in[0].data, bdl_aval_bytes(&in[0].aval));
+  const bdl_eqn e = {.prim = prim, .params = (bdl_param *)params};
+  for (int i = 0; i < n_out && low->kind == BDL_LOWER_UPDATE; i++) {
+    const int from = bdl_lower_updates(&e, i);
+    if (from >= 0) memcpy(made[i].data, in[from].data, bdl_aval_bytes(&in[from].aval));
+  }
   const size_t need = low->scratch ? low->scratch(params, in_aval, n_in, out_aval) : 0;
   t_array scratch = t_new(BDL_BOOL, 1, (int64_t[]){(int64_t)need});
   if (need) memset(scratch.data, 0x5A, need);

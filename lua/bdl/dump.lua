@@ -53,6 +53,7 @@ end
 function dump.dump(path, wanted)
   local n, last, seen, where = 0, nil, nil, nil
   return trace_only(path, function(stage, text)
+    if not text then return true end
     if stage == "trace" then
       n, last, seen = n + 1, nil, {}
       local file, line = core.where()

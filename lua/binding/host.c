@@ -319,6 +319,8 @@ static void keep_error(bdl *b) { /* the error object is on top */
     lua_getfield(L, -1, "kind");
     if (lua_isstring(L, -1)) b->error_kind = copy_text(lua_tostring(L, -1));
     lua_pop(L, 1);
+    if (luaL_getmetafield(L, -1, "__tostring") != LUA_TNIL) lua_pop(L, 1);
+    else if (lua_getfield(L, -1, "message") != LUA_TSTRING) lua_pop(L, 1); /* of an error before bdl was loaded */
   }
   if (!b->error_kind) b->error_kind = copy_text("Error");
   b->error_text = copy_text(luaL_tolstring(L, -1, NULL));

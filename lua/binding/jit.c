@@ -85,26 +85,38 @@ static void *take(lua_State *L, size_t size) {
   return p;
 }
 
-/* A Lua function at a stack position, called with a stage of compilation and the text of the program or plan. */
+/* A Lua function at a stack position: f(stage) at a stage of compilation; where it gives true, f(stage, text) with the text of
+** the program or plan. */
 typedef struct watcher {
   lua_State *L;
   int f;
 } watcher;
 
+/* f(what is above it on the stack) -> bool */
+static bdl_status tell(lua_State *L, int n, bool *yes) {
+  if (lua_pcall(L, n, 1, 0) != LUA_OK) return bdl_fail(lbdl_ctx(L), BDL_EHOST, "%s", luaL_tolstring(L, -1, NULL));
+  *yes = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return BDL_OK;
+}
+
 static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, const bdl_plan *plan) {
   lua_State *L = w->L;
-  bdl_context *c = lbdl_ctx(L);
+  bool wanted;
+  lua_pushvalue(L, w->f);
+  lua_pushstring(L, stage);
+  bdl_status s = tell(L, 1, &wanted);
+  if (s != BDL_OK || !wanted) return s;
   bdl_str text;
-  bdl_str_init(&text, c);
-  bdl_status s = plan ? bdl_plan_print(plan, &text) : bdl_ir_print(p, &text);
+  bdl_str_init(&text, lbdl_ctx(L));
+  s = plan ? bdl_plan_print(plan, &text) : bdl_ir_print(p, &text);
   if (s == BDL_OK) {
     lua_pushvalue(L, w->f);
     lua_pushstring(L, stage);
     lua_pushlstring(L, text.s, (size_t)text.n);
   }
   bdl_str_fini(&text);
-  if (s == BDL_OK && lua_pcall(L, 2, 0, 0) != LUA_OK) s = bdl_fail(c, BDL_EHOST, "%s", luaL_tolstring(L, -1, NULL));
-  return s;
+  return s == BDL_OK ? tell(L, 2, &wanted) : s;
 }
 
 static bdl_status observe(void *ud, const char *pass, const bdl_prog *p) { return show(ud, pass, p, NULL); }
@@ -519,16 +531,16 @@ static int l_cached(lua_State *L) {
   return 1;
 }
 
-/* core.on_compile(f or nil): f("trace", text) for each program that is compiled, then f(pass, text) after each pass, last
-** f("plan", text) */
+/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"); where
+** that gives true, f(.., text) as well */
 static int l_on_compile(lua_State *L) {
   lua_settop(L, 1);
   lua_setfield(L, LUA_REGISTRYINDEX, "bdl.on_compile");
   return 0;
 }
 
-/* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; with an observer, called with the name
-** and text after each pass; plan: the text of the plan instead */
+/* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; an observer is called after each pass
+** as that of on_compile; plan: the text of the plan instead */
 static int l_make_ir(lua_State *L) {
   room few;
   bdl_context *c = lbdl_ctx(L);

@@ -407,7 +407,10 @@ end)
 --- The program of f(..) after all passes, without positions.
 local function optimised(f, ...)
   local last
-  core.make_ir(f, function(_, text) last = text end, false, ...)
+  core.make_ir(f, function(_, text)
+    last = text or last
+    return true
+  end, false, ...)
   return (last:gsub("  @ [^\n]*", ""))
 end
 

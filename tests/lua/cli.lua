@@ -253,6 +253,10 @@ t.test("prims, env, version and help answer", function()
   gives("check --help", 0, "Exit status 1 if anything was found")
 end)
 
+t.test("a folder of modules that is none is named", function()
+  gives("env", 1, "bdl: cannot read nodir/cli.lua", "BDL_LUA=nodir")
+end)
+
 t.test("a full disk is reported", function()
   local text, status = t.shell(("(%s prims > /dev/full)"):format(absolute))
   t.eq(status, 1)

@@ -39,3 +39,27 @@ learns("digits_alif", "--set epochs=3 --set hidden=48 --set hold=3", function(te
   t.ok(last < 0.7 * first, text)
   t.ok(numbers(text, "test accuracy") > 55, text)
 end)
+
+learns("integrator_rnn", "--set rounds=4 --set per_round=50 --set hidden=32 --set steps=30", function(text)
+  local first, last = numbers(text, "loss")
+  t.ok(last < 0.4 * first, text)
+  local explained, right = numbers(text, "test")
+  t.ok(explained > 85 and right > 85, text)
+end)
+
+learns("delayed_match", "--set rounds=4 --set per_round=25 --set batch=32 --set hidden=60 --set delay=100ms", function(text)
+  local first, last = numbers(text, "loss")
+  t.ok(last < 0.5 * first, text)
+  t.ok(numbers(text, "test accuracy") > 85, text)
+end)
+
+learns("stdp_pattern", "--set duration=60second", function(text)
+  local first, last
+  for hits, alarms in text:gmatch "s +([%d.]+) %% +([%d.]+) %%" do
+    last = hits - alarms
+    first = first or last
+  end
+  t.ok(last > 60 and last > first, text)
+  local inside, outside = numbers(text, "mean weight")
+  t.ok(inside > 1.5 * outside, text)
+end)

@@ -62,7 +62,7 @@ local function bytes(n)
   return ("%.4g %s"):format(n, UNITS[k])
 end
 
---- What a run took, as lines of text: steps and their rate, the parameters of the module, the most memory so far.
+--- What a run took, as lines of text: steps and their rate, the parameters of the module if it has any, the most memory so far.
 --  Options: steps, seconds.
 function M.summary(model, opts)
   opts = base.options("nn.summary", opts, base.names "steps seconds")
@@ -71,7 +71,8 @@ function M.summary(model, opts)
   if opts.steps and opts.seconds then
     line("time", "%.2f s, %s steps, %.0f steps/s", opts.seconds, grouped(opts.steps), opts.steps / opts.seconds)
   end
-  line("parameters", "%s", grouped((M.count_parameters(model))))
+  local count = M.count_parameters(model)
+  if count > 0 then line("parameters", "%s", grouped(count)) end
   line("memory", "%s at most", bytes(core.memory().peak))
   return table.concat(lines, "\n")
 end

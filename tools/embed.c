@@ -2,6 +2,7 @@
 ** embed.c -- Lua modules and data files as C tables:  embed lua/bdl/units.lua ... models/data/digits.npz ... > embedded.c
 ** Each module is compiled here, so a syntax error stops the build, and is stored as bytecode with its debug information:
 ** 10,000 lines load in 6.5 ms as text, in 0.9 ms as bytecode, and start-up is counted in milliseconds.
+** Beside it its comments, each with the line of code behind it, for `bdl help`; the other lines are left empty.
 ** Names: lua/bdl/bdl.lua is `bdl`, lua/bdl/nn/lif.lua is `bdl.nn.lif`; positions read `[bdl]/nn/lif.lua:22`.
 */
 #include <stdbool.h>
@@ -50,6 +51,28 @@ static bytes slurp(const char *path) {
   return b;
 }
 
+static void print_array(const char *name, int i, bytes b) {
+  printf("\nstatic const unsigned char %s%d[] = {", name, i);
+  for (size_t k = 0; k < b.n; k++) printf("%s%d,", k % 32 ? "" : "\n", b.p[k]);
+  printf("0};\n");
+}
+
+/* The text with only its comment lines and the line behind each run of them. */
+static bytes comments(bytes text) {
+  bytes out = {0};
+  bool kept = false;
+  for (size_t i = 0, end; i < text.n; i = end + 1) {
+    size_t first = i;
+    for (end = i; end < text.n && text.p[end] != '\n';) end++;
+    while (first < end && text.p[first] == ' ') first++;
+    bool comment = first + 1 < end && text.p[first] == '-' && text.p[first + 1] == '-';
+    if (comment || kept) append(NULL, text.p + i, end - i, &out);
+    append(NULL, "\n", 1, &out);
+    kept = comment;
+  }
+  return out;
+}
+
 /* lua/bdl/nn/lif.lua -> nn/lif.lua */
 static const char *inner(const char *path) {
   if (strncmp(path, ROOT, strlen(ROOT)) != 0) {
@@ -94,10 +117,13 @@ int main(int argc, char **argv) {
   printf("#include \"binding/embedded.h\"\n");
   for (int i = 1; i < argc; i++) {
     bytes b = slurp(argv[i]);
-    if (is_module(argv[i])) b = compile(L, argv[i], b);
-    printf("\nstatic const unsigned char m%d[] = {", i);
-    for (size_t k = 0; k < b.n; k++) printf("%s%d,", k % 32 ? "" : "\n", b.p[k]);
-    printf("};\n");
+    if (is_module(argv[i])) {
+      bytes docs = comments(b);
+      print_array("d", i, docs);
+      free(docs.p);
+      b = compile(L, argv[i], b);
+    }
+    print_array("m", i, b);
     size[i] = b.n;
     free(b.p);
   }
@@ -106,12 +132,12 @@ int main(int argc, char **argv) {
     if (!is_module(argv[i])) continue;
     printf("  {\"");
     print_name(inner(argv[i]));
-    printf("\", \"[bdl]/%s\", m%d, %zu},\n", inner(argv[i]), i, size[i]);
+    printf("\", \"[bdl]/%s\", m%d, %zu, (const char *)d%d},\n", inner(argv[i]), i, size[i], i);
   }
-  printf("  {0, 0, 0, 0},\n};\n\nconst struct bdl_embedded bdl_embedded_files[] = {\n");
+  printf("  {0, 0, 0, 0, 0},\n};\n\nconst struct bdl_embedded bdl_embedded_files[] = {\n");
   for (int i = 1; i < argc; i++)
-    if (!is_module(argv[i])) printf("  {\"%s\", \"%s\", m%d, %zu},\n", argv[i], argv[i], i, size[i]);
-  printf("  {0, 0, 0, 0},\n};\n");
+    if (!is_module(argv[i])) printf("  {\"%s\", \"%s\", m%d, %zu, 0},\n", argv[i], argv[i], i, size[i]);
+  printf("  {0, 0, 0, 0, 0},\n};\n");
   free(size);
   lua_close(L);
   return ferror(stdout) || fflush(stdout);

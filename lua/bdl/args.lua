@@ -11,7 +11,9 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local suggest = require "bdl.suggest"
-local none = require "bdl.none".none
+local sentinels = require "bdl.none"
+
+local none, ask = sentinels.none, sentinels.ask
 
 local getinfo, getlocal = debug.getinfo, debug.getlocal
 
@@ -81,6 +83,7 @@ local function sort_call(...)
 end
 
 return function(spec, ...)
+  if rawequal((...), ask) then error({spec = spec}, 0) end
   local who = spec[0] or caller_name(2)
   local positions, named = sort_call(...)
   for key in next, named do

@@ -34,9 +34,12 @@ package.preload["bdl.unit"] = function() return require "bdl.units" end
 
 local bdl = {
   __version = core.version,
+  --- class: single inheritance:  bdl.class "Counter", Counter:extend "Fast", x:is(Counter).
   class = class,
   typename = class.typename,
+  --- none: "no value" in lists, maps and arguments.
   none = require "bdl.none".none,
+  --- rest: everything else, in filters.
   rest = require "bdl.none".rest,
 }
 
@@ -56,6 +59,7 @@ end
 
 --- Single names that live in a module of their own.
 local NAMES = {
+  --- args: arguments of constructors by position, by name, or both:  bdl.args({"size", tau = 5*u.ms}, ...).
   args = lazily("bdl.args", function(m) return m end),
   pprint = lazily("bdl.pretty", function(m) return m.pprint end),
   config = lazily("bdl.environ", function(m) return m.config end),
@@ -65,6 +69,7 @@ local NAMES = {
   named_scope = lazily("bdl.debug", function(m) return m.named_scope end),
   StateFinder = lazily("bdl.debug", function(m) return m.StateFinder end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
+  help = lazily("bdl.help", function(m) return m.help end),
 }
 
 local function find(_, name)
@@ -96,6 +101,8 @@ end
 
 return setmetatable(bdl, {
   __name = "bdl",
+  __names = names,
+  __submodules = SUBMODULES,
   __index = function(_, name)
     local value = find(_, name)
     if value == nil then core.fail("KeyError", 2, "bdl has no '%s'%s", tostring(name), suggest.hint(tostring(name), names())) end

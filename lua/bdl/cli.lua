@@ -345,6 +345,7 @@ local function overview()
     lines[#lines + 1] = ("  bdl %-11s %-22s %s"):format(c.name, c.synopsis, (c.text:match "^[^.:,]*"))
   end
   lines[#lines + 1] = "\n  bdl --version\n  bdl help COMMAND          more on a command and its options"
+  lines[#lines + 1] = "  bdl help NAME             what a name of bdl means: bdl help nn, bdl help LIF, bdl help nn.LIF.update"
   return table.concat(lines, "\n")
 end
 
@@ -359,6 +360,7 @@ local function describe(c)
   return table.concat(lines, "\n")
 end
 
+--- The command of a name.
 local function find(name)
   if commands[name] then return commands[name] end
   local names = {}
@@ -369,8 +371,26 @@ local function find(name)
   usage("unknown command '%s'%s", name, near)
 end
 
-command("help", "[command]", "", "This list, or more on a command.", function(_, rest)
-  io.stdout:write(rest[1] and describe(find(rest[1])) or overview(), "\n")
+command("help", "[command or name]", "", [[
+The commands and the names of bdl; more on a command (`bdl help run`), an area (`bdl help nn`), a name (`bdl help LIF`,
+`bdl help optim.Adam`) or a method (`bdl help nn.LIF.update`).  Upper and lower case do not matter.]], function(_, rest)
+  local name, help = rest[1], require "bdl.help"
+  if rest[2] then usage("one name at a time, not also '%s'", rest[2]) end
+  if not name then
+    io.stdout:write(overview(), "\n\n", help.overview(), "\n")
+    return
+  end
+  local text, hint
+  if commands[name] then text = describe(commands[name]) else text, hint = help.lookup(name) end
+  if not text then
+    if hint == "" then
+      local names = {}
+      for i, c in ipairs(commands) do names[i] = c.name end
+      hint = suggestion(name, names)
+    end
+    usage("nothing is called '%s'%s", name, hint)
+  end
+  io.stdout:write(text, "\n")
 end)
 
 return function(...)
@@ -400,6 +420,6 @@ return function(...)
   if ok then return result end
   if type(result) ~= "table" or not result.usage then error(result, 0) end
   say(("bdl%s: %s"):format(found and " " .. found.name or "", result.usage))
-  say(("try: bdl help%s"):format(found and " " .. found.name or ""))
+  say(("try: bdl help%s"):format(found and found ~= commands.help and " " .. found.name or ""))
   return USAGE
 end

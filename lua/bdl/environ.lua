@@ -17,6 +17,7 @@ local scope = require "bdl.scope"
 local suggest = require "bdl.suggest"
 local none = require "bdl.none".none
 
+--- config: a second spelling of settings:  config.update("precision", 64).
 local environ = {config = {}}
 
 local PRECISIONS = {[8] = true, [16] = true, [32] = true, [64] = true, bf16 = true}
@@ -185,6 +186,7 @@ function environ.pop(key, ...)
   return value
 end
 
+--- The value of a key, nil where it is not set.
 function environ.peek(key) return visible(key) end
 
 --- All visible values as a plain table.
@@ -197,6 +199,7 @@ function environ.peek_all()
   return all
 end
 
+--- All values that are set, by key.
 function environ.all()
   local all = environ.peek_all()
   local keys = {}
@@ -206,10 +209,15 @@ function environ.all()
   return all
 end
 
+--- The step.
 function environ.get_dt() return environ.get "dt" end
+--- The precision: 8, 16, 32, 64 or "bf16".
 function environ.get_precision() return environ.get "precision" end
+--- The platform: "cpu" or "gpu".
 function environ.get_platform() return environ.get "platform" end
+--- Sets the precision: 8, 16, 32, 64 or "bf16".
 function environ.set_precision(p) environ.set{precision = p} end
+--- Sets the platform: "cpu" or "gpu".
 function environ.set_platform(p) environ.set{platform = p} end
 
 --- Default dtypes under the precision.
@@ -218,8 +226,10 @@ function environ.dftype()
   return FLOATS[precision] or core.fail("NotSupportedError", 2, "precision %s: there is no such float dtype; use 16", precision)
 end
 
+--- The dtype of integers at the present precision.
 function environ.ditype() return INTS[environ.get "precision"] end
 
+--- A number that stands for all values that are set; equal numbers, equal values.
 function environ.version() return current end
 
 --- f(version) whenever the version changes.

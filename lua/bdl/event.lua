@@ -351,7 +351,15 @@ local function zero_like(p0)
   return unit and 0.0 * unit or 0.0
 end
 
---- JITCScalarR{w, p, seed, shape =} and the like; R regenerates rows (fast for s A), C columns (fast for A s).
+--- JITCScalarR, JITCScalarC: connections with probability p and one weight w, made anew from the seed at each use;  R
+--  by rows
+--  (fast for s A), C by columns (fast for A s).
+--- JITCNormalR, JITCNormalC: connections with probability p and weights of N(mean, std), made anew from the seed at
+--  each use;
+--  R by rows (fast for s A), C by columns (fast for A s).
+--- JITCUniformR, JITCUniformC: connections with probability p and weights within low..high, made anew from the seed at
+--  each use;
+--  R by rows (fast for s A), C by columns (fast for A s).
 for suffix, by_columns in pairs{R = false, C = true} do
   local Scalar = Procedural:extend("JITCScalar" .. suffix)
   event["JITCScalar" .. suffix] = Scalar

@@ -17,6 +17,7 @@ local State, FlattedDict = state.State, util.FlattedDict
 
 local graph = {}
 
+--- What is made of States and of other Nodes; modules and optimisers are Nodes.
 local Node = class "Node"
 Node.__graph = true
 graph.Node = Node
@@ -140,6 +141,7 @@ function graph.find(node, path)
   return x
 end
 
+--- Those of the keys that are strings.
 function graph.names(keys)
   local names = {}
   for _, key in ipairs(keys or {}) do
@@ -243,6 +245,7 @@ function GraphDef.__eq(a, b)
   return true
 end
 
+--- What a model is without the values of its States.
 function graph.graphdef(node) return (graph.flatten(node)) end
 
 --- A State for an entry from what a map holds: a State is used itself, a TreefyState or a value makes a new one.
@@ -294,6 +297,7 @@ function graph.treefy_split(node, ...)
   return def, detached:split(...)
 end
 
+--- The model of a graphdef with the values of the maps; undoes treefy_split.
 function graph.treefy_merge(def, ...) return graph.unflatten(def, ...) end
 
 --- path -> TreefyState of some or all States.

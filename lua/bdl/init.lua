@@ -27,6 +27,8 @@ end
 --    a scalar stays a scalar; an array must broadcast to the sizes, a batch repeats it along a new first axis;
 --    a State is filled anew and returned.
 --  Errors: ValueError, sizes that do not fit.
+--  Example:
+--    print(bdl.init.param(bdl.init.Normal(0, 1), {2, 3}))
 function M.param(x, sizes, batch_size, opts)
   if x == nil or x == none then
     if opts and opts.allow_none == false then

@@ -8,34 +8,10 @@
 --  A window [t_start, t_end) holds the steps i with t_start <= i dt < t_end; outside, inputs are 0.
 --  Inputs that follow the clock of a running model are neurons' neighbours: nn.SectionInput, nn.PoissonSpike, ..
 --  Names and numbers follow braintools.input; times that are whole steps but for rounding count as whole.
-local core = require "bdl.core"
-local class = require "bdl.class"
-local suggest = require "bdl.suggest"
-
---- Names by their file under input/.
-local HOME = {}
-for file, names in pairs{
+return require "bdl.lazy"("input", {
   signal = "Input", steps = "Section Constant Step Ramp section constant step ramp",
   pulses = "Spike GaussianPulse ExponentialDecay DoubleExponential Burst spike gaussian_pulse exponential_decay double_exponential burst",
   waves = "Sinusoidal Square Triangular Sawtooth Chirp NoisySinusoidal sinusoidal square triangular sawtooth chirp noisy_sinusoidal",
   noise = "WienerProcess OUProcess Poisson wiener_process ou_process poisson",
   compose = "Composite Sequential TimeShifted Clipped Smoothed Repeated Transformed",
-} do
-  for name in names:gmatch "[%w_]+" do HOME[name] = file end
-end
-
-local input = {}
-
-return setmetatable(input, {
-  __name = "bdl.input",
-  __index = function(_, name)
-    local file = HOME[name]
-    if not file then
-      local names = {}
-      for known in pairs(HOME) do names[#names + 1] = known end
-      core.fail("KeyError", 2, "bdl.input has no '%s'%s", tostring(name), suggest.hint(tostring(name), names))
-    end
-    for key, value in pairs(class.qualify(require("bdl.input." .. file), "input")) do rawset(input, key, value) end
-    return rawget(input, name)
-  end,
 })

@@ -1,7 +1,8 @@
 --- Models: loading files, running them, and telling of errors in the user's terms.
 --
 -- Model files are text, never bytecode.  Their globals are strict: reading or setting an undeclared one is an error,
--- because a forgotten `local` in a traced function would hide as a constant.  `bdl` is predefined; `require` finds
+-- because a forgotten `local` in a traced function would hide as a constant.  `bdl` and `help` are predefined;
+--  `require` finds
 -- modules beside the model.
 
 local core = require "bdl.core"
@@ -101,6 +102,7 @@ local function prepare()
   if ready then return end
   ready = true
   bdl = require "bdl"
+  function help(x) return bdl.help(x) end
   local load_, loadfile_ = load, loadfile
   function load(chunk, name, _, ...) return load_(chunk, name, "t", ...) end
   function loadfile(path, _, ...) return loadfile_(path, "t", ...) end

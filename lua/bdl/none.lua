@@ -1,7 +1,8 @@
---- The two sentinels that stand where Lua would need a nil or Python writes `...`.
+--- Sentinels that stand where Lua would need a nil or Python writes `...`.
 --
 --   none   "no value" inside a list or map, and the default of an argument that may be absent
 --   rest   "everything else" in filters and StateAxes; the string "..." means the same
+--   ask    the only argument of a constructor: it raises the table of its arguments instead (bdl.help)
 --
 -- They are compared by identity.  `__bdl` names them to code that only sees the metatable.
 
@@ -15,4 +16,4 @@ local function sentinel(name)
   })
 end
 
-return {none = sentinel "none", rest = sentinel "rest"}
+return {none = sentinel "none", rest = sentinel "rest", ask = sentinel "ask"}

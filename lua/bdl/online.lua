@@ -22,13 +22,23 @@ for file, names in pairs{
   for name in names:gmatch "%S+" do HOME[name] = file end
 end
 
---- Submodules.
+--- nn: the layers, cells, neurons and synapses of bdl.nn whose parameters and hidden states are traced.
+--- testing: a model with every kind of hidden state, for examples and tests.
 local SUBMODULES = {nn = "bdl.online.nn", testing = "bdl.online.testing"}
 
 local online = {}
 
+local function names()
+  local list = {}
+  for _, set in ipairs{HOME, SUBMODULES} do
+    for known in pairs(set) do list[#list + 1] = known end
+  end
+  return list
+end
+
 return setmetatable(online, {
   __name = "bdl.online",
+  __names = names,
   __index = function(_, name)
     local value
     if SUBMODULES[name] then
@@ -37,11 +47,7 @@ return setmetatable(online, {
       local file = require("bdl.online." .. HOME[name])
       value = type(file) == "function" and file or class.qualify(file, "online")[name]
     else
-      local names = {}
-      for _, set in ipairs{HOME, SUBMODULES} do
-        for known in pairs(set) do names[#names + 1] = known end
-      end
-      core.fail("KeyError", 2, "bdl.online has no '%s'%s", tostring(name), suggest.hint(tostring(name), names))
+      core.fail("KeyError", 2, "bdl.online has no '%s'%s", tostring(name), suggest.hint(tostring(name), names()))
     end
     rawset(online, name, value)
     return value

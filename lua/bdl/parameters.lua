@@ -15,8 +15,10 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
-local none = require "bdl.none".none
+local sentinels = require "bdl.none"
 local suggest = require "bdl.suggest"
+
+local none, ask = sentinels.none, sentinels.ask
 
 local parameters = {}
 
@@ -76,6 +78,7 @@ end
 
 --- Reads the arguments, checks them and sets them as fields of self, in the order of the rows.  Returns them by name.
 function parameters.set(self, rows, ...)
+  if rawequal((...), ask) then error({rows = rows}, 0) end
   local spec = {}
   for _, row in ipairs(rows) do
     if not row.named then spec[#spec + 1] = row[1] end
@@ -90,5 +93,6 @@ function parameters.set(self, rows, ...)
 end
 
 parameters.check_number = check_number
+parameters.wanted = wanted
 
 return parameters

@@ -154,6 +154,7 @@ function pretty.text(x, opts)
   return layout(build(ctx, x), "", 0, opts)
 end
 
+--- Prints x in full.  Options: depth (levels shown), width, color.
 function pretty.pprint(x, opts) print(pretty.text(x, opts)) end
 
 return pretty

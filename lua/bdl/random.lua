@@ -52,6 +52,7 @@ function random.fold_in(key, x) return draws.fold_in(to_key("fold_in", key), x) 
 
 -- ---- generators ------------------------------------------------------------------------------------------------------
 
+--- A generator: a State that holds a key; rng:normal(..) and all other draws.
 local RandomState = state.State:extend "RandomState"
 random.RandomState = RandomState
 
@@ -64,13 +65,15 @@ function RandomState:__init(seed, opts)
   RandomState.super.__init(self, to_key("RandomState", seed), opts)
 end
 
---- Start anew from an integer or a key (nil: the clock).
+--- seed: start anew from an integer or a key (nil: the clock).
 function RandomState:seed(seed) self.value = to_key("seed", seed == nil and clock() or seed) end
 
+--- set_key: draws go on from this key.
 function RandomState:set_key(key) self.value = to_key("set_key", key) end
+--- get_key: the key that the next draw starts from.
 function RandomState:get_key() return self.value end
 
---- n new keys uint32[n,2], or one (uint32[2]) without n; the generator keeps another.
+--- split_key: n new keys uint32[n,2], or one (uint32[2]) without n; the generator keeps another.
 --  Errors: TypeError, ValueError where n is not a whole number from 1.
 function RandomState:split_key(n)
   if n == nil then
@@ -95,7 +98,7 @@ for _, name in ipairs{"seed", "set_key", "get_key", "split_key"} do
   random[name] = function(...) return random.DEFAULT[name](random.DEFAULT, ...) end
 end
 
---- The default generator, or a new one from a seed or key.
+--- default_rng: the default generator, or a new one from a seed or key.
 function random.default_rng(seed)
   if seed == nil then return random.DEFAULT end
   return RandomState(seed)
@@ -249,12 +252,19 @@ local function family(name, draw, loc, scale)
   end)
 end
 
+--- Normal:  mean + std z, z of N(0, 1).
 family("normal", draws.normal, "mean", "std")
+--- Laplace:  density e^(-|x - loc|/scale) / (2 scale).
 family("laplace", draws.laplace, "loc", "scale")
+--- Logistic:  distribution function 1/(1 + e^(-(x - loc)/scale)).
 family("logistic", draws.logistic, "loc", "scale")
+--- Gumbel:  distribution function exp(-e^(-(x - loc)/scale)).
 family("gumbel", draws.gumbel, "loc", "scale")
+--- Cauchy:  density 1/(pi scale (1 + ((x - loc)/scale)^2)).
 family("cauchy", draws.cauchy, "loc", "scale")
+--- Exponential:  density e^(-x/scale) / scale.
 family("exponential", draws.exponential, false, "scale")
+--- Rayleigh:  density x/scale^2 e^(-x^2/(2 scale^2)).
 family("rayleigh", draws.rayleigh, false, "scale")
 
 --- Standard distributions: only size, key and dtype.
@@ -262,13 +272,19 @@ local function standard(name, draw)
   define(name, {}, function(a, key, shape) return draw(key(), shape(), float_of(a)) end)
 end
 
+--- Normal, mean 0 and variance 1.
 standard("standard_normal", draws.normal)
+--- Cauchy:  density 1/(pi (1 + x^2)).
 standard("standard_cauchy", draws.cauchy)
+--- Exponential:  density e^-x.
 standard("standard_exponential", draws.exponential)
+--- Evenly in [0, 1).
 standard("random", draws.uniform)
+--- Evenly in [0, 1).
 standard("random_sample", draws.uniform)
 
---- rand(2, 3), rand{2, 3}, rand{size = {2, 3}}: dimensions by position.
+--- rand: evenly in [0, 1):  rand(2, 3), rand{2, 3}, rand{size = {2, 3}}: dimensions by position.
+--- randn: normal, mean 0 and variance 1:  randn(2, 3), randn{2, 3}, randn{size = {2, 3}}: dimensions by position.
 local function dimensions(name, draw)
   RandomState[name] = function(rng, ...)
     local args = table.pack(...)
@@ -283,6 +299,7 @@ end
 dimensions("rand", draws.uniform)
 dimensions("randn", draws.normal)
 
+--- Evenly in [low, high), by default [0, 1).
 define("uniform", {"low", "high"}, function(a, key, shape)
   local lo, hi = a.low, a.high
   if lo == nil and hi == nil then return draws.uniform(key(), shape(), float_of(a)) end
@@ -305,6 +322,7 @@ define("truncated_normal", {"lower", "upper", "mean", "std"}, function(a, key, s
   return placed(unit and core.with_unit(z, unit) or z, a.mean, a.std)
 end)
 
+--- Log-normal:  e^(mean + sigma z), z of N(0, 1).
 define("lognormal", {"mean", "sigma"}, function(a, key, shape)
   return op.exp(placed(draws.normal(key(), shape(a.mean, a.sigma), float_of(a, a.mean, a.sigma)), a.mean, a.sigma))
 end)
@@ -338,6 +356,7 @@ define("bits", {"width"}, function(a, key, shape)
   return draws.bits(key(), shape(), width)
 end)
 
+--- true with probability p, by default 0.5.
 define("bernoulli", {"p"}, function(a, key, shape)
   local p = a.p == nil and 0.5 or a.p
   local dtype = float_of(a, p)
@@ -361,7 +380,7 @@ local function axis_of(who, axis, ndim)
   return axis > 0 and axis - 1 or ndim + axis
 end
 
---- x in random order along an axis; of a number n, the indices 0 .. n-1.
+--- permutation, shuffle: x in random order along an axis; of a number n, the indices 0 .. n-1.
 local function permutation(a, key)
   local x = numbers("permutation", a.x)
   local axis = axis_of("permutation", a.axis, x.ndim)
@@ -430,26 +449,32 @@ local function gamma(key, shape, dtype, a) return rejection().gamma(key, shape, 
 
 local function chisquare(key, shape, dtype, df) return gamma(key, shape, dtype, df / 2.0) * 2.0 end
 
+--- Gamma:  density x^(shape - 1) e^-x / Gamma(shape).
 shaped("standard_gamma", {"shape"}, gamma)
+--- Chi-square:  the sum of df squares of N(0, 1).
 shaped("chisquare", {"df"}, chisquare)
 
+--- Gamma:  scale times a variable of density x^(shape - 1) e^-x / Gamma(shape).
 define("gamma", {"shape", "scale"}, function(a, key, shape)
   need("gamma", a, "shape")
   local dtype = float_of(a, a.shape, a.scale)
   return placed(gamma(key(), shape(a.shape, a.scale), dtype, a.shape), nil, a.scale)
 end)
 
+--- Beta:  density proportional to x^(a - 1) (1 - x)^(b - 1).
 shaped("beta", {"a", "b"}, function(key, shape, dtype, a, b)
   local k1, k2 = draws.halves(key)
   local x, y = gamma(k1, shape, dtype, a), gamma(k2, shape, dtype, b)
   return x / (x + y)
 end)
 
+--- Student's t with df degrees of freedom:  z / sqrt(chisquare(df)/df), z of N(0, 1).
 shaped("standard_t", {"df"}, function(key, shape, dtype, df)
   local k1, k2 = draws.halves(key)
   return draws.normal(k1, shape, dtype) * op.sqrt(df / chisquare(k2, shape, dtype, df))
 end)
 
+--- Fisher's F:  (chisquare(dfnum)/dfnum) / (chisquare(dfden)/dfden).
 shaped("f", {"dfnum", "dfden"}, function(key, shape, dtype, m, n)
   local k1, k2 = draws.halves(key)
   return (chisquare(k1, shape, dtype, m) / m) / (chisquare(k2, shape, dtype, n) / n)
@@ -469,7 +494,9 @@ end
 
 local function poisson(key, shape, lam) return rejection().poisson(key, shape, lam) end
 
+--- Poisson:  P(k) = lam^k e^-lam / k!
 counts("poisson", {"lam"}, poisson)
+--- Successes in n trials of probability p.
 counts("binomial", {"n", "p"}, function(key, shape, n, p) return rejection().binomial(key, shape, n, p) end)
 
 --- Trials up to the first success: 1, 2, ..
@@ -485,7 +512,8 @@ counts("negative_binomial", {"n", "p"}, function(key, shape, n, p)
   return poisson(k1, shape, gamma(k2, shape, "float64", draws.real(n, "float64")) * ((1.0 - p) / p))
 end)
 
---- Source: Kemp 1981.
+--- Logarithmic series:  P(k) = -p^k / (k log(1 - p)),  k = 1, 2, ..
+--  Source: Kemp (1981), Efficient generation of logarithmically distributed pseudo-random variables. J R Stat Soc C 30.
 counts("logseries", {"p"}, function(key, shape, p)
   local k1, k2 = draws.halves(key)
   local q = -bind("expm1", {}, op.log1p(-draws.real(p, "float64")) * draws.positive(k1, shape, "float64"))
@@ -498,19 +526,24 @@ shaped("vonmises", {"mu", "kappa"}, function(key, shape, dtype, mu, kappa)
   return op.mod(x + math.pi, 2 * math.pi) - math.pi
 end)
 
+--- Pareto, from 0 on:  density a / (1 + x)^(a + 1).
 shaped("pareto", {"a"}, function(key, shape, dtype, a)
   return bind("expm1", {}, draws.exponential(key, shape, dtype) / a)
 end)
 
+--- Weibull:  density a x^(a - 1) e^(-x^a).
 shaped("weibull", {"a"}, function(key, shape, dtype, a)
   return op.pow(draws.exponential(key, shape, dtype), 1.0 / a)
 end)
 
+--- Power:  density a x^(a - 1) in [0, 1].
 shaped("power", {"a"}, function(key, shape, dtype, a)
   return op.pow(-bind("expm1", {}, -draws.exponential(key, shape, dtype)), 1.0 / a)
 end)
 
---- Source: Michael, Schucany & Haas 1976.
+--- Inverse normal:  density sqrt(scale/(2 pi x^3)) exp(-scale (x - mean)^2/(2 mean^2 x)).
+--  Source: Michael, Schucany & Haas (1976), Generating random variates using transformations with multiple roots. Am
+--    Stat 30.
 shaped("wald", {"mean", "scale"}, function(key, shape, dtype, mean, scale)
   local k1, k2 = draws.halves(key)
   local y = draws.normal(k1, shape, dtype)^2
@@ -518,6 +551,7 @@ shaped("wald", {"mean", "scale"}, function(key, shape, dtype, mean, scale)
   return op.select(op.le(draws.uniform(k2, shape, dtype), mean / (mean + x)), x, mean^2 / x)
 end)
 
+--- Triangular:  density rising from left to mode, falling to right.
 shaped("triangular", {"left", "mode", "right"}, function(key, shape, dtype, left, mode, right)
   local u, width = draws.uniform(key, shape, dtype), right - left
   local rising = left + op.sqrt(u * width * (mode - left))
@@ -554,6 +588,8 @@ end)
 
 -- ---- like another tensor ---------------------------------------------------------------------------------------------
 
+--- rand_like: evenly in [0, 1), of the shape and dtype of x.
+--- randn_like: normal, mean 0 and variance 1, of the shape and dtype of x.
 for name, draw in pairs{rand_like = draws.uniform, randn_like = draws.normal} do
   define(name, {"x"}, function(a, key)
     need(name, a, "x")

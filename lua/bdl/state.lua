@@ -15,8 +15,11 @@ local util = require "bdl.util"
 local pretty = require "bdl.pretty"
 local hook = require "bdl.hook"
 
+--- of_id: the State of an id of the runtime.
 local state = {of_id = setmetatable({}, {__mode = "v"})} -- core.state_id -> State
 
+--- A mutable cell:  s.value reads and writes; inside a trace both are recorded.
+--  ShortTermState < HiddenState, LongTermState < ParamState say how long it lives.
 local State = class "State"
 State.__graph = true
 
@@ -330,7 +333,9 @@ end
 --- The value of a State, anything else as it is.
 function state.maybe_state(x) return class.isa(x, State) and x.value or x end
 
+--- f(context) whenever a State is made, read, written or restored, by kind; returns what removes it.
 function state.register_state_hook(kind, f, opts) return hook.register(nil, kind, f, opts) end
+--- Removes the hooks of a kind, or all, that are for all States.
 function state.clear_state_hooks(kind) hook.clear(nil, kind) end
 
 state.State, state.ShortTermState, state.LongTermState = State, ShortTermState, LongTermState

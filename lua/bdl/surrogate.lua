@@ -5,7 +5,11 @@
 --   f:surrogate_grad(x)  g(x);   f:surrogate_fun(x)  a smooth function with the derivative g
 --
 --  A new one is a subclass of Surrogate with surrogate_grad(self, x).
---  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks; below, what each adds.
+--  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks. IEEE Signal Process
+--    Mag 36.
+--  Example:
+--    local spike = bdl.surrogate.NAME()
+--    print(spike(bdl.tensor{-1., 0., 2.}), bdl.augment.vector_grad(function(x) return spike(x) end)(bdl.tensor{-1., 0.1, 2.}))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local array = require "bdl.array"
@@ -19,6 +23,11 @@ local M = {}
 
 local NONE = {}
 
+--- A spike with a gradient, to be extended by surrogate_grad(x).
+--  Example:
+--    local Box = bdl.surrogate.Surrogate:extend "Box"
+--    function Box:surrogate_grad(x) return bdl.where(bdl.abs(x):lt(0.5), 1.0, 0.0) end
+--    print(Box()(bdl.tensor{-1., 0., 2.}))
 local Surrogate = class "Surrogate"
 M.Surrogate = Surrogate
 
@@ -65,6 +74,9 @@ local function surrogate(name, rows, grad, fun)
   end
   Class.surrogate_grad = grad
   Class.surrogate_fun = fun
+  --- The spikes of x by the class of that name in capitals:  sigmoid(x, 4.0) is Sigmoid(4.0)(x).
+  --  Example:
+  --    print(bdl.surrogate.NAME(bdl.tensor{-1., 0., 2.}))
   M[lower(name)] = function(x, ...) return Class(...)(x) end
 end
 
@@ -73,31 +85,42 @@ local function gaussian(x, sigma) return exp(-(x * x) / (2 * sigma^2)) / (math.s
 
 -- ---- smooth steps ---------------------------------------------------------------------------------------------------
 
---- g = alpha s (1 - s), s = sigmoid(alpha x)
+--- Slope of the logistic function:  g = alpha s (1 - s), s = sigmoid(alpha x)
+--  alpha : steepness
+--  Source: Zenke & Vogels (2021), The remarkable robustness of surrogate gradient learning. Neural Comput 33.
 surrogate("Sigmoid", {{"alpha", 4.0}}, function(self, x)
   local s = sigmoid(self.alpha * x)
   return self.alpha * s * (1 - s)
 end, function(self, x) return sigmoid(self.alpha * x) end)
 
---- g = alpha/2 / (1 + |alpha x|)^2
+--- Slope of x/(1 + |x|):  g = alpha/2 / (1 + |alpha x|)^2
+--  alpha : steepness
 surrogate("SoftSign", {{"alpha", 1.0, above = 0}}, function(self, x)
   local y = 1 + abs(self.alpha * x)
   return (self.alpha / 2) / (y * y)
 end, function(self, x) return x / (2 / self.alpha + 2 * abs(x)) + 0.5 end)
 
---- g = alpha/2 / (1 + (pi/2 alpha x)^2)
+--- Slope of the arc tangent:  g = alpha/2 / (1 + (pi/2 alpha x)^2)
+--  alpha : steepness
+--  Source: Fang et al. (2021), Incorporating learnable membrane time constant to enhance learning of spiking neural
+--    networks. ICCV.
 surrogate("Arctan", {{"alpha", 1.0}}, function(self, x)
   local y = (pi / 2 * self.alpha) * x
   return (self.alpha / 2) / (1 + y * y)
 end, function(self, x) return array.atan((pi / 2 * self.alpha) * x) / pi + 0.5 end)
 
---- g = alpha/sqrt(pi) exp(-(alpha x)^2).   Source: Esser et al. (2015); Wu et al. (2018).
+--- Slope of the error function:  g = alpha/sqrt(pi) exp(-(alpha x)^2)
+--  alpha : steepness
+--  Source: Esser et al. (2015), Backpropagation for energy-efficient neuromorphic computing. NIPS; Wu et al. (2018),
+--    Spatio-temporal backpropagation for training high-performance spiking neural networks. Front Neurosci 12.
 surrogate("ERF", {{"alpha", 1.0}}, function(self, x)
   local y = self.alpha * x
   return (self.alpha / math.sqrt(pi)) * exp(-(y * y))
 end, function(self, x) return 0.5 * (1 + array.erf(self.alpha * x)) end)
 
---- g = 4/T sum_i=1..n cos((2i - 1) 2 pi x / T), T = t_period: the first n terms of a square wave.
+--- A square wave:  g = 4/T sum_i=1..n cos((2i - 1) 2 pi x / T), T = t_period: the first n terms of its Fourier series.
+--  n : terms
+--  t_period : period
 surrogate("SquarewaveFourierSeries", {{"n", 2, above = 0, integer = true}, {"t_period", 8.0, above = 0}}, function(self, x)
   local w, sum = 2 * pi / self.t_period, 0.0
   for k = 1, 2 * self.n - 1, 2 do sum = sum + array.cos(k * w * x) end
@@ -110,7 +133,11 @@ end)
 
 -- ---- in pieces ------------------------------------------------------------------------------------------------------
 
---- g = alpha - alpha^2 |x| where |x| <= 1/alpha, else 0.   Source: Esser et al. (2016); Bellec et al. (2018).
+--- A triangle:  g = alpha - alpha^2 |x| where |x| <= 1/alpha, else 0
+--  alpha : height
+--  Source: Esser et al. (2016), Convolutional networks for fast, energy-efficient neuromorphic computing. PNAS 113;
+--    Bellec et al.
+--    (2018), Long short-term memory and learning-to-learn in networks of spiking neurons. NeurIPS.
 surrogate("PiecewiseQuadratic", {{"alpha", 1.0, above = 0}}, function(self, x)
   return where(abs(x):gt(1 / self.alpha), 0.0, self.alpha - self.alpha^2 * abs(x))
 end, function(self, x)
@@ -118,7 +145,8 @@ end, function(self, x)
   return where(x:lt(-1 / self.alpha), 0.0, where(x:gt(1 / self.alpha), 1.0, inside))
 end)
 
---- g = alpha/2 exp(-alpha |x|)
+--- Exponential flanks:  g = alpha/2 exp(-alpha |x|)
+--  alpha : steepness
 surrogate("PiecewiseExp", {{"alpha", 1.0}}, function(self, x)
   return self.alpha / 2 * exp(-self.alpha * abs(x))
 end, function(self, x)
@@ -126,7 +154,10 @@ end, function(self, x)
   return where(x:lt(0), tail, 1 - tail)
 end)
 
---- g = 1/(2w) where |x| <= w, else c.   Source: Wu et al. (2018, 2019); Yin et al. (2017).
+--- A rectangle, leaky beside:  g = 1/(2w) where |x| <= w, else c
+--  c, w : leak; half the width
+--  Source: Wu et al. (2018), Spatio-temporal backpropagation for training high-performance spiking neural networks.
+--    Front Neurosci 12.
 surrogate("PiecewiseLeakyRelu", {{"c", 0.01}, {"w", 1.0, above = 0}}, function(self, x)
   return where(abs(x):gt(self.w), self.c, 1 / (2 * self.w))
 end, function(self, x)
@@ -134,24 +165,30 @@ end, function(self, x)
   return where(x:lt(-w), c * (x + w), where(x:gt(w), c * (x - w) + 1, x / (2 * w) + 0.5))
 end)
 
---- g = alpha where x < 0, else beta
+--- Two constants:  g = alpha where x < 0, else beta
 surrogate("LeakyRelu", {{"alpha", 0.1}, {"beta", 1.0}}, function(self, x)
   return where(x:lt(0), self.alpha, self.beta)
 end, function(self, x) return where(x:lt(0), self.alpha * x, self.beta * x) end)
 
---- g = 1/x where x > 1, 1 where 0 < x <= 1, else alpha.   Source: Cai et al. (2017), Deep learning with low precision.
+--- Slope of a ramp with a logarithmic tail:  g = 1/x where x > 1, 1 where 0 < x <= 1, else alpha
+--  Source: Cai et al. (2017), Deep learning with low precision by half-wave Gaussian quantization. CVPR.
 surrogate("LogTailedRelu", {{"alpha", 0.0}}, function(self, x)
   return where(x:gt(0), 1 / array.maximum(x, 1), self.alpha)
 end, function(self, x)
   return where(x:gt(1), 1 + array.log(array.maximum(x, 1)), where(x:gt(0), x, self.alpha * x))
 end)
 
---- g = max(alpha (width - |x|), 0).   Source: Bellec et al. (2018).
+--- A triangle:  g = max(alpha (width - |x|), 0)
+--  alpha, width : slope of the flanks; half the width
+--  Source: Bellec et al. (2018), Long short-term memory and learning-to-learn in networks of spiking neurons. NeurIPS.
 surrogate("ReluGrad", {{"alpha", 0.3}, {"width", 1.0}}, function(self, x)
   return array.maximum(self.alpha * (self.width - abs(x)), 0)
 end)
 
---- g = alpha s (1 - s), s = sigmoid(alpha x) where x < 0, else beta / (1 + x).   Source: Suetake et al. (2022), S2NN.
+--- Logistic below, logarithmic above:  g = alpha s (1 - s), s = sigmoid(alpha x) where x < 0, else beta / (1 + x)
+--  alpha, beta : steepness below; height above
+--  epsilon : keeps the logarithm of the smooth function finite
+--  Source: Suetake et al. (2022), S2NN: time step reduction of spiking surrogate gradients. arXiv:2201.10879.
 surrogate("S2NN", {{"alpha", 4.0}, {"beta", 1.0}, {"epsilon", 1e-8}}, function(self, x)
   local s = sigmoid(self.alpha * x)
   return where(x:lt(0), self.alpha * s * (1 - s), self.beta / (array.maximum(x, 0) + 1))
@@ -161,7 +198,8 @@ end)
 
 -- ---- peaks ----------------------------------------------------------------------------------------------------------
 
---- g = 1 / (1/alpha + |x|)
+--- Slope of a logarithm with sign:  g = 1 / (1/alpha + |x|)
+--  alpha : height
 surrogate("NonzeroSignLog", {{"alpha", 1.0, above = 0}}, function(self, x)
   return 1 / (1 / self.alpha + abs(x))
 end, function(self, x)
@@ -169,7 +207,9 @@ end, function(self, x)
   return where(x:lt(0), -y, y)
 end)
 
---- g = (1 + 2/(alpha + 1) |x|)^-alpha.   Source: Herranz-Celotti & Rouat (2022), Surrogate gradients design.
+--- A pseudo-spike:  g = (1 + 2/(alpha + 1) |x|)^-alpha
+--  alpha : weight of the tails: the larger, the lighter
+--  Source: Herranz-Celotti & Rouat (2022), Surrogate gradients design. arXiv:2202.00282.
 surrogate("QPseudoSpike", {{"alpha", 2.0, above = -1}}, function(self, x)
   return (1 + 2 / (self.alpha + 1) * abs(x)) ^ -self.alpha
 end, function(self, x)
@@ -178,25 +218,38 @@ end, function(self, x)
   return 0.5 + array.sign(x) * ((self.alpha + 1) / 2 * integral)
 end)
 
---- g = alpha N(x; 0, sigma).   Source: Yin, Corradi & Bohte (2021).
+--- A bell:  g = alpha N(x; 0, sigma)
+--  sigma, alpha : width; weight
+--  Source: Yin, Corradi & Bohte (2021), Accurate and efficient time-domain classification with adaptive spiking
+--    recurrent neural
+--    networks. Nat Mach Intell 3.
 surrogate("GaussianGrad", {{"sigma", 0.5, above = 0}, {"alpha", 0.5}}, function(self, x)
   return self.alpha * gaussian(x, self.sigma)
 end)
 
---- g = scale ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma)).   Source: Yin, Corradi & Bohte (2021).
+--- A bell with negative sides:  g = scale ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma))
+--  h, s, sigma : height and relative width of the sides; width of the middle
+--  Source: Yin, Corradi & Bohte (2021), Accurate and efficient time-domain classification with adaptive spiking
+--    recurrent neural
+--    networks. Nat Mach Intell 3.
 surrogate("MultiGaussianGrad", {{"h", 0.15}, {"s", 6.0, above = 0}, {"sigma", 0.5, above = 0}, {"scale", 0.5}}, function(self, x)
   local wide = self.s * self.sigma
   local sides = gaussian(x - self.sigma, wide) + gaussian(x + self.sigma, wide)
   return self.scale * ((1 + self.h) * gaussian(x, self.sigma) - self.h * sides)
 end)
 
---- g = 1 / (alpha |x| + 1)^2.   Source: Zenke & Ganguli (2018), SuperSpike.
+--- SuperSpike:  g = 1 / (alpha |x| + 1)^2
+--  alpha : steepness
+--  Source: Zenke & Ganguli (2018), SuperSpike: supervised learning in multilayer spiking neural networks. Neural Comput
+--    30.
 surrogate("InvSquareGrad", {{"alpha", 100.0}}, function(self, x)
   local y = self.alpha * abs(x) + 1
   return 1 / (y * y)
 end)
 
---- g = exp(-alpha |x|).   Source: Shrestha & Orchard (2018), SLAYER.
+--- SLAYER:  g = exp(-alpha |x|)
+--  alpha : steepness
+--  Source: Shrestha & Orchard (2018), SLAYER: spike layer error reassignment in time. NeurIPS.
 surrogate("SlayerGrad", {{"alpha", 1.0}}, function(self, x) return exp(-self.alpha * abs(x)) end)
 
 return class.qualify(M, "surrogate")

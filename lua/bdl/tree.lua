@@ -130,7 +130,9 @@ function tree.unflatten(def, leaves, n)
   return (unflatten(def.root, leaves, 1))
 end
 
+--- The leaves of x in order: tensors, numbers, ..
 function tree.leaves(x) return (tree.flatten(x)) end
+--- What x is without its leaves; tree.unflatten takes it.
 function tree.structure(x) return (select(2, tree.flatten(x))) end
 
 --- Leaves of several trees of one structure, and that structure.  Errors: ValueError naming both structures.

@@ -20,6 +20,7 @@ function units.get_dim(x)
   return core.dim_text(units.get_unit(x))
 end
 
+--- Has x no dimension?  Radians and percents have none.
 function units.is_dimensionless(x)
   return units.get_dim(x) == "1"
 end
@@ -34,7 +35,7 @@ function units.names()
   return names
 end
 
-local meta = {}
+local meta = {__names = function() return {"get_unit", "get_mantissa", "get_dim", "is_dimensionless", "names"} end}
 
 -- A unit is looked up once.  An unknown name is an error with the closest known one.
 function meta.__index(t, name)

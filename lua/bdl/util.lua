@@ -12,12 +12,16 @@ local class = require "bdl.class"
 local paths = require "bdl.path"
 local filters = require "bdl.filter"
 
+--- filter: filters of States and Nodes, and what combines them: Any, All, Not, OfType, ..
 local util = {filter = filters}
 
 local KEYS, VALUES = {}, {}   -- raw fields: list of keys, key -> value
 
+--- An ordered map that prints well.
 local PrettyMapping = class "PrettyMapping"
+--- A map from paths, "layers[1].weight", to values.
 local FlattedDict = PrettyMapping:extend "FlattedDict"
+--- A map of maps.
 local NestedDict = PrettyMapping:extend "NestedDict"
 
 --- The key as it is kept: as given when present, else the canonical path.
@@ -194,6 +198,7 @@ function util.list_keys(m)
   return table.concat(words, ", ") .. (n > 5 and (" and %d more"):format(n - 5) or "")
 end
 
+--- The first n keys as a path.
 function util.path_prefix(keys, n) return paths.format(table.move(keys, 1, n, 1, {})) end
 
 util.PrettyMapping, util.FlattedDict, util.NestedDict = PrettyMapping, FlattedDict, NestedDict

@@ -11,6 +11,7 @@ struct bdl_embedded {
   const char *file;          /* "[bdl]/nn/lif.lua", for messages; lua/bdl/nn/lif.lua in the source */
   const unsigned char *data; /* bytecode of this build's Lua, with debug information; its chunk name is "@" file */
   size_t size;
+  const char *docs;          /* of modules: the comments of the source, on their lines, each run with the line of code behind it */
 };
 
 extern const struct bdl_embedded bdl_embedded_modules[]; /* by name of file */

@@ -29,15 +29,26 @@ struct bdl {
 /* ---- modules ------------------------------------------------------------------------------------- */
 
 /* BDL_LUA=DIR: the modules of a source tree (lua/bdl) instead of the built-in ones. */
-static int load_from_tree(lua_State *L, const char *dir, const struct bdl_embedded *m) {
+static const char *source_tree(void) {
+  const char *dir = getenv("BDL_LUA");
+  return dir && *dir ? dir : NULL;
+}
+
+/* Pushes the text of a module there. */
+static void push_source(lua_State *L, const char *dir, const struct bdl_embedded *m) {
   const char *path = lua_pushfstring(L, "%s/%s", dir, strchr(m->file, '/') + 1);
   FILE *f = fopen(path, "rb");
-  if (!f) return lbdl_error(L, BDL_EIO, "cannot read %s", path);
+  if (!f) lbdl_error(L, BDL_EIO, "cannot read %s", path);
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   for (size_t n = 1; n > 0;) n = fread(luaL_prepbuffsize(&text, 4096), 1, 4096, f), luaL_addsize(&text, n);
   fclose(f);
   luaL_pushresult(&text);
+  lua_remove(L, -2); /* path */
+}
+
+static int load_from_tree(lua_State *L, const char *dir, const struct bdl_embedded *m) {
+  push_source(L, dir, m);
   lua_pushfstring(L, "@%s", m->file);
   size_t size;
   const char *s = lua_tolstring(L, -2, &size);
@@ -56,14 +67,26 @@ static int searcher(lua_State *L) {
     lua_pushfstring(L, "no built-in module '%s'", lua_tostring(L, 1));
     return 1;
   }
-  const char *dir = getenv("BDL_LUA");
-  int status = dir && *dir ? load_from_tree(L, dir, m) : luaL_loadbufferx(L, (const char *)m->data, m->size, m->file, "bt");
+  const char *dir = source_tree();
+  int status = dir ? load_from_tree(L, dir, m) : luaL_loadbufferx(L, (const char *)m->data, m->size, m->file, "bt");
   if (status != LUA_OK) return lua_error(L);
   lua_pushstring(L, m->file);
   return 2;
 }
 
 /* ---- core ------------------------------------------------------------------------------------------- */
+
+/* core.docs() -> {"bdl.nn.lif" = text with at least the comments of its source, on their lines} */
+static int l_docs(lua_State *L) {
+  const char *dir = source_tree();
+  lua_newtable(L);
+  for (const struct bdl_embedded *m = bdl_embedded_modules; m->name; m++) {
+    if (dir) push_source(L, dir, m);
+    else lua_pushstring(L, m->docs);
+    lua_setfield(L, -2, m->name);
+  }
+  return 1;
+}
 
 static int l_threads(lua_State *L) {
   bdl_exec_context *x;
@@ -217,7 +240,8 @@ static int open_core(lua_State *L) {
   lbdl_open_file(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
-    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns}, {NULL, NULL},
+    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
+    {"docs", l_docs}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
   lua_pushliteral(L, BDL_VERSION);

@@ -58,6 +58,7 @@ function index.unravel_index(flat, shape)
   return table.unpack(unravel(array(flat), shape))
 end
 
+--- Positions in the flattened array from one tensor of positions an axis.
 function index.ravel_multi_index(parts, shape)
   shape = base.shape("ravel_multi_index", {}, false, shape)
   local flat = array(parts[1])
@@ -357,6 +358,11 @@ local function write(who, x, key, v, op)
 end
 
 --- x with v written at a key; v broadcasts.  Where indices repeat, the last one stays (set) or all act (add_at ..).
+--- set: x with v written at a key:  x:set(1, v), x:set({{2, 4}}, v).  Where indices repeat, the last one stays.
+--- add_at: x with v added at a key; where indices repeat, all act.
+--- mul_at: x multiplied by v at a key; where indices repeat, all act.
+--- min_at: x with the smaller of x and v at a key.
+--- max_at: x with the larger of x and v at a key.
 for name, op in pairs{set = "set", add_at = "add", mul_at = "mul", min_at = "min", max_at = "max"} do
   index[name] = function(x, key, v)
     x = array(x)

@@ -396,6 +396,7 @@ function linalg.triangular_solve(a, b, opts)
   return back((bind("triangular_solve", params, x, y)))
 end
 
+--- The inverse matrix, of the last two axes.
 function linalg.inv(x)
   x = square("inv", x)
   local n = x.shape[-1]

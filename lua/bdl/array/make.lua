@@ -25,8 +25,11 @@ local function constant(name, value)
     return filled(shape, core.tensor(value, opts.dtype or base.real()), opts.unit)
   end
 end
+--- Filled with 0:  zeros(2, 3), zeros{2, 3}.  Options: dtype, unit.
 constant("zeros", 0)
+--- Filled with 1.  Arguments as for zeros.
 constant("ones", 1)
+--- Filled with 0, under the name that NumPy uses for arrays to be overwritten.  Arguments as for zeros.
 constant("empty", 0)
 
 --- A shape full of one value; its dtype is that of the value.

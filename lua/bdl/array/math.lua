@@ -30,6 +30,22 @@ for name, prim in pairs{
   math_[name] = function(x, y) return (bind(prim, NONE, operand(x), operand(y))) end
 end
 
+--- negative: -x
+--- isfinite: neither infinite nor NaN?
+--- isnan: is it NaN?
+--- bitwise_not: ~x
+--- subtract: x - y
+--- multiply: x y
+--- floor_divide: floor(x / y)
+--- fmod: x - y trunc(x / y), of the sign of x
+--- maximum: the larger of x and y; NaN wins.
+--- minimum: the smaller of x and y; NaN wins.
+--- bitwise_and: x & y
+--- bitwise_or: x | y
+--- bitwise_xor: x ~ y
+--- left_shift: x << y
+--- right_shift: x >> y, the sign kept.
+
 --- n-th derivative of digamma.
 function math_.polygamma(n, x) return (bind("polygamma", {n = n}, operand(x))) end
 
@@ -45,6 +61,7 @@ function math_.power(x, y) return core.pow(array(x), operand(y)) end
 --- x^y in floats.
 function math_.float_power(x, y) return core.pow(base.float(x), operand(y)) end
 
+--- x^2
 function math_.square(x)
   x = operand(x)
   return (bind("integer_pow", {y = 2}, x))
@@ -66,8 +83,11 @@ end
 
 local function is_inf(x) return bind("eq", NONE, bind("abs", NONE, x), math.huge) end
 
+--- Is it infinite?
 function math_.isinf(x) return is_inf(core.mantissa(base.float(x))) end
+--- Is it +inf?
 function math_.isposinf(x) return bind("eq", NONE, core.mantissa(base.float(x)), math.huge) end
+--- Is it -inf?
 function math_.isneginf(x) return bind("eq", NONE, core.mantissa(base.float(x)), -math.huge) end
 
 local SIGN_DTYPE = {float32 = "int32", float64 = "int64"}
@@ -103,6 +123,7 @@ math_.logaddexp = unit_rule("logaddexp", 2, function(x, y)
   return math_.where(same, x + math.log(2), big + bind("log1p", NONE, bind("exp", NONE, -bind("abs", NONE, gap))))
 end)
 
+--- log2(2^x + 2^y) without overflow.
 function math_.logaddexp2(x, y) return math_.logaddexp(array(x) * math.log(2), array(y) * math.log(2)) / math.log(2) end
 
 --- sin(pi x) / (pi x), 1 at 0.
@@ -113,12 +134,15 @@ math_.sinc = unit_rule("sinc", 1, function(x)
   return math_.where(zero, 1.0, bind("sin", NONE, safe) / safe)
 end)
 
+--- log(x / (1 - x))
 math_.logit = unit_rule("logit", 1, function(x)
   x = base.float(x)
   return bind("log", NONE, x) - bind("log1p", NONE, -x)
 end)
 
+--- degrees, rad2deg: radians in degrees.
 math_.degrees = unit_rule("rad2deg", 1, function(x) return base.float(x) * (180 / math.pi) end)
+--- radians, deg2rad: degrees in radians.
 math_.radians = unit_rule("deg2rad", 1, function(x) return base.float(x) * (math.pi / 180) end)
 math_.rad2deg, math_.deg2rad = math_.degrees, math_.radians
 
@@ -129,7 +153,8 @@ math_.heaviside = unit_rule("heaviside", 2, function(x, h)
   return math_.where(bind("is_nan", NONE, x), x, step)
 end)
 
---- Larger and smaller; the number wins over NaN.
+--- fmax: the larger of x and y; a number wins over NaN.
+--- fmin: the smaller of x and y; a number wins over NaN.
 function math_.fmax(x, y)
   x, y = base.float(x), base.float(y)
   return math_.where(bind("is_nan", NONE, y), x, math_.where(bind("is_nan", NONE, x), y, bind("max", NONE, x, y)))
@@ -182,10 +207,14 @@ end)
 
 -- ---- logic -----------------------------------------------------------------------------------------------------------
 
+--- logical_and: are both true (not 0)?
+--- logical_or: is one true (not 0)?
+--- logical_xor: is exactly one true (not 0)?
 for name, prim in pairs{logical_and = "and", logical_or = "or", logical_xor = "xor"} do
   math_[name] = unit_rule(name, 2, function(x, y) return (bind(prim, NONE, base.bool(x), base.bool(y))) end)
 end
 
+--- Is it false (0)?
 math_.logical_not = unit_rule("logical_not", 1, function(x) return (bind("not", NONE, base.bool(x))) end)
 
 local CLOSE = base.names "rtol atol equal_nan"

@@ -69,6 +69,7 @@ function reduce.sum(x, opts)
   return fold("reduce_sum", x, axes, opts.keepdims)
 end
 
+--- The product; booleans are counted.  Options: axis, keepdims.
 function reduce.prod(x, opts)
   local axes
   x, opts, axes = arguments("prod", x, opts)
@@ -78,6 +79,7 @@ end
 
 local function mean(x, axes, keepdims) return fold("reduce_sum", base.float(x), axes, keepdims) / extent(x, axes) end
 
+--- The mean.  Options: axis, keepdims.
 function reduce.mean(x, opts)
   local axes
   x, opts, axes = arguments("mean", x, opts)
@@ -96,6 +98,7 @@ end
 
 --- Mean of the squared distances from the mean.  Options: ddof, taken from the number of elements.
 function reduce.var(x, opts) return variance("var", x, opts) end
+--- The root of var.  Options: axis, keepdims, ddof.
 function reduce.std(x, opts) return (bind("sqrt", NONE, variance("std", x, opts))) end
 
 --- Weighted mean.  Options: axis, weights (of the shape of x, or of that axis), keepdims.
@@ -115,6 +118,8 @@ end
 
 -- ---- extremes --------------------------------------------------------------------------------------------------------
 
+--- max: the largest element.  Options: axis, keepdims.
+--- min: the least element.  Options: axis, keepdims.
 for name, prim in pairs{max = "reduce_max", min = "reduce_min"} do
   reduce[name] = function(x, opts)
     local axes
@@ -127,6 +132,8 @@ end
 --- Largest minus smallest.
 function reduce.ptp(x, opts) return reduce.max(x, opts) - reduce.min(x, opts) end
 
+--- all: are all elements true (not 0)?  Options: axis, keepdims.
+--- any: is an element true (not 0)?  Options: axis, keepdims.
 for name, prim in pairs{all = "reduce_and", any = "reduce_or"} do
   reduce[name] = base.unit_rule(name, 1, function(x, opts)
     local axes
@@ -159,6 +166,10 @@ end
 
 local RUNNING = base.names "axis reverse"
 
+--- cumsum: running sums along an axis.  Options: axis (without it x is flattened), reverse.
+--- cumprod: running products along an axis.  Options: as cumsum.
+--- cummax: running largest elements along an axis.  Options: as cumsum.
+--- cummin: running least elements along an axis.  Options: as cumsum.
 for _, name in ipairs{"cumsum", "cumprod", "cummax", "cummin"} do
   --- Options: axis (without it x is flattened), reverse (from the end).
   reduce[name] = function(x, opts)
@@ -362,6 +373,8 @@ local function quantile(who, x, q, opts)
 end
 
 --- Options: axis, keepdims, method (linear, lower, higher, nearest, midpoint).
+--- Quantiles q (a number or a list) within 0..1; the axis of q comes first.  Options: axis, keepdims, method
+--  ("linear").
 function reduce.quantile(x, q, opts) return quantile("quantile", x, q, opts) end
 
 --- Quantiles in percent.
@@ -373,6 +386,7 @@ function reduce.percentile(x, q, opts)
   return quantile("percentile", x, parts, opts)
 end
 
+--- The middle, of an even number the mean of the two.  Options: axis, keepdims.
 function reduce.median(x, opts) return quantile("median", x, 0.5, opts) end
 
 -- ---- search and count ------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ function shape.reshape(x, ...)
   return base.reshape(x, to)
 end
 
+--- flatten, ravel: all elements along one axis, row-major.
 function shape.flatten(x)
   x = array(x)
   return base.reshape(x, {x.size})
@@ -102,6 +103,7 @@ function shape.transpose(x, ...)
   return base.permute(x, axes)
 end
 
+--- The axes a and b exchanged.
 function shape.swapaxes(x, a, b)
   x = array(x)
   local axes = {}
@@ -260,6 +262,7 @@ function shape.hstack(list)
   return join("hstack", parts, parts[1].ndim == 1 and 1 or 2)
 end
 
+--- In depth: along axis 3, which vectors and matrices get.
 function shape.dstack(list) return join("dstack", each(parts_of("dstack", list), function(x) return at_least(x, 3) end), 3) end
 
 --- Vectors as columns.

@@ -28,7 +28,7 @@ local function over_leaves(who, f)
   end
 end
 
---- psum(x, axis_name?), pmean, pmax, pmin: over the lanes.
+--- psum, pmean, pmax, pmin: the sum, mean, largest, least of x over the lanes:  psum(x, axis_name?).
 M.psum = over_leaves("psum", psum)
 M.pmean = over_leaves("pmean", function(axis, x) return psum(axis, x) / axis.size end)
 M.pmax = over_leaves("pmax", function(axis, x) return core.bind("reduce_max", {axes = {0}}, all_gather(axis, x)) end)

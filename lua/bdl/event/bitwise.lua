@@ -34,10 +34,16 @@ function M.spike_bitwise(x, y, op)
   return forms[1](x, y)
 end
 
+--- spike_bitwise_or: x or y, of spikes that are bool, or x + y - x y.
+--- spike_bitwise_and: x and y, of spikes that are bool, or x y.
+--- spike_bitwise_iand: not x and y, of spikes that are bool, or (1 - x) y.
+--- spike_bitwise_xor: either x or y, of spikes that are bool, or x + y - 2 x y.
+--- spike_bitwise_ixor: the same as spike_bitwise_xor, computed as x (1 - y) + (1 - x) y.
 for _, op in ipairs{"or", "and", "iand", "xor", "ixor"} do
   M["spike_bitwise_" .. op] = function(x, y) return M.spike_bitwise(x, y, op) end
 end
 
+--- not x, of spikes that are bool, or 1 - x.
 function M.spike_bitwise_not(x)
   x = tensor(x)
   return x.dtype == "bool" and negated(x) or 1 - x

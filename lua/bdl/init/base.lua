@@ -85,6 +85,11 @@ end
 
 -- ---- initialisers ---------------------------------------------------------------------------------------------------
 
+--- What makes arrays of a shape, to be extended by make(sizes).
+--  Example:
+--    local Ramp = bdl.init.Initializer:extend "Ramp"
+--    function Ramp:make(sizes) return bdl.broadcast_to(bdl.arange(sizes[#sizes]), sizes) end
+--    print(Ramp(){2, 3})
 local Initializer = class "Initializer"
 base.Initializer = Initializer
 base.composable(Initializer)

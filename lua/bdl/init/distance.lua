@@ -13,6 +13,11 @@ local exp, maximum, where = array.exp, array.maximum, array.where
 
 local M = {}
 
+--- A function of the distance, to be extended by make(distances).
+--  Example:
+--    local Half = bdl.init.DistanceProfile:extend "Half"
+--    function Half:make(d) return 0 * d + 0.5 end
+--    print(Half()(bdl.tensor{1., 2.}))
 local Profile = class "DistanceProfile"
 M.DistanceProfile = Profile
 base.composable(Profile)
@@ -46,21 +51,36 @@ local function bell(d, s, c)
 end
 
 --- exp(-(d/sigma)^2 / 2)
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("GaussianProfile", {length "sigma"}, function(self, d) return bell(d, self.sigma) end)
 
 --- exp(-d/decay_constant)
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("ExponentialProfile", {length "decay_constant"}, function(self, d) return exp(-d / self.decay_constant) end)
 
---- (max(d, d0)/d0)^-exponent, d0 = min_distance (1, of lengths 1 um)
+--- (max(d, d0)/d0)^-exponent, d0 = min_distance, by default 1, of lengths 1 um
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(2.0)(d))
 profile("PowerLawProfile", {{"exponent"}, length("min_distance", none)}, function(self, d)
   local nearest = self.min_distance or (core.unit_of(d) and 1.0 * units.um or 1.0)
   return (maximum(d, nearest) / nearest) ^ -self.exponent
 end)
 
 --- max(1 - d/max_distance, 0)
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("LinearProfile", {length "max_distance"}, function(self, d) return maximum(1 - d / self.max_distance, 0.0) end, true)
 
---- inside_prob (1) where d <= threshold, else outside_prob (0)
+--- inside_prob where d <= threshold, else outside_prob
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("StepProfile", {length "threshold", {"inside_prob", 1.0}, {"outside_prob", 0.0}}, function(self, d)
   return where(d:le(self.threshold), self.inside_prob, self.outside_prob)
 end, true)
@@ -72,32 +92,46 @@ local function falling(d, slope, midpoint)
   return array.sigmoid(-slope * x)
 end
 
---- slope (0.05)
+--- 1 / (1 + exp(slope (d - midpoint)))
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("SigmoidProfile", {length "midpoint", {"slope", 0.05}}, function(self, d)
   return falling(d, self.slope, self.midpoint)
 end)
 
---- The same by its growth_rate.
+--- 1 / (1 + exp(growth_rate (d - midpoint)))
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(0.05, 100*bdl.units.um)(d))
 profile("LogisticProfile", {{"growth_rate"}, length "midpoint"}, function(self, d)
   return falling(d, self.growth_rate, self.midpoint)
 end)
 
 --- A difference of Gaussians, at least 0:
---  amplitude_center (1) bell(d/sigma_center) - amplitude_surround (0.5) bell(d/sigma_surround)
+--  amplitude_center bell(d/sigma_center) - amplitude_surround bell(d/sigma_surround), bell(z) = exp(-z^2/2)
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(50*bdl.units.um, 100*bdl.units.um)(d))
 profile("DoGProfile", {
   length "sigma_center", length "sigma_surround", {"amplitude_center", 1.0}, {"amplitude_surround", 0.5},
 }, function(self, d)
   return maximum(self.amplitude_center * bell(d, self.sigma_center) - self.amplitude_surround * bell(d, self.sigma_surround), 0.0)
 end)
 
---- amplitude1 (1) bell((d - center1)/sigma1) + amplitude2 (1) bell((d - center2)/sigma2), centers (0)
+--- amplitude1 bell((d - center1)/sigma1) + amplitude2 bell((d - center2)/sigma2), bell(z) = exp(-z^2/2)
+--  Example:
+--    print(bdl.init.NAME(50., 100., 0., 200.)(bdl.tensor{0., 50., 200.}))
 profile("BimodalProfile", {
   length "sigma1", length "sigma2", {"center1", 0.0}, {"center2", 0.0}, {"amplitude1", 1.0}, {"amplitude2", 1.0},
 }, function(self, d)
   return self.amplitude1 * bell(d, self.sigma1, self.center1) + self.amplitude2 * bell(d, self.sigma2, self.center2)
 end)
 
---- amplitude (1) max(1 - z^2, 0) exp(-z^2/2), z = d/sigma
+--- amplitude max(1 - z^2, 0) exp(-z^2/2), z = d/sigma
+--  Example:
+--    local d = bdl.tensor{0., 50., 200.} * bdl.units.um
+--    print(bdl.init.NAME(100*bdl.units.um)(d))
 profile("MexicanHatProfile", {length "sigma", {"amplitude", 1.0}}, function(self, d)
   local z = d / self.sigma
   return maximum(self.amplitude * (1 - z * z) * exp(-0.5 * z * z), 0.0)
@@ -113,7 +147,12 @@ local function between(pre, post)
   return array.sqrt((gap * gap):sum{axis = 3})
 end
 
---- base_dist times distance_profile of distances, an array that broadcasts against the shape, or of positions [n, k], [m, k].
+--- DistanceModulated: base_dist times distance_profile of distances, an array that broadcasts against the shape, or of
+--  positions
+--  [n, k], [m, k].
+--  Example:
+--    local near = bdl.init.DistanceModulated(bdl.init.Constant(1), bdl.init.GaussianProfile(1.0), bdl.tensor{{0., 1.}, {1., 0.}})
+--    print(near{2, 2})
 local Modulated = base.initializer(M, "DistanceModulated", {
   {"base_dist", free = true}, {"distance_profile", free = true}, {"distances", none, free = true},
   {"pre_positions", none, free = true}, {"post_positions", none, free = true},

@@ -1,5 +1,7 @@
 --- Initialisers entry by entry: constants, distributions, and what mixes them.
 --  Parameters are numbers, quantities, or arrays that broadcast against the shape from the right.
+--  Example:
+--    print(bdl.init.NAME(){2, 3})
 local core = require "bdl.core"
 local array = require "bdl.array"
 local base = require "bdl.init.base"
@@ -13,6 +15,8 @@ local function random() return require "bdl.random" end
 local function initializer(name, rows, make) return base.initializer(M, name, rows, make) end
 
 --- Filled with a value, which may be a quantity or an array.
+--  Example:
+--    print(bdl.init.Constant(2*bdl.units.mV){2, 3})
 local Constant = initializer("Constant", {{"value", free = true}}, function(self, sizes)
   return base.filled(self.value, sizes)
 end)
@@ -25,12 +29,14 @@ function Constant:check()
   self.value = x
 end
 
+--- Filled with 0.
 initializer("ZeroInit", {}, function(_, sizes) return base.filled(0.0, sizes) end)
+--- Filled with 1.
 initializer("OneInit", {}, function(_, sizes) return base.filled(1.0, sizes) end)
 
 -- ---- distributions --------------------------------------------------------------------------------------------------
 
---- mean + std N(0, 1).   mean (0), std (1).
+--- mean + std N(0, 1).
 initializer("Normal", {{"mean", 0.0, array = true}, {"std", 1.0, array = true, least = 0}}, function(self, sizes)
   return random().normal(self.mean, self.std, {size = sizes})
 end)
@@ -50,18 +56,22 @@ local function check_order(self)
   end
 end
 
---- Between low (0) and high (1).
+--- Evenly between low and high.
 initializer("Uniform", {{"low", 0.0, array = true}, {"high", 1.0, array = true}}, function(self, sizes)
   return random().uniform(self.low, self.high, {size = sizes})
 end).check = check_order
 
 --- exp of a normal, so that the result has this mean and std.
+--  Example:
+--    print(bdl.init.NAME(1.0, 0.5){2, 3})
 initializer("LogNormal", {{"mean", array = true, above = 0}, {"std", array = true, least = 0}}, function(self, sizes)
   local ratio = array.log1p((self.std / self.mean)^2)
   return self.mean * random().lognormal(-0.5 * ratio, array.sqrt(ratio), {size = sizes})
 end)
 
 --- scale times a gamma variable of the shape k: density x^(k-1) e^-x.   Errors of all shapes: ValueError, not above 0.
+--  Example:
+--    print(bdl.init.NAME(2.0){2, 3})
 initializer("Gamma", {{"shape", above = 0}, {"scale", 1.0, array = true, least = 0}}, function(self, sizes)
   return random().gamma(self.shape, self.scale, {size = sizes})
 end)
@@ -72,18 +82,22 @@ initializer("Exponential", {{"scale", 1.0, array = true, least = 0}}, function(s
 end)
 
 --- scale times a Weibull variable of the shape k: (-log(1 - U))^(1/k).
+--  Example:
+--    print(bdl.init.NAME(2.0){2, 3})
 initializer("Weibull", {{"shape", above = 0}, {"scale", 1.0, array = true, least = 0}}, function(self, sizes)
   return random().weibull(self.shape, {size = sizes}) * self.scale
 end)
 
---- low + (high - low) times a beta variable: density x^(alpha-1) (1-x)^(beta-1).   low (0), high (1).
+--- low + (high - low) times a beta variable: density x^(alpha-1) (1-x)^(beta-1).
+--  Example:
+--    print(bdl.init.NAME(2.0, 2.0){2, 3})
 initializer("Beta", {
   {"alpha", above = 0}, {"beta", above = 0}, {"low", 0.0, array = true}, {"high", 1.0, array = true},
 }, function(self, sizes)
   return self.low + (self.high - self.low) * random().beta(self.alpha, self.beta, {size = sizes})
 end).check = check_order
 
---- A normal within [low, high], either of which may be absent; mean (0) and std (1) are those of the whole normal.
+--- A normal within [low, high], either of which may be absent; mean and std are those of the whole normal.
 initializer("TruncatedNormal", {
   {"mean", 0.0, array = true}, {"std", 1.0, array = true, least = 0}, {"low", none, array = true}, {"high", none, array = true},
 }, function(self, sizes)
@@ -105,6 +119,8 @@ local function check_initializers(who, list)
 end
 
 --- Each entry from one of the distributions, chosen with probabilities `weights` (equal ones).
+--  Example:
+--    print(bdl.init.Mixture{{bdl.init.Constant(1), bdl.init.Normal(0, 1)}}{2, 3})
 local Mixture = initializer("Mixture", {
   {"distributions", free = true}, {"weights", none, list = true, least = 0},
 }, function(self, sizes)
@@ -131,6 +147,9 @@ function Mixture:check()
 end
 
 --- From true_dist where condition_fn(positions) holds, else from false_dist; positions: i32[n], row-major from 1.
+--  Example:
+--    local first = bdl.init.Conditional(function(i) return i:lt(3) end, bdl.init.Constant(1), bdl.init.Constant(0))
+--    print(first{4})
 local Conditional = initializer("Conditional", {
   {"condition_fn", free = true}, {"true_dist", free = true}, {"false_dist", free = true},
 }, function(self, sizes)
@@ -150,12 +169,18 @@ function Conditional:check()
 end
 
 --- base_dist * scale_factor
+--  Example:
+--    print(bdl.init.Scaled(bdl.init.Normal(0, 1), 0.1){2, 3})
 function M.Scaled(base_dist, scale_factor) return base_dist * scale_factor end
 
 --- base_dist:clip(min_val, max_val)
+--  Example:
+--    print(bdl.init.Clipped(bdl.init.Normal(0, 1), -1, 1){2, 3})
 function M.Clipped(base_dist, min_val, max_val) return base_dist:clip(min_val, max_val) end
 
 --- An initialiser, then functions: Compose(init, f, g) = init | f | g.
+--  Example:
+--    print(bdl.init.Compose(bdl.init.Normal(0, 1), bdl.abs){2, 3})
 function M.Compose(first, ...)
   check_initializers("Compose", {first or none})
   for _, f in ipairs{...} do first = first:map(f) end

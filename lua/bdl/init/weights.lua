@@ -1,4 +1,6 @@
 --- Initialisers of weights, which look at the shape: scaled by the number of inputs, orthogonal, the identity.
+--  Example:
+--    print(bdl.init.NAME(){3, 4})
 local core = require "bdl.core"
 local array = require "bdl.array"
 local base = require "bdl.init.base"
@@ -49,13 +51,19 @@ local function variance_scaling(name, rows, mode, distribution, scale_of)
 end
 
 --- Mean 0, variance scale / max(1, fan) by `mode`: "fan_in", "fan_out", "fan_avg".
---  scale (1, may carry the unit of the result), mode ("fan_in"), distribution ("normal", "uniform", "truncated_normal").
+--  scale : may carry the unit of the result
 variance_scaling("VarianceScaling", {
   {"scale", 1.0, least = 0}, MODE, {"distribution", "normal", one_of = {"normal", "uniform", "truncated_normal"}},
 })
 
---- VarianceScaling with the scale of a nonlinearity: 2, 2/(1 + negative_slope^2), 1 for "relu", "leaky_relu", "linear".
---  Source: He et al. (2015).
+--- KaimingNormal, KaimingUniform: variance scale / fan, scale 2, 2/(1 + negative_slope^2), 1 for "relu", "leaky_relu",
+--  "linear".
+--  scale : in place of that of the nonlinearity
+--  Source: He et al. (2015), Delving deep into rectifiers. ICCV.
+--- XavierNormal, XavierUniform: variance scale / ((rows + columns) / 2).
+--  Source: Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward neural networks. AISTATS.
+--- LecunNormal, LecunUniform: variance scale / rows.
+--  Source: LeCun et al. (1998), Efficient backprop. Neural Networks: Tricks of the Trade, Springer.
 local function kaiming(self)
   if self.nonlinearity == "linear" then return 1.0 end
   return self.nonlinearity == "relu" and 2.0 or 2.0 / (1 + self.negative_slope^2)
@@ -65,9 +73,7 @@ for _, kind in ipairs{"Normal", "Uniform"} do
     {"scale", none, least = 0}, MODE, {"nonlinearity", "relu", one_of = {"relu", "leaky_relu", "linear"}},
     {"negative_slope", 0.01},
   }, nil, kind:lower(), kaiming)
-  --- Variance scale / ((rows + columns) / 2).   Source: Glorot & Bengio (2010).
   variance_scaling("Xavier" .. kind, {{"scale", 1.0, least = 0}}, "fan_avg", kind:lower())
-  --- Variance scale / rows.   Source: LeCun et al. (1998), Efficient backprop.
   variance_scaling("Lecun" .. kind, {{"scale", 1.0, least = 0}}, "fan_in", kind:lower())
 end
 
@@ -101,15 +107,18 @@ local function orthogonal(self, sizes)
   return core.cast(z, dtype):reshape(sizes) * self.scale
 end
 
---- Random orthogonal matrices.  scale (1).
---  Source: Saxe, McClelland & Ganguli (2014).
+--- Random orthogonal matrices, times scale.
+--  Source: Saxe, McClelland & Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in deep linear
+--    neural networks. ICLR.
 base.initializer(M, "Orthogonal", {{"scale", 1.0}}, function(self, sizes)
   need_axes(self, sizes, 2)
   return orthogonal(self, sizes)
 end)
 
---- Filters [out, in, k..]: an orthogonal matrix in the middle, zeros around.  scale (1).
---  Source: Xiao et al. (2018), Dynamical isometry and a mean field theory of CNNs.
+--- Filters [out, in, k..]: an orthogonal matrix in the middle, zeros around; times scale.
+--  Source: Xiao et al. (2018), Dynamical isometry and a mean field theory of CNNs. ICML.
+--  Example:
+--    print(bdl.init.NAME(){4, 4, 3})
 base.initializer(M, "DeltaOrthogonal", {{"scale", 1.0}}, function(self, sizes)
   need_axes(self, sizes, 3)
   local one, around = {sizes[1], sizes[2]}, {{0, 0}, {0, 0}}
@@ -120,7 +129,7 @@ base.initializer(M, "DeltaOrthogonal", {{"scale", 1.0}}, function(self, sizes)
   return array.pad(orthogonal(self, {sizes[1], sizes[2]}):reshape(one), around)
 end)
 
---- scale times the identity on the last two axes; ones on a single axis.  scale (1).
+--- scale times the identity on the last two axes; ones on a single axis.
 base.initializer(M, "Identity", {{"scale", 1.0}}, function(self, sizes)
   local n = #sizes
   return base.filled(n < 2 and 1.0 or array.eye(sizes[n - 1], sizes[n]), sizes) * self.scale

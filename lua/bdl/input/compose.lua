@@ -55,7 +55,11 @@ local OPERATORS = {
   min = function(a, b) return core.bind("min", {}, a, b) end,
 }
 
---- Composite(a, b, operator): "+", "-", "*", "/", "max" or "min"; one of them may be a number or quantity.
+--- a op b:  Composite(a, b, operator): "+", "-", "*", "/", "max" or "min"; one of them may be a number or quantity.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Composite(bdl.input.Ramp(0, 1, 10*u.ms), 2, "*")())
 derived("Composite", function(self, a, b, operator)
   if not class.isa(a, Input) then check_input(self, b) end
   if not OPERATORS[operator] then
@@ -75,6 +79,11 @@ end, function(self)
   return OPERATORS[self.operator](aligned(a(), b()))
 end)
 
+--- Inputs one after the other:  Sequential(a, b, ..).
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Sequential(bdl.input.Ramp(0, 1, 10*u.ms), bdl.input.Ramp(0, 1, 10*u.ms))())
 derived("Sequential", function(self, ...)
   self.inputs = {...}
   for _, x in ipairs(self.inputs) do check_input(self, x) end
@@ -98,6 +107,10 @@ local function modified(name, argument, make)
 end
 
 --- Later by time_shift (earlier where negative), 0 moving in.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.TimeShifted(bdl.input.Ramp(0, 1, 10*u.ms), 2*u.ms)())
 modified("TimeShifted", "time_shift", function(self)
   local x, late = self.input_obj(), self.time_shift
   local number = core.item(core.mantissa(core.is_tensor(late) and late or core.tensor(late)))
@@ -111,6 +124,10 @@ modified("TimeShifted", "time_shift", function(self)
 end)
 
 --- Within [min_val, max_val]; either may be nil.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Clipped(bdl.input.Ramp(0, 1, 10*u.ms), 0.2, 0.8)())
 derived("Clipped", function(self, x, min_val, max_val)
   check_input(self, x)
   self.input_obj = x
@@ -124,6 +141,10 @@ end, function(self)
 end)
 
 --- A low-pass filter from the first value on:  s' = s + dt / tau (x - s).  Errors: ValueError, tau < dt.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Smoothed(bdl.input.Ramp(0, 1, 10*u.ms), 2*u.ms)())
 modified("Smoothed", "tau", function(self)
   local x, dt, tau = self.input_obj(), self:dt(), self:time "tau"
   local alpha = dt / tau
@@ -139,6 +160,10 @@ modified("Smoothed", "tau", function(self)
 end)
 
 --- n_times in a row.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Repeated(bdl.input.Ramp(0, 1, 10*u.ms), 2)())
 derived("Repeated", function(self, x, n_times)
   check_input(self, x)
   if math.type(n_times) ~= "integer" or n_times < 1 then
@@ -155,6 +180,10 @@ end, function(self)
 end)
 
 --- func(array).
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.Transformed(bdl.input.Ramp(0, 1, 10*u.ms), bdl.exp)())
 modified("Transformed", "func", function(self) return self.func(self.input_obj()) end)
 
 return M

@@ -21,7 +21,12 @@ local function root_dt(self)
   return math.sqrt(unit and self:number("dt", dt * unit, require "bdl.units".ms) or dt)
 end
 
---- White noise: sigma sqrt(dt / ms) N(0, 1).
+--- WienerProcess, wiener_process: white noise:  x = sigma sqrt(dt / ms) N(0, 1).
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.wiener_process(20*u.ms).shape)
+--    print(bdl.input.WienerProcess(20*u.ms)().shape)
 signal.define(M, "WienerProcess", "wiener_process", {{"duration"}, {"sigma", 1.0, least = 0}, N, T_START, T_END, SEED},
   "duration n t_start t_end sigma seed", function(self)
     local sigma, unit = self:split "sigma"
@@ -29,8 +34,14 @@ signal.define(M, "WienerProcess", "wiener_process", {{"duration"}, {"sigma", 1.0
     return core.with_unit(signal.placed(draw(self, "normal", from, to) * (sigma * root_dt(self)), from, n), unit)
   end)
 
---- Coloured noise by Euler and Maruyama:  x' = x + (mean - x) dt / tau + sigma sqrt(dt / ms) N(0, 1),  from the mean; its variance
+--- OUProcess, ou_process: coloured noise by Euler and Maruyama:  x' = x + (mean - x) dt / tau + sigma sqrt(dt / ms)
+--  N(0, 1),  from the mean; its variance
 --  tends to sigma^2 tau / 2, tau in ms.  Source: Uhlenbeck & Ornstein (1930), On the theory of the Brownian motion.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.ou_process(0*u.nA, 1*u.nA, 5*u.ms, 20*u.ms))
+--    print(bdl.input.OUProcess(0*u.nA, 1*u.nA, 5*u.ms, 20*u.ms)())
 signal.define(M, "OUProcess", "ou_process", {{"mean"}, {"sigma", least = 0}, {"tau", above = 0}, {"duration"}, N, T_START, T_END, SEED},
   nil, function(self)
     local mean, unit = self:split "mean"
@@ -46,7 +57,12 @@ signal.define(M, "OUProcess", "ou_process", {{"mean"}, {"sigma", least = 0}, {"t
     return core.with_unit(signal.placed(x, from, n), unit)
   end)
 
---- amplitude in each step with probability rate dt.  Errors: ValueError, rate dt > 1.
+--- Poisson, poisson: x = amplitude in each step with probability rate dt, else 0.  Errors: ValueError, rate dt > 1.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.poisson(50*u.Hz, 20*u.ms))
+--    print(bdl.input.Poisson(50*u.Hz, 20*u.ms)())
 signal.define(M, "Poisson", "poisson", {{"rate", least = 0}, {"duration"}, {"amplitude", 1.0}, N, T_START, T_END, SEED},
   "rate duration n t_start t_end amplitude seed", function(self)
     local amplitude, unit = self:split "amplitude"

@@ -16,7 +16,13 @@ end
 
 local function count(x) return core.is_tensor(x) and x.ndim == 1 and x.shape[1] or type(x) == "table" and #x or 1 end
 
---- sp_sizes[k] for sp_lens[k] from sp_times[k] on; sizes and lengths may be one for all.  Later spikes overwrite.
+--- Spike, spike: sp_sizes[k] for sp_lens[k] from sp_times[k] on; sizes and lengths may be one for all.  Later spikes
+--  overwrite.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.spike({2*u.ms, 5*u.ms}, 1*u.ms, 1*u.nA, 10*u.ms))
+--    print(bdl.input.Spike({2*u.ms, 5*u.ms}, 10*u.ms, 1*u.ms, 1*u.nA)())
 local Spike = signal.define(M, "Spike", "spike", {{"sp_times", free = true}, {"sp_lens", none, free = true}, {"sp_sizes", 1.0, free = true},
                                                   {"duration"}}, "sp_times duration sp_lens sp_sizes", function(self)
   local n, unit, list = self:n_steps(), core.unit_of(each(self.sp_sizes, 1)), {}
@@ -42,7 +48,12 @@ function Spike:check()
   end
 end
 
---- amplitude exp(-((t - center) / sigma)^2 / 2);  n columns of it where n > 1.
+--- GaussianPulse, gaussian_pulse: x = amplitude exp(-((t - center) / sigma)^2 / 2);  n columns of it where n > 1.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.gaussian_pulse(1*u.nA, 10*u.ms, 2*u.ms, 20*u.ms))
+--    print(bdl.input.GaussianPulse(1*u.nA, 10*u.ms, 2*u.ms, 20*u.ms)())
 signal.define(M, "GaussianPulse", "gaussian_pulse",
   {{"amplitude"}, {"center"}, {"sigma", above = 0}, {"duration"}, {"n", 1, integer = true, least = 1}}, nil, function(self)
     local amplitude, unit = self:split "amplitude"
@@ -65,7 +76,12 @@ local function decaying(self, f, unit)
   return signal.series(n, from, from + math.ceil(last - start), function(k) return f(k * dt) end, unit)
 end
 
---- amplitude exp(-(t - t_start) / tau) in the window.
+--- ExponentialDecay, exponential_decay: x = amplitude exp(-(t - t_start) / tau) in the window.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.exponential_decay(1*u.nA, 5*u.ms, 20*u.ms))
+--    print(bdl.input.ExponentialDecay(1*u.nA, 5*u.ms, 20*u.ms)())
 signal.define(M, "ExponentialDecay", "exponential_decay",
   {{"amplitude"}, {"tau", above = 0}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil, function(self)
     local amplitude, unit = self:split "amplitude"
@@ -73,8 +89,14 @@ signal.define(M, "ExponentialDecay", "exponential_decay",
     return decaying(self, function(t) return amplitude * exp(-t / tau) end, unit)
   end)
 
---- amplitude norm (exp(-t / tau_decay) - exp(-t / tau_rise)), t from t_start on; norm makes its peak the amplitude where
+--- DoubleExponential, double_exponential: x = amplitude norm (exp(-t / tau_decay) - exp(-t / tau_rise)), t from t_start
+--  on; norm makes its peak the amplitude where
 --  tau_decay > tau_rise, else it is 1.  Errors: ValueError, the two are equal.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.double_exponential(1*u.nA, 1*u.ms, 5*u.ms, 20*u.ms))
+--    print(bdl.input.DoubleExponential(1*u.nA, 1*u.ms, 5*u.ms, 20*u.ms)())
 signal.define(M, "DoubleExponential", "double_exponential",
   {{"amplitude"}, {"tau_rise", above = 0}, {"tau_decay", above = 0}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil, function(self)
     local amplitude, unit = self:split "amplitude"
@@ -88,7 +110,12 @@ signal.define(M, "DoubleExponential", "double_exponential",
     return decaying(self, function(t) return amplitude * norm * (exp(-t / decay) - exp(-t / rise)) end, unit)
   end)
 
---- n_bursts times a sine of burst_freq for burst_duration, then silence for inter_burst_interval.
+--- Burst, burst: n_bursts times a sine of burst_freq for burst_duration, then silence for inter_burst_interval.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.burst(1*u.nA, 200*u.Hz, 5*u.ms, 5*u.ms, 2, 20*u.ms))
+--    print(bdl.input.Burst(2, 1*u.nA, 200*u.Hz, 5*u.ms, 5*u.ms, 20*u.ms)())
 signal.define(M, "Burst", "burst",
   {{"burst_amp"}, {"burst_freq", least = 0}, {"burst_duration"}, {"inter_burst_interval"}, {"n_bursts", integer = true, least = 0}, {"duration"}},
   "n_bursts burst_amp burst_freq burst_duration inter_burst_interval duration", function(self)

@@ -7,7 +7,11 @@ local window = require "bdl.nn.window"
 
 local M = {}
 
---- A subclass has a `duration` and defines generate(self) -> [steps] or [steps, n].  Operations between inputs: compose.lua.
+--- An input, to be extended: a subclass has a `duration` and defines generate(self) -> [steps] or [steps, n].
+--  Example:
+--    local Ones = bdl.input.Input:extend "Ones"
+--    function Ones:generate() return bdl.ones(10) end
+--    print(Ones()())
 local Input = class "Input"
 M.Input = Input
 

@@ -48,7 +48,13 @@ local function pieces(self)
   return core.with_unit(#parts == 1 and parts[1] or core.bind("concatenate", {axis = 0}, table.unpack(parts)), unit)
 end
 
---- section(values, durations); with return_length = true the sum of the durations follows the array.
+--- Section, section: values[k] for durations[k] each; with return_length = true the sum of the durations follows the
+--  array.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.section({0*u.nA, 1*u.nA}, {5*u.ms, 5*u.ms}))
+--    print(bdl.input.Section({0*u.nA, 1*u.nA}, {5*u.ms, 5*u.ms})())
 local Section = signal.define(M, "Section", "section", {{"values", free = true}, {"durations", free = true}, {"return_length", false}}, nil,
   function(self)
     local array = pieces(self)
@@ -61,7 +67,12 @@ function Section:check()
   self.duration = total(self.durations)
 end
 
---- constant{{value, duration}, ..}: the array, and the sum of the durations.
+--- Constant, constant: constant{{value, duration}, ..}: the array, and from the function the sum of the durations.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.constant{{0*u.nA, 5*u.ms}, {1*u.nA, 5*u.ms}})
+--    print(bdl.input.Constant{{0*u.nA, 5*u.ms}, {1*u.nA, 5*u.ms}}())
 local Constant = signal.Input:extend "Constant"
 M.Constant = Constant
 
@@ -84,7 +95,14 @@ function M.constant(list)
   return object:generate(), object.duration
 end
 
---- 0, then amplitudes[k] from step_times[k] on; the last one stays until `duration`, which is the sum of the times where it is absent.
+--- Step, step: 0, then amplitudes[k] from step_times[k] on; the last one stays until `duration`, which is the sum of
+--  the times
+--  where it is absent.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.step({1*u.nA, 2*u.nA}, {2*u.ms, 5*u.ms}, 10*u.ms))
+--    print(bdl.input.Step({1*u.nA, 2*u.nA}, {2*u.ms, 5*u.ms}, 10*u.ms)())
 local Step = signal.define(M, "Step", "step", {{"amplitudes", free = true}, {"step_times", free = true}, {"duration", none}}, nil, function(self)
   local n, unit = math.floor(self:steps "duration"), core.unit_of(item(self.amplitudes, 1))
   local starts, order, list = {}, {}, {}
@@ -103,7 +121,12 @@ function Step:check()
   if self.duration == nil then self.duration = total(self.step_times) end
 end
 
---- From c_start to c_end in a line, both reached, over the window; 0 outside.
+--- Ramp, ramp: from c_start to c_end in a line, both reached, over the window; 0 outside.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.ramp(0*u.nA, 1*u.nA, 10*u.ms))
+--    print(bdl.input.Ramp(0*u.nA, 1*u.nA, 10*u.ms)())
 signal.define(M, "Ramp", "ramp", {{"c_start"}, {"c_end"}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil, function(self)
   local first, unit = self:split "c_start"
   local last = self:number("c_end", self.c_end, unit)

@@ -29,22 +29,48 @@ end
 
 local BIAS = {{"bias", false}}
 
+--- Sinusoidal, sinusoidal: x = amplitude sin(2 pi frequency (t - t_start)).
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.sinusoidal(1*u.nA, 100*u.Hz, 20*u.ms))
+--    print(bdl.input.Sinusoidal(1*u.nA, 100*u.Hz, 20*u.ms)())
 wave("Sinusoidal", "sinusoidal", BIAS, nil, function(_, c) return math.sin(2*pi * c) end)
 
---- 1 for the part duty_cycle of a cycle, then -1.
+--- Square, square: amplitude for the part duty_cycle of a cycle, then -amplitude.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.square(1*u.nA, 100*u.Hz, 20*u.ms))
+--    print(bdl.input.Square(1*u.nA, 100*u.Hz, 20*u.ms)())
 wave("Square", "square", {{"duty_cycle", 0.5, least = 0, most = 1}, {"bias", false}},
      "amplitude frequency duration duty_cycle bias t_start t_end", function(self, c)
   return phase(c) < self.duty_cycle - 1e-9 * math.max(1, c) and 1.0 or -1.0
 end)
 
---- From 0 up to 1, down to -1 and back to 0.
+--- Triangular, triangular: amplitude times a line from 0 up to 1, down to -1 and back to 0.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.triangular(1*u.nA, 100*u.Hz, 20*u.ms))
+--    print(bdl.input.Triangular(1*u.nA, 100*u.Hz, 20*u.ms)())
 wave("Triangular", "triangular", BIAS, nil, function(_, c) return 2 / pi * math.asin(math.sin(2*pi * c)) end)
 
---- From -1 up to 1 in each cycle.
+--- Sawtooth, sawtooth: amplitude times a line from -1 up to 1 in each cycle.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.sawtooth(1*u.nA, 100*u.Hz, 20*u.ms))
+--    print(bdl.input.Sawtooth(1*u.nA, 100*u.Hz, 20*u.ms)())
 wave("Sawtooth", "sawtooth", BIAS, nil, function(_, c) return 2 * (phase(c) - 0.5) end)
 
---- A sine whose frequency goes from f_start to f_end over the window, "linear" or "logarithmic".
+--- Chirp, chirp: a sine whose frequency goes from f_start to f_end over the window, "linear" or "logarithmic".
 --  Errors: ValueError, a logarithmic one from or to 0.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.chirp(1*u.nA, 10*u.Hz, 100*u.Hz, 50*u.ms))
+--    print(bdl.input.Chirp(1*u.nA, 10*u.Hz, 100*u.Hz, 50*u.ms)())
 signal.define(M, "Chirp", "chirp",
   {{"amplitude"}, {"f_start", least = 0}, {"f_end", least = 0}, {"duration"}, {"t_start", none}, {"t_end", none},
    {"method", "linear", one_of = {"linear", "logarithmic"}}, {"bias", false}}, nil, function(self)
@@ -65,7 +91,13 @@ signal.define(M, "Chirp", "chirp",
     return signal.series(n, from, to, function(k) return amplitude * math.sin(2*pi * cycles(k)) + bias end, unit)
   end)
 
---- A sine with white noise added: noise_amplitude N(0, 1) in each step of the window.  seed : a key or integer (the generator's next).
+--- NoisySinusoidal, noisy_sinusoidal: a sine with white noise added: noise_amplitude N(0, 1) in each step of the
+--  window.  seed : a key or integer (the generator's next).
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms}
+--    print(bdl.input.noisy_sinusoidal(1*u.nA, 100*u.Hz, 0.1*u.nA, 20*u.ms))
+--    print(bdl.input.NoisySinusoidal(1*u.nA, 100*u.Hz, 0.1*u.nA, 20*u.ms)())
 signal.define(M, "NoisySinusoidal", "noisy_sinusoidal",
   {{"amplitude"}, {"frequency", least = 0}, {"noise_amplitude", least = 0}, {"duration"}, {"t_start", none}, {"t_end", none},
    {"seed", none, free = true}}, nil, function(self)
@@ -73,7 +105,7 @@ signal.define(M, "NoisySinusoidal", "noisy_sinusoidal",
     local from, to, n = self:window(math.floor)
     local cycles, size = self:cycles "frequency", self:number("noise_amplitude", self.noise_amplitude, unit)
     local sine = signal.series(n, from, to, function(k) return amplitude * math.sin(2*pi * cycles * k) end)
-    local noise = require "bdl.random".randn(to - from, {key = self.seed}) * size
+    local noise = require "bdl.random".randn{size = {to - from}, key = self.seed} * size
     return core.with_unit(sine + signal.placed(noise, from, n), unit)
   end)
 

@@ -20,6 +20,8 @@ local function pick(who, logits, labels)
 end
 
 --- -y log s(x) - (1 - y) log(1 - s(x)),  s the logistic function; elementwise.
+--  Example:
+--    print(bdl.metric.sigmoid_binary_cross_entropy(bdl.tensor{-1., 2.}, bdl.tensor{0., 1.}))
 function M.sigmoid_binary_cross_entropy(logits, labels)
   logits = float("sigmoid_binary_cross_entropy", "logits", logits)
   labels = core.cast(base.array(labels), logits.dtype)
@@ -27,9 +29,13 @@ function M.sigmoid_binary_cross_entropy(logits, labels)
 end
 
 --- max(0, 1 - x y), y = -1 or 1; elementwise.
+--  Example:
+--    print(bdl.metric.hinge_loss(bdl.tensor{-0.5, 2.}, bdl.tensor{-1., 1.}))
 function M.hinge_loss(predictions, targets) return A.maximum(1 - base.array(predictions) * targets, 0.0) end
 
 --- max(0, -x y), y = -1 or 1; elementwise.
+--  Example:
+--    print(bdl.metric.perceptron_loss(bdl.tensor{-0.5, -2.}, bdl.tensor{-1., 1.}))
 function M.perceptron_loss(predictions, targets)
   predictions, targets = base.array(predictions), base.array(targets)
   operand.same_shape("perceptron_loss", predictions, targets)
@@ -37,11 +43,17 @@ function M.perceptron_loss(predictions, targets)
 end
 
 --- -sum y log softmax(x)
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{{1., 0., 0.}, {0., 0., 1.}}
+--    print(bdl.metric.softmax_cross_entropy(logits, labels))
 function M.softmax_cross_entropy(logits, labels)
   return -sum_last(labels * functional.log_softmax(float("softmax_cross_entropy", "logits", logits)))
 end
 
 --- -log softmax(x)[label]
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{0, 2}
+--    print(bdl.metric.softmax_cross_entropy_with_integer_labels(logits, labels))
 function M.softmax_cross_entropy_with_integer_labels(logits, labels)
   local who = "softmax_cross_entropy_with_integer_labels"
   logits = float(who, "logits", logits)
@@ -49,6 +61,9 @@ function M.softmax_cross_entropy_with_integer_labels(logits, labels)
 end
 
 --- max(x + 1 - onehot(label)) - x[label]
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{0, 2}
+--    print(bdl.metric.multiclass_hinge_loss(logits, labels))
 function M.multiclass_hinge_loss(scores, labels)
   scores = float("multiclass_hinge_loss", "scores", scores)
   local right = pick("multiclass_hinge_loss", scores, labels)
@@ -56,6 +71,9 @@ function M.multiclass_hinge_loss(scores, labels)
 end
 
 --- max(x) - x[label]
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{0, 2}
+--    print(bdl.metric.multiclass_perceptron_loss(logits, labels))
 function M.multiclass_perceptron_loss(scores, labels)
   scores = float("multiclass_perceptron_loss", "scores", scores)
   return A.max(scores, {axis = -1}) - pick("multiclass_perceptron_loss", scores, labels)
@@ -63,12 +81,18 @@ end
 
 --- Cross entropy + epsilon (1 - p of the class).  Options: epsilon (2.0).
 --  Source: Leng et al. (2022), PolyLoss.
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{{1., 0., 0.}, {0., 0., 1.}}
+--    print(bdl.metric.poly_loss_cross_entropy(logits, labels))
 function M.poly_loss_cross_entropy(logits, labels, opts)
   opts = base.options("poly_loss_cross_entropy", opts, base.names "epsilon")
   return M.softmax_cross_entropy(logits, labels) + sum_last(labels * (1 - functional.softmax(logits))) * (opts.epsilon or 2.0)
 end
 
 --- sum y (log y - log p), given log p;  0 log 0 = 0.
+--  Example:
+--    local log_p, p = bdl.log_softmax(bdl.tensor{2., 1., 0.}), bdl.tensor{0.5, 0.3, 0.2}
+--    print(bdl.metric.kl_divergence(log_p, p))
 function M.kl_divergence(log_predictions, targets)
   log_predictions = float("kl_divergence", "predictions", log_predictions)
   targets = float("kl_divergence", "targets", targets)
@@ -77,6 +101,9 @@ function M.kl_divergence(log_predictions, targets)
 end
 
 --- The same, given log y; -inf is the logarithm of 0.
+--  Example:
+--    local log_p, p = bdl.log_softmax(bdl.tensor{2., 1., 0.}), bdl.tensor{0.5, 0.3, 0.2}
+--    print(bdl.metric.kl_divergence_with_log_targets(log_p, bdl.log(p)))
 function M.kl_divergence_with_log_targets(log_predictions, log_targets)
   log_predictions = float("kl_divergence_with_log_targets", "predictions", log_predictions)
   log_targets = float("kl_divergence_with_log_targets", "targets", log_targets)
@@ -85,12 +112,17 @@ function M.kl_divergence_with_log_targets(log_predictions, log_targets)
 end
 
 --- kl_divergence + sum (p - y): convex in both, for measures that do not sum to 1.
+--  Example:
+--    local log_p, p = bdl.log_softmax(bdl.tensor{2., 1., 0.}), bdl.tensor{0.5, 0.3, 0.2}
+--    print(bdl.metric.convex_kl_divergence(log_p, p))
 function M.convex_kl_divergence(log_predictions, targets)
   return M.kl_divergence(log_predictions, targets) + sum_last(A.exp(log_predictions) - targets)
 end
 
 --- Cross entropy (1 - p_t)^gamma, p_t the probability of the truth; weighted by alpha for 1 and 1 - alpha for 0.  Elementwise.
 --  Options: alpha (none), gamma (2.0).  Source: Lin et al. (2017), Focal loss for dense object detection.
+--  Example:
+--    print(bdl.metric.sigmoid_focal_loss(bdl.tensor{-1., 2.}, bdl.tensor{0., 1.}, {alpha = 0.25}))
 function M.sigmoid_focal_loss(logits, labels, opts)
   opts = base.options("sigmoid_focal_loss", opts, base.names "alpha gamma")
   logits = float("sigmoid_focal_loss", "logits", logits)
@@ -103,6 +135,9 @@ function M.sigmoid_focal_loss(logits, labels, opts)
 end
 
 --- -log p[label]: [n] and a label, [b, n] and [b], or classes on axis 2: [b, n, ..] and [b, ..].
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{0, 2}
+--    print(bdl.metric.nll_loss(bdl.log_softmax(logits), labels))
 function M.nll_loss(log_probs, target)
   log_probs, target = float("nll_loss", "log_probs", log_probs), integers("nll_loss", "target", target)
   if log_probs.ndim ~= target.ndim + 1 then
@@ -113,6 +148,8 @@ function M.nll_loss(log_probs, target)
 end
 
 --- (1 - alpha) y + alpha / n.  Errors: ValueError, alpha outside 0..1.
+--  Example:
+--    print(bdl.metric.smooth_labels(bdl.tensor{1., 0., 0.}, 0.1))
 function M.smooth_labels(labels, alpha)
   labels = float("smooth_labels", "labels", labels)
   if not (alpha >= 0 and alpha <= 1) then
@@ -122,6 +159,9 @@ function M.smooth_labels(labels, alpha)
 end
 
 --- Share of samples whose largest logit is that of the label, a scalar.  scores : [.., n], or predicted classes [..].
+--  Example:
+--    local logits, labels = bdl.tensor{{2., 1., 0.}, {0., 1., 3.}}, bdl.tensor{0, 2}
+--    print(bdl.metric.accuracy(logits, labels))
 function M.accuracy(scores, labels)
   scores, labels = base.array(scores), integers("accuracy", "labels", labels)
   if base.KIND[scores.dtype] == 2 then scores = A.argmax(scores, {axis = -1}) end
@@ -131,6 +171,8 @@ end
 
 --- Softmax cross entropy of relevances, over lists.  Options: where (mask of the items that count), weights, reduction ("mean").
 --  Source: Xia et al. (2008), Listwise approach to learning to rank.
+--  Example:
+--    print(bdl.metric.ranking_softmax_loss(bdl.tensor{2., 1., 0.}, bdl.tensor{2., 0., 1.}))
 function M.ranking_softmax_loss(logits, labels, opts)
   opts = base.options("ranking_softmax_loss", opts, base.names "where weights reduction")
   logits = float("ranking_softmax_loss", "logits", logits)
@@ -152,6 +194,9 @@ end
 
 --- The loss max_fun(x) - <y, x> of a function of vectors whose gradient is the prediction.
 --  Source: Blondel, Martins & Niculae (2020), Learning with Fenchel-Young losses.
+--  Example:
+--    local loss = bdl.metric.make_fenchel_young_loss(function(x) return bdl.logsumexp(x, {axis = -1}) end)
+--    print(loss(bdl.tensor{2., 1., 0.}, bdl.tensor{1., 0., 0.}))
 function M.make_fenchel_young_loss(max_fun)
   return function(scores, targets, ...)
     scores = float("make_fenchel_young_loss", "scores", scores)
@@ -168,6 +213,9 @@ end
 --  logits [b, T, k];  logit_paddings [b, T], label_paddings [b, n]: 1 where there is nothing;  labels [b, n].
 --  Options: blank_id (0, a class), log_epsilon (-1e5).
 --  Source: Graves et al. (2006), Connectionist temporal classification.
+--  Example:
+--    local logits, labels = bdl.random.randn(1, 5, 4), bdl.tensor{{1, 2}}
+--    print(bdl.metric.ctc_loss_with_forward_probs(logits, bdl.zeros(1, 5), labels, bdl.zeros(1, 2)))
 function M.ctc_loss_with_forward_probs(logits, logit_paddings, labels, label_paddings, opts)
   opts = base.options("ctc_loss", opts, base.names "blank_id log_epsilon")
   logits, labels = float("ctc_loss", "logits", logits), integers("ctc_loss", "labels", labels)
@@ -209,6 +257,9 @@ function M.ctc_loss_with_forward_probs(logits, logit_paddings, labels, label_pad
 end
 
 --- Losses [b] of all alignments of labels to logits, as above.
+--  Example:
+--    local logits, labels = bdl.random.randn(1, 5, 4), bdl.tensor{{1, 2}}
+--    print(bdl.metric.ctc_loss(logits, bdl.zeros(1, 5), labels, bdl.zeros(1, 2)))
 function M.ctc_loss(...) return (M.ctc_loss_with_forward_probs(...)) end
 
 return M

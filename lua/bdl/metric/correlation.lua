@@ -22,6 +22,9 @@ end
 --- Mean coherence kappa of all pairs of neurons: spikes that share a bin, over the geometric mean of the numbers of bins with spikes.
 --  bin: a time.  Options: dt.
 --  Source: Wang & Buzsaki (1996), Gamma oscillation by synaptic inhibition in a hippocampal interneuronal network model.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.cross_correlation(spikes, 5*bdl.units.ms, {dt = 1*bdl.units.ms}))
 function M.cross_correlation(spikes, bin, opts)
   opts = base.options("cross_correlation", opts, base.names "dt")
   local steps = math.floor(operand.ratio(bin, operand.dt(opts)) + 0.5)
@@ -39,6 +42,9 @@ end
 
 --- Variance of the mean potential over the mean of the variances: 1 for full synchrony, 1/n without any.
 --  Source: Golomb & Rinzel (1993), Dynamics of globally coupled inhibitory neurons with heterogeneity.
+--  Example:
+--    local x = bdl.random.randn(200, 3)
+--    print(bdl.metric.voltage_fluctuation(x))
 function M.voltage_fluctuation(potentials)
   potentials = plain("voltage_fluctuation", "potentials", potentials, 2)
   return ratio(A.var(A.mean(potentials, {axis = 2})), A.mean(A.var(potentials, {axis = 1})), 1.0)
@@ -70,6 +76,8 @@ local function above(n)
 end
 
 --- Correlation of two matrices [n, n] over what is above their diagonals; 0 without variance.
+--  Example:
+--    print(bdl.metric.matrix_correlation(bdl.random.randn(3, 3), bdl.random.randn(3, 3)))
 function M.matrix_correlation(x, y)
   x, y = plain("matrix_correlation", "matrices", x, 2), plain("matrix_correlation", "matrices", y, 2)
   operand.same_shape("matrix_correlation", x, y)
@@ -78,6 +86,9 @@ function M.matrix_correlation(x, y)
 end
 
 --- Correlation matrix of signals [T, n] -> [n, n]; 0 without variance, 1 on the diagonal.
+--  Example:
+--    local x = bdl.random.randn(200, 3)
+--    print(bdl.metric.functional_connectivity(x))
 function M.functional_connectivity(activities)
   return correlations(A.transpose(plain("functional_connectivity", "activities", activities, 2)))
 end
@@ -85,6 +96,9 @@ end
 --- Correlations between the functional connectivities of all pairs of windows: [windows, windows].
 --  Options: window_size (30 steps), step_size (5).
 --  Source: Hansen et al. (2015), Functional connectivity dynamics: modeling the switching behavior of the resting state.
+--  Example:
+--    local x = bdl.random.randn(200, 3)
+--    print(bdl.metric.functional_connectivity_dynamics(x).shape)
 function M.functional_connectivity_dynamics(activities, opts)
   opts = base.options("functional_connectivity_dynamics", opts, base.names "window_size step_size")
   local width, step = opts.window_size or 30, opts.step_size or 5
@@ -103,6 +117,9 @@ function M.functional_connectivity_dynamics(activities, opts)
 end
 
 --- Correlation of x and y with weights w, [T] each, within -1..1; 0 without variance.
+--  Example:
+--    local w = bdl.tensor{1., 1., 2.}
+--    print(bdl.metric.weighted_correlation(bdl.tensor{1., 2., 4.}, bdl.tensor{2., 1., 5.}, w))
 function M.weighted_correlation(x, y, w)
   local who = "weighted_correlation"
   x, y, w = plain(who, "values", x, 1), plain(who, "values", y, 1), plain(who, "weights", w, 1)

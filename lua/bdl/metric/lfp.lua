@@ -24,6 +24,9 @@ local AMPLITUDE = {
 --  sig_i (2.1 ms), sig_e (3.15 ms), location ("soma layer", "deep layer", "superficial layer", "surface"), seed.
 --  Source: Telenczuk, Telenczuk & Destexhe (2020), A kernel-based method to calculate local field potentials from networks of
 --  spiking neurons.
+--  Example:
+--    local times, spikes = bdl.arange(100) * 1.0, bdl.random.bernoulli(0.1, {size = {100, 4}})
+--    print(bdl.metric.unitary_LFP(times, spikes, "exc").shape)
 function M.unitary_LFP(times, spikes, spike_type, opts)
   opts = base.options("unitary_LFP", opts, base.names "xmax ymax va lambda sig_i sig_e location seed")
   if spike_type ~= "exc" and spike_type ~= "inh" then
@@ -60,6 +63,8 @@ end
 --- Second derivative of the potential across electrodes: -conductivity (x[k+1] - 2 x[k] + x[k-1]) / spacing^2, two entries less.
 --  electrode_spacing: a length, or mm.  Options: conductivity (1.0), axis (-1).
 --  Source: Nicholson & Freeman (1975), Theory of current source-density analysis.
+--  Example:
+--    print(bdl.metric.current_source_density(bdl.random.randn(10, 4), 0.1).shape)
 function M.current_source_density(lfp_laminar, electrode_spacing, opts)
   opts = base.options("current_source_density", opts, base.names "conductivity axis")
   local x = plain("current_source_density", "potentials", lfp_laminar)
@@ -116,6 +121,10 @@ local SEGMENTS = base.names "nperseg noverlap freq_range"
 --- Frequencies in Hz and the power spectral density of lfp [T] or [T, channels] at them, by Welch's method.
 --  Options: nperseg (T // 8 steps), noverlap (half of it), freq_range {low, high} Hz.
 --  Source: Welch (1967), The use of fast Fourier transform for the estimation of power spectra.
+--  Example:
+--    local lfp = bdl.sin(bdl.arange(2000) * 0.04) + 0.1 * bdl.random.randn(2000)
+--    local frequencies, density = bdl.metric.power_spectral_density(lfp, 1*bdl.units.ms)
+--    print(frequencies.shape, density.shape)
 function M.power_spectral_density(lfp, dt, opts)
   opts = base.options("power_spectral_density", opts, SEGMENTS)
   dt = seconds(dt)
@@ -131,6 +140,10 @@ function M.power_spectral_density(lfp, dt, opts)
 end
 
 --- Frequencies in Hz and the coherence |P12|^2 / (P11 P22) of two signals [T].  Options: as power_spectral_density.
+--  Example:
+--    local lfp = bdl.sin(bdl.arange(2000) * 0.04) + 0.1 * bdl.random.randn(2000)
+--    local frequencies, coherence = bdl.metric.coherence_analysis(lfp, lfp + bdl.random.randn(2000), 1*bdl.units.ms)
+--    print(frequencies.shape, coherence.shape)
 function M.coherence_analysis(lfp1, lfp2, dt, opts)
   opts = base.options("coherence_analysis", opts, SEGMENTS)
   dt = seconds(dt)
@@ -146,6 +159,9 @@ function M.coherence_analysis(lfp1, lfp2, dt, opts)
 end
 
 --- Entropy of the normalised spectrum, 0 for one frequency, 1 for white noise.  Options: freq_range ({1, 100} Hz).
+--  Example:
+--    local lfp = bdl.sin(bdl.arange(2000) * 0.04) + 0.1 * bdl.random.randn(2000)
+--    print(bdl.metric.spectral_entropy(lfp, 1*bdl.units.ms))
 function M.spectral_entropy(lfp, dt, opts)
   opts = base.options("spectral_entropy", opts, base.names "freq_range")
   local _, p = M.power_spectral_density(lfp, dt, {freq_range = opts.freq_range or {1, 100}})
@@ -175,6 +191,9 @@ end
 --- How much the phase of slow waves sets the amplitude of fast ones: the modulation index, the centres of the bins of phase, the mean
 --  amplitude in each.  lfp [T].  Options: phase_freq_range ({4, 8} Hz), amplitude_freq_range ({30, 100} Hz), n_bins (18).
 --  Source: Tort et al. (2010), Measuring phase-amplitude coupling between neuronal oscillations of different frequencies.
+--  Example:
+--    local lfp = bdl.sin(bdl.arange(2000) * 0.04) + 0.1 * bdl.random.randn(2000)
+--    print(bdl.metric.phase_amplitude_coupling(lfp, 1*bdl.units.ms))
 function M.phase_amplitude_coupling(lfp, dt, opts)
   opts = base.options("phase_amplitude_coupling", opts, base.names "phase_freq_range amplitude_freq_range n_bins")
   local x, n = plain("phase_amplitude_coupling", "signals", lfp, 1), opts.n_bins or 18
@@ -193,12 +212,17 @@ function M.phase_amplitude_coupling(lfp, dt, opts)
 end
 
 --- Phase-amplitude coupling of 4 to 8 Hz with 30 to 80 Hz: the modulation index.
+--  Example:
+--    local lfp = bdl.sin(bdl.arange(2000) * 0.04) + 0.1 * bdl.random.randn(2000)
+--    print(bdl.metric.theta_gamma_coupling(lfp, 1*bdl.units.ms))
 function M.theta_gamma_coupling(lfp, dt)
   return (M.phase_amplitude_coupling(lfp, dt, {phase_freq_range = {4, 8}, amplitude_freq_range = {30, 80}}))
 end
 
 --- |mean of e^(i (phase_a - phase_b))| of all pairs of channels within a band; 0 for a channel with no power in it.
 --  lfp_signals [T, n] -> [n, n].  Options: freq_band ({8, 12} Hz).
+--  Example:
+--    print(bdl.metric.lfp_phase_coherence(bdl.random.randn(2000, 2), 1*bdl.units.ms))
 function M.lfp_phase_coherence(lfp_signals, dt, opts)
   opts = base.options("lfp_phase_coherence", opts, base.names "freq_band")
   local x = plain("lfp_phase_coherence", "signals", lfp_signals, 2)

@@ -1,5 +1,7 @@
 --- Losses of values.  Units go through:  the squared error of mV is in mV^2.
 --  Options of all that have them: axis (all), reduction ("none", "mean", "sum").
+--  Example:
+--    print(bdl.metric.NAME(bdl.tensor{1., 2.}, bdl.tensor{1., 4.}))
 local A = require "bdl.array"
 local base = require "bdl.array.base"
 local class = require "bdl.class"
@@ -35,7 +37,7 @@ local function define(name, default, f, more, broadcasts)
   end
 end
 
---- (x - y)^2
+--- Squares of the errors:  (x - y)^2
 define("squared_error", "none", function(e) return e * e end)
 
 --- |x - y|, by default its mean.
@@ -67,7 +69,11 @@ function M.l1_loss(logits, targets, opts)
   return operand.reduced("l1_loss", A.mean(A.reshape(e, {e.shape[1], -1}), {axis = 2}), opts.reduction or "mean")
 end
 
---- l1_loss as an object:  L1Loss{reduction = "sum"}:update(x, y).
+--- l1_loss as an object.
+--  reduction : "none", "mean" or "sum"
+--  Example:
+--    local loss = bdl.metric.L1Loss("sum")
+--    print(loss(bdl.tensor{1., 2.}, bdl.tensor{1., 4.}))
 local L1Loss = class "L1Loss"
 M.L1Loss = L1Loss
 function L1Loss:__init(...) self.reduction = args({"reduction", reduction = "mean"}, ...).reduction end
@@ -81,6 +87,8 @@ function M.l2_norm(predictions, targets, opts)
 end
 
 --- The norm, but min_norm where it is smaller, without a gradient there.  Options: ord, axis, keepdims.
+--  Example:
+--    print(bdl.metric.safe_norm(bdl.tensor{3., 4.}, 1e-6))
 function M.safe_norm(x, min_norm, opts)
   opts = base.options("safe_norm", opts, base.names "ord axis keepdims")
   x = float("safe_norm", "values", x)
@@ -105,6 +113,8 @@ end
 function M.cosine_distance(predictions, targets, opts) return 1 - M.cosine_similarity(predictions, targets, opts) end
 
 --- Similarities of all rows of X with all rows of Y (X).  [n, d], [m, d] -> [n, m].  Options: eps (1e-8).
+--  Example:
+--    print(bdl.metric.pairwise_cosine_similarity(bdl.random.randn(3, 2), bdl.random.randn(4, 2)))
 function M.pairwise_cosine_similarity(X, Y, opts)
   Y, opts = arguments("pairwise_cosine_similarity", Y, opts, base.names "eps")
   local function unit(x)
@@ -120,6 +130,8 @@ function M.pairwise_cosine_similarity(X, Y, opts)
 end
 
 --- 1 - pairwise_cosine_similarity
+--  Example:
+--    print(bdl.metric.pairwise_cosine_distance(bdl.random.randn(3, 2)))
 function M.pairwise_cosine_distance(X, Y, opts) return 1 - M.pairwise_cosine_similarity(X, Y, opts) end
 
 return M

@@ -11,12 +11,18 @@ local M = {}
 local DT = base.names "dt"
 
 --- Indices of neurons and times of all spikes, for a raster plot.  times : [T].
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.raster_plot(spikes, bdl.arange(200)*bdl.units.ms))
 function M.raster_plot(sp_matrix, times)
   local rows, columns = A.nonzero(A.gt(operand.plain("raster_plot", "spikes", sp_matrix, 2), 0))
   return columns, A.take(times, rows)
 end
 
 --- Mean rate of all neurons in Hz around each step, in windows of the odd number of steps next to width.  [T]
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.firing_rate(spikes, 10*bdl.units.ms, {dt = 1*bdl.units.ms}))
 function M.firing_rate(spikes, width, opts)
   opts = base.options("firing_rate", opts, DT)
   local dt = operand.dt(opts)
@@ -51,6 +57,8 @@ end
 
 --- Least cost of turning one train into the other: 1 for each spike taken or put, cost_factor for moving one by a unit of time.
 --  Options: cost_factor (1.0, or a rate).  Source: Victor & Purpura (1996), Nature and precision of temporal coding in visual cortex.
+--  Example:
+--    print(bdl.metric.victor_purpura_distance(bdl.tensor{1., 5.}, bdl.tensor{1.5, 4.}, {cost_factor = 0.5}))
 function M.victor_purpura_distance(spike_times_1, spike_times_2, opts)
   opts = base.options("victor_purpura_distance", opts, base.names "cost_factor")
   local unit, q = unit_of(spike_times_1, spike_times_2), opts.cost_factor or 1.0
@@ -71,6 +79,8 @@ end
 
 --- Root of the integral of the squared difference of the trains, each filtered by e^(-t/tau)/tau; on a grid of tau / 20 up to t_max.
 --  Options: tau (1.0), t_max (5 tau after the last spike).  Source: van Rossum (2001), A novel spike distance.
+--  Example:
+--    print(bdl.metric.van_rossum_distance(bdl.tensor{1., 5.}, bdl.tensor{1.5, 4.}, {tau = 2.0}))
 function M.van_rossum_distance(spike_times_1, spike_times_2, opts)
   opts = base.options("van_rossum_distance", opts, base.names "tau t_max")
   local unit = unit_of(spike_times_1, spike_times_2, opts.tau, opts.t_max)
@@ -115,6 +125,9 @@ local function coincidences(a, b, reach)
 end
 
 --- Mean over all pairs of neurons of the share of spikes that have one of the other within window_size / 2.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.spike_train_synchrony(spikes, 5*bdl.units.ms, {dt = 1*bdl.units.ms}))
 function M.spike_train_synchrony(spike_matrix, window_size, opts)
   opts = base.options("spike_train_synchrony", opts, DT)
   local trains = operand.trains("spike_train_synchrony", spike_matrix)
@@ -144,6 +157,9 @@ local function bursts_of(train, least, gap)
 end
 
 --- Share of bursts that overlap one of another neuron.  Options: burst_threshold (3 spikes), max_isi (100, in the unit of dt).
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.burst_synchrony_index(spikes, {dt = 1*bdl.units.ms}))
 function M.burst_synchrony_index(spike_matrix, opts)
   opts = base.options("burst_synchrony_index", opts, base.names "dt burst_threshold max_isi")
   local gap = operand.ratio(opts.max_isi or 100.0, operand.dt(opts)) * (1 + 1e-12)
@@ -165,6 +181,9 @@ end
 
 --- Length of the mean of e^(i 2 pi f t) over the spikes of each neuron, 0 without spikes.  reference_freq: Hz.  [n]
 --  Source: Lachaux et al. (1999), Measuring phase synchrony in brain signals.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.phase_locking_value(spikes, 10*bdl.units.Hz, {dt = 1*bdl.units.ms}))
 function M.phase_locking_value(spike_matrix, reference_freq, opts)
   opts = base.options("phase_locking_value", opts, DT)
   local spikes = operand.plain("phase_locking_value", "spikes", spike_matrix, 2)
@@ -178,6 +197,9 @@ end
 --- Spike time tiling coefficient of all pairs, [n, n]: coincidences within tau less those by chance; not biased by rates.
 --  Options: tau (5 ms; a plain number is in the unit of dt).
 --  Source: Cutts & Eglen (2014), Detecting pairwise correlations in spike trains.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.spike_time_tiling_coefficient(spikes, {dt = 1*bdl.units.ms}))
 function M.spike_time_tiling_coefficient(spike_matrix, opts)
   opts = base.options("spike_time_tiling_coefficient", opts, base.names "dt tau")
   local dt = operand.dt(opts)
@@ -214,6 +236,9 @@ local function binned(spikes, steps)
 end
 
 --- Mean correlation of the spike counts of all pairs in windows of window_size, within -1..1; 0 for less than two neurons or windows.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.correlation_index(spikes, 20*bdl.units.ms, {dt = 1*bdl.units.ms}))
 function M.correlation_index(spike_matrix, window_size, opts)
   opts = base.options("correlation_index", opts, DT)
   local spikes = operand.plain("correlation_index", "spikes", spike_matrix, 2)
@@ -225,6 +250,9 @@ end
 
 --- Standard deviation over mean of the intervals between the spikes of each neuron, NaN for less than three spikes.  [n]
 --  1 for a Poisson process, 0 for a clock.  Source: Softky & Koch (1993), The highly irregular firing of cortical cells.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.cv(spikes))
 function M.cv(spike_matrix)
   local list = {}
   for i, train in ipairs(operand.trains("cv", spike_matrix)) do
@@ -238,6 +266,9 @@ end
 
 --- Variance over mean of the spike counts of each neuron in windows of window_size, NaN without spikes.  [n]
 --  1 for a Poisson process.  Source: Fano (1947), Ionization yield of radiations.
+--  Example:
+--    local spikes = bdl.random.bernoulli(0.1, {size = {200, 3}})
+--    print(bdl.metric.fano_factor(spikes, 20*bdl.units.ms, {dt = 1*bdl.units.ms}))
 function M.fano_factor(spike_matrix, window_size, opts)
   opts = base.options("fano_factor", opts, DT)
   local spikes = operand.plain("fano_factor", "spikes", spike_matrix, 2)

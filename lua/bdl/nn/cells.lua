@@ -1,5 +1,9 @@
 --- Recurrent cells.  x : [batch.., in]  ->  [batch.., out], the new state h;  init_state(batch_size) makes the States.
 --  [x, h] is x before h on the last axis, s the logistic function, * elementwise.
+--  Example:
+--    local cell = bdl.nn.NAME(3, 4)
+--    cell:init_state(2)
+--    print(cell(bdl.ones(2, 3)))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -15,7 +19,10 @@ local M = {}
 
 local sigmoid = functional.sigmoid
 
---- What cells share: sizes, the activation, States that begin with state_init.
+--- What cells share: sizes, the activation, States that begin with state_init; to be extended.
+--  Example:
+--    local Sum = bdl.nn.RNNCell:extend "Sum"
+--    function Sum:update(x) self.h.value = self.h.value + x return self.h.value end
 local RNNCell = module.Module:extend "RNNCell"
 M.RNNCell = RNNCell
 
@@ -93,8 +100,11 @@ local function done(self, h)
   return h
 end
 
---- h' = act([x, h] W + b).  num_in, num_out, w_init (XavierNormal), b_init, state_init, activation ("relu"), name.  State: h.
---  Source: Elman (1990), Finding structure in time.
+--- Simple recurrent network:  h' = act([x, h] W + b).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  activation : act, a name of bdl.functional or a function
+--  States: h; W holds {weight, bias}.
+--  Source: Elman (1990), Finding structure in time. Cogn Sci 14.
 local ValinaRNNCell = RNNCell:extend "ValinaRNNCell"
 M.ValinaRNNCell = ValinaRNNCell
 
@@ -107,9 +117,12 @@ function ValinaRNNCell:update(x) return done(self, self.activation(self.W(join(i
 
 M.VanillaRNNCell = ValinaRNNCell
 
---- [r, z] = s([x, h] Wrz),  h' = (1 - z) h + z act([x, r h] Wh).  As ValinaRNNCell; w_init (Orthogonal), activation ("tanh").
---  State: h.
---  Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder.
+--- Gated recurrent unit:  [r, z] = s([x, h] Wrz),  h' = (1 - z) h + z act([x, r h] Wh).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  activation : act, a name of bdl.functional or a function
+--  States: h; Wrz and Wh hold {weight, bias}.
+--  Source: Cho et al. (2014), Learning phrase representations using RNN encoder-decoder for statistical machine
+--    translation. EMNLP.
 local GRUCell = RNNCell:extend "GRUCell"
 M.GRUCell = GRUCell
 
@@ -132,8 +145,11 @@ function GRUCell:update(x)
   return done(self, (1 - z) * h + z * self.activation(self.Wh(join(x, r * h))))
 end
 
---- f = s([x, h] Wf),  h' = (1 - f) h + f act([x, f h] Wh).  As GRUCell.  State: h.
---  Source: Zhou et al. (2016), Minimal gated unit for recurrent neural networks.
+--- Minimal gated unit:  f = s([x, h] Wf),  h' = (1 - f) h + f act([x, f h] Wh).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  activation : act, a name of bdl.functional or a function
+--  States: h; Wf and Wh hold {weight, bias}.
+--  Source: Zhou et al. (2016), Minimal gated unit for recurrent neural networks. Int J Autom Comput 13.
 local MGUCell = RNNCell:extend "MGUCell"
 M.MGUCell = MGUCell
 
@@ -151,9 +167,13 @@ function MGUCell:update(x)
   return done(self, (1 - f) * h + f * self.activation(self.Wh(join(x, f * h))))
 end
 
---- [i, g, f, o] = [x, h] W + b,  c' = s(f + 1) c + s(i) act(g),  h' = s(o) act(c').  As ValinaRNNCell; activation ("tanh").
---  States: c, h.
---  Source: Hochreiter & Schmidhuber (1997), Long short-term memory; the 1 of Jozefowicz et al. (2015).
+--- Long short-term memory:  [i, g, f, o] = [x, h] W + b,  c' = s(f + 1) c + s(i) act(g),  h' = s(o) act(c').
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  activation : act, a name of bdl.functional or a function
+--  States: c, the memory; h; W holds {weight, bias}.
+--  Source: Hochreiter & Schmidhuber (1997), Long short-term memory. Neural Comput 9; the 1 of Jozefowicz, Zaremba &
+--    Sutskever
+--    (2015), An empirical exploration of recurrent network architectures. ICML.
 local LSTMCell = RNNCell:extend "LSTMCell"
 M.LSTMCell = LSTMCell
 LSTMCell.state_names = {"c", "h"}
@@ -176,9 +196,11 @@ function LSTMCell:update(x)
 end
 
 --- An LSTM whose gates reach the whole range of time constants: [f, r, u, o] = [x, h] W,  F = s(f + b),  R = s(r - b),
---  G = 2 R F + (1 - 2 R) F^2,  c' = G c + (1 - G) act(u),  h' = s(o) act(c').  As LSTMCell without b_init;  the ParamState `bias` holds
---  b, at first logit(U(1/n, 1 - 1/n)).  States: c, h.
---  Source: Gu et al. (2020), Improving the gating mechanism of recurrent neural networks.
+--  G = 2 R F + (1 - 2 R) F^2,  c' = G c + (1 - G) act(u),  h' = s(o) act(c').
+--  w_init, state_init : of weights; States
+--  activation : act, a name of bdl.functional or a function
+--  States: c, the memory; h; W holds {weight}; bias, b, at first logit(U(1/n, 1 - 1/n)).
+--  Source: Gu et al. (2020), Improving the gating mechanism of recurrent neural networks. ICML.
 local URLSTMCell = RNNCell:extend "URLSTMCell"
 M.URLSTMCell = URLSTMCell
 URLSTMCell.state_names = {"c", "h"}
@@ -206,8 +228,11 @@ function URLSTMCell:update(x)
   return done(self, sigmoid(o) * self.activation(c))
 end
 
---- f = s([x, h] Wf),  i = s([x, h] Wi),  h' = f act(h) + i act(x Wh).  As GRUCell.  State: h.
---  Source: Laurent & von Brecht (2016), A recurrent neural network without chaos.
+--- Chaos-free network:  f = s([x, h] Wf),  i = s([x, h] Wi),  h' = f act(h) + i act(x Wh).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  activation : act, a name of bdl.functional or a function
+--  States: h; Wf, Wi and Wh hold {weight, bias}.
+--  Source: Laurent & von Brecht (2016), A recurrent neural network without chaos. arXiv:1612.06212.
 local CFNCell = RNNCell:extend "CFNCell"
 M.CFNCell = CFNCell
 
@@ -226,9 +251,12 @@ function CFNCell:update(x)
   return done(self, sigmoid(self.Wf(xh)) * self.activation(h) + sigmoid(self.Wi(xh)) * self.activation(self.Wh(x)))
 end
 
---- z = phi(x),  f = s([z, h] W_u),  h' = f h + (1 - f) z.  num_in, num_out, w_init (Orthogonal), b_init, state_init, phi (a Linear),
---  name.  State: h.
+--- Minimal recurrent network:  z = phi(x),  f = s([z, h] W_u),  h' = f h + (1 - f) z.
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  phi : a module or function; a Linear where none is given
+--  States: h; phi and W_u hold {weight, bias}.
 --  Source: Chen (2017), MinimalRNN: toward more interpretable and trainable recurrent neural networks.
+--    arXiv:1711.06788.
 local MinimalRNNCell = RNNCell:extend "MinimalRNNCell"
 M.MinimalRNNCell = MinimalRNNCell
 
@@ -244,8 +272,10 @@ function MinimalRNNCell:update(x)
   return done(self, f * h + (1 - f) * z)
 end
 
---- z = s([x, h] W_z),  h' = (1 - z) h + z (x W_x).  num_in, num_out, w_init (Orthogonal), b_init, state_init, name.  State: h.
---  Source: Feng et al. (2024), Were RNNs all we needed?  (there without h in the gate).
+--- Minimal GRU:  z = s([x, h] W_z),  h' = (1 - z) h + z (x W_x).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  States: h; W_x and W_z hold {weight, bias}.
+--  Source: Feng et al. (2024), Were RNNs all we needed? arXiv:2410.01201, there without h in the gate.
 local MiniGRU = RNNCell:extend "MiniGRU"
 M.MiniGRU = MiniGRU
 
@@ -262,7 +292,10 @@ function MiniGRU:update(x)
   return done(self, (1 - z) * h + z * self.W_x(x))
 end
 
---- f = s([x, h] W_f),  i = s([x, h] W_i),  h' = f h + i (x W_x).  As MiniGRU.  State: h.  Source: as MiniGRU.
+--- Minimal LSTM:  f = s([x, h] W_f),  i = s([x, h] W_i),  h' = f h + i (x W_x).
+--  w_init, b_init, state_init : of weights; biases (bdl.none: none); States
+--  States: h; W_x, W_f and W_i hold {weight, bias}.
+--  Source: Feng et al. (2024), Were RNNs all we needed? arXiv:2410.01201, there without h in the gates.
 local MiniLSTM = RNNCell:extend "MiniLSTM"
 M.MiniLSTM = MiniLSTM
 
@@ -282,9 +315,16 @@ function MiniLSTM:update(x)
 end
 
 --- Linear recurrent unit, a diagonal complex recurrence  h' = e^(-e^nu + i e^theta) h + e^gamma x (B_re + i B_im),
---  y = Re(h' (C_re + i C_im)) + D x.  d_model, d_hidden, r_min (0.0), r_max (1.0): |eigenvalue| at first, max_phase (6.28).
---  x, y : [batch.., d_model].  ParamStates: nu_log, theta_log, gamma_log, D and the Linears.  States: h_re, h_im [d_hidden].
---  Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences.
+--  y = Re(h' (C_re + i C_im)) + D x;  x, y : [batch.., d_model].
+--  d_model, d_hidden : sizes of x and y; of h
+--  r_min, r_max : bounds of the sizes of eigenvalues at first
+--  max_phase : bound of their phases at first
+--  States: h_re, h_im, [d_hidden]; nu_log, theta_log, gamma_log, D, which are learnt as B_re, B_im, C_re, C_im are.
+--  Source: Orvieto et al. (2023), Resurrecting recurrent neural networks for long sequences. ICML.
+--  Example:
+--    local cell = bdl.nn.NAME(3, 4)
+--    cell:init_state(2)
+--    print(cell(bdl.ones(2, 3)))
 local LRUCell = module.Module:extend "LRUCell"
 M.LRUCell = LRUCell
 LRUCell.Linear, LRUCell.ops, LRUCell.each = RNNCell.Linear, RNNCell.ops, RNNCell.each

@@ -1,4 +1,8 @@
 --- Conductance-based neurons with two or three variables.  None is reset: a spike is an upward crossing of V_th.
+--  Example:
+--    bdl.environ.set{dt = 0.01*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(10*bdl.units.uA), cells.V.value)
 local core = require "bdl.core"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -29,8 +33,14 @@ end
 
 --- Fast-spiking interneuron:  C dV/dt = -gNa m_inf^3 h (V - ENa) - gK n^4 (V - EK) - gL (V - EL) + I,
 --  dx/dt = phi (alpha_x (1 - x) - beta_x x) for x = h, n,  m_inf = alpha_m/(alpha_m + beta_m).
---  ENa 55, EK -90, EL -65 mV, gNa 35, gK 9, gL 0.1 mS, C 1 uF, phi 5, V_th 20 mV.  States V, -65 mV, h, 0.6, n, 0.32 at first; I in uA.
+--  ENa, EK, EL : reversal potentials of sodium, potassium, leak
+--  gNa, gK, gL : their largest conductances
+--  C : capacitance
+--  phi : how much faster the gates are than at the temperature of their rates
+--  V_th : potential whose crossing counts as a spike
+--  States: V, the membrane potential; h, n, gates within 0..1.
 --  Source: Wang & Buzsaki (1996), Gamma oscillation by synaptic inhibition in a hippocampal interneuronal network model.
+--    J Neurosci 16.
 local WangBuzsakiHH = Crossing:extend "WangBuzsakiHH"
 M.WangBuzsakiHH = WangBuzsakiHH
 
@@ -67,9 +77,14 @@ end
 
 --- Barnacle muscle fibre:  C dV/dt = -g_Ca M_inf (V - V_Ca) - g_K W (V - V_K) - g_leak (V - V_leak) + I,
 --  dW/dt = phi cosh((V - V3)/(2 V4)) (W_inf - W),  M_inf = (1 + tanh((V - V1)/V2))/2,  W_inf = (1 + tanh((V - V3)/V4))/2.
---  V_Ca 130, V_K -84, V_leak -60 mV, g_Ca 4.4, g_K 8, g_leak 2 mS, C 20 uF, V1 -1.2, V2 18, V3 2, V4 30 mV, phi 0.04 / ms, V_th 10 mV.
---  States V, uniform in -70..-60 mV, W, 0.02 at first; I in uA.
---  Source: Morris & Lecar (1981), Voltage oscillations in the barnacle giant muscle fiber; Rinzel & Ermentrout (1998).
+--  V_Ca, V_K, V_leak : reversal potentials
+--  g_Ca, g_K, g_leak : largest conductances
+--  C : capacitance
+--  V1, V2, V3, V4 : middle and width of the activation of calcium, then of potassium
+--  phi : rate of W
+--  V_th : potential whose crossing counts as a spike
+--  States: V, the membrane potential; W, the part of potassium channels that is open.
+--  Source: Morris & Lecar (1981), Voltage oscillations in the barnacle giant muscle fiber. Biophys J 35.
 local MorrisLecar = Crossing:extend "MorrisLecar"
 M.MorrisLecar = MorrisLecar
 

@@ -1,6 +1,8 @@
 --- Convolutions over one to three axes of space.  x : [batch.., space.., c_in]  ->  [batch.., space.., c_out]; they correlate, as in
 --  all deep-learning libraries.  channel_first: c stands before space, in in_size, x and y.
---  Source: Dumoulin & Visin (2016), A guide to convolution arithmetic for deep learning.
+--  Source: LeCun et al. (1989), Backpropagation applied to handwritten zip code recognition. Neural Comput 1; Dumoulin
+--    & Visin (2016),
+--    A guide to convolution arithmetic for deep learning. arXiv:1603.07285.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local base = require "bdl.array.base"
@@ -120,9 +122,18 @@ end
 
 -- ---- the classes -------------------------------------------------------------------------------------------------------------
 
---- y = filter * x + b.  in_size {space.., c_in}, out_channels, kernel_size; stride (1), padding ("SAME", "VALID", n, one or {lo, hi}
---  an axis), lhs_dilation (1), rhs_dilation (1), groups (1), w_init (XavierNormal), b_init (none), w_mask, channel_first, name.
---  The State `weight` holds {weight [k.., c_in / groups, c_out], bias}.
+--- Conv1d, Conv2d, Conv3d: convolution:  y = filter * x + b.
+--  in_size : {space.., c_in}
+--  kernel_size, stride, rhs_dilation : a number, or one an axis
+--  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+--  lhs_dilation : distance of the elements of x, a number or one an axis
+--  groups : parts of the channels that do not see each other
+--  w_mask : multiplies the weight
+--  channel_first : whether c stands before space
+--  States: weight, {weight [k.., c_in / groups, c_out], bias}.
+--  Example:
+--    local layer = bdl.nn.Conv2d({8, 8, 3}, 4, 3)
+--    print(layer(bdl.ones(1, 8, 8, 3)).shape)
 local function convolution(self, who, a)
   self:setup(who, a)
   self.lhs_dilation = layer.each(who, "lhs_dilation", a.lhs_dilation, self.dims)
@@ -134,15 +145,42 @@ local function convolution(self, who, a)
   self:finish(who, a, self.in_channels // self.groups, self.out_channels, a.ws_gain)
 end
 
---- A convolution with standardised weights, as ScaledWSLinear; also ws_gain (true), eps (1e-4).
+--- ScaledWSConv1d, ScaledWSConv2d, ScaledWSConv3d: convolution with a standardised filter:  y = f * x + b,
+--  f = gain (W - mean)/sqrt(var fan_in) for each channel of y.
+--  in_size : {space.., c_in}
+--  kernel_size, stride, rhs_dilation : a number, or one an axis
+--  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+--  lhs_dilation : distance of the elements of x, a number or one an axis
+--  groups : parts of the channels that do not see each other
+--  w_mask : multiplies the weight
+--  channel_first : whether c stands before space
+--  ws_gain : whether there is a gain, which is learnt
+--  eps : least value of var fan_in
+--  States: weight, {weight [k.., c_in / groups, c_out], bias, gain}.
+--  Source: Qiao et al. (2019), Micro-batch training with batch-channel normalization and weight standardization.
+--    arXiv:1903.10520.
+--  Example:
+--    local layer = bdl.nn.ScaledWSConv2d({8, 8, 3}, 4, 3)
+--    print(layer(bdl.ones(1, 8, 8, 3)).shape)
 local function scaled_filter(self, w, gain)
   w = functional.weight_standardization(w, {eps = self.eps, gain = gain})
   return self.w_mask and w * self.w_mask or w
 end
 
---- The transpose of a convolution, which it undoes in shape: stride puts stride - 1 zeros between the elements of x.
---  As Conv without lhs_dilation; the State `weight` holds {weight [k.., c_out, c_in / groups], bias}.
---  Source: Zeiler et al. (2010), Deconvolutional networks.
+--- ConvTranspose1d, ConvTranspose2d, ConvTranspose3d: transpose of a convolution, which it undoes in shape:  y =
+--  filter' x + b;
+--  stride puts stride - 1 zeros between the elements of x.
+--  in_size : {space.., c_in}
+--  kernel_size, stride, rhs_dilation : a number, or one an axis
+--  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+--  groups : parts of the channels that do not see each other
+--  w_mask : multiplies the weight
+--  channel_first : whether c stands before space
+--  States: weight, {weight [k.., c_out, c_in / groups], bias}.
+--  Source: Zeiler et al. (2010), Deconvolutional networks. CVPR.
+--  Example:
+--    local layer = bdl.nn.ConvTranspose2d({8, 8, 3}, 4, 3, {stride = 2})
+--    print(layer(bdl.ones(1, 8, 8, 3)).shape)
 local Transposed = Conv:extend "ConvTranspose"
 
 function Transposed:geometry(k)

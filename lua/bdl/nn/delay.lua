@@ -28,6 +28,9 @@ local function bind(prim, ...) return core.bind(prim, NONE, ...) end
 --- name -> f(at, t, s): the value s steps back;  at(k) is the row ceil(s) - k steps back, t = ceil(s) - s.
 local methods = {}
 
+--- Interpolations of delays by name: register(name, f), list_methods(), .. ; f(at, t, s) as "linear" is.
+--  Example:
+--    print(table.concat(bdl.nn.InterpolationRegistry.list_methods(), " "))
 local InterpolationRegistry = {}
 M.InterpolationRegistry = InterpolationRegistry
 
@@ -78,11 +81,20 @@ end
 -- ---- the buffer ----------------------------------------------------------------------------------------------------------------
 
 --- Values of the past:  delay:update(x) writes,  delay:at(name) reads a registered time.
---  target : a size, or an example whose shape, dtype and unit the values have;  time : the longest delay read by step or time;
---  entries : {name = time or {time, indices..}};  init : what is read from before the first update, a value or an initialiser of
---  the shape [length, ..], 0 by default;  interpolation : of times between steps: "linear", "nearest" (halves to even steps),
---  "cubic", "hermite", "polynomial2", "polynomial3", a registered name or function(at, t, s).
---  States history, write_ptr.
+--  target : a size, or an example whose shape, dtype and unit the values have
+--  time : the longest delay read by step or time
+--  entries : {name = time or {time, indices..}}
+--  init : what is read from before the first update, a value or an initialiser of the shape [length, ..]; 0 where none
+--    is given
+--  interpolation : of times between steps: "linear", "nearest" (halves to even steps), "cubic", "hermite",
+--    "polynomial2",
+--    "polynomial3", a registered name or function(at, t, s)
+--  States: history, the last values; write_ptr, the row that is written next.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local delay = bdl.nn.init_all_states(bdl.nn.Delay(3, {entries = {late = 0.5*bdl.units.ms}}))
+--    delay:update(bdl.ones(3))
+--    print(delay:at "late")
 local Delay = Module:extend "Delay"
 M.Delay = Delay
 
@@ -342,7 +354,13 @@ function Delay:access(name, ...)
   return M.DelayAccess(self, name)
 end
 
---- access() reads the entry of a delay.
+--- access() reads the entry of a delay; made by delay:access and neuron:prefetch_delay.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local delay = bdl.nn.Delay(3, {entries = {late = 0.5*bdl.units.ms}})
+--    local late = bdl.nn.DelayAccess(delay, "late")
+--    bdl.nn.init_all_states(delay)
+--    print(late())
 local DelayAccess = Module:extend "DelayAccess"
 M.DelayAccess = DelayAccess
 
@@ -357,6 +375,13 @@ function DelayAccess:update() return self.delay:at(self.entry) end
 
 --- The past of the State `item` of a neuron, written after each of its updates.  Reads before the neuron's call of step i
 --  see the State up to step i - 1.
+--  States: history, the last values; write_ptr, the row that is written next.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.LIF(2)
+--    local late = cells:prefetch_delay("V", 0.5*bdl.units.ms)     -- adds a StateWithDelay
+--    bdl.nn.init_all_states(cells)
+--    print(late())
 local StateWithDelay = Delay:extend "StateWithDelay"
 M.StateWithDelay = StateWithDelay
 
@@ -418,7 +443,12 @@ end
 
 --- What is given comes out `delay` later, between steps by linear interpolation.
 --  delay : nil (nothing is kept), a time, times [in_size], or times [m] with `indices` i32[m] into the last axis: element k of the
---  result is input indices[k], delay[k] ago.  States history, write_ptr.
+--    result is input indices[k], delay[k] ago
+--  States: history, the last values; write_ptr, the row that is written next.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local delay = bdl.nn.init_all_states(bdl.nn.InputDelay(3, 0.5*bdl.units.ms))
+--    print(delay(bdl.ones(3)))
 local InputDelay = Delay:extend "InputDelay"
 M.InputDelay = InputDelay
 

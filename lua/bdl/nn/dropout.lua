@@ -1,5 +1,9 @@
 --- Dropout: while fitting (environ fit) elements are kept with probability `prob` and the others silenced; else y = x.
---  Source: Srivastava et al. (2014), Dropout.
+--  Source: Srivastava et al. (2014), Dropout: a simple way to prevent neural networks from overfitting. J Mach Learn
+--    Res 15.
+--  Example:
+--    local layer = bdl.nn.NAME(0.8)
+--    print(bdl.environ.context({fit = true}, layer, bdl.ones(2, 4, 3)))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -39,7 +43,9 @@ end
 
 function Base:mask_shape(x) return base.copy_shape(x) end
 
---- All elements for themselves.  prob (0.5), broadcast_dims (axes along which elements share their fate), name.
+--- Dropout of elements:  y = x / prob with probability prob, else 0.
+--  prob : the probability to keep
+--  broadcast_dims : axes along which elements share their fate
 local Dropout = Base:extend "Dropout"
 M.Dropout = Dropout
 
@@ -55,9 +61,15 @@ function Dropout:mask_shape(x)
   return sizes
 end
 
---- Whole channels of each sample.  prob (0.5), channel_axis (-1; a position in a sample), name.
+--- Dropout1d, Dropout2d, Dropout3d: dropout of whole channels of each sample:  y = x / prob with probability prob, else
+--  0.
 --  x : [sample] or [batch, sample], a sample having 1, 2 or 3 axes of space and the channels.
---  Source: Tompson et al. (2015), Efficient object localization using convolutional networks.
+--  prob : the probability to keep
+--  channel_axis : a position in a sample
+--  Source: Tompson et al. (2015), Efficient object localization using convolutional networks. CVPR.
+--  Example:
+--    local layer = bdl.nn.Dropout1d(0.8)
+--    print(bdl.environ.context({fit = true}, layer, bdl.ones(2, 4, 3)))
 local ByChannel = Base:extend "DropoutByChannel"
 
 function ByChannel:__init(...)
@@ -85,7 +97,7 @@ for dims = 1, 3 do
 end
 
 --- What is silenced takes the value that SELU has far below 0, and the result is scaled to keep mean and variance:
---  y = a where(kept, x, alpha) + b.  Source: Klambauer et al. (2017), Self-normalizing neural networks.
+--  y = a where(kept, x, alpha) + b.
 local ALPHA <const> = -1.7580993408473766
 
 local function alpha_drop(self, keep, x)
@@ -95,19 +107,30 @@ local function alpha_drop(self, keep, x)
   return where(keep, x, ALPHA) * a - a * q * ALPHA
 end
 
---- All elements for themselves.  prob (0.5), name.
+--- Dropout of elements for SELU:  y = a (x with probability prob, else -1.758) + b, a and b such that mean and variance
+--  stay.
+--  prob : the probability to keep
+--  Source: Klambauer et al. (2017), Self-normalizing neural networks. NIPS.
 local AlphaDropout = Base:extend "AlphaDropout"
 M.AlphaDropout = AlphaDropout
 AlphaDropout.drop = alpha_drop
 function AlphaDropout:__init(...) self:setup(args({"prob", prob = 0.5, name = none}, ...)) end
 
---- Whole channels of each sample, the first axis being the batch.  prob (0.5), channel_axis (-1), name.
+--- Dropout of whole channels for SELU:  y = a (x with probability prob, else -1.758) + b; the first axis is the batch.
+--  prob : the probability to keep
+--  channel_axis : a position in a sample
+--  Source: Klambauer et al. (2017), Self-normalizing neural networks. NIPS.
 local FeatureAlphaDropout = ByChannel:extend "FeatureAlphaDropout"
 M.FeatureAlphaDropout = FeatureAlphaDropout
 FeatureAlphaDropout.drop = alpha_drop
 
---- One mask for a whole sequence, drawn by init_state.  in_size, prob (0.5), name.  State: mask.
---  Source: Gal & Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural networks.
+--- One mask for a whole sequence, drawn by init_state:  y = x / prob where the mask is set, else 0.
+--  prob : the probability to keep
+--  States: mask.
+--  Source: Gal & Ghahramani (2016), A theoretically grounded application of dropout in recurrent neural networks. NIPS.
+--  Example:
+--    local layer = bdl.nn.init_all_states(bdl.nn.DropoutFixed(3, 0.8), 2)
+--    print(bdl.environ.context({fit = true}, layer, bdl.ones(2, 3)))
 local DropoutFixed = Base:extend "DropoutFixed"
 M.DropoutFixed = DropoutFixed
 

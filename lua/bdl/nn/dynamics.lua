@@ -5,6 +5,11 @@ local module = require "bdl.nn.module"
 
 local M = {}
 
+--- A module with a size, and inputs that projections register; to be extended.
+--  Example:
+--    local Pass = bdl.nn.Dynamics:extend "Pass"
+--    function Pass:update(x) return self:sum_current_inputs(x) end
+--    print(Pass(2)(bdl.ones(2)))
 local Dynamics = module.Module:extend "Dynamics"
 M.Dynamics = Dynamics
 
@@ -96,12 +101,18 @@ local takes_input = setmetatable({}, {__mode = "k"})
 local ignores_output = setmetatable({}, {__mode = "k"})
 
 --- x, a before-update, will get the arguments of the call.
+--  Example:
+--    local cells = bdl.nn.init_all_states(bdl.nn.PoissonEncoder(2))
+--    cells:add_before_update("watch", bdl.nn.receive_update_input(function(rate) print(rate) end))
 function M.receive_update_input(x)
   takes_input[x] = true
   return x
 end
 
 --- x, an after-update, will not get the result of the call.
+--  Example:
+--    local cells = bdl.nn.init_all_states(bdl.nn.PoissonEncoder(2))
+--    cells:add_after_update("count", bdl.nn.not_receive_update_output(function() print "done" end))
 function M.not_receive_update_output(x)
   ignores_output[x] = true
   return x

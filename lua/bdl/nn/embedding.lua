@@ -1,5 +1,5 @@
 --- A table of vectors, looked up by whole numbers from 0.
---  Source: Bengio et al. (2003), A neural probabilistic language model.
+--  Source: Bengio et al. (2003), A neural probabilistic language model. J Mach Learn Res 3.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local base = require "bdl.array.base"
@@ -8,9 +8,16 @@ local layer = require "bdl.nn.layer"
 local none = require "bdl.none".none
 local reduce = require "bdl.array.reduce"
 
---- num_embeddings, embedding_size, embedding_init (LecunUniform), padding_idx (none; its row starts at 0 and gets no gradient),
---  max_norm (none; rows that are looked up are shortened to it) and norm_type (2.0), scale_grad_by_freq (false: the gradient of a row
---  is divided by how often it was looked up), freeze (false: no gradient), name.  The State `weight` holds [num_embeddings, embedding_size].
+--- y = W[ids], rows of a table.
+--  num_embeddings, embedding_size : rows; sizes of a row
+--  padding_idx : a row that starts at 0 and gets no gradient
+--  max_norm, norm_type : rows that are looked up are shortened to this norm, of this order
+--  scale_grad_by_freq : whether the gradient of a row is divided by how often it was looked up
+--  freeze : no gradient at all
+--  States: weight, [num_embeddings, embedding_size].
+--  Example:
+--    local table_ = bdl.nn.Embedding(10, 3)
+--    print(table_(bdl.tensor{1, 4, 1}))
 local Embedding = layer.Layer:extend "Embedding"
 
 local function spec(first)

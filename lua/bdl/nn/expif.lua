@@ -1,7 +1,8 @@
 --- Integrate-and-fire neurons whose upstroke is exponential or quadratic in V, with and without adaptation.
---  Source: Fourcaud-Trocme et al. (2003), How spike generation mechanisms determine the neuronal response to fluctuating
---  inputs; Brette & Gerstner (2005), Adaptive exponential integrate-and-fire model; Latham et al. (2000), Intrinsic dynamics in
---  neuronal networks; Izhikevich (2004), Which model to use for cortical spiking neurons?
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(2*bdl.units.mA), cells.V.value)
 local core = require "bdl.core"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -14,9 +15,15 @@ local Spiking = spiking.Spiking
 
 local STEEPEST <const> = 20.0  -- the largest exponent: e^20 is beyond every reset, e^800 is beyond numbers
 
---- Exponential:  tau dV/dt = -(V - V_rest) + delta_T exp((V - V_T)/delta_T) + R I;  V >= V_th: spike, V is reset.
---  R 1 ohm, tau 10 ms, V_th -30, V_reset -68, V_rest -65, V_T -59.9 (threshold of the upstroke), delta_T 3.48 mV (its width).
---  State V, -65 mV at first.
+--- Exponential integrate-and-fire:  tau dV/dt = -(V - V_rest) + delta_T exp((V - V_T)/delta_T) + R I;
+--  V >= V_th: spike, V is reset.
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
+--  V_T, delta_T : threshold of the upstroke; its width
+--  States: V, the membrane potential.
+--  Source: Fourcaud-Trocme et al. (2003), How spike generation mechanisms determine the neuronal response to
+--    fluctuating inputs.
+--    J Neurosci 23.
 local ExpIF = Spiking:extend "ExpIF"
 M.ExpIF = ExpIF
 
@@ -35,8 +42,12 @@ function ExpIF:advance(from, I)
   return {V = self:membrane(function(v) return self:drive(v) end, from.V, I)}
 end
 
---- Quadratic:  tau dV/dt = c (V - V_rest) (V - V_c) + R I;  V >= V_th: spike, V is reset.
---  R 1 ohm, tau 10 ms, V_th -30, V_reset -68, V_rest -65, V_c -50 mV (where V runs off), c 0.07 / mV.  State V, -65 mV at first.
+--- Quadratic integrate-and-fire:  tau dV/dt = c (V - V_rest) (V - V_c) + R I;  V >= V_th: spike, V is reset.
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
+--  V_c, c : potential beyond which V runs off; steepness
+--  States: V, the membrane potential.
+--  Source: Latham et al. (2000), Intrinsic dynamics in neuronal networks. J Neurophysiol 83.
 local QuaIF = ExpIF:extend "QuaIF"
 M.QuaIF = QuaIF
 
@@ -73,15 +84,40 @@ local function adaptive(cls, name, changed)
   return Adaptive
 end
 
---- ExpIF with adaptation:  tau dV/dt = .. - R w,  tau_w dw/dt = a (V - V_rest) - w,  w += b at a spike.
---  As ExpIF, but V_th -55 mV; tau_w 30 ms, a 1 S, b 1 mA.  States V, -65 mV, and w, 0 mA at first.
+--- Adaptive exponential integrate-and-fire:  tau dV/dt = -(V - V_rest) + delta_T exp((V - V_T)/delta_T) - R w + R I,
+--  tau_w dw/dt = a (V - V_rest) - w;  V >= V_th: spike, V is reset, w += b.
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
+--  V_T, delta_T : threshold of the upstroke; its width
+--  tau_w, a, b : of the adaptation: time constant; coupling to V; jump at a spike
+--  States: V, the membrane potential; w, the adaptation current.
+--  Source: Brette & Gerstner (2005), Adaptive exponential integrate-and-fire model. J Neurophysiol 94.
 M.AdExIF = adaptive(ExpIF, "AdExIF", function() return {V_th = -55*u.mV, tau_w = 30*u.ms, b = 1*u.mA} end)
 
---- QuaIF with adaptation:  tau dV/dt = .. - R w,  tau_w dw/dt = a (V - V_rest) - w,  w += b at a spike.
---  As QuaIF; tau_w 10 ms, a 1 S, b 0.1 mA.  States V, -65 mV, and w, 0 mA at first.
+--- Adaptive quadratic integrate-and-fire:  tau dV/dt = c (V - V_rest) (V - V_c) - R w + R I,
+--  tau_w dw/dt = a (V - V_rest) - w;  V >= V_th: spike, V is reset, w += b.
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
+--  V_c, c : potential beyond which V runs off; steepness
+--  tau_w, a, b : of the adaptation: time constant; coupling to V; jump at a spike
+--  States: V, the membrane potential; w, the adaptation current.
+--  Source: Izhikevich (2004), Which model to use for cortical spiking neurons? IEEE Trans Neural Netw 15.
 M.AdQuaIF = adaptive(QuaIF, "AdQuaIF", function() return {tau_w = 10*u.ms, b = 0.1*u.mA} end)
 
---- The same neurons with a refractory period: tau_ref 1.7 ms, in which V and w keep what the reset left.
+--- ExpIFRef, QuaIFRef, AdExIFRef, AdQuaIFRef: the neuron of the name without Ref, whose States keep what the reset left
+--  for
+--  tau_ref after a spike: in the steps k > i with (k - i) dt < tau_ref, dV/dt = 0.
+--  tau_ref : refractory period
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
+--  V_T, delta_T : threshold of the upstroke; its width
+--  V_c, c : potential beyond which V runs off; steepness
+--  tau_w, a, b : of the adaptation: time constant; coupling to V; jump at a spike
+--  States: V, the membrane potential; w, the adaptation current of adaptive ones; since_spike, steps since the last
+--    spike.
+--  Source: Brette & Gerstner (2005), Adaptive exponential integrate-and-fire model. J Neurophysiol 94; Latham et al.
+--    (2000),
+--    Intrinsic dynamics in neuronal networks. J Neurophysiol 83.
 M.ExpIFRef = spiking.refractory(ExpIF, "ExpIFRef", 1.7)
 M.QuaIFRef = spiking.refractory(QuaIF, "QuaIFRef", 1.7)
 M.AdExIFRef = spiking.refractory(M.AdExIF, "AdExIFRef", 1.7)

@@ -1,5 +1,10 @@
 --- Synapses whose conductance decays exponentially.
---  Source: Roth & van Rossum (2009), Modeling synapses, in Computational Modeling Methods for Neuroscientists, ch. 6.
+--  Source: Roth & van Rossum (2009), Modeling synapses. Computational Modeling Methods for Neuroscientists, MIT Press,
+--    chapter 6.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local syn = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(syn(1*bdl.units.mS))
 local core = require "bdl.core"
 local args = require "bdl.args"
 local class = require "bdl.class"
@@ -41,7 +46,10 @@ function Synapse:with_inputs(g, x)
   return x and g + x or g
 end
 
---- tau dg/dt = -g;  g += input
+--- Exponential synapse:  tau dg/dt = -g;  g += input
+--  tau : time constant
+--  g_initializer : g at first, whose unit is that of the input
+--  States: g, the conductance.
 local Expon = Synapse:extend "Expon"
 M.Expon = Expon
 
@@ -55,7 +63,13 @@ function Expon:update(x)
   return self.g.value
 end
 
---- Difference of two exponentials:  g = amplitude A (g_decay - g_rise), both driven by the input;  A makes the peak 1.
+--- Difference of two exponentials:  g = amplitude A (g_decay - g_rise),  tau_decay dg_decay/dt = -g_decay,
+--  tau_rise dg_rise/dt = -g_rise;  g_decay += input, g_rise += input.
+--  tau_decay, tau_rise : time constants; they must differ
+--  amplitude : factor of the conductance
+--  normalize : A makes the peak of one input 1; else A is 1
+--  g_initializer : g_decay and g_rise at first
+--  States: g_rise, g_decay, the two parts.
 local DualExpon = Synapse:extend "DualExpon"
 M.DualExpon = DualExpon
 
@@ -89,7 +103,13 @@ function DualExpon:update(x)
   return (self.amplitude * self._peak) * (self.g_decay.value - self.g_rise.value)
 end
 
---- tau dg/dt = -g + h,  tau dh/dt = -h;  h += input
+--- Alpha synapse:  tau dg/dt = -g + h,  tau dh/dt = -h;  h += input
+--  tau : time constant, and time of the peak
+--  g_initializer : g and h at first
+--  States: g, the conductance; h, what drives it.
+--  Source: Rall (1967), Distinguishing theoretical synaptic potentials computed for different soma-dendritic
+--    distributions of
+--    synaptic input. J Neurophysiol 30.
 local Alpha = Synapse:extend "Alpha"
 M.Alpha = Alpha
 

@@ -1,5 +1,5 @@
 --- Electrical synapses: currents in proportion to differences of potential.
---  Source: Connors & Long (2004), Electrical synapses in the mammalian brain.
+--  Source: Connors & Long (2004), Electrical synapses in the mammalian brain. Annu Rev Neurosci 27.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local class = require "bdl.class"
@@ -68,8 +68,18 @@ function GapJunction:update()
   self.pre:add_current_input(self._keys[2], gathered(-difference * back, self.pre_ids, V))
 end
 
---- The same conductance both ways.
---  couples : a population or {pre, post};  states : "V" or {pre's, post's};  conn : see above, its weights unless `weight` is given.
+--- The same conductance both ways:  I_j = w (V_i - V_j),  I_i = w (V_j - V_i) for each pair i, j.
+--  couples : a population or {pre, post}
+--  states : the State whose values differ, by name: "V", or {of pre, of post}
+--  conn : a connection of bdl.event or {pre_ids, post_ids}, indices from 0
+--  weight : conductances; those of conn where none are given
+--  States: weight.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(2))
+--    local gap = bdl.nn.NAME(cells, "V", {bdl.tensor{0}, bdl.tensor{1}}, 0.1*bdl.units.siemens)
+--    gap()
+--    print(cells())
 local SymmetryGapJunction = GapJunction:extend "SymmetryGapJunction"
 M.SymmetryGapJunction = SymmetryGapJunction
 
@@ -83,7 +93,19 @@ end
 
 function SymmetryGapJunction:conductances() return self.weight.value, self.weight.value end
 
---- A conductance each way:  weight : {to post, to pre}.
+--- A conductance each way:  I_j = w (V_i - V_j),  I_i = w' (V_j - V_i) for each pair i, j.
+--  pre, post : populations
+--  pre_state, post_state : the States whose values differ, by name
+--  conn : a connection of bdl.event or {pre_ids, post_ids}, indices from 0
+--  weight : {to post, to pre}: w and w'
+--  States: weight_post, weight_pre.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(2))
+--    local gap = bdl.nn.NAME(cells, "V", cells, "V", {bdl.tensor{0}, bdl.tensor{1}}, {0.1*u.siemens, 0*u.siemens})
+--    gap()
+--    print(cells())
 local AsymmetryGapJunction = GapJunction:extend "AsymmetryGapJunction"
 M.AsymmetryGapJunction = AsymmetryGapJunction
 

@@ -1,5 +1,10 @@
 --- Generalized integrate-and-fire: two internal currents and a moving threshold.
 --  Source: Mihalas & Niebur (2009), A generalized linear integrate-and-fire neural model produces diverse spiking behaviors.
+--    Neural Comput 21.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(2*bdl.units.mA), cells.V.value)
 local core = require "bdl.core"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -8,11 +13,16 @@ local spiking = require "bdl.nn.spiking"
 
 local M = {}
 
---- tau dV/dt = -(V - V_rest) + R (I1 + I2 + I),  dI1/dt = -k1 I1,  dI2/dt = -k2 I2,
+--- Generalised integrate-and-fire:  tau dV/dt = -(V - V_rest) + R (I1 + I2 + I),  dI1/dt = -k1 I1,  dI2/dt = -k2 I2,
 --  dV_th/dt = a (V - V_rest) - b (V_th - V_th_inf);  V >= V_th: spike, V is reset, I1 = R1 I1 + A1, I2 = R2 I2 + A2,
 --  V_th = max(V_th_reset, V_th).
---  R 20 ohm, tau 20 ms, V_rest -70, V_reset -70, V_th_inf -50, V_th_reset -60 mV, a 0, b 0.01, k1 0.2, k2 0.02 / ms, R1 0, R2 1,
---  A1 0, A2 0 mA.  States V, -70 mV, V_th, -50 mV, I1 and I2, 0 mA at first.
+--  R, tau : resistance; time constant of the membrane
+--  V_rest, V_reset : resting potential; potential after a spike
+--  V_th_inf, V_th_reset : the threshold at rest; its least value after a spike
+--  a, b : rates at which the threshold follows V and returns
+--  k1, k2 : rates of decay of the internal currents
+--  R1, R2, A1, A2 : what a spike multiplies them by, and adds
+--  States: V, the membrane potential; V_th, the threshold; I1, I2, internal currents.
 local Gif = spiking.Spiking:extend "Gif"
 M.Gif = Gif
 
@@ -57,6 +67,12 @@ function Gif:internal(_, new) return new.I1 + new.I2 end
 
 --- Gif with a refractory period, tau_ref 1.7 ms, in which all States keep what the reset left; the internal currents of the
 --  start of a step drive V.
+--- Gif with a refractory period:  its States keep what the reset left for tau_ref after a spike: dV/dt = 0 in the steps
+--  k > i
+--  with (k - i) dt < tau_ref after a spike at i.
+--  tau_ref : refractory period
+--  States: V, the membrane potential; V_th, the threshold; I1, I2, internal currents; since_spike, steps since the last
+--    spike.
 M.GifRef = spiking.refractory(Gif, "GifRef", 1.7)
 
 function M.GifRef:internal(from) return from.I1 + from.I2 end

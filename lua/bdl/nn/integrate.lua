@@ -1,6 +1,9 @@
 --- Exponential Euler:  x' = x + dt exprel(dt J) f(x),  J = df/dx,  exprel(z) = (e^z - 1)/z.
 --  Exact when f is linear in x.  J is taken element by element; all other arguments of f are constants of the step.
---  Source: Borgers & Nectow (2013), Exponential time differencing for Hodgkin-Huxley-like ODEs.
+--  Source: Borgers & Nectow (2013), Exponential time differencing for Hodgkin-Huxley-like ODEs. SIAM J Sci Comput 35.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    print(bdl.nn.exp_euler_step(function(v) return -v / (10*bdl.units.ms) end, bdl.ones(2)))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local product = require "bdl.augment.product"

@@ -1,5 +1,9 @@
 --- Izhikevich's quadratic neuron with a recovery variable.
---  Source: Izhikevich (2003), Simple model of spiking neurons.
+--  Source: Izhikevich (2003), Simple model of spiking neurons. IEEE Trans Neural Netw 14.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(10*bdl.units.mV/bdl.units.ms), cells.V.value)
 local core = require "bdl.core"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -8,9 +12,13 @@ local spiking = require "bdl.nn.spiking"
 
 local M = {}
 
---- dV/dt = p1 V^2 + p2 V + p3 - u + I,  du/dt = a (b V - u);  V >= V_th: spike, V = c, u += d.
---  a 0.02, b 0.2 / ms, c -65 mV, d 8 mV/ms, V_th 30 mV, p1 0.04 / (ms mV), p2 5 / ms, p3 140 mV/ms.  The reset is hard
---  (spk_reset is kept but changes nothing).  States V, -65 mV, and u, 0 mV/ms at first; I in mV/ms.
+--- Quadratic with recovery:  dV/dt = p1 V^2 + p2 V + p3 - u + I,  du/dt = a (b V - u);  V >= V_th: spike, V = c, u +=
+--  d.
+--  a, b : rate of the recovery; its coupling to V
+--  c, d : V after a spike; what a spike adds to u
+--  p1, p2, p3 : coefficients of the upstroke
+--  spk_reset : kept, but the reset is always hard
+--  States: V, the membrane potential; u, the recovery, in mV/ms as I.
 local Izhikevich = spiking.Spiking:extend "Izhikevich"
 M.Izhikevich = Izhikevich
 
@@ -38,7 +46,14 @@ function Izhikevich:advance(from, I)
   return {V = V, u = integrate.step(function(w) return self.a * (self.b * V - w) end, from.u)}
 end
 
---- Izhikevich with a refractory period, tau_ref 0 ms, in which V and u keep what the reset left.
+--- Izhikevich with a refractory period:  dV/dt = p1 V^2 + p2 V + p3 - u + I,  du/dt = a (b V - u);  V >= V_th: spike, V
+--  = c,
+--  u += d, and V and u keep these values for tau_ref.
+--  tau_ref : refractory period
+--  a, b : rate of the recovery; its coupling to V
+--  c, d : V after a spike; what a spike adds to u
+--  p1, p2, p3 : coefficients of the upstroke
+--  States: V, the membrane potential; u, the recovery, in mV/ms as I; since_spike, steps since the last spike.
 M.IzhikevichRef = spiking.refractory(Izhikevich, "IzhikevichRef", 0)
 
 return M

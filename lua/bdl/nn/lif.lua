@@ -1,5 +1,9 @@
 --- Integrate-and-fire neurons.
---  Source: Gerstner et al., Neuronal Dynamics (2014), chapters 1 and 6.
+--  Source: Gerstner, Kistler, Naud & Paninski (2014), Neuronal Dynamics. Cambridge University Press, chapters 1 and 6.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(2*bdl.units.mA), cells.V.value)
 local class = require "bdl.class"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -22,8 +26,9 @@ local function towards(self, V, rest, I)
   return self:sum_delta_inputs(V)
 end
 
---- Towards 0:  tau dV/dt = -V + R I;  V >= V_th: spike, V returns by V_th (hard: to 0).
---  R 1 ohm, tau 5 ms, V_th 1 mV.  State V, 0 mV at first; I in mA.
+--- Integrate-and-fire, towards 0:  tau dV/dt = -V + R I;  V >= V_th: spike, V loses V_th (hard: V = 0).
+--  R, tau, V_th : resistance; time constant; threshold
+--  States: V, the membrane potential.
 local IF = Spiking:extend "IF"
 M.IF = IF
 
@@ -36,8 +41,10 @@ end
 
 function IF:advance(from, I) return {V = towards(self, from.V, 0 * self.V_th, I)} end
 
---- Leaky:  tau dV/dt = V_rest - V + R I;  V >= V_th: spike; the next step starts from the reset V.
---  R 1 ohm, tau 5 ms, V_th 1, V_reset 0, V_rest 0 mV.  State V, 0 mV at first; I in mA.
+--- Leaky integrate-and-fire:  tau dV/dt = V_rest - V + R I;  V >= V_th: spike; the next step starts from the reset V.
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold; potential after a spike; resting potential
+--  States: V, the membrane potential.
 local LIF = Spiking:extend "LIF"
 M.LIF = LIF
 
@@ -47,13 +54,22 @@ end
 
 function LIF:advance(from, I) return {V = towards(self, from.V, self.V_rest, I)} end
 
---- LIF with a refractory period: V stays at its reset value for the steps k > i with (k - i) dt < tau_ref after a spike at i.
---  As LIF; tau_ref 5 ms.
+--- LIF with a refractory period:  tau dV/dt = V_rest - V + R I;  V >= V_th: spike, after which V stays reset for
+--  tau_ref:
+--  in the steps k > i with (k - i) dt < tau_ref after a spike at i.
+--  tau_ref : refractory period
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold; potential after a spike; resting potential
+--  States: V, the membrane potential; since_spike, steps since the last spike.
 M.LIFRef = spiking.refractory(LIF, "LIFRef", 5)
 
---- Adaptive threshold:  tau dV/dt = V_rest - V + R I,  tau_a da/dt = -a,  a += 1 at a spike;  V >= V_th + beta a: spike.
---  As LIF; tau_a 100 ms, beta 0.1 mV.  States V, 0 mV, and a, 0 at first; I in mA.
---  Source: Bellec et al. (2018), Long short-term memory and learning-to-learn in networks of spiking neurons.
+--- LIF with an adaptive threshold:  tau dV/dt = V_rest - V + R I,  tau_a da/dt = -a,  a += 1 at a spike;
+--  V >= V_th + beta a: spike.
+--  tau_a, beta : time constant of the adaptation; threshold that one spike adds
+--  R, tau : resistance; time constant of the membrane
+--  V_th, V_reset, V_rest : threshold; potential after a spike; resting potential
+--  States: V, the membrane potential; a, the adaptation.
+--  Source: Bellec et al. (2018), Long short-term memory and learning-to-learn in networks of spiking neurons. NeurIPS.
 local ALIF = LIF:extend "ALIF"
 M.ALIF = ALIF
 

@@ -1,5 +1,10 @@
 --- Layers whose weights meet the last axis of their input.
---  Source: He et al. (2015) for the default initialiser; each class names its own.
+--  Source: Rosenblatt (1958), The perceptron. Psychol Rev 65; He et al. (2015), Delving deep into rectifiers. ICCV, for
+--    the default
+--    initialiser.
+--  Example:
+--    local layer = bdl.nn.NAME(3, 2)
+--    print(layer(bdl.ones(4, 3)))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -33,8 +38,10 @@ local function product(self, x, p, f)
 end
 
 --- y = x W + b  over the last axis.
---  in_size, out_size, w_init (KaimingNormal), b_init (zeros; bdl.none: no bias), w_mask (multiplies the weight), name.
---  The State `weight` holds {weight, bias}.  Errors: ValueError, leading sizes differ.
+--  w_init, b_init : of the weight; of the bias (bdl.none: none)
+--  w_mask : multiplies the weight
+--  States: weight, {weight, bias}.
+--  Errors: ValueError, leading sizes differ.
 local Linear = Layer:extend "Linear"
 M.Linear = Linear
 
@@ -56,9 +63,15 @@ local function masked(self, w) return self.w_mask and w * self.w_mask or w end
 --- x : [.., in] -> [.., out]
 function Linear:update(x) return product(self, x, self:params(), function(w) return masked(self, w) end) end
 
---- A Linear whose weight is standardised: mean 0 and variance 1 / in for each output, times a gain.
---  As Linear, and ws_gain (true: {gain} in the State), eps (1e-4).
+--- A Linear whose weight is standardised:  y = x W' + b,  W' = gain (W - mean)/sqrt(var in), mean and variance of each
+--  output's.
+--  w_init, b_init : of the weight; of the bias (bdl.none: none)
+--  w_mask : multiplies the weight
+--  ws_gain : whether there is a gain, which is learnt
+--  eps : least value of var in
+--  States: weight, {weight, bias, gain}.
 --  Source: Qiao et al. (2019), Micro-batch training with batch-channel normalization and weight standardization.
+--    arXiv:1903.10520.
 local ScaledWSLinear = Linear:extend "ScaledWSLinear"
 M.ScaledWSLinear = ScaledWSLinear
 
@@ -78,8 +91,12 @@ function ScaledWSLinear:update(x)
   return p.bias and y + ops.element_wise({weight = p.bias}, {}) or y
 end
 
---- y = x (|W| sign): weights that keep their sign.  in_size, out_size, w_init (KaimingNormal), w_sign (none: all positive), name.
---  The State `weight` holds W.
+--- y = x (|W| w_sign): weights that keep their sign.
+--  w_init : of W
+--  w_sign : signs; all positive where none are given
+--  States: weight, W.
+--  Source: Dale's principle; Song, Yang & Wang (2016), Training excitatory-inhibitory recurrent neural networks. PLoS
+--    Comput Biol 12.
 local SignedWLinear = Layer:extend "SignedWLinear"
 M.SignedWLinear = SignedWLinear
 
@@ -98,9 +115,13 @@ function SignedWLinear:update(x)
   end)
 end
 
---- Groups of neurons that do not mix:  y_g = x_g W_g + b_g.  num_groups, in_features, out_features, w_init (KaimingNormal),
---  b_init (zeros; bdl.none: no bias), name.  x : [.., num_groups, in_features] -> [.., num_groups, out_features]
---  The State `weight` holds {weight, bias}.
+--- Groups of neurons that do not mix:  y_g = x_g W_g + b_g.  x : [.., num_groups, in_features] -> [.., num_groups,
+--  out_features]
+--  w_init, b_init : of the weight; of the bias (bdl.none: none)
+--  States: weight, {weight, bias}.
+--  Example:
+--    local layer = bdl.nn.NAME(2, 3, 4)
+--    print(layer(bdl.ones(5, 2, 3)).shape)
 local GroupedLinear = Layer:extend "GroupedLinear"
 M.GroupedLinear = GroupedLinear
 
@@ -118,8 +139,13 @@ function GroupedLinear:update(x)
   return self.ops.grouped_matmul(layer.input(self, x, self.in_size, p.weight), p, {})
 end
 
---- y = x A + b with the stored entries of a connection (event.CSR ..) as weights; boolean x counts as events.
---  spar_mat, b_init (none), in_size, name.  The State `weight` holds {weight = entries, bias}.
+--- y = x A + b with the stored entries of a connection as weights; boolean x counts as events.
+--  spar_mat : a connection, event.CSR ..
+--  States: weight, {weight = entries, bias}.
+--  Source: Brette et al. (2007), Simulation of networks of spiking neurons. J Comput Neurosci 23.
+--  Example:
+--    local layer = bdl.nn.NAME(bdl.conn.fixed_prob(3, 2, 0.5))
+--    print(layer(bdl.ones(4, 3)))
 local SparseLinear = Layer:extend "SparseLinear"
 M.SparseLinear = SparseLinear
 
@@ -149,8 +175,8 @@ function SparseLinear:update(x)
 end
 
 --- Every neuron to every other:  y_j = sum_i x_i W_ij + b_j,  without i = j unless include_self.
---  in_size, out_size, w_init (KaimingNormal; a number: one weight for all pairs), b_init (none), include_self (true), name.
---  The State `weight` holds {weight, bias}.
+--  w_init : of the weight; a number: one weight for all pairs
+--  States: weight, {weight, bias}.
 local AllToAll = Layer:extend "AllToAll"
 M.AllToAll = AllToAll
 
@@ -178,7 +204,11 @@ function AllToAll:update(x)
   end)
 end
 
---- y_i = w_i x_i + b_i.  in_size, w_init (Normal), b_init (none), name.  The State `weight` holds {weight, bias}.
+--- Each neuron to its like:  y_i = w_i x_i + b_i.
+--  States: weight, {weight, bias}.
+--  Example:
+--    local layer = bdl.nn.NAME(3)
+--    print(layer(bdl.ones(4, 3)))
 local OneToOne = Layer:extend "OneToOne"
 M.OneToOne = OneToOne
 
@@ -199,9 +229,16 @@ function OneToOne:update(x)
 end
 
 --- y = x A B, a change of low rank, on top of base_module(x) where there is one.
---  in_features, lora_rank, out_features, base_module (none), kernel_init (LecunNormal), in_size (sizes before in_features), name.
---  The State `weight` holds {lora_a = A, lora_b = B}.
---  Source: Hu et al. (2021), LoRA: low-rank adaptation of large language models.
+--  in_features, lora_rank, out_features : sizes: of x; between A and B; of y
+--  base_module : a module or a function
+--  kernel_init : of A and B
+--  in_size : where there are sizes before in_features
+--  States: weight, {lora_a = A, lora_b = B}.
+--  Source: Hu et al. (2021), LoRA: low-rank adaptation of large language models. arXiv:2106.09685.
+--  Example:
+--    local base = bdl.nn.Linear(3, 2)
+--    local layer = bdl.nn.NAME{3, 1, 2, base_module = base}
+--    print(layer(bdl.ones(4, 3)))
 local LoRA = Layer:extend "LoRA"
 M.LoRA = LoRA
 

@@ -39,8 +39,14 @@ local function need_module(who, m)
   return m
 end
 
---- Vmap{module, in_axes = 1, out_axes = 1, vmap_states =, vmap_out_states =, axis_size =}: calls the module over lanes.  vmap_states: StateAxes,
---  or a filter of the States that have lanes in front; they are looked up at each call.
+--- Calls a module over lanes, as augment.vmap does.
+--  in_axes, out_axes : axes of the lanes in arguments and results
+--  vmap_states, vmap_out_states : StateAxes, or a filter of the States that have lanes in front; they are looked up at
+--    each call
+--  axis_size : the number of lanes, where no argument tells
+--  Example:
+--    local net = bdl.nn.Vmap(bdl.nn.Linear(3, 2))
+--    print(net(bdl.ones(4, 3)))
 local Vmap = Module:extend "Vmap"
 M.Vmap = Vmap
 
@@ -60,9 +66,15 @@ function Vmap:update(...)
   })(...)
 end
 
---- Map{module, init_map_size = n, init_state_axes =, state_tag =, in_axes = 1, out_axes = 1, call_state_axes =}: n lanes of a module.
---  init_all_states makes the States of all lanes; then the module is called over them.  init_state_axes, call_state_axes: StateAxes of
---  the States that are made, and of further ones that have lanes.
+--- Lanes of a module: init_all_states makes the States of all lanes; then the module is called over them.
+--  init_map_size : the number of lanes
+--  init_state_axes, call_state_axes : StateAxes of the States that are made, and of further ones that have lanes
+--  state_tag : of the States that are made
+--  in_axes, out_axes : axes of the lanes in arguments and results
+--  behavior : "vmap" or "pmap"
+--  Example:
+--    local cells = bdl.nn.Map(bdl.nn.GRUCell(3, 4), 5):init_all_states()
+--    print(cells(bdl.ones(5, 3)).shape)
 local Map = Module:extend "Map"
 M.Map = Map
 
@@ -132,6 +144,9 @@ end
 
 --- vmap_init_all_states(model, .., {axis_size = n, state_tag =, state_to_exclude =, node_to_exclude =}) -> model: nn.init_all_states(model, ..)
 --  in n lanes; all States that it makes have lanes in front.
+--  Example:
+--    local cell = bdl.nn.vmap_init_all_states(bdl.nn.GRUCell(3, 4), {axis_size = 5})
+--    print(cell.h.value.shape)
 function M.vmap_init_all_states(target, ...)
   local rest = table.pack(...)
   local opts = rest[rest.n]

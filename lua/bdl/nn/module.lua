@@ -24,6 +24,9 @@ end
 function Size.__tostring(size) return "{" .. table.concat(size, ", ") .. "}" end
 
 --- A shape from a count or a list of counts; takes negative positions.  Errors: ValueError, TypeError.
+--  Example:
+--    local shape = bdl.nn.size{4, 3}
+--    print(shape[-1])
 function M.size(x)
   if getmetatable(x) == Size then return x end
   local size = setmetatable({}, Size)
@@ -41,7 +44,13 @@ end
 
 -- ---- modules ---------------------------------------------------------------------------------------------------------------
 
---- Subclasses define update; calling a module calls it.  No constructor is needed; in_size and out_size become sizes when set.
+--- A part of a model, to be extended by update; calling it calls update.  No constructor is needed; in_size and
+--  out_size become
+--  sizes when set.
+--  Example:
+--    local Scale = bdl.nn.Module:extend "Scale"
+--    function Scale:update(x) return 2 * x end
+--    print(Scale()(bdl.ones(3)))
 local Module = graph.Node:extend "Module"
 M.Module = Module
 
@@ -146,7 +155,10 @@ end
 
 -- ---- descriptions ----------------------------------------------------------------------------------------------------------
 
---- What a class will be built from.  Calling it builds; equal class and arguments give equal identifiers.
+--- What a class will be built from, made by desc.  Calling it builds; equal class and arguments give equal identifiers.
+--  Example:
+--    local d = bdl.nn.LIF:desc{100}
+--    print(bdl.typename(d) == "Description", d().in_size)
 local Description = class "Description"
 M.Description = Description
 
@@ -220,6 +232,9 @@ end
 local level_of = setmetatable({}, {__mode = "k"})
 
 --- call_order(level)(f): among all methods of a model, f runs after those without a level, in ascending order of levels.
+--  Example:
+--    local Late = bdl.nn.Module:extend "Late"
+--    Late.init_state = bdl.nn.call_order(1)(function(self) self.made = true end)
 function M.call_order(level)
   if math.type(level) ~= "integer" then core.fail("TypeError", 2, "call_order: a level is an integer, not %s", tostring(level)) end
   return function(f)
@@ -257,8 +272,17 @@ local function call_all(method, target, ...)
   return target
 end
 
---- init_all_states(model, batch_size?, {node_to_exclude = filter}?) -> model
+--- Makes the States of all modules of a model: init_all_states(model, batch_size?, {node_to_exclude = filter}?) ->
+--  model.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.nn.GRUCell(3, 4), 2)
+--    print(cell.h.value.shape)
 function M.init_all_states(target, ...) return call_all("init_state", target, ...) end
+
+--- Puts the States of all modules of a model back to their initial values.  Arguments as for init_all_states.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.nn.GRUCell(3, 4), 2)
+--    bdl.nn.reset_all_states(cell, 2)
 function M.reset_all_states(target, ...) return call_all("reset_state", target, ...) end
 
 return M

@@ -10,10 +10,18 @@ local surrogate = require "bdl.surrogate"
 local u = require "bdl.units"
 local none = require "bdl.none".none
 
+--- A population that spikes; to be extended, mostly through nn.Spiking.
+--  size : a number or a list of sizes
+--  keep_size : whether sizes stay several axes
+--  spk_fun : the surrogate of (V - V_th)/(V_th - V_reset); ReluGrad where none is given
+--  spk_reset : "soft": V loses V_th - V_reset at a spike; "hard": V is V_reset
+--  Example:
+--    local Always = bdl.nn.Neuron:extend "Always"
+--    function Always:update() return bdl.ones(self.varshape) end
+--    print(Always(2)())
 local Neuron = dynamics.Dynamics:extend "Neuron"
 
---- size, keep_size, name, spk_fun (of (V - V_th)/(V_th - V_reset)), spk_reset ("soft": V loses V_th - V_reset; "hard": V is V_reset).
---  Errors: ValueError, another spk_reset.
+--- Errors: ValueError, another spk_reset.
 function Neuron:__init(...)
   local a = require "bdl.args"({"size", keep_size = false, name = none, spk_fun = none, spk_reset = "soft"}, ...)
   Neuron.super.__init(self, {a.size, keep_size = a.keep_size, name = a.name or none})

@@ -1,4 +1,7 @@
 --- Normalisation:  y = (x - mean) / sqrt(var + epsilon) scale + bias,  over axes of x that the class chooses.
+--  Example:
+--    local layer = bdl.nn.NAME(4)
+--    print(layer(bdl.random.randn(2, 4)))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -67,13 +70,23 @@ end
 
 -- ---- over a batch ------------------------------------------------------------------------------------------------------------
 
---- Over all axes but feature_axis.  While fitting (environ fit) by the statistics of the batch, which move the running ones:
+--- BatchNorm0d, BatchNorm1d, BatchNorm2d, BatchNorm3d: normalisation over a batch and space:
+--  y = (x - mean) / sqrt(var + epsilon) scale + bias,  over all axes but feature_axis.  While fitting (environ fit) by
+--  the statistics of the batch, which move the running ones:
 --  running = momentum running + (1 - momentum) batch;  else by the running ones.
---  in_size, feature_axis (-1), track_running_stats (true; false: y = x), epsilon (1e-5), momentum (0.99), affine (true),
---  bias_initializer (0), scale_initializer (1), use_fast_variance (true), name.  States: running_mean, running_var (of long term),
---  weight {scale, bias}.
---  BatchNorm0d .. 3d: axes of space before the channels.  x : [in_size] or [batch, in_size].
---  Source: Ioffe & Szegedy (2015), Batch normalization.
+--  0d .. 3d: axes of space before the channels;  x : [in_size] or [batch, in_size].
+--  in_size : {space.., channels}
+--  track_running_stats : false: y = x
+--  momentum : what the running statistics keep
+--  affine : whether there are scale and bias
+--  epsilon : added to the variance
+--  use_fast_variance : E[x^2] - E[x]^2, less exact where the mean is large
+--  States: running_mean, running_var; weight, {scale, bias}.
+--  Source: Ioffe & Szegedy (2015), Batch normalization: accelerating deep network training by reducing internal
+--    covariate shift. ICML.
+--  Example:
+--    local layer = bdl.nn.BatchNorm1d{in_size = {5, 3}}
+--    print(bdl.environ.context({fit = true}, layer, bdl.random.randn(2, 5, 3)))
 local BatchNorm = Norm:extend "BatchNorm"
 
 function BatchNorm:__init(...)
@@ -133,9 +146,13 @@ local function sample_spec(more)
   return spec(more)
 end
 
---- Over reduction_axes of each sample.  in_size, reduction_axes (-1), feature_axes (-1: those of scale and bias), epsilon (1e-6),
---  use_bias, use_scale (true), bias_init (0), scale_init (1), use_fast_variance (true), name.  The State `weight` holds {scale, bias}.
---  Source: Ba, Kiros & Hinton (2016), Layer normalization.
+--- Layer normalisation:  y = (x - mean) / sqrt(var + epsilon) scale + bias,  over reduction_axes of each sample.
+--  reduction_axes, feature_axes : those that are averaged over; those of scale and bias
+--  use_bias, use_scale : whether they are learnt
+--  epsilon : added to the variance
+--  use_fast_variance : E[x^2] - E[x]^2, less exact where the mean is large
+--  States: weight, {scale, bias}.
+--  Source: Ba, Kiros & Hinton (2016), Layer normalization. arXiv:1607.06450.
 local LayerNorm = Norm:extend "LayerNorm"
 M.LayerNorm = LayerNorm
 
@@ -152,8 +169,13 @@ function LayerNorm:update(x)
   return affine(self.weight, normalise(self, x, statistics(x, self.reduction_axes, self.use_fast_variance)))
 end
 
---- y = x / sqrt(mean(x^2) + epsilon) scale.  As LayerNorm, without a bias.  The State `scale` holds {scale}.
---  Source: Zhang & Sennrich (2019), Root mean square layer normalization.
+--- Root-mean-square normalisation:  y = x / sqrt(mean(x^2) + epsilon) scale,  over reduction_axes of each sample.
+--  reduction_axes, feature_axes : those that are averaged over; those of the scale
+--  use_scale : whether it is learnt
+--  epsilon : added to the variance
+--  use_fast_variance : E[x^2] - E[x]^2, less exact where the mean is large
+--  States: scale, {scale}.
+--  Source: Zhang & Sennrich (2019), Root mean square layer normalization. NeurIPS.
 local RMSNorm = Norm:extend "RMSNorm"
 M.RMSNorm = RMSNorm
 
@@ -169,10 +191,19 @@ function RMSNorm:update(x)
   return affine(self.scale, normalise(self, x, nil, reduce.mean(x * x, {axis = self.reduction_axes, keepdims = true})))
 end
 
---- Over space and a group of channels of each sample.  in_size {channels}, num_groups (32) or group_size, epsilon (1e-6), use_bias,
---  use_scale (true), bias_init (0), scale_init (1), use_fast_variance (true), name.  The State `weight` holds {scale, bias}.
+--- Group normalisation:  y = (x - mean) / sqrt(var + epsilon) scale + bias,  over space and a group of channels of each
+--  sample.
 --  x : [batch, space.., channels]; the first axis is the batch, where there is more than one.
---  Source: Wu & He (2018), Group normalization.
+--  in_size : {channels}
+--  num_groups, group_size : one of the two
+--  use_bias, use_scale : whether they are learnt
+--  epsilon : added to the variance
+--  use_fast_variance : E[x^2] - E[x]^2, less exact where the mean is large
+--  States: weight, {scale, bias}.
+--  Source: Wu & He (2018), Group normalization. ECCV.
+--  Example:
+--    local layer = bdl.nn.NAME(4, 2)
+--    print(layer(bdl.random.randn(2, 5, 4)))
 local GroupNorm = Norm:extend "GroupNorm"
 M.GroupNorm = GroupNorm
 
@@ -218,8 +249,18 @@ function GroupNorm:update(x)
   return affine(self.weight, base.reshape(z, base.copy_shape(x)))
 end
 
---- Over space, for each channel of each sample: GroupNorm with one channel a group.  As GroupNorm without its two.
---  Source: Ulyanov, Vedaldi & Lempitsky (2016), Instance normalization.
+--- Instance normalisation:  y = (x - mean) / sqrt(var + epsilon) scale + bias,  over space, for each channel of each
+--  sample.
+--  in_size : {channels}
+--  use_bias, use_scale : whether they are learnt
+--  epsilon : added to the variance
+--  use_fast_variance : E[x^2] - E[x]^2, less exact where the mean is large
+--  States: weight, {scale, bias}.
+--  Source: Ulyanov, Vedaldi & Lempitsky (2016), Instance normalization: the missing ingredient for fast stylization.
+--    arXiv:1607.08022.
+--  Example:
+--    local layer = bdl.nn.NAME(4)
+--    print(layer(bdl.random.randn(2, 5, 4)))
 local InstanceNorm = GroupNorm:extend "InstanceNorm"
 M.InstanceNorm = InstanceNorm
 

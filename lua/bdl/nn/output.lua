@@ -1,4 +1,5 @@
 --- Synaptic outputs: the current that a conductance gives at a potential.
+--  Source: Gerstner, Kistler, Naud & Paninski (2014), Neuronal Dynamics. Cambridge University Press, section 3.1.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -7,7 +8,10 @@ local Module = require "bdl.nn.module".Module
 
 local M = {}
 
---- A projection binds a conductance; the neuron calls the output with V.
+--- An output, to be extended by update(g, V): a projection binds a conductance g, the neuron calls the output with V.
+--  Example:
+--    local Half = bdl.nn.SynOut:extend "Half"
+--    function Half:update(g) return g / 2 end
 local SynOut = Module:extend "SynOut"
 M.SynOut = SynOut
 
@@ -22,14 +26,24 @@ function SynOut:__call(...)
   return self:update(g, ...)
 end
 
---- I = g (E - V)
+--- Conductance-based:  I = g (E - V)
+--  E : reversal potential
+--  Example:
+--    local out = bdl.nn.COBA(0*bdl.units.mV)
+--    out:bind_cond(2*bdl.units.mS)
+--    print(out(-60*bdl.units.mV))
 local COBA = SynOut:extend "COBA"
 M.COBA = COBA
 COBA.linear = true  -- in V
 function COBA:__init(...) self.E = args({"E"}, ...).E end
 function COBA:update(g, V) return g * (self.E - V) end
 
---- I = g scale
+--- Current-based:  I = g scale
+--  scale : what turns g into a current
+--  Example:
+--    local out = bdl.nn.CUBA()
+--    out:bind_cond(2*bdl.units.mS)
+--    print(out(-60*bdl.units.mV))
 local CUBA = SynOut:extend "CUBA"
 M.CUBA = CUBA
 CUBA.linear = true
@@ -39,8 +53,16 @@ function CUBA:__init(...)
 end
 function CUBA:update(g) return g * self.scale end
 
---- I = g (E - V) / (1 + cc_Mg/beta exp(alpha (V_offset - V)))
---  Source: Jahr & Stevens (1990), Voltage dependence of NMDA-activated macroscopic conductances.
+--- NMDA current, blocked by magnesium:  I = g (E - V) / (1 + cc_Mg/beta exp(alpha (V_offset - V)))
+--  E : reversal potential
+--  cc_Mg, beta : concentration of magnesium; the one that blocks half at V_offset
+--  alpha : steepness in V
+--  V_offset : potential of the middle
+--  Source: Jahr & Stevens (1990), Voltage dependence of NMDA-activated macroscopic conductances. J Neurosci 10.
+--  Example:
+--    local out = bdl.nn.MgBlock()
+--    out:bind_cond(2.0)
+--    print(out(-60.0))
 local MgBlock = SynOut:extend "MgBlock"
 M.MgBlock = MgBlock
 function MgBlock:__init(...)

@@ -1,5 +1,5 @@
 --- Padding of the axes of space of x [batch, space.., c] or [space.., c].
---  padding: n, one n an axis, or {lo, hi} of all axes in a row;  in_size {space.., c}, name.  ConstantPad: also value (0).
+--  Source: Dumoulin & Visin (2016), A guide to convolution arithmetic for deep learning. arXiv:1603.07285.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -45,6 +45,39 @@ function Pad:update(x)
   return pad(x, widths, {mode = self.mode, value = self.value})
 end
 
+--- ZeroPad1d, ZeroPad2d, ZeroPad3d: zeros around x:  y = 0 outside of x.
+--  padding : a number, one an axis, or {lo, hi} of all axes in a row
+--  in_size : {space.., c}; gives out_size
+--  Example:
+--    local layer = bdl.nn.ZeroPad2d(1)
+--    print(layer(bdl.ones(2, 2, 1)).shape)
+--- ConstantPad1d, ConstantPad2d, ConstantPad3d: a value around x:  y = value outside of x.
+--  padding : a number, one an axis, or {lo, hi} of all axes in a row
+--  in_size : {space.., c}; gives out_size
+--  value : put around x
+--  Example:
+--    local layer = bdl.nn.ConstantPad2d(1, 0.5)
+--    print(layer(bdl.ones(2, 2, 1)).shape)
+--- ReflectionPad1d, ReflectionPad2d, ReflectionPad3d: x mirrored at its ends, which are not repeated:  y[-i] = x[i],
+--  y[n - 1 + i] = x[n - 1 - i].
+--  padding : a number, one an axis, or {lo, hi} of all axes in a row
+--  in_size : {space.., c}; gives out_size
+--  Example:
+--    local layer = bdl.nn.ReflectionPad2d(1)
+--    print(layer(bdl.ones(2, 2, 1)).shape)
+--- ReplicationPad1d, ReplicationPad2d, ReplicationPad3d: the ends of x repeated:  y[-i] = x[0], y[n - 1 + i] = x[n -
+--  1].
+--  padding : a number, one an axis, or {lo, hi} of all axes in a row
+--  in_size : {space.., c}; gives out_size
+--  Example:
+--    local layer = bdl.nn.ReplicationPad2d(1)
+--    print(layer(bdl.ones(2, 2, 1)).shape)
+--- CircularPad1d, CircularPad2d, CircularPad3d: x repeated:  y[i] = x[i mod n].
+--  padding : a number, one an axis, or {lo, hi} of all axes in a row
+--  in_size : {space.., c}; gives out_size
+--  Example:
+--    local layer = bdl.nn.CircularPad2d(1)
+--    print(layer(bdl.ones(2, 2, 1)).shape)
 for name, mode in pairs{
   ReflectionPad = "reflect", ReplicationPad = "edge", CircularPad = "wrap", ZeroPad = "constant", ConstantPad = "constant",
 } do

@@ -13,10 +13,18 @@ local Module = require "bdl.nn.module".Module
 
 local M = {}
 
---- nn.Param(value, {t = nn.SoftplusT(0.0), reg = nn.L2Reg(0.1)}):  p:value() is precompute(t:forward(p.val)).
---  value, t (IdentityT), reg (none), precompute (none), fit (true: val is a ParamState), name.
+--- A parameter:  p:value() is precompute(t:forward(p.val)).
 --  p:set_value(y), p:clip(lo, hi), p:reg_loss(), p:reset_to_prior();  p:cache() keeps the value until val is written.
+--  value : the value at first
+--  t : the transform
+--  reg : the regularisation or prior
+--  precompute : a function of the value
+--  fit : whether val is a ParamState
+--  States: val, what is learnt.
 --  Errors: TypeError, t is no Transform, reg no Regularization.
+--  Example:
+--    local p = bdl.nn.Param(2.0, {t = bdl.nn.SoftplusT(0.0), reg = bdl.nn.L2Reg(0.1)})
+--    print(p:value(), p:reg_loss())
 local Param = Module:extend "Param"
 M.Param = Param
 
@@ -87,6 +95,9 @@ function Param:clip(min, max)
 end
 
 --- A Param that is not learnt.
+--  Example:
+--    local p = bdl.nn.Const(2.0)
+--    print(p:value())
 local Const = Param:extend "Const"
 M.Const = Const
 

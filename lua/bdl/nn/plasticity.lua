@@ -1,5 +1,9 @@
 --- Short-term plasticity of presynaptic terminals.
---  Source: Tsodyks, Pawelzik & Markram (1998), Neural networks with dynamic synapses.
+--  Source: Tsodyks, Pawelzik & Markram (1998), Neural networks with dynamic synapses. Neural Comput 10.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local syn = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(syn(bdl.tensor{1., 0.}))
 local args = require "bdl.args"
 local init = require "bdl.init"
 local state = require "bdl.state"
@@ -15,8 +19,12 @@ local function make(self, a, names)
   for name in names:gmatch "%S+" do self[name] = init.param(a[name], self.varshape) end
 end
 
---- Facilitation and depression:  tau_f du/dt = -u,  tau_d dx/dt = 1 - x;  at a spike u += U (1 - u), released u x, x -= u x.
+--- Short-term facilitation and depression:  tau_f du/dt = -u,  tau_d dx/dt = 1 - x;  at a spike u += U (1 - u),
+--  released u x, x -= u x.
 --  The jumps use the stored u and x.
+--  U : jump of the release probability at a spike
+--  tau_f, tau_d : time constants of facilitation and of depression
+--  States: u, the release probability; x, the part of the transmitter that is left.
 local STP = Dynamics:extend "STP"
 M.STP = STP
 
@@ -39,7 +47,10 @@ function STP:update(spike)
   return used * left * spike
 end
 
---- Depression alone:  tau dx/dt = 1 - x;  at a spike released x, x -= U x.
+--- Short-term depression alone:  tau dx/dt = 1 - x;  at a spike released x, x -= U x.
+--  U : part that a spike releases
+--  tau : time constant of the recovery
+--  States: x, the part of the transmitter that is left.
 local STD = Dynamics:extend "STD"
 M.STD = STD
 

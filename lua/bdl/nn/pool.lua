@@ -1,5 +1,6 @@
 --- Pooling: windows over the last axes of space of x [batch.., space.., c], one axis after the other (max, sum and mean allow it).
 --  channel_axis: a position in x (-1); bdl.none: x has no channels.
+--  Source: Boureau, Ponce & LeCun (2010), A theoretical analysis of feature pooling in visual recognition. ICML.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -209,8 +210,15 @@ for dims = 1, 3 do
     return Class
   end
 
-  --- The largest of each window.  kernel_size, stride (kernel_size), padding ("VALID"), channel_axis (-1), return_indices (false: else
-  --  also the row-major indices of the largest in x), in_size, name.
+  --- MaxPool1d, MaxPool2d, MaxPool3d: the largest of each window:  y = max of x over the window.
+  --  kernel_size, stride : a number, or one an axis
+  --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  return_indices : whether the row-major indices of the largest in x are returned, too
+  --  Example:
+  --    local layer = bdl.nn.MaxPool2d(2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local MaxPool = define("MaxPool", Pool)
   function MaxPool:__init(...)
     local known = spec()
@@ -224,8 +232,17 @@ for dims = 1, 3 do
     return self:each_axis(x, max)
   end
 
-  --- Undoes MaxPool: x at the indices that it gave, 0 elsewhere.  kernel_size, stride (kernel_size), padding (0), channel_axis (-1), name.
-  --  unpool(x, indices, output_size): output_size are the sizes of space of what was pooled; (n - 1) stride - 2 padding + kernel_size.
+  --- MaxUnpool1d, MaxUnpool2d, MaxUnpool3d: undoes MaxPool:  y[indices] = x, 0 elsewhere.
+  --  unpool(x, indices, output_size): sizes of space of what was pooled, by default n = (m - 1) stride - 2 padding +
+  --  kernel_size.
+  --  kernel_size, stride : a number, or one an axis
+  --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Source: Zeiler & Fergus (2014), Visualizing and understanding convolutional networks. ECCV.
+  --  Example:
+  --    local y, indices = bdl.nn.MaxPool2d{2, return_indices = true}(bdl.random.randn(1, 4, 4, 3))
+  --    print(bdl.nn.MaxUnpool2d(2)(y, indices).shape)
   local MaxUnpool = define("MaxUnpool", Pool)
   function MaxUnpool:__init(...)
     local known = spec()
@@ -246,13 +263,33 @@ for dims = 1, 3 do
     return base.reshape(core.bind("scatter", {axis = 0, op = "set"}, zeros, indices:reshape(-1), x:reshape(-1)), sizes)
   end
 
-  --- The mean of each window; padding does not count.  kernel_size, stride (1), padding, channel_axis, in_size, name.
+  --- AvgPool1d, AvgPool2d, AvgPool3d: the mean of each window:  y = sum of x / n, n the elements of the window; padding
+  --  does not count.
+  --  stride defaults to 1.
+  --  kernel_size, stride : a number, or one an axis
+  --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Example:
+  --    local layer = bdl.nn.AvgPool2d(2, 2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local AvgPool = define("AvgPool", Pool)
   function AvgPool:__init(...) self:setup(args(spec(), ...), 1) end
   function AvgPool:update(x) return self:each_axis(x, mean) end
 
-  --- (mean |x|^p)^(1/p) of each window, p = norm_type; its derivative is 0 where all of a window is 0.  norm_type, then as MaxPool.
-  --  Errors: ValueError, norm_type is not positive and finite.
+  --- LPPool1d, LPPool2d, LPPool3d: the p-norm of each window:  y = (mean |x|^p)^(1/p), p = norm_type; its derivative is
+  --  0 where all of a
+  --  window is 0.
+  --  norm_type : p, positive and finite
+  --  kernel_size, stride : a number, or one an axis
+  --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Errors: ValueError, norm_type.
+  --  Source: Gulcehre et al. (2014), Learned-norm pooling for deep feedforward and recurrent neural networks. ECML.
+  --  Example:
+  --    local layer = bdl.nn.LPPool2d(2, 2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local LPPool = define("LPPool", Pool)
   function LPPool:__init(...)
     local a = args(spec "norm_type", ...)
@@ -264,10 +301,24 @@ for dims = 1, 3 do
   end
   function LPPool:update(x) return self:each_axis(x, sum, self.norm_type) end
 
-  --- Means of target_size parts of each axis of space.  target_size, channel_axis (-1), in_size, name.
+  --- AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d: means of parts:  y = sum of x / n over each of
+  --  target_size parts of an axis.
+  --  target_size : parts, a number or one an axis; bdl.none leaves an axis as it is
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Example:
+  --    local layer = bdl.nn.AdaptiveAvgPool2d(2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local AdaptiveAvgPool = define("AdaptiveAvgPool", Adaptive)
   AdaptiveAvgPool.operation = reduce.mean
-  --- The largest of each part.
+  --- AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d: the largest of parts:  y = max of x over each of
+  --  target_size parts of an axis.
+  --  target_size : parts, a number or one an axis; bdl.none leaves an axis as it is
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Example:
+  --    local layer = bdl.nn.AdaptiveMaxPool2d(2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local AdaptiveMaxPool = define("AdaptiveMaxPool", Adaptive)
   AdaptiveMaxPool.operation = reduce.max
   for _, Class in ipairs{AdaptiveAvgPool, AdaptiveMaxPool} do

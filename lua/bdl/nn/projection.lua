@@ -1,5 +1,8 @@
 --- Projections: presynaptic values through a communication (comm) to a postsynaptic neuron.
 --  Each takes a delay (a time, or times for each) of what enters it; see nn.InputDelay.
+--  Source: Wang et al. (2023), BrainPy, a flexible, integrative, efficient, and extensible framework. eLife 12, for the
+--    alignment
+--    of synapses to neurons.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -41,7 +44,17 @@ local function communicate(self, x, ...)
   return self.comm(x, ...)
 end
 
---- Jumps:  comm(x) is added to the variable of post after its next integration.
+--- Jumps:  V += comm(x), V the variable of post, after its next integration.
+--  comm : a module or function of what is sent
+--  post : the neurons that receive
+--  delay : of what enters comm
+--  label : prefix of the key of the input
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local post = bdl.nn.init_all_states(bdl.nn.LIF(2))
+--    local proj = bdl.nn.DeltaProj(bdl.nn.Linear{3, 2, w_init = bdl.init.Constant(0.4*bdl.units.mV), b_init = bdl.none}, post)
+--    proj(bdl.tensor{1., 0., 1.})
+--    print(post())
 local DeltaProj = Module:extend "DeltaProj"
 M.DeltaProj = DeltaProj
 
@@ -58,7 +71,19 @@ end
 
 function DeltaProj:update(...) self.post:add_delta_input(self._key, communicate(self, ...), self._label) end
 
---- Currents:  comm(x) is the conductance that `out` turns into a current of post.
+--- Currents:  I += out(g, V), g = comm(x): the conductance that `out` turns into a current of post.
+--  comm : a module or function of what is sent
+--  out : an output or its description
+--  post : the neurons that receive
+--  delay : of what enters comm
+--  label : prefix of the key of the input
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local post = bdl.nn.init_all_states(bdl.nn.LIF(2))
+--    local comm = bdl.nn.Linear{3, 2, w_init = bdl.init.Constant(0.4*bdl.units.mA), b_init = bdl.none}
+--    local proj = bdl.nn.CurrentProj(comm, bdl.nn.CUBA(1.0), post)
+--    proj(bdl.tensor{1., 0., 1.})
+--    print(post())
 local CurrentProj = Module:extend "CurrentProj"
 M.CurrentProj = CurrentProj
 
@@ -75,8 +100,21 @@ end
 
 function CurrentProj:update(...) self.out:bind_cond(communicate(self, ...)) end
 
---- One synapse a presynaptic neuron:  comm(syn(x)) is the conductance that `out` turns into a current of post.
---  syn : a synapse or its description, of the size of x, which is what the delay is on.
+--- One synapse a presynaptic neuron:  I += out(g, V), g = comm(syn(x)).
+--  syn : a synapse or its description, of the size of x, which is what the delay is on
+--  comm : a module or function of the conductance
+--  out : an output or its description
+--  post : the neurons that receive
+--  delay : of what enters syn
+--  label : prefix of the key of the input
+--  States: those of syn.
+--  Example:
+--    local nn, u = bdl.nn, bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms}
+--    local post, syn = nn.init_all_states(nn.LIF(2)), nn.init_all_states(nn.Expon(3))
+--    local proj = nn.AlignPreProj(syn, nn.Linear{3, 2, b_init = bdl.none}, nn.COBA(0*u.mV), post)
+--    proj(bdl.tensor{1., 0., 1.}*u.mS)
+--    print(post())
 local AlignPreProj = Module:extend "AlignPreProj"
 M.AlignPreProj = AlignPreProj
 
@@ -108,11 +146,28 @@ end
 
 function Receiver:update() self.out:bind_cond(self.syn()) end
 
---- One synapse of post for all projections with the same descriptions:  comm(x) jumps the synapse, which then decays with post.
---
--- syn and out as descriptions (Expon:desc{..}, COBA:desc{..}): projections with equal label, syn and out share one synapse, which
--- post updates before itself.  As objects: the synapse belongs to the projection and is updated by its call.
--- Errors: TypeError, one a description and the other an object.
+--- One synapse of post for all projections with the same descriptions:  g += comm(x), then the synapse decays with
+--  post.
+--  syn and out as descriptions (Expon:desc{..}, COBA:desc{..}): projections with equal label, syn and out share one
+--  synapse, which
+--  post updates before itself.  As objects: the synapse belongs to the projection and is updated by its call.
+--  comm : a module or function of what is sent
+--  syn : a synapse of the size of post, or its description
+--  out : an output, or its description
+--  post : the neurons that receive
+--  delay : of what enters comm
+--  label : prefix of the key of the input
+--  States: those of syn.
+--  Errors: TypeError, one a description and the other an object.
+--  Example:
+--    local nn, u = bdl.nn, bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms}
+--    local post = nn.LIF(2)
+--    local comm = nn.Linear{3, 2, w_init = bdl.init.Constant(0.4*u.mS), b_init = bdl.none}
+--    local proj = nn.AlignPostProj(comm, nn.Expon:desc{2}, nn.COBA:desc{0*u.mV}, post)
+--    nn.init_all_states(post)
+--    proj(bdl.tensor{1., 0., 1.})
+--    print(post())
 local AlignPostProj = Module:extend "AlignPostProj"
 M.AlignPostProj = AlignPostProj
 

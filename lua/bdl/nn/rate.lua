@@ -1,4 +1,8 @@
 --- Rate models.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local m = bdl.nn.init_all_states(bdl.nn.NAME(4))
+--    print(m(1.0))
 local core = require "bdl.core"
 local args = require "bdl.args"
 local environ = require "bdl.environ"
@@ -15,9 +19,15 @@ local function bind(prim, ...) return core.bind(prim, {}, ...) end
 
 --- Excitation and inhibition:  tau_E dE/dt = -E + (1 - r E) S_E(w_EE E - w_IE I + P),
 --  tau_I dI/dt = -I + (1 - r I) S_I(w_EI E - w_II I + Q),  S(x) = 1/(1 + e^(-a (x - theta))) - 1/(1 + e^(a theta)).
---  tau_E 10, tau_I 10 ms, w_EE 16, w_IE 12, w_EI 15, w_II 3, a_E 1.3, theta_E 4, a_I 2, theta_I 3.7, r 1.  States E, I, 0 at first.
 --  Exponential Euler, S from the start of the step.
+--  tau_E, tau_I : time constants
+--  w_EE, w_IE, w_EI, w_II : weights: of excitation on itself, inhibition on excitation, excitation on inhibition,
+--    inhibition on itself
+--  a_E, theta_E, a_I, theta_I : slope and threshold of the responses
+--  r : refractoriness
+--  States: E, I, the active shares of excitatory and inhibitory cells.
 --  Source: Wilson & Cowan (1972), Excitatory and inhibitory interactions in localized populations of model neurons.
+--    Biophys J 12.
 local WilsonCowan = Dynamics:extend "WilsonCowan"
 M.WilsonCowan = WilsonCowan
 
@@ -50,9 +60,18 @@ end
 
 --- Continuous attractor on a ring:  tau du/dt = -u + J r + I - v,  tau_v dv/dt = -v + m u,  r = u^2/(1 + k sum u^2),
 --  J(d) = J0 e^(-d^2/(2 a^2))/(sqrt(2 pi) a),  d the distance on the ring of num places from z_min to z_max (both ends).
---  tau 1, tau_v 48 ms, m 0 (adaptation), k 8.1, a 0.5, A 10 (height of stimuli), J0 4, z_min -pi, z_max pi.  States u, v, r, 0 at first.
 --  Forward Euler, v with the new u.
---  Source: Wu, Hamaguchi & Amari (2008), Dynamics and computation of continuous attractors; Mi et al. (2014) for v.
+--  num : places on the ring
+--  tau, tau_v : time constants of u and of the adaptation
+--  m : strength of the adaptation
+--  k : strength of the divisive inhibition
+--  a, J0 : width and strength of the connections
+--  A : height of stimuli
+--  z_min, z_max : ends of the ring
+--  States: u, the input; v, the adaptation; r, the rates.
+--  Source: Wu, Hamaguchi & Amari (2008), Dynamics and computation of continuous attractors. Neural Comput 20; Mi et al.
+--    (2014),
+--    Spike frequency adaptation implements anticipative tracking in continuous attractor neural networks. NIPS, for v.
 local CANN1D = Dynamics:extend "CANN1D"
 M.CANN1D = CANN1D
 

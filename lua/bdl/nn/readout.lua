@@ -1,4 +1,8 @@
 --- Readouts: units at the end of a network that integrate spikes, without and with a threshold.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local readout = bdl.nn.init_all_states(bdl.nn.NAME(3, 2))
+--    print(readout(bdl.ones(3)))
 local core = require "bdl.core"
 local args = require "bdl.args"
 local init = require "bdl.init"
@@ -19,8 +23,12 @@ local function product(self, x)
   return self.ops.matmul(layer.input(self, x, {self.in_size[-1]}, w), {weight = w}, {})
 end
 
---- r' = e^(-dt / tau) r + x W.  in_size, out_size, tau (5 ms), w_init (KaimingNormal), r_init (zeros), name.
---  The ParamState `weight` holds W; State: r.  Source: Bellec et al. (2020), A solution to the learning dilemma, eq. 10.
+--- Leaky integrators:  r' = e^(-dt / tau) r + x W.
+--  tau : time constant
+--  w_init, r_init : of W and r
+--  States: r, the output; weight, W.
+--  Source: Bellec et al. (2020), A solution to the learning dilemma for recurrent networks of spiking neurons. Nat
+--    Commun 11, eq. 10.
 local LeakyRateReadout = Layer:extend "LeakyRateReadout"
 M.LeakyRateReadout = LeakyRateReadout
 
@@ -43,9 +51,12 @@ function LeakyRateReadout:update(x)
   return self.r.value
 end
 
---- tau dV/dt = -V + x W + I;  V >= V_th: spike; the next step starts from the reset V.
---  in_size, out_size, tau (5 ms), V_th (1 mV), V_initializer (0 mV), w_init (KaimingNormal in mV), spk_fun, spk_reset ("soft"), name.
---  The ParamState `weight` holds W; State: V.  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in SNNs.
+--- Leaky integrate-and-fire units:  tau dV/dt = -V + x W + I;  V >= V_th: spike; the next step starts from the reset V.
+--  tau, V_th : time constant; threshold
+--  w_init : of W, with the unit of V
+--  States: V, the membrane potential; weight, W.
+--  Source: Neftci, Mostafa & Zenke (2019), Surrogate gradient learning in spiking neural networks. IEEE Signal Process
+--    Mag 36.
 local LeakySpikeReadout = Neuron:extend "LeakySpikeReadout"
 M.LeakySpikeReadout = LeakySpikeReadout
 LeakySpikeReadout.ops = Layer.ops
@@ -55,15 +66,15 @@ function LeakySpikeReadout:__init(...)
                   w_init = init.KaimingNormal{unit = u.mV}, spk_fun = none, spk_reset = "soft", keep_size = false, name = none}, ...)
   a.size = a.out_size
   LeakySpikeReadout.super.__init(self, Neuron.common(a))
-  self.in_size = module.size(a.in_size)
   self:set_params(a, "tau V_th")
   self.V_reset = 0 * self.V_th
   self.V_initializer = a.V_initializer
+  self.in_size = module.size(a.in_size)
   Layer.keep(self, layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
 end
 
 function LeakySpikeReadout:init_state(batch_size)
-  self.V = state.HiddenState(init.param(self.V_initializer, self.varshape, batch_size))
+  self.V = state.HiddenState(init.param(self.V_initializer, self.out_size, batch_size))
 end
 
 --- x : [.., in] -> [.., out], 1 where spiking

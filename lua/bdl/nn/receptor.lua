@@ -1,5 +1,10 @@
 --- Receptors opened by a pulse of transmitter:  dg/dt = alpha T [T on] (1 - g) - beta g,  T on for T_dur after a spike.
---  Source: Destexhe, Mainen & Sejnowski (1994), Synthesis of models for excitable membranes.
+--  Source: Destexhe, Mainen & Sejnowski (1994), Synthesis of models for excitable membranes, synaptic transmission and
+--    neuromodulation using a common kinetic formalism. J Comput Neurosci 1.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local syn = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(syn(bdl.tensor{true, false}))
 local core = require "bdl.core"
 local args = require "bdl.args"
 local init = require "bdl.init"
@@ -11,6 +16,10 @@ local Synapse = require "bdl.nn.expon".Synapse
 
 local M = {}
 
+--- AMPA receptor:  dg/dt = alpha T [T on] (1 - g) - beta g,  T on for T_dur after a spike.
+--  alpha, beta : rates of opening and closing
+--  T, T_dur : concentration of the transmitter in a pulse; its duration
+--  States: g, the part of channels that is open; since_spike, steps since the last spike that arrived.
 local AMPA = Synapse:extend "AMPA"
 M.AMPA = AMPA
 
@@ -54,7 +63,10 @@ end
 --- The time of the last spike that arrived, -1e7 ms before the first.
 function AMPA:spike_arrival_time() return refractory.time_of(self.since_spike) end
 
---- AMPA with the constants of GABA_A.
+--- GABA_A receptor:  dg/dt = alpha T [T on] (1 - g) - beta g,  T on for T_dur after a spike.
+--  alpha, beta : rates of opening and closing
+--  T, T_dur : concentration of the transmitter in a pulse; its duration
+--  States: g, the part of channels that is open; since_spike, steps since the last spike that arrived.
 local GABAa = AMPA:extend "GABAa"
 M.GABAa = GABAa
 
@@ -62,8 +74,14 @@ function GABAa:__init(...)
   make(self, args(Synapse.spec{alpha = 0.53/(u.ms*u.mM), beta = 0.18/u.ms, T = 1.0*u.mM, T_dur = 1.0*u.ms}, ...))
 end
 
---- NMDA in two stages:  dx/dt = alpha2 T [T on] (1 - x) - beta2 x,  dg/dt = alpha1 x (1 - g) - beta1 g.
---  Source: Ermentrout & Terman (2010), Mathematical Foundations of Neuroscience, section 7.1.
+--- NMDA receptor in two stages:  dx/dt = alpha2 T [T on] (1 - x) - beta2 x,  dg/dt = alpha1 x (1 - g) - beta1 g,
+--  T on for T_dur after a spike.  nn.MgBlock adds the block by magnesium.
+--  alpha1, beta1 : rates of opening and closing of g
+--  alpha2, beta2 : those of the stage before
+--  T, T_dur : concentration of the transmitter in a pulse; its duration
+--  States: g, the part of channels that is open; x, the stage before; since_spike, steps since the last spike that
+--    arrived.
+--  Source: Ermentrout & Terman (2010), Mathematical Foundations of Neuroscience. Springer, section 7.1.
 local BioNMDA = AMPA:extend "BioNMDA"
 M.BioNMDA = BioNMDA
 

@@ -1,4 +1,8 @@
 --- Dimensionless reductions of conductance-based neurons.  None is reset: a spike is an upward crossing of V_th.
+--  Example:
+--    bdl.environ.set{dt = 0.01*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(0.5), cells.V.value)
 local core = require "bdl.core"
 local init = require "bdl.init"
 local u = require "bdl.units"
@@ -9,9 +13,14 @@ local M = {}
 
 local function power(x, n) return core.bind("integer_pow", {y = n}, x) end
 
---- tau dV/dt = V - V^3/3 - w + I,  tau_w dw/dt = V + a - b w.
---  a 0.7, b 0.8, tau 1 ms, tau_w 12.5 ms, V_th 1.  States V, -1.2, and w, -0.62 at first; I without unit.
---  Source: FitzHugh (1961), Impulses and physiological states in theoretical models of nerve membrane; Nagumo et al. (1962).
+--- Oscillator of two variables:  tau dV/dt = V - V^3/3 - w + I,  tau_w dw/dt = V + a - b w.
+--  a, b : offset and damping of the recovery
+--  tau, tau_w : time constants of V and of w
+--  V_th : value whose crossing counts as a spike
+--  States: V, the excitation; w, the recovery; both, and I, without unit.
+--  Source: FitzHugh (1961), Impulses and physiological states in theoretical models of nerve membrane. Biophys J 1;
+--    Nagumo, Arimoto
+--    & Yoshizawa (1962), An active pulse transmission line simulating nerve axon. Proc IRE 50.
 local FitzHughNagumo = Crossing:extend "FitzHughNagumo"
 M.FitzHughNagumo = FitzHughNagumo
 
@@ -30,8 +39,13 @@ function FitzHughNagumo:advance(from, I)
 end
 
 --- Bursting:  tau dV/dt = y - a V^3 + b V^2 - z + I,  tau dy/dt = c - d V^2 - y,  tau dz/dt = r (s (V - V_r) - z).
---  a 1, b 3, c 1, d 5, r 0.006, s 4, V_r -1.6, tau 1 ms, V_th 1.  States V, -1.6, y, -10, z, 0 at first; I without unit.
+--  a, b, c, d : coefficients of the upstroke and of y
+--  r, s, V_r : of the slow current: rate; coupling to V; V at rest
+--  tau : time constant
+--  V_th : value whose crossing counts as a spike
+--  States: V, the potential; y, the fast recovery; z, the slow current; all, and I, without unit.
 --  Source: Hindmarsh & Rose (1984), A model of neuronal bursting using three coupled first order differential equations.
+--    Proc R Soc B 221.
 local HindmarshRose = Crossing:extend "HindmarshRose"
 M.HindmarshRose = HindmarshRose
 

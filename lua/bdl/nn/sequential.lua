@@ -14,9 +14,13 @@ local M = {}
 
 -- ---- Sequential --------------------------------------------------------------------------------------------------------------
 
---- nn.Sequential(first, layer, ..): y = .. layer(first(x)).  A layer is a Module, a function, or a description (nn.Linear:desc{..})
+--- nn.Sequential(first, layer, ..): y = .. layer(first(x)).  A layer is a Module, a function, or a description
+--  (nn.Linear:desc{out_size = 2})
 --  that is built with the out_size before it as in_size.
 --  seq[i], seq[-1], #seq; seq:slice(i, j), seq:append(l), seq:insert(i, l), seq:extend_by{l, ..}.
+--  Example:
+--    local net = bdl.nn.Sequential(bdl.nn.Linear(3, 8), bdl.nn.ReLU(), bdl.nn.Linear:desc{out_size = 2})
+--    print(net(bdl.ones(4, 3)))
 local Sequential = Module:extend "Sequential"
 M.Sequential = Sequential
 
@@ -121,8 +125,10 @@ end
 
 -- ---- shape -------------------------------------------------------------------------------------------------------------------
 
---- Axes first..last (positions; of in_size where it is given, else of x) of x as one.
---  start_axis (1), end_axis (-1), in_size, name.
+--- Axes start_axis..end_axis (positions; of in_size where it is given, else of x) of x as one.
+--  Example:
+--    local layer = bdl.nn.Flatten(2)
+--    print(layer(bdl.ones(4, 3, 2)).shape)
 local Flatten = Module:extend "Flatten"
 M.Flatten = Flatten
 
@@ -161,7 +167,11 @@ function Flatten:update(x)
   return base.reshape(x, flat(base.copy_shape(x), lead + first, lead + last))
 end
 
---- The inverse: an axis of x (a position of in_size where it is given) as several.  axis, sizes (one may be -1), in_size, name.
+--- An axis of x (a position of in_size where it is given) as several.
+--  sizes : of the new axes; one may be -1
+--  Example:
+--    local layer = bdl.nn.Unflatten(2, {3, -1})
+--    print(layer(bdl.ones(4, 6)).shape)
 local Unflatten = Module:extend "Unflatten"
 M.Unflatten = Unflatten
 
@@ -196,7 +206,10 @@ function Unflatten:update(x)
   return base.reshape(x, split(base.copy_shape(x), lead + base.axis("Unflatten", self.axis, x.ndim - lead, x) + 1, self.sizes))
 end
 
---- A module whose calls see values of the environment:  nn.EnvironContext(net, {fit = true}).
+--- A module whose calls see values of the environment.
+--  Example:
+--    local net = bdl.nn.EnvironContext(bdl.nn.Dropout(0.5), {fit = true})
+--    print(net(bdl.ones(4)))
 local EnvironContext = Module:extend "EnvironContext"
 M.EnvironContext = EnvironContext
 

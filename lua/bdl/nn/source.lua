@@ -26,9 +26,19 @@ end}
 --- A list of numbers from a list or tensor of them.
 local function numbers(x) return core.is_tensor(x) and core.totable(x) or x end
 
---- Spikes at given times:  SpikeTime{n, indices = {0, 1, 0}, times = {10*u.ms, 20*u.ms, 30*u.ms}}.
---  indices from 0, of one axis;  times : a list or tensor;  weights : what a spike counts, a number (1) or one each;  two spikes
---  of a neuron in one step add up;  time_as_step : "round" (halves to even), "floor", "ceil", of times between steps.
+--- Spikes at given times:  s_i(t) = the weights of the spikes of i in the step of t;  two spikes of a neuron in one
+--  step add up.
+--  size : neurons, of one axis
+--  indices : the neuron of each spike, from 0
+--  times : of the spikes, a list or tensor
+--  weights : what a spike counts, a number or one each
+--  time_as_step : "round" (halves to even), "floor", "ceil", of times between steps
+--  Source: Brette et al. (2007), Simulation of networks of spiking neurons. J Comput Neurosci 23.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 1*u.ms, i = 2}
+--    local source = bdl.nn.SpikeTime{2, indices = {0, 1, 0}, times = {1*u.ms, 2*u.ms, 3*u.ms}}
+--    print(source())
 --  Errors: ValueError lists of different lengths, indices out of range, negative times.
 local SpikeTime = Dynamics:extend "SpikeTime"
 M.SpikeTime = SpikeTime
@@ -109,8 +119,14 @@ local function draw(who, sizes, rate, spk_type)
   return spk_type == "bool" and spikes or core.cast(spikes, spk_type)
 end
 
---- Poisson spikes of given rates: in each step with probability 1 - e^(-freqs dt).
---  freqs : a rate or [n];  spk_type : the dtype of spikes, "bool".
+--- Poisson spikes of given rates:  in each step with probability p = 1 - e^(-freqs dt).
+--  freqs : a rate or [n]
+--  spk_type : the dtype of spikes
+--  Source: Dayan & Abbott (2001), Theoretical Neuroscience. MIT Press, section 1.4.
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local source = bdl.nn.PoissonSpike(4, 100*bdl.units.Hz)
+--    print(source())
 local PoissonSpike = Dynamics:extend "PoissonSpike"
 M.PoissonSpike = PoissonSpike
 
@@ -128,7 +144,13 @@ end
 --- ->  [n]
 function PoissonSpike:update() return draw("nn.PoissonSpike", self.varshape, self.freqs, self.spk_type) end
 
---- The same for rates that are given at each step.
+--- Poisson spikes of rates that are given at each step:  with probability p = 1 - e^(-freqs dt).
+--  spk_type : the dtype of spikes
+--  Source: Dayan & Abbott (2001), Theoretical Neuroscience. MIT Press, section 1.4.
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local encoder = bdl.nn.PoissonEncoder(4)
+--    print(encoder(bdl.tensor{0., 50., 100., 1000.}*bdl.units.Hz))
 local PoissonEncoder = Dynamics:extend "PoissonEncoder"
 M.PoissonEncoder = PoissonEncoder
 
@@ -147,6 +169,12 @@ end
 --- Adds weight times the number of spikes that num_input Poisson sources of rate freq send in this step to a State.
 --  poisson_input{target = State, freq =, num_input =, weight =, indices = i32[m]?, refractory = bool[n]?}: to those indices alone,
 --  and not where refractory.  Numbers are binomial; where both num_input p and num_input (1 - p) exceed 5, rounded normal ones.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms}
+--    local V = bdl.State(bdl.zeros(3)*u.mV)
+--    bdl.nn.poisson_input{target = V, freq = 20*u.Hz, num_input = 100, weight = 0.1*u.mV}
+--    print(V.value)
 function M.poisson_input(...)
   local a = args({[0] = "nn.poisson_input", "target", "freq", "num_input", "weight", indices = none, refractory = none}, ...)
   if not class.isa(a.target, state.State) then core.fail("TypeError", 2, "nn.poisson_input: target is a State, not a %s", class.typename(a.target)) end
@@ -164,7 +192,20 @@ function M.poisson_input(...)
   a.target.value = a.refractory and bind("select", a.refractory, old, new) or new
 end
 
---- poisson_input as a module:  PoissonInput{neuron, num_input = 100, freq = 20*u.Hz, weight = 0.1*u.mV, item = "V"}.
+--- Background input:  V += weight k, k the number of spikes of num_input Poisson sources of rate freq in this step.
+--  target : neurons
+--  item : the State that gets the input, by name
+--  num_input, freq, weight : sources for each neuron; their rate; what a spike adds
+--  indices : the neurons that get input; all where none are given
+--  Source: Brunel (2000), Dynamics of sparsely connected networks of excitatory and inhibitory spiking neurons. J
+--    Comput Neurosci 8.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local input = bdl.nn.PoissonInput{cells, num_input = 100, freq = 20*u.Hz, weight = 0.1*u.mV}
+--    input()
+--    print(cells.V.value)
 local PoissonInput = Module:extend "PoissonInput"
 M.PoissonInput = PoissonInput
 

@@ -18,6 +18,13 @@ local Neuron = require "bdl.nn.neuron".Neuron
 
 local M = {}
 
+--- A neuron by its parts, as the head of nn/spiking.lua tells; to be extended.
+--  States: those that defaults() names initialisers for, V among them.
+--  Example:
+--    local Leak = bdl.nn.Spiking:extend "Leak"
+--    function Leak:defaults() return {V_th = 1.0, V_reset = 0.0, V_initializer = bdl.init.Constant(0.5)} end
+--    function Leak:advance(from) return {V = 0.9 * from.V} end
+--    print(bdl.nn.init_all_states(Leak(2))())
 local Spiking = Neuron:extend "Spiking"
 M.Spiking = Spiking
 

@@ -1,6 +1,12 @@
 --- Plasticity by spike times.  A module is the comm of a projection, weights and all:  syn(pre) is the product with the spikes,
 --  syn:learn(pre, post) changes the weights after a step.  Only rows and columns of spikes are touched (bdl/plasticity.lua).
 --  Traces decay, act on the spikes of the other side, then take up the spikes of the step: two spikes of one step do not pair.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local syn = bdl.nn.init_all_states(bdl.nn.NAME(3, 2, 0.5))
+--    local pre, post = bdl.tensor{1., 0., 1.}, bdl.tensor{0., 1.}
+--    print(syn(pre))
+--    syn:learn(pre, post)
 local core = require "bdl.core"
 local args = require "bdl.args"
 local class = require "bdl.class"
@@ -14,11 +20,16 @@ local Module = require "bdl.nn.module".Module
 
 local M = {}
 
---- Pairs:  at a spike of i  w_ij -= A_minus w_max y_j,  at a spike of j  w_ij += A_plus w_max x_i,  within w_min..w_max;
+--- Plasticity by pairs of spikes:  at a spike of i  w_ij -= A_minus w_max y_j,  at a spike of j  w_ij += A_plus w_max
+--  x_i,  within w_min..w_max;
 --  tau_pre dx/dt = -x,  x += 1 at a spike of i;  tau_post dy/dt = -y,  y += 1 at a spike of j.
---  weight : [n_pre, n_post], an initialiser, or an event.CSR (its stored entries learn);  tau_pre 20, tau_post 20 ms, A_plus 0.01,
---  A_minus 0.0105, w_min 0, w_max 1, in the unit of the weight.  States weight, x, y.
+--  weight : [n_pre, n_post], a number, an initialiser, or an event.CSR, whose stored entries learn
+--  tau_pre, tau_post : time constants of the traces
+--  A_plus, A_minus : change of a weight by one pair, in parts of w_max
+--  w_min, w_max : bounds, in the unit of the weight
+--  States: weight; x, y, traces of the spikes before and behind.
 --  Source: Song, Miller & Abbott (2000), Competitive Hebbian learning through spike-timing-dependent synaptic plasticity.
+--    Nat Neurosci 3.
 local STDP = Module:extend "STDP"
 M.STDP = STDP
 
@@ -105,10 +116,16 @@ function STDP:learn(pre, post)
   self.x.value, self.y.value = x + spikes_of(pre), y + spikes_of(post)
 end
 
---- Triplets:  at a spike of i  w_ij -= w_max y_j (A_minus + A3_minus x2_i),  at a spike of j  w_ij += w_max x_i (A_plus + A3_plus y2_j),
---  with slow traces x2 and y2 beside x and y.  tau_pre 16.8, tau_post 33.7, tau_x 101, tau_y 125 ms, A_plus 5e-10, A_minus 7e-3,
---  A3_plus 6.2e-3, A3_minus 2.3e-4 (visual cortex, all to all).  States weight, x, y, x2, y2.
---  Source: Pfister & Gerstner (2006), Triplets of spikes in a model of spike timing-dependent plasticity.
+--- Plasticity by triplets of spikes:  at a spike of i  w_ij -= w_max y_j (A_minus + A3_minus x2_i),  at a spike of j
+--  w_ij += w_max x_i (A_plus + A3_plus y2_j),
+--  with slow traces x2 and y2 beside x and y.  The defaults are for visual cortex, all to all.
+--  weight : [n_pre, n_post], a number, an initialiser, or an event.CSR, whose stored entries learn
+--  tau_pre, tau_post, tau_x, tau_y : time constants of x, y, x2, y2
+--  A_plus, A_minus, A3_plus, A3_minus : change of a weight by pairs and by triplets, in parts of w_max
+--  w_min, w_max : bounds, in the unit of the weight
+--  States: weight; x, y, x2, y2, traces of the spikes before and behind.
+--  Source: Pfister & Gerstner (2006), Triplets of spikes in a model of spike timing-dependent plasticity. J Neurosci
+--    26.
 local TripletSTDP = STDP:extend "TripletSTDP"
 M.TripletSTDP = TripletSTDP
 
@@ -133,9 +150,16 @@ function TripletSTDP:learn(pre, post)
   self.x.value, self.y.value, self.x2.value, self.y2.value = x + s, y + r, x2 + s, y2 + r
 end
 
---- Dopamine:  pairs change an eligibility c instead of the weight;  tau_c dc/dt = -c,  dw/dt = c d within w_min..w_max,
---  tau_d dd/dt = -d,  d += reward.  As STDP; tau_c 1, tau_d 0.2 second; d in 1/s.  States weight, x, y, c, d.
---  Source: Izhikevich (2007), Solving the distal reward problem through linkage of STDP and dopamine signaling.
+--- Plasticity by dopamine:  pairs change an eligibility c instead of the weight, as in STDP;  tau_c dc/dt = -c,  dw/dt
+--  = c d within w_min..w_max,
+--  tau_d dd/dt = -d,  d += reward.
+--  weight : [n_pre, n_post], a number, an initialiser, or an event.CSR, whose stored entries learn
+--  tau_pre, tau_post, tau_c, tau_d : time constants of the traces, the eligibility, the dopamine
+--  A_plus, A_minus : change of the eligibility by one pair, in parts of w_max
+--  w_min, w_max : bounds, in the unit of the weight
+--  States: weight; x, y, traces of the spikes before and behind; c, eligibility; d, dopamine, in 1/s.
+--  Source: Izhikevich (2007), Solving the distal reward problem through linkage of STDP and dopamine signaling. Cereb
+--    Cortex 17.
 local DopamineSTDP = STDP:extend "DopamineSTDP"
 M.DopamineSTDP = DopamineSTDP
 

@@ -1,5 +1,6 @@
 --- Inputs that follow the clock: currents as functions of the step, alike for all neurons, or noise, for each its own.
 --  The clock is `i` of the environ (else t/dt); times count whole steps: a window [a, b) holds the steps i with a <= i dt < b.
+--  Source: Gerstner, Kistler, Naud & Paninski (2014), Neuronal Dynamics. Cambridge University Press, section 1.3.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local environ = require "bdl.environ"
@@ -65,13 +66,23 @@ local function check_lengths(who, a, b)
   if n ~= m or n == 0 then core.fail("ValueError", 3, "%s: %d values and %d times; one time each", who, n, m) end
 end
 
---- `value` for a duration, then 0.
+--- A constant:  I = value for a duration, then 0.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.ConstantInput(2, 1*u.mA, 10*u.ms)
+--    print(input())
 local ConstantInput = Stimulus:extend "ConstantInput"
 M.ConstantInput = ConstantInput
 function ConstantInput:__init(...) self:keep(args({"size", "value", "duration", name = none}, ...), "value duration") end
 function ConstantInput:update() return within(window.step_now(), 0, duration(self), self:spread(self.value)) end
 
---- values[k] for durations[k], one after the other, then 0.
+--- Sections:  I = values[k] for durations[k], one after the other, then 0.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.SectionInput(2, {0*u.mA, 1*u.mA}, {0.1*u.ms, 10*u.ms})
+--    print(input())
 local SectionInput = Stimulus:extend "SectionInput"
 M.SectionInput = SectionInput
 
@@ -91,7 +102,12 @@ function SectionInput:update()
   return self:spread(staircase(window.step_now(), edges, padded(self.values, false)))
 end
 
---- 0, then amplitudes[k] from step_times[k] on; the last one stays.
+--- Steps:  I = 0, then amplitudes[k] from step_times[k] on; the last one stays.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.StepInput(2, {1*u.mA, 2*u.mA}, {0.1*u.ms, 10*u.ms})
+--    print(input())
 local StepInput = Stimulus:extend "StepInput"
 M.StepInput = StepInput
 
@@ -113,7 +129,14 @@ function StepInput:update()
   return self:spread(staircase(window.step_now(), sorted, padded(ordered, true)))
 end
 
---- From c_start to c_end in a line, over `duration` from t_start (0) on; 0 outside.
+--- A ramp:  I = c_start + (c_end - c_start) (t - t_start)/duration within the duration, 0 outside.
+--  c_start, c_end : first and last value
+--  t_start : 0 where none is given
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.RampInput(2, 0*u.mA, 1*u.mA, 1*u.ms)
+--    print(input())
 local RampInput = Stimulus:extend "RampInput"
 M.RampInput = RampInput
 
@@ -128,7 +151,12 @@ function RampInput:update()
   return within(i, from, from + span, self:spread(self.c_start + (self.c_end - self.c_start) * part))
 end
 
---- bias + amplitude sin(2 pi frequency t) for a duration, then 0.
+--- A sine:  I = bias + amplitude sin(2 pi frequency t) for a duration, then 0.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.SinusoidalInput(2, 1*u.mA, 50*u.Hz, 100*u.ms)
+--    print(input())
 local SinusoidalInput = Stimulus:extend "SinusoidalInput"
 M.SinusoidalInput = SinusoidalInput
 
@@ -147,7 +175,13 @@ local function noise(sizes) return require "bdl.random".randn(table.unpack(sizes
 --- sqrt(dt), dt in ms.
 local function root_dt() return bind("sqrt", core.tensor(environ.get "dt" / u.ms)) end
 
---- White noise: sigma sqrt(dt/ms) N(0, 1), for each neuron its own, for a duration, then 0.
+--- White noise:  I = sigma sqrt(dt/ms) N(0, 1), for each neuron its own, for a duration, then 0.
+--  Source: Wiener (1923), Differential-space. J Math Phys 2.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.WienerProcessInput(2, 1*u.mA, 100*u.ms)
+--    print(input())
 local WienerProcessInput = Stimulus:extend "WienerProcessInput"
 M.WienerProcessInput = WienerProcessInput
 function WienerProcessInput:__init(...) self:keep(args({"size", "sigma", "duration", name = none}, ...), "sigma duration") end
@@ -156,8 +190,14 @@ function WienerProcessInput:update()
 end
 
 --- Coloured noise:  dx = (mean - x) dt/tau + sigma sqrt(dt/ms) N(0, 1), for each neuron its own, for a duration, then 0.
---  State x, mean at first; its variance tends to sigma^2 tau/2, tau in ms.
---  Source: Uhlenbeck & Ornstein (1930), On the theory of the Brownian motion; by Euler and Maruyama's step.
+--  Euler and Maruyama's step; the variance tends to sigma^2 tau/2, tau in ms.
+--  States: x, the current; mean at first.
+--  Source: Uhlenbeck & Ornstein (1930), On the theory of the Brownian motion. Phys Rev 36.
+--  Example:
+--    local u = bdl.units
+--    bdl.environ.set{dt = 0.1*u.ms, i = 3}
+--    local input = bdl.nn.init_all_states(bdl.nn.OUProcessInput(2, 1*u.mA, 0.1*u.mA, 10*u.ms, 100*u.ms))
+--    print(input())
 local OUProcessInput = Stimulus:extend "OUProcessInput"
 M.OUProcessInput = OUProcessInput
 

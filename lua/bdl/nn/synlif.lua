@@ -1,5 +1,10 @@
 --- Leaky integrate-and-fire neurons with a synapse of their own, which the delta inputs drive.
---  Source: Gerstner et al., Neuronal Dynamics (2014), sections 1.3 and 3.1.
+--  Source: Gerstner, Kistler, Naud & Paninski (2014), Neuronal Dynamics. Cambridge University Press, sections 1.3 and
+--    3.1.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))
+--    print(cells(2*bdl.units.mA), cells.V.value)
 local init = require "bdl.init"
 local u = require "bdl.units"
 local integrate = require "bdl.nn.integrate"
@@ -7,8 +12,12 @@ local Spiking = require "bdl.nn.spiking".Spiking
 
 local M = {}
 
---- Current-based:  tau dV/dt = -(V - V_rest) + R (g + I),  tau_syn dg/dt = -g,  g += delta inputs;  V >= V_th: spike, V is reset.
---  R 1 ohm, tau 5, tau_syn 5 ms, V_th 1, V_reset 0, V_rest 0 mV.  States V, 0 mV, and g, 0 mA at first.
+--- LIF with a current-based synapse:  tau dV/dt = -(V - V_rest) + R (g + I),  tau_syn dg/dt = -g,  g += delta inputs;
+--  V >= V_th: spike, V is reset.
+--  R, tau : resistance; time constant of the membrane
+--  tau_syn : time constant of the synapse
+--  V_th, V_reset, V_rest : threshold; potential after a spike; resting potential
+--  States: V, the membrane potential; g, the synaptic current.
 local CubaLIF = Spiking:extend "CubaLIF"
 M.CubaLIF = CubaLIF
 
@@ -30,8 +39,13 @@ end
 --- The synaptic current at v.
 function CubaLIF:current(g) return g end
 
---- Conductance-based:  tau dV/dt = -(V - V_rest) + R (g (E - V) + I),  tau_syn dg/dt = -g,  g += delta inputs.
---  As CubaLIF; E 0 mV.  States V, 0 mV, and g, 0 S at first.
+--- LIF with a conductance-based synapse:  tau dV/dt = -(V - V_rest) + R (g (E - V) + I),  tau_syn dg/dt = -g,  g +=
+--  delta inputs.
+--  E : reversal potential
+--  R, tau : resistance; time constant of the membrane
+--  tau_syn : time constant of the synapse
+--  V_th, V_reset, V_rest : threshold; potential after a spike; resting potential
+--  States: V, the membrane potential; g, the synaptic conductance.
 local CobaLIF = CubaLIF:extend "CobaLIF"
 M.CobaLIF = CobaLIF
 

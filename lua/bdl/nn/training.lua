@@ -16,6 +16,9 @@ local function grouped(n)
 end
 
 --- The numbers in the ParamStates of a module, and a table of them as text: path, shape, count, a line each.
+--  Example:
+--    local n, text = bdl.nn.count_parameters(bdl.nn.Linear(3, 2))
+--    print(n, text)
 function M.count_parameters(model)
   if not class.isa(model, Module) then
     core.fail("TypeError", 2, "nn.count_parameters: a module was expected, not a %s", class.typename(model))
@@ -42,7 +45,10 @@ end
 
 --- g min(1, most / (norm + 1e-6)) for every leaf g of a tree of gradients, norm that of all of them as one vector; and the norm.
 --  Options: ord (2; a number or math.huge, as of bdl.norm).
---  Source: Pascanu, Mikolov & Bengio (2013), On the difficulty of training recurrent neural networks.
+--  Source: Pascanu, Mikolov & Bengio (2013), On the difficulty of training recurrent neural networks. ICML.
+--  Example:
+--    local clipped, norm = bdl.nn.clip_grad_norm({bdl.tensor{3., 4.}}, 1.0)
+--    print(clipped[1], norm)
 function M.clip_grad_norm(grads, most, opts)
   opts = base.options("nn.clip_grad_norm", opts, base.names "ord")
   local all = {}
@@ -64,6 +70,8 @@ end
 
 --- What a run took, as lines of text: steps and their rate, the parameters of the module if it has any, the most memory so far.
 --  Options: steps, seconds.
+--  Example:
+--    print(bdl.nn.summary(bdl.nn.Linear(3, 2), {steps = 1000, seconds = 2.5}))
 function M.summary(model, opts)
   opts = base.options("nn.summary", opts, base.names "steps seconds")
   local lines = {}

@@ -1,6 +1,11 @@
 --- Bijections between all real numbers x and the values y that a parameter may have:  y = t:forward(x) (t(x)),  x = t:inverse(y),
 --  t:log_abs_det_jacobian(x, y) summed over the last axis.  lower, upper and y may have a unit; x has none.
---  Source: Stan reference manual, section Constraint transforms.
+--  Source: Carpenter et al. (2017), Stan: a probabilistic programming language. J Stat Softw 76; its reference manual,
+--    Constraint
+--    transforms.
+--  Example:
+--    local t = bdl.nn.NAME()
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 local core = require "bdl.core"
 local class = require "bdl.class"
 local A = require "bdl.array"
@@ -10,6 +15,11 @@ local functional = require "bdl.functional"
 
 local M = {}
 
+--- To be extended by forward(x) and inverse(y).
+--  Example:
+--    local Twice = bdl.nn.Transform:extend "Twice"
+--    function Twice:forward(x) return 2 * x end
+--    function Twice:inverse(y) return y / 2 end
 local Transform = class "Transform"
 M.Transform = Transform
 
@@ -79,10 +89,18 @@ local function interval(name, spec, squash, unsquash, log_slope, check)
          log_slope and function(x, t) return A.log(numbers(t.upper - t.lower, t.lower)) + log_slope(x, t) end, check)
 end
 
---- Logistic function.
+--- y = lower + (upper - lower) / (1 + e^-x)
+--  Example:
+--    local t = bdl.nn.NAME(0.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 interval("SigmoidT", BOTH, function(x) return sigmoid(x) end, logit, function(x) return log_sigmoid(x) + log_sigmoid(-x) end)
 
---- Logistic function of beta x.  Errors: ValueError, beta is not positive and finite.
+--- y = lower + (upper - lower) / (1 + e^(-beta x))
+--  beta : steepness
+--  Example:
+--    local t = bdl.nn.NAME(0.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
+--  Errors: ValueError, beta is not positive and finite.
 interval("ScaledSigmoidT", {"lower", "upper", "beta", beta = 1.0}, function(x, t) return sigmoid(t.beta * x) end,
          function(p, t) return logit(p) / t.beta end,
          function(x, t) return math.log(t.beta) + log_sigmoid(t.beta * x) + log_sigmoid(-t.beta * x) end, function(t)
@@ -91,44 +109,62 @@ interval("ScaledSigmoidT", {"lower", "upper", "beta", beta = 1.0}, function(x, t
   end
 end)
 
---- Hyperbolic tangent; x / (1 + |x|).
+--- y = lower + (upper - lower) (tanh(x) + 1)/2
+--  Example:
+--    local t = bdl.nn.NAME(0.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 interval("TanhT", BOTH, function(x) return (A.tanh(x) + 1) / 2 end, function(p) return A.atanh(2 * p - 1) end,
          function(x) return math.log(2) + log_sigmoid(2 * x) + log_sigmoid(-2 * x) end)
+--- y = lower + (upper - lower) (x / (1 + |x|) + 1)/2
+--  Example:
+--    local t = bdl.nn.NAME(0.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 interval("SoftsignT", BOTH, function(x) return (x / (1 + A.abs(x)) + 1) / 2 end, function(p)
   local z = 2 * p - 1
   return z / (1 - A.abs(z))
 end, function(x) return -math.log(2) - 2 * A.log1p(A.abs(x)) end)
 
---- y = x within lower..upper, also on the way back.
+--- ClipT: y = min(max(x, lower), upper), also on the way back.
+--  Example:
+--    local t = bdl.nn.NAME(0.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 local function clip(x, t) return A.minimum(A.maximum(x, t.lower), t.upper) end
 define("ClipT", BOTH, clip, clip)
 
 -- ---- half lines --------------------------------------------------------------------------------------------------------------
 
---- lower + softplus(x);  upper - softplus(-x).
+--- y = lower + log(1 + e^x)
 define("SoftplusT", {"lower", lower = 0.0}, function(x, t) return in_unit(softplus(x), t.lower) + t.lower end,
        function(y, t) return softplus_inverse(numbers(y - t.lower, t.lower)) end, function(x) return log_sigmoid(x) end)
+--- y = upper - log(1 + e^-x)
 define("NegSoftplusT", {"upper", upper = 0.0}, function(x, t) return t.upper - in_unit(softplus(-x), t.upper) end,
        function(y, t) return -softplus_inverse(numbers(t.upper - y, t.upper)) end, function(x) return log_sigmoid(-x) end)
 
---- lower + e^x, under two names.
+--- LogT, ExpT: y = lower + e^x; x beyond 20 counts as 20.
 for _, name in ipairs{"LogT", "ExpT"} do
   define(name, {"lower", lower = 0.0}, function(x, t) return t.lower + in_unit(bounded_exp(x), t.lower) end,
          function(y, t) return A.log(numbers(y - t.lower, t.lower)) end, same)
 end
 
---- e^x;  -softplus(-x).
+--- y = e^x; x beyond 20 counts as 20.
 define("PositiveT", {}, bounded_exp, function(y) return A.log(y) end, same)
+--- y = -log(1 + e^-x)
+--  Example:
+--    local t = bdl.nn.NAME()
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{-0.5, -1.})))
 define("NegativeT", {}, function(x) return -softplus(-x) end, function(y) return -softplus_inverse(-y) end,
        function(x) return log_sigmoid(-x) end)
 
---- lower_bound + max(x, 0)
+--- y = lower_bound + max(x, 0)
 define("ReluT", {"lower_bound", lower_bound = 0.0}, function(x, t) return functional.relu(x) + t.lower_bound end,
        function(y, t) return functional.relu(y - t.lower_bound) end)
 
 -- ---- lines -------------------------------------------------------------------------------------------------------------------
 
---- scale x + shift.  Errors: ValueError, scale 0.
+--- y = scale x + shift.  Errors: ValueError, scale 0.
+--  Example:
+--    local t = bdl.nn.NAME(2.0, 1.0)
+--    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 define("AffineT", {"scale", "shift"}, function(x, t) return t.scale * x + t.shift end,
        function(y, t) return (y - t.shift) / t.scale end, function(x, t) return 0 * x + A.log(A.abs(core.mantissa(t.scale))) end, function(t)
   if core.item(A.any(A.eq(core.mantissa(t.scale), 0))) then
@@ -136,7 +172,11 @@ define("AffineT", {"scale", "shift"}, function(x, t) return t.scale * x + t.shif
   end
 end)
 
---- (x^lmbda - 1) / lmbda, log x for 0.  Source: Box & Cox (1964), An analysis of transformations.
+--- y = (x^lmbda - 1) / lmbda, log x for 0.
+--  Source: Box & Cox (1964), An analysis of transformations. J R Stat Soc B 26.
+--  Example:
+--    local t = bdl.nn.NAME(0.5)
+--    print(t(bdl.tensor{0.5, 1.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 define("PowerT", {"lmbda", lmbda = 0.5}, function(x, t)
   if math.abs(t.lmbda) < 1e-10 then return A.log(x) end
   return (core.pow(x, t.lmbda) - 1) / t.lmbda
@@ -159,7 +199,7 @@ end, function(y)
   return base.concatenate({part(y, 0, 1), softplus_inverse(part(y, 1, n) - part(y, 0, n - 1))}, y.ndim - 1)
 end)
 
---- n numbers as n + 1 positive ones of sum 1, by breaking a stick:  y_k = s(x_k) prod_(j<k) (1 - s(x_j)).
+--- Numbers as one more positive ones of sum 1, by breaking a stick:  y_k = s(x_k) prod_(j<k) (1 - s(x_j)).
 define("SimplexT", {}, function(x)
   local n, z = x.shape[-1], sigmoid(x)
   local left = A.cumprod(1 - z, {axis = -1})
@@ -172,12 +212,15 @@ end, function(y)
   return logit(A.clip(head / (left + eps), eps, 1 - eps))
 end)
 
---- x / |x|
+--- y = x / |x|
 define("UnitVectorT", {}, function(x) return x / A.sqrt(A.sum(x * x, {axis = -1, keepdims = true}) + 1e-8) end, same)
 
 -- ---- of transforms -----------------------------------------------------------------------------------------------------------
 
---- ChainT(t1, t2, ..): t1 first.
+--- Transforms one after the other:  ChainT(t1, t2, ..): y = .. t2(t1(x)).
+--  Example:
+--    local t = bdl.nn.ChainT(bdl.nn.ExpT(0.0), bdl.nn.AffineT(2.0, 1.0))
+--    print(t(bdl.tensor{-1., 0., 2.}))
 local ChainT = Transform:extend "ChainT"
 M.ChainT = ChainT
 
@@ -209,7 +252,10 @@ function ChainT:log_abs_det_jacobian(x)
   return total
 end
 
---- The transform where mask is true, x elsewhere; safe_value (1.0) stands in for what is not transformed.
+--- y = transform(x) where mask is true, x elsewhere; safe_value stands in for what is not transformed.
+--  Example:
+--    local t = bdl.nn.MaskedT(bdl.tensor{true, false}, bdl.nn.ExpT(0.0))
+--    print(t(bdl.tensor{2., 2.}))
 define("MaskedT", {"mask", "transform", "safe_value", safe_value = 1.0}, function(x, t)
   return A.where(t.mask, t.transform:forward(A.where(t.mask, x, t.safe_value)), x)
 end, function(y, t) return A.where(t.mask, t.transform:inverse(A.where(t.mask, y, t.safe_value)), y) end)

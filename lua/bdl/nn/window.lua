@@ -61,6 +61,9 @@ end
 --- The number of steps k > i with (k - i) dt < w for a window w that starts with the event of step i: ceil(w/dt) - 1.
 --  w : a time or a tensor of times, concrete -> an integer, or i32 of the shape of w.
 --  w/dt within rounding of a whole number is that number, so 0.3 ms at 0.1 ms is always 3 steps.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    print(bdl.nn.window_steps(0.3*bdl.units.ms))
 function M.window_steps(w)
   return per_step("a window of time", w, "int32", function(q, dt)
     local n = math.ceil(settled(q))

@@ -34,7 +34,8 @@ local function resolve(rule)
   core.fail("TypeError", 3, "online.compile: a rule is a name, an algorithm or an ETraceConfig, not a %s", class.typename(rule))
 end
 
---- example : what the model's step is called with, one argument or a list of several as MultiStepData does not fit here.
+--- A learner of a model:  compile(model, rule, example.., opts).
+--  example : what the model's step is called with, one argument or a list of several as MultiStepData does not fit here.
 --  opts    : batch_size (of init_all_states), init (true), verbose (0: silent, 1: what takes part, 2: all), and the rule's own.
 --  Errors: ValueError without an example; CompilationError when nothing has a trace.
 return function(model, rule, example, opts)

@@ -206,7 +206,8 @@ function HiddenPerturbation:init_perturb_data()
   return list
 end
 
---- relations : those whose weights go behind stop_gradient, nil: none.
+--- The step with a perturbation added to each of its hidden states, whose gradients are the learning signals.
+--  relations : those whose weights go behind stop_gradient, nil: none
 --  within : a perturbation acts within its own group too, as in braintrace.
 function M.add_hidden_perturbation_from_minfo(info, relations, within)
   local s, z = info.step, info.structure

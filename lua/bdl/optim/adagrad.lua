@@ -1,4 +1,9 @@
 --- Optimisers that divide by the root of past squared gradients.
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local array = require "bdl.array"
 local none = require "bdl.none".none
 local Optimizer = require "bdl.optim.optimizer".Optimizer
@@ -13,9 +18,10 @@ local function eps(value) return {"eps", value, least = 0} end
 --- 1/sqrt(s + eps), 0 where s is 0.
 local function inverse_root(s, e) return where(s:gt(0), rsqrt(s + e), 0.0) end
 
---- Update g / sqrt(s + eps), s <- s + g^2; the rate falls by 1/(1 + lr_decay (t - 1)).
---  lr (1e-2), lr_decay (0), initial_accumulator_value (0), eps (1e-10).
---  Source: Duchi, Hazan & Singer (2011).
+--- w <- w - lr g / sqrt(s + eps),  s <- s + g^2; the rate falls by 1/(1 + lr_decay (t - 1)).
+--  initial_accumulator_value : s at first
+--  Source: Duchi, Hazan & Singer (2011), Adaptive subgradient methods for online learning and stochastic optimization.
+--    J Mach Learn Res 12.
 local Adagrad = Optimizer:extend "Adagrad"
 M.Adagrad = Adagrad
 Adagrad.rows = {{"lr_decay", 0.0, least = 0}, {"initial_accumulator_value", 0.0, least = 0}, eps(1e-10)}
@@ -27,8 +33,9 @@ function Adagrad:rule(g, _, slot, t)
   return self.lr_decay == 0 and update or update / (1 + self.lr_decay * (t - 1))
 end
 
---- Update u = sqrt(d + eps)/sqrt(v + eps) g, v and d the means of g^2 and u^2.  lr (1), rho (0.9), eps (1e-6).
---  Source: Zeiler (2012).
+--- w <- w - lr u,  u = sqrt(d + eps)/sqrt(v + eps) g, v and d the means of g^2 and u^2.
+--  rho : what the means keep
+--  Source: Zeiler (2012), ADADELTA: an adaptive learning rate method. arXiv:1212.5701.
 local Adadelta = Optimizer:extend "Adadelta"
 M.Adadelta = Adadelta
 Adadelta.rows = {{"rho", 0.9, least = 0, below = 1}, eps(1e-6)}
@@ -41,9 +48,12 @@ function Adadelta:rule(g, _, slot)
   return update
 end
 
---- Update u = g / sqrt(v + eps), v the mean of g^2; centered: less the square of the mean of g; with momentum
---  m <- momentum m + u: update m.  lr (1e-2), alpha (0.99), eps (1e-8), momentum (0), centered (false).
---  Source: Tieleman & Hinton (2012); Graves (2013), centered.
+--- w <- w - lr u,  u = g / sqrt(v + eps), v the mean of g^2; with momentum  m <- momentum m + u,  w <- w - lr m.
+--  alpha : what the mean keeps
+--  centered : v less the square of the mean of g
+--  Source: Tieleman & Hinton (2012), Lecture 6.5, Neural networks for machine learning. Coursera; Graves (2013),
+--    Generating sequences
+--    with recurrent neural networks. arXiv:1308.0850, for centered.
 local RMSprop = Optimizer:extend "RMSprop"
 M.RMSprop = RMSprop
 RMSprop.rows = {{"alpha", 0.99, least = 0, below = 1}, eps(1e-8), {"momentum", 0.0, least = 0}, {"centered", false}}
@@ -65,8 +75,8 @@ function RMSprop:rule(g, _, slot)
 end
 
 --- s = g^2 + min over axes of c_k, c_k <- max of s over the other axes; m <- momentum m + (1 - momentum) g/sqrt(s + eps);
---  update m.  Memory: one number for each row, column, .., and m.  lr (1), momentum (0.9), eps (1e-8).
---  Source: Anil et al. (2019), Memory-efficient adaptive optimization.
+--  update m.  Memory: one number for each row, column, .., and m.
+--  Source: Anil et al. (2019), Memory-efficient adaptive optimization. NeurIPS.
 local SM3 = Optimizer:extend "SM3"
 M.SM3 = SM3
 SM3.rows = {{"momentum", 0.9, least = 0, below = 1}, eps(1e-8)}
@@ -96,11 +106,11 @@ function SM3:rule(g, _, slot)
   return slot.mean
 end
 
---- Update g / sqrt(v), v the mean of g^2 + eps with the rate 1 - t^-decay_rate.  Of a weight with two axes of at least
+--- w <- w - lr g / sqrt(v), v the mean of g^2 + eps with the rate 1 - t^-decay_rate.  Of a weight with two axes of at
+--  least
 --  min_dim_size_to_factor only the means over each of its two longest axes are kept: v = row col / mean(row).
 --  clip_threshold d: the update divided by max(1, rms(update)/d).  The decay is added to the update.
---  lr (1e-3), eps (1e-30), decay_rate (0.8), clip_threshold (none), factored (true), min_dim_size_to_factor (128).
---  Source: Shazeer & Stern (2018).
+--  Source: Shazeer & Stern (2018), Adafactor: adaptive learning rates with sublinear memory cost. ICML.
 local Adafactor = Optimizer:extend "Adafactor"
 M.Adafactor = Adafactor
 Adafactor.rows = {

@@ -1,5 +1,10 @@
 --- Optimisers with a mean m <- b1 m + (1 - b1) g and a mean square v <- b2 v + (1 - b2) g^2 of the gradients.
---  m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) at step t.  Common arguments: lr, betas ({0.9, 0.999}), eps.
+--  m^ = m / (1 - b1^t), v^ = v / (1 - b2^t) at step t; {b1, b2} = betas.
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local array = require "bdl.array"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
@@ -11,9 +16,12 @@ local M = {}
 local function betas(b2) return {"betas", {0.9, b2 or 0.999}, least = 0, below = 1} end
 local function eps(value) return {"eps", value, least = 0} end
 
---- Update m^ / (sqrt(v^) + eps); amsgrad: the largest v^ so far in place of v^.
---  lr (1e-3), betas, eps (1e-8), amsgrad (false).
---  Source: Kingma & Ba (2015); Reddi et al. (2018).
+--- w <- w - lr m^ / (sqrt(v^) + eps),  m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2.
+--  betas : {b1, b2}
+--  amsgrad : the largest v^ so far in place of v^
+--  Source: Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR; Reddi, Kale & Kumar (2018), On the
+--    convergence of
+--    Adam and beyond. ICLR.
 local Adam = Optimizer:extend "Adam"
 M.Adam = Adam
 
@@ -38,16 +46,18 @@ function Adam:rule(g, _, slot, t)
   return m / (sqrt(v) + self.eps)
 end
 
---- Adam, the decay of the weights added to the update.  lr (1e-3), betas, eps (1e-8), weight_decay (0.01).
---  Source: Loshchilov & Hutter (2019), Decoupled weight decay regularization.
+--- Adam, the decay of the weights added to the update:  w <- w - lr (m^ / (sqrt(v^) + eps) + weight_decay w).
+--  betas : {b1, b2}
+--  Source: Loshchilov & Hutter (2019), Decoupled weight decay regularization. ICLR.
 local AdamW = Adam:extend "AdamW"
 M.AdamW = AdamW
 AdamW.rows = {betas(), eps(1e-8)}
 AdamW.default_decay = 0.01
 AdamW.decays = "update"
 
---- Update m^ / u, u <- max(b2 u, |g| + eps).  lr (2e-3), betas, eps (1e-8).
---  Source: Kingma & Ba (2015), section 7.1.
+--- w <- w - lr m^ / u,  u <- max(b2 u, |g| + eps).
+--  betas : {b1, b2}
+--  Source: Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR, section 7.1.
 local Adamax = Optimizer:extend "Adamax"
 M.Adamax = Adamax
 Adamax.rows = {betas(), eps(1e-8)}
@@ -60,9 +70,11 @@ function Adamax:rule(g, _, slot, t)
   return slot.mean / (1 - b1 ^ t) / slot.largest
 end
 
---- Update ((1 - mu_t) g / (1 - P_t) + mu_t+1 m / (1 - P_t mu_t+1)) / (sqrt(v^) + eps),
---  mu_t = b1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 .. mu_t.  lr (2e-3), betas, eps (1e-8), momentum_decay (4e-3).
---  Source: Dozat (2016), Incorporating Nesterov momentum into Adam.
+--- Adam with Nesterov's momentum:  update = ((1 - mu_t) g / (1 - P_t) + mu_t+1 m / (1 - P_t mu_t+1)) / (sqrt(v^) +
+--  eps),
+--  mu_t = b1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 .. mu_t.
+--  betas : {b1, b2}
+--  Source: Dozat (2016), Incorporating Nesterov momentum into Adam. ICLR workshop.
 local Nadam = Adam:extend "Nadam"
 M.Nadam = Nadam
 Nadam.rows = {betas(), eps(1e-8), {"momentum_decay", 4e-3, least = 0}}
@@ -79,10 +91,12 @@ function Nadam:rule(g, _, slot, t)
   return (direct + next / (1 - slot.product * next) * slot.mean) / (sqrt(v) + self.eps)
 end
 
---- Update r m^ / (sqrt(v^) + eps) once r, which corrects the variance of the first steps, is known, before that m^:
+--- Rectified Adam:  update = r m^ / (sqrt(v^) + eps) once r, which corrects the variance of the first steps, is known,
+--  before that m^:
 --  rho = rho_inf - 2 t b2^t/(1 - b2^t), rho_inf = 2/(1 - b2) - 1; r^2 = (rho-4)(rho-2) rho_inf / ((rho_inf-4)(rho_inf-2) rho)
---  where rho >= 5.  lr (1e-3), betas, eps (1e-8).
---  Source: Liu et al. (2020), On the variance of the adaptive learning rate.
+--  where rho >= 5.
+--  betas : {b1, b2}
+--  Source: Liu et al. (2020), On the variance of the adaptive learning rate and beyond. ICLR.
 local RAdam = Adam:extend "RAdam"
 M.RAdam = RAdam
 RAdam.rows = {betas(), eps(1e-8)}
@@ -95,8 +109,9 @@ function RAdam:rule(g, _, slot, t)
   return where(rho:ge(5.0), r * m / (sqrt(v) + self.eps), m)
 end
 
---- Adam with v <- v - (1 - b2) sign(v - g^2) g^2; m and v begin at 1e-6.  lr (1e-3), betas, eps (1e-3).
---  Source: Zaheer et al. (2018), Adaptive methods for nonconvex optimization.
+--- Adam with v <- v - (1 - b2) sign(v - g^2) g^2; m and v begin at 1e-6.
+--  betas : {b1, b2}
+--  Source: Zaheer et al. (2018), Adaptive methods for nonconvex optimization. NeurIPS.
 local Yogi = Optimizer:extend "Yogi"
 M.Yogi = Yogi
 Yogi.rows = {betas(), eps(1e-3)}
@@ -108,8 +123,9 @@ function Yogi:rule(g, _, slot, t)
   return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
 end
 
---- Adam with v the mean of (g - m)^2 + 1e-16 a step: small where the gradient is as expected.  lr (1e-3), betas, eps (1e-16).
---  Source: Zhuang et al. (2020), AdaBelief optimizer.
+--- Adam with v <- b2 v + (1 - b2) (g - m)^2 + 1e-16: small where the gradient is as expected.
+--  betas : {b1, b2}
+--  Source: Zhuang et al. (2020), AdaBelief optimizer: adapting stepsizes by the belief in observed gradients. NeurIPS.
 local AdaBelief = Optimizer:extend "AdaBelief"
 M.AdaBelief = AdaBelief
 AdaBelief.rows = {betas(), eps(1e-16)}
@@ -122,8 +138,9 @@ function AdaBelief:rule(g, _, slot, t)
   return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
 end
 
---- The update of Adam plus weight_decay w, scaled to the norm of w (1 where a norm is 0).  lr (1e-3), betas, eps (1e-6).
---  Source: You et al. (2020), Large batch optimization: training BERT in 76 minutes.
+--- Adam by layers:  w <- w - lr u |w|/|u|,  u = m^ / (sqrt(v^) + eps) + weight_decay w;  |w|/|u| = 1 where a norm is 0.
+--  betas : {b1, b2}
+--  Source: You et al. (2020), Large batch optimization for deep learning: training BERT in 76 minutes. ICLR.
 local Lamb = Adam:extend "Lamb"
 M.Lamb = Lamb
 Lamb.rows = {betas(), eps(1e-6)}
@@ -135,8 +152,10 @@ function Lamb:rule(g, w, slot, t, decay)
 end
 
 --- m <- b1 m + g/(sqrt(n) + eps) + weight_decay w, n <- b2 n + (1 - b2) |g|^2, one number a weight, |g|^2 at first; update m.
---  lr (1e-3), betas, eps (1e-8).
---  Source: Ginsburg et al. (2019), Stochastic gradient methods with layer-wise adaptive moments.
+--  betas : {b1, b2}
+--  Source: Ginsburg et al. (2019), Stochastic gradient methods with layer-wise adaptive moments for training of deep
+--    networks.
+--    arXiv:1905.11286.
 local Novograd = Optimizer:extend "Novograd"
 M.Novograd = Novograd
 Novograd.rows = {betas(), eps(1e-8)}

@@ -1,12 +1,22 @@
 --- Limited-memory BFGS: the gradient times an estimate of the inverse Hessian from the last steps of weights and gradients.
---  Source: Nocedal (1980); Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4.
+--  Source: Nocedal (1980), Updating quasi-Newton matrices with limited storage. Math Comput 35; Nocedal & Wright
+--    (2006), Numerical
+--    Optimization. Springer, algorithm 7.4.
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local array = require "bdl.array"
 local core = require "bdl.core"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 local OptimState = require "bdl.optim.scheduler".OptimState
 
---- lr (1), memory_size (10), scale_init_precond (true): the estimate starts from <s,y>/<y,y>, at first min(1, 1/|g|); else
---  from 1.  For full batches; without line search.  weight_decay is added to the direction.
+--- Quasi-Newton:  w <- w - lr H g, H the estimate of the inverse Hessian.  For full batches; without line search.
+--  weight_decay
+--  is added to the direction.
+--  memory_size : steps that the estimate remembers
+--  scale_init_precond : it starts from <s,y>/<y,y>, at first min(1, 1/|g|); else from 1
 local LBFGS = Optimizer:extend "LBFGS"
 
 LBFGS.rows = {{"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true}}

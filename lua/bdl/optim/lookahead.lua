@@ -1,13 +1,21 @@
 --- Lookahead: a fast optimiser runs sync_period steps, then slow weights s <- s + alpha (w - s), and w <- s.
---  Source: Zhang et al. (2019), Lookahead optimizer: k steps forward, 1 step back.
+--  Source: Zhang et al. (2019), Lookahead optimizer: k steps forward, 1 step back. NeurIPS.
 local array = require "bdl.array"
 local class = require "bdl.class"
 local core = require "bdl.core"
 local none = require "bdl.none".none
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
---- Lookahead(bdl.optim.SGD(0.1)): the rule, rate, decay of the base_optimizer, and its clipping unless another is given here.
---  lr (1) multiplies the rate of the base.  sync_period (5), alpha (0.5).
+--- A fast optimiser runs sync_period steps, then slow weights  s <- s + alpha (w - s),  w <- s.  The rule, rate and
+--  decay are those
+--  of the base_optimizer, and its clipping unless another is given here.
+--  base_optimizer : an optimiser
+--  lr : multiplies the rate of the base
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.Lookahead(bdl.optim.SGD(0.1))
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local Lookahead = Optimizer:extend "Lookahead"
 
 Lookahead.first = {"base_optimizer", none, free = true}

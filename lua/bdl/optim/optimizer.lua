@@ -29,6 +29,12 @@ local M = {}
 
 local OptimState, LRScheduler = scheduler.OptimState, scheduler.LRScheduler
 
+--- An optimiser, to be extended as the head of optim/optimizer.lua tells.
+--  lr : the learning rate, a number or a schedule
+--  States: step_count; memory, what the rule keeps of each weight; groups, the rates.
+--  Example:
+--    local Sign = bdl.optim.Optimizer:extend "Sign"
+--    function Sign:rule(g) return bdl.sign(g) end
 local Optimizer = graph.Node:extend "Optimizer"
 M.Optimizer = Optimizer
 

@@ -7,7 +7,12 @@
 --  base_lr (and max_lr, min_lr) is a number, or a list with one for each group; the last stands for the groups beyond.
 --  A new one is a subclass of LRScheduler: `rows` as bdl.parameters wants them, rate(self, base, epoch, group) -> the rate.
 --  Epochs count from 0 and are float64 there, whatever the precision.
---  Source: PyTorch, torch.optim.lr_scheduler, where no other stands.
+--  Source: Paszke et al. (2019), PyTorch: an imperative style, high-performance deep learning library. NeurIPS, where
+--    no other stands.
+--  Example:
+--    local schedule = bdl.optim.NAME(0.1)
+--    schedule:step()
+--    print(schedule:get_lr())
 local core = require "bdl.core"
 local class = require "bdl.class"
 local array = require "bdl.array"
@@ -22,7 +27,10 @@ local pi = math.pi
 
 local M = {}
 
---- Memory of an optimiser or a schedule.
+--- Memory of an optimiser or a schedule: a State of long term.
+--  Example:
+--    local count = bdl.optim.OptimState(bdl.zeros(1))
+--    print(count.value)
 local OptimState = state.LongTermState:extend "OptimState"
 M.OptimState = OptimState
 
@@ -45,6 +53,9 @@ function M.load_state_dict(self, values)
   end
 end
 
+--- A schedule, to be extended as the head of optim/scheduler.lua tells: the constant one.
+--  base_lr : a rate, or one for each group of weights
+--  States: lrs, last_epoch.
 local LRScheduler = graph.Node:extend "LRScheduler"
 M.LRScheduler = LRScheduler
 
@@ -134,24 +145,24 @@ local function unit_interval(x) return minimum(maximum(x, 0.0), 1.0) end
 
 -- ---- steps ----------------------------------------------------------------------------------------------------------
 
---- base gamma^floor(e / step_size)
+--- Steps of equal length:  rate = base gamma^floor(e / step_size), e the epoch.
 schedule("StepLR", {{"step_size", 30, above = 0}, {"gamma", 0.1}}, function(self, base, e)
   return base * self.gamma ^ floor(e / self.step_size)
 end)
 
---- base gamma^(milestones that are reached)
+--- Steps at milestones:  rate = base gamma^k, k the milestones that are reached.
 schedule("MultiStepLR", {{"milestones", {30, 60, 90}, list = true}, {"gamma", 0.1}}, function(self, base, e)
   local lr = base
   for _, milestone in ipairs(self.milestones) do lr = lr * where(e:ge(milestone), self.gamma, 1.0) end
   return lr
 end)
 
---- factor base for total_iters epochs, then base
+--- A factor at first:  rate = factor base for total_iters epochs, then base.
 schedule("ConstantLR", {{"factor", 1 / 3}, {"total_iters", 5, least = 0}}, function(self, base, e)
   return base * where(e:lt(self.total_iters), self.factor, 1.0)
 end)
 
---- values[1 + boundaries that are reached], whatever base_lr.   Source: optax.
+--- Given values:  rate = values[1 + k], k the boundaries that are reached, whatever base_lr.
 local Piecewise = schedule("PiecewiseConstantSchedule", {
   {"boundaries", {1000, 2000}, list = true}, {"values", {1.0, 0.1, 0.01}, list = true},
 }, function(self, _, e)
@@ -166,10 +177,12 @@ end
 
 -- ---- decays ---------------------------------------------------------------------------------------------------------
 
---- base gamma^e
+--- Exponential decay:  rate = base gamma^e, e the epoch.
 schedule("ExponentialLR", {{"gamma", 0.95}}, function(self, base, e) return base * self.gamma ^ e end)
 
---- base rate^(max(e - begin, 0) / decay_steps), the exponent floored by `staircase`, no further than end_value.   Source: optax.
+--- Exponential decay over steps:  rate = base decay_rate^(max(e - transition_begin, 0) / decay_steps), no further than
+--  end_value.
+--  staircase : floors the exponent
 local Decay = schedule("ExponentialDecayLR", {
   {"decay_steps", 1000, above = 0}, {"decay_rate", 0.96}, {"transition_begin", 0, least = 0}, {"staircase", false},
   {"end_value", none},
@@ -181,23 +194,26 @@ local Decay = schedule("ExponentialDecayLR", {
 end)
 function Decay:prepare() check(self, self.decay_rate ~= 0, "decay_rate must not be 0") end
 
---- base (1 - e/total_iters)^power, then 0
+--- Polynomial decay:  rate = base (1 - e/total_iters)^power, then 0.
 schedule("PolynomialLR", {{"total_iters", 5, above = 0}, {"power", 1.0}}, function(self, base, e)
   return base * (1 - minimum(e, self.total_iters) / self.total_iters) ^ self.power
 end)
 
---- base times start_factor to end_factor, linear in total_iters epochs
+--- A line:  rate = base f, f from start_factor to end_factor in total_iters epochs.
 schedule("LinearLR", {{"start_factor", 1 / 3}, {"end_factor", 1.0}, {"total_iters", 5, least = 0}}, function(self, base, e)
   local x = self.total_iters == 0 and 1.0 or unit_interval(e / self.total_iters)
   return base * (self.start_factor + (self.end_factor - self.start_factor) * x)
 end)
 
---- eta_min + (base - eta_min) (1 + cos(pi e/T_max))/2, then eta_min.   Source: Loshchilov & Hutter (2017), SGDR.
+--- Half a cosine:  rate = eta_min + (base - eta_min) (1 + cos(pi e/T_max))/2, then eta_min.
+--  Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
 schedule("CosineAnnealingLR", {{"T_max", 50, above = 0}, {"eta_min", 0.0, least = 0}}, function(self, base, e)
   return self.eta_min + (base - self.eta_min) * half_cosine(minimum(e, self.T_max) / self.T_max)
 end)
 
---- The same in periods of T_0, T_0 T_mult, T_0 T_mult^2, .. epochs.   Source: Loshchilov & Hutter (2017), SGDR.
+--- Half cosines, rate = eta_min + (base - eta_min) (1 + cos(pi x))/2, in periods of T_0, T_0 T_mult, T_0 T_mult^2, ..
+--  epochs.
+--  Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
 schedule("CosineAnnealingWarmRestarts", {
   {"T_0", 10, above = 0, integer = true}, {"T_mult", 1, least = 1, integer = true}, {"eta_min", 0.0, least = 0},
 }, function(self, base, e)
@@ -213,13 +229,17 @@ end)
 
 local function linear(from, to, x) return from + (to - from) * x end
 
---- From warmup_start_lr to base, linear in warmup_epochs.   Source: Goyal et al. (2017).
+--- Warm-up:  rate = warmup_start_lr + (base - warmup_start_lr) min(e/warmup_epochs, 1).
+--  Source: Goyal et al. (2017), Accurate, large minibatch SGD: training ImageNet in 1 hour. arXiv:1706.02677.
 schedule("WarmupScheduler", {{"warmup_epochs", 5, least = 0}, {"warmup_start_lr", 0.0, least = 0}}, function(self, base, e)
   if self.warmup_epochs == 0 then return base end
   return linear(self.warmup_start_lr, base, minimum(e / self.warmup_epochs, 1.0))
 end)
 
---- From warmup_start_lr to base, linear in warmup_steps; then half a cosine to eta_min at total_steps.
+--- Warm-up and half a cosine:  rate = warmup_start_lr .. base in a line for warmup_steps, then by a cosine to eta_min
+--  at
+--  total_steps.
+--  Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
 schedule("WarmupCosineSchedule", {
   {"warmup_steps", 1000, least = 0}, {"total_steps", 10000, above = 0}, {"warmup_start_lr", 0.0, least = 0},
   {"eta_min", 0.0, least = 0},
@@ -230,8 +250,9 @@ schedule("WarmupCosineSchedule", {
   return where(e:lt(self.warmup_steps), linear(self.warmup_start_lr, base, warm), cosine)
 end)
 
---- base + (max_lr - base) s max(0, 1 - |e/up - 2c + 1|), cycle c = floor(1 + e/(up + down));
---  s by mode: 1, 2^(1 - c), gamma^e; or scale_fn(c), scale_fn(e) by scale_mode.   Source: Smith (2017), Cyclical learning rates.
+--- Triangles:  rate = base + (max_lr - base) s max(0, 1 - |e/up - 2c + 1|), cycle c = floor(1 + e/(up + down));
+--  s by mode: 1, 2^(1 - c), gamma^e; or scale_fn(c), scale_fn(e) by scale_mode.
+--  Source: Smith (2017), Cyclical learning rates for training neural networks. WACV.
 local Cyclic = schedule("CyclicLR", {
   {"max_lr", 0.01, least = 0, list = true}, {"step_size_up", 2000, above = 0}, {"step_size_down", none, above = 0},
   {"mode", "triangular", one_of = {"triangular", "triangular2", "exp_range"}}, {"gamma", 1.0}, {"scale_fn", none, free = true},
@@ -251,9 +272,15 @@ function Cyclic:prepare()
   check(self, f == nil or type(f) == "function", "scale_fn is a function, not a %s", class.typename(f))
 end
 
---- Linear from max/div_factor to max_lr in the first pct_start of the steps, then half a cosine, or a line, to
---  max/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.
---  Source: Smith & Topin (2018), Super-convergence.
+--- One cycle:  rate = max_lr/div_factor .. max_lr in a line for the first pct_start of the steps, then by a cosine, or
+--  a line, to
+--  max_lr/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.
+--  Source: Smith & Topin (2018), Super-convergence: very fast training of neural networks using large learning rates.
+--    arXiv:1708.07120.
+--  Example:
+--    local schedule = bdl.optim.NAME(0.1, {total_steps = 100})
+--    schedule:step()
+--    print(schedule:get_lr())
 local OneCycle = schedule("OneCycleLR", {
   {"total_steps", none, above = 0, integer = true}, {"epochs", none, above = 0, integer = true},
   {"steps_per_epoch", none, above = 0, integer = true}, {"pct_start", 0.3, above = 0, below = 1},
@@ -278,8 +305,14 @@ end
 
 -- ---- by a metric ----------------------------------------------------------------------------------------------------
 
---- step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better metric, then `cooldown`
+--- By a metric:  step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better
+--  metric, then `cooldown`
 --  epochs of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
+--  States: best, bad_epochs, resting; last_epoch, lrs.
+--  Example:
+--    local schedule = bdl.optim.NAME(0.1)
+--    schedule:step(0.7)
+--    print(schedule:get_lr())
 local Plateau = schedule("ReduceLROnPlateau", {
   {"mode", "min", one_of = {"min", "max"}}, {"factor", 0.1, above = 0, below = 1}, {"patience", 10, least = 0},
   {"threshold", 1e-4}, {"threshold_mode", "rel", one_of = {"rel", "abs"}}, {"cooldown", 0, least = 0, integer = true},
@@ -336,7 +369,12 @@ end
 
 local function rate_in(s, e, group) return s:rate(pick(s.base_lr, group), e, group) end
 
---- The first one's base, times rate/base of each.
+--- Schedules at once:  rate = base times rate/base of each, base that of the first.
+--  Source: Paszke et al. (2019), PyTorch: an imperative style, high-performance deep learning library. NeurIPS.
+--  Example:
+--    local optim = bdl.optim
+--    local schedule = optim.ChainedScheduler{optim.WarmupScheduler(0.1, 5), optim.ExponentialLR(0.1, 0.9)}
+--    print(schedule:get_lr())
 local Chained = schedule("ChainedScheduler", {}, function(self, base, e, group)
   for _, s in ipairs(self.schedulers) do
     local own = pick(s.base_lr, group)
@@ -354,7 +392,12 @@ function Chained:__init(...)
 end
 Chained.prepare = check_schedulers
 
---- One after another, each from its own epoch 0; the next takes over at each milestone.
+--- Schedules one after another:  rate = that of the k-th from its own epoch 0; the next takes over at each milestone.
+--  Source: Paszke et al. (2019), PyTorch: an imperative style, high-performance deep learning library. NeurIPS.
+--  Example:
+--    local optim = bdl.optim
+--    local schedule = optim.SequentialLR({optim.ConstantLR(0.1), optim.ExponentialLR(0.1, 0.9)}, {10})
+--    print(schedule:get_lr())
 local Sequential = schedule("SequentialLR", {{"milestones", free = true}}, function(self, _, e, group)
   local lr = rate_in(self.schedulers[1], e, group)
   for k, milestone in ipairs(self.milestones) do

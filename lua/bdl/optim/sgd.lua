@@ -1,13 +1,19 @@
 --- Stochastic gradient descent.
---  Source: Polyak (1964); Sutskever et al. (2013).
+--  Source: Polyak (1964), Some methods of speeding up the convergence of iteration methods. USSR Comput Math Math Phys
+--    4; Sutskever
+--    et al. (2013), On the importance of initialization and momentum in deep learning. ICML.
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
 local M = {}
 
 local function momentum_slots(self) return {momentum = self.momentum ~= 0 and Optimizer.zeros or nil} end
 
---- Update g; with momentum m <- momentum m + g: update m, with nesterov g + momentum m.
---  lr (1e-3), momentum (0), nesterov (false).
+--- w <- w - lr g; with momentum  m <- momentum m + g,  w <- w - lr m, with nesterov  w <- w - lr (g + momentum m).
 local SGD = Optimizer:extend "SGD"
 M.SGD = SGD
 
@@ -20,13 +26,14 @@ function SGD:rule(g, _, slot)
   return self.nesterov and g + self.momentum * slot.momentum or slot.momentum
 end
 
---- SGD with momentum 0.9.  lr (1e-3), momentum (0.9).
+--- SGD with momentum:  m <- momentum m + g,  w <- w - lr m.
 local Momentum = SGD:extend "Momentum"
 M.Momentum = Momentum
 Momentum.rows = {{"momentum", 0.9, least = 0}}
 
---- SGD with momentum 0.9 that looks ahead.  lr (1e-3), momentum (0.9).
---  Source: Nesterov (1983).
+--- SGD with momentum that looks ahead:  m <- momentum m + g,  w <- w - lr (g + momentum m).
+--  Source: Nesterov (1983), A method of solving a convex programming problem with convergence rate O(1/k^2). Sov Math
+--    Dokl 27.
 local MomentumNesterov = Momentum:extend "MomentumNesterov"
 M.MomentumNesterov = MomentumNesterov
 MomentumNesterov.nesterov = true

@@ -1,4 +1,9 @@
 --- Optimisers that go by the sign of the gradient.
+--  Example:
+--    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
+--    opt:register_trainable_weights(w)
+--    opt:update(bdl.tensor{0.1, 0.2, 0.3})
+--    print(w.value)
 local array = require "bdl.array"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
@@ -7,8 +12,9 @@ local sign, where = array.sign, array.where
 
 local M = {}
 
---- Update sign(b1 m + (1 - b1) g) + weight_decay w, then m <- b2 m + (1 - b2) g.  lr (1e-4), betas ({0.9, 0.99}).
---  Source: Chen et al. (2023), Symbolic discovery of optimization algorithms.
+--- w <- w - lr (sign(b1 m + (1 - b1) g) + weight_decay w),  then m <- b2 m + (1 - b2) g.
+--  betas : {b1, b2}
+--  Source: Chen et al. (2023), Symbolic discovery of optimization algorithms. NeurIPS.
 local Lion = Optimizer:extend "Lion"
 M.Lion = Lion
 Lion.rows = {{"betas", {0.9, 0.99}, least = 0, below = 1}}
@@ -21,10 +27,11 @@ function Lion:rule(g, _, slot)
   return update
 end
 
---- A step size d for each entry, lr at first: times etas[2] where g keeps its sign, times etas[1] where it turned, within
+--- A step size d for each entry:  w <- w - d sign(g), d = lr at first: times etas[2] where g keeps its sign, times
+--  etas[1] where it turned, within
 --  step_sizes.  The move d sign(g) of a step is made in the next one, unless the sign turns there.  For full batches.
---  lr (1e-2), etas ({0.5, 1.2}), step_sizes ({1e-6, 50}).
---  Source: Riedmiller & Braun (1993).
+--  Source: Riedmiller & Braun (1993), A direct adaptive method for faster backpropagation learning: the RPROP
+--    algorithm. ICNN.
 local Rprop = Optimizer:extend "Rprop"
 M.Rprop = Rprop
 Rprop.rows = {{"etas", {0.5, 1.2}, above = 0}, {"step_sizes", {1e-6, 50.0}, above = 0}}

@@ -40,18 +40,19 @@ local function define(name, known, step)
   end
 end
 
+--- dde_euler_step, dde_heun_step, dde_rk4_step: the Runge-Kutta methods of orders 1, 2, 4.
 for name, method in pairs{euler = "euler", heun = "rk2", rk4 = "rk4"} do
   define(name, {}, function(y, t, h, F) return (tableau.step(tableau.METHODS[method], y, t, h, F)) end)
 end
 
---- Predicted by Euler's method, corrected max_iter times with the slope at the end of the step.
+--- dde_euler_pc_step: predicted by Euler's method, corrected max_iter times with the slope at the end of the step.
 define("euler_pc", {max_iter = 3}, function(y, t, h, F, opts)
   local new = change.add(y, {1}, {F(y, t)})
   for _ = 1, opts.max_iter do new = change.add(y, {1}, {F(new, t + h)}) end
   return new
 end)
 
---- Predicted by Heun's method, corrected max_iter times with the mean of the slopes.
+--- dde_heun_pc_step: predicted by Heun's method, corrected max_iter times with the mean of the slopes.
 define("heun_pc", {max_iter = 3}, function(y, t, h, F, opts)
   local first = F(y, t)
   local new = change.add(y, {0.5, 0.5}, {first, F(change.add(y, {1}, {first}), t + h)})

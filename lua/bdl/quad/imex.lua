@@ -27,10 +27,10 @@ local function define(name, before, step)
   M[who] = before and run or function(f, g, y, t, ...) return run(f, g, y, nil, t, ...) end
 end
 
---- Order 1.
+--- imex_euler_step: order 1:  y' = y + h f(y, t) + h g(y', t + h).
 define("euler", false, function(y, t, h, F, _, solve) return solve(change.add(y, {1}, {F(y, t)}), y, 1, t + h) end)
 
---- Order 2, L-stable.
+--- imex_ars222_step: order 2, L-stable.
 define("ars222", false, function(y, t, h, F, G, solve)
   local gamma = 1 - 1 / math.sqrt(2)
   local delta = 1 - 1 / (2 * gamma)
@@ -40,7 +40,8 @@ define("ars222", false, function(y, t, h, F, G, solve)
   return solve(change.add(y, {delta, 1 - delta, 1 - gamma}, {f1, f2, g2}), y2, gamma, t + h)
 end)
 
---- imex_cnab_step(f, g, y, y_previous, t, ...): Crank-Nicolson and Adams-Bashforth, order 2; y_previous is y at t - dt.
+--- imex_cnab_step: imex_cnab_step(f, g, y, y_previous, t, ...): Crank-Nicolson and Adams-Bashforth, order 2; y_previous
+--  is y at t - dt.
 define("cnab", true, function(y, t, h, F, G, solve, previous)
   local known = change.add(y, {1.5, -0.5, 0.5}, {F(y, t), F(previous, t - h), G(y, t)})
   return solve(known, known, 0.5, t + h)

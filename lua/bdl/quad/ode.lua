@@ -45,6 +45,29 @@ local function explicit(name, method)
   end
 end
 
+--- ode_euler_step: Euler's method, order 1:  y' = y + h f(y, t).
+--- ode_rk2_step: Heun's method of order 2:  y' = y + h (k1 + k2)/2,  k2 at y + h k1.
+--- ode_midpoint_step: The midpoint method, order 2.
+--- ode_ralston2_step: Ralston's method, order 2, of the least error.
+--  Source: Ralston (1962), Math Comp 16.
+--- ode_rk3_step: Kutta's method, order 3.
+--- ode_heun_step: Heun's method of order 3.
+--- ode_ralston3_step: Ralston's method, order 3, of the least error.
+--  Source: Ralston (1962), Math Comp 16.
+--- ode_ssprk33_step: Strong-stability-preserving, order 3.
+--  Source: Shu & Osher (1988), J Comput Phys 77.
+--- ode_rk4_step: The classical method of Runge and Kutta, order 4.
+--- ode_rk4_38_step: The 3/8 rule, order 4.
+--- ode_rk23_step, ode_bs32_step: Order 3 with an estimate of the error from order 2.
+--  Source: Bogacki & Shampine (1989), Appl Math Lett 2.
+--- ode_rk45_step: Order 5 with an estimate of the error from order 4.
+--  Source: Cash & Karp (1990), ACM Trans Math Softw 16.
+--- ode_rkf45_step: Order 5 with an estimate of the error from order 4.
+--  Source: Fehlberg (1969), NASA TR R-315.
+--- ode_dopri5_step, ode_rk45_dopri_step: Order 5 with an estimate of the error from order 4.
+--  Source: Dormand & Prince (1980), J Comput Appl Math 6.
+--- ode_dopri8_step, ode_rk87_dopri_step: Order 8 with an estimate of the error.
+--  Source: Hairer, Norsett & Wanner (1993), Solving Ordinary Differential Equations I.
 for name, method in pairs(tableau.METHODS) do explicit(name, method) end
 for alias, name in pairs{bs32 = "rk23", rk45_dopri = "dopri5", rk87_dopri = "dopri8"} do explicit(alias, tableau.METHODS[name]) end
 

@@ -35,9 +35,11 @@ end
 
 local function times(a, b) return tree.map(function(x, z) return x * z end, a, b) end
 
+--- sde_euler_step: Euler and Maruyama's method:  y' = y + f h + g dW.
 define("euler", {}, function(y, t, _, F, G, normal) return change.add(y, {1, 1}, {F(y, t), times(G(y, t), normal)}) end)
 
---- Without the derivative of g: its difference along a step with dW = sqrt(dt) stands for it.
+--- sde_milstein_step: Milstein's method, without the derivative of g: its difference along a step with dW = sqrt(dt)
+--  stands for it.
 define("milstein", {sde_type = "ito"}, function(y, t, _, F, G, normal, opts)
   local drift, g = F(y, t), G(y, t)
   local ahead = G(change.add(y, {1, 1}, {drift, g}), t)
@@ -46,6 +48,7 @@ define("milstein", {sde_type = "ito"}, function(y, t, _, F, G, normal, opts)
   return change.add(y, {1, 1, 0.5}, {drift, times(g, normal), square})
 end)
 
+--- sde_heun_step: Heun's method: the mean of the slopes at both ends of a step of Euler's.
 define("heun", {sde_type = "ito"}, function(y, t, h, F, G, normal, opts)
   local drift, noise = F(y, t), times(G(y, t), normal)
   local ahead = change.add(y, {1, 1}, {drift, noise})
@@ -54,7 +57,8 @@ define("heun", {sde_type = "ito"}, function(y, t, h, F, G, normal, opts)
   return change.add(y, {0.5, 0.5, 0.5, 0.5}, {drift, later, noise, times(G(ahead, t + h), normal)})
 end)
 
---- The drift's change d is tamed to d / (1 + |d|), d in the unit of y, so that steep drifts do not run away.
+--- sde_tamed_euler_step: the drift's change d is tamed to d / (1 + |d|), d in the unit of y, so that steep drifts do
+--  not run away.
 define("tamed_euler", {}, function(y, t, _, F, G, normal)
   local tamed = tree.map(function(x, d)
     local unit = core.unit_of(x)
@@ -64,7 +68,7 @@ define("tamed_euler", {}, function(y, t, _, F, G, normal)
   return change.add(y, {1, 1}, {tamed, times(G(y, t), normal)})
 end)
 
---- The drift at the end of the step, found by max_iter iterations from a step of Euler's.
+--- sde_implicit_euler_step: the drift at the end of the step, found by max_iter iterations from a step of Euler's.
 define("implicit_euler", {max_iter = 2}, function(y, t, h, F, G, normal, opts)
   local noise = times(G(y, t), normal)
   local new = change.add(y, {1, 1}, {F(y, t), noise})
@@ -72,11 +76,12 @@ define("implicit_euler", {max_iter = 2}, function(y, t, h, F, G, normal, opts)
   return new
 end)
 
---- Exponential Euler for the drift, y one tensor, and Euler for the noise.
+--- sde_expeuler_step: exponential Euler for the drift, y one tensor, and Euler for the noise.
 define("expeuler", {}, function(y, t, _, _, G, normal, _, f, ...)
   return change.add(integrate.step(f, y, nil, t, ...), {1}, {times(G(y, t), normal)})
 end)
 
+--- sde_srk2_step, sde_srk3_step, sde_srk4_step: the Runge-Kutta methods of these orders with dW as part of the slope.
 for name, method in pairs{srk2 = "rk2", srk3 = "rk3", srk4 = "rk4"} do
   define(name, {}, function(y, t, h, F, G, normal)
     return (tableau.step(tableau.METHODS[method], y, t, h, function(x, at) return change.add(F(x, at), {1}, {times(G(x, at), normal)}) end))

@@ -9,6 +9,7 @@ local M = {}
 
 --- An input, to be extended: a subclass has a `duration` and defines generate(self) -> [steps] or [steps, n].
 --  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
 --    local Ones = bdl.input.Input:extend "Ones"
 --    function Ones:generate() return bdl.ones(10) end
 --    print(Ones()())

@@ -106,6 +106,12 @@ function M.leaf_name(s, leaf)
   return find(numbered, "") or ""
 end
 
+--- Weight k of an operation, where its State is one tensor.
+local function operand_name(op, k)
+  local names = op.name == "lora_matmul" and {"bias", "lora_a", "lora_b"} or {"bias", "weight"}
+  return names[#names - op.weights + k] or "weight"
+end
+
 function Relation:__init(info, j, op, weights, groups, connected)
   self.index = 0
   self.path = weights[1].path
@@ -115,7 +121,7 @@ function Relation:__init(info, j, op, weights, groups, connected)
   self.hidden_groups = groups
   self.connected_hidden_paths = connected
   self.trainables = util.PrettyMapping()
-  for _, w in ipairs(weights) do self.trainables[w.key == "" and "weight" or w.key] = w.path end
+  for _, w in ipairs(weights) do self.trainables[w.key == "" and operand_name(op, w.operand - op.inputs) or w.key] = w.path end
   class.rawfield(self, "_op", op)
   class.rawfield(self, "_number", j)
   class.rawfield(self, "_weights", weights)

@@ -19,21 +19,38 @@ function IOFactorized:__init(graph, config, options)
   self.graph = graph
   self.config = config
   self.options = options
-  self.xs, self.fs = {}, {} -- {atom, relation, operand, type}, {relation, group, type}
+  self.xs, self.fs = {}, {} -- {relation, operand, type, weight}, {relation, group, type}
   local seen = {}
   for _, relation in ipairs(graph.relations) do
     local op = relation._op
     relation._x = {}
     for k = 1, op.inputs do
       local x = op.operands[k]
-      if not seen[x.atom] then
-        self.xs[#self.xs + 1] = {relation = relation, operand = k, type = {dtype = op.result.dtype, shape = x.shape}, integer = not t.is_float(x.dtype)}
-        seen[x.atom] = #self.xs
+      if not t.is_float(x.dtype) then
+        self:add_lifted(relation, k)
+      else
+        if not seen[x.atom] then
+          self.xs[#self.xs + 1] = {relation = relation, operand = k, type = {dtype = op.result.dtype, shape = x.shape}}
+          seen[x.atom] = #self.xs
+        end
+        relation._x[k] = seen[x.atom]
       end
-      relation._x[k] = seen[x.atom]
     end
     for _, group in ipairs(relation.hidden_groups) do
       self.fs[#self.fs + 1] = {relation = relation, group = group, type = {dtype = op.result.dtype, shape = t.joined({group.num_state}, op.result.shape)}}
+    end
+  end
+end
+
+--- Integers say which weights take part: their trace is that of the ones and zeros that stand for them, one for each weight.
+function IOFactorized:add_lifted(relation, k)
+  relation._lifted = relation._lifted or {}
+  for _, w in ipairs(relation._weights) do
+    if not w.excluded and w.term.x then
+      self.xs[#self.xs + 1] = {relation = relation, operand = k, weight = w,
+                               type = {dtype = relation._op.result.dtype, shape = {w.term.r, w.term.i}}}
+      relation._lifted[w] = #self.xs
+      relation._x[k] = relation._x[k] or #self.xs
     end
   end
 end
@@ -56,7 +73,7 @@ function IOFactorized:advance(old, values)
   local new, n = {}, #self.xs
   local recursion, decay = self.config.temporal_recursion, self.config.decay
   for i, x in ipairs(self.xs) do
-    local now = core.cast(values:operand(x.relation, x.operand), x.type.dtype)
+    local now = core.cast(x.weight and values:lift(x.weight.term, x.relation) or values:operand(x.relation, x.operand), x.type.dtype)
     new[i] = recursion[1] == "none" and now or core.bind("add", {}, times(old[i], decay[1]), now)
   end
   for i, f in ipairs(self.fs) do
@@ -107,23 +124,40 @@ local function pull(self, traces, values, relation, ct)
   local op = relation._op
   local operands = values:operands(relation)
   for k = 1, op.inputs do
-    local x = self.xs[relation._x[k]]
-    if x.integer then return nil end
     operands[k] = traces[relation._x[k]]
   end
   relation._pull = relation._pull or core.derive(op.body, "vjp", t.flags(#op.operands, function(k) return k > op.inputs and k <= op.inputs + op.weights end))
-  local out = core.apply(relation._pull, t.joined(operands, {ct}))
-  return table.move(out, 2, #out, 1, {})
+  local out, grads = core.apply(relation._pull, t.joined(operands, {ct})), {}
+  for _, w in ipairs(relation._weights) do grads[w] = out[1 + w.operand - op.inputs] end
+  return grads
+end
+
+--- The same from the terms of the weights: sum over rows of x times ct, in inputs and outputs.
+local function pull_lifted(traces, values, relation, ct)
+  local grads = {}
+  for _, w in ipairs(relation._weights) do
+    if not w.excluded then
+      local term = w.term
+      local _, phi, psi = values:lift(term, relation)
+      local x = relation._lifted[w] and traces[relation._lifted[w]] or t.broadcast(core.cast(core.tensor(1.0), ct.dtype), {term.r, term.i})
+      local y = Values.spread(term, phi and core.bind("mul", {}, ct, phi) or ct)
+      local groups = {term.r // term.q, term.q}
+      local g = core.bind("dot", {lhs_contract = {0}, rhs_contract = {0}, lhs_batch = {1}, rhs_batch = {1}},
+                          t.reshape(x, t.joined(groups, {term.i})), t.reshape(y, t.joined(groups, {term.k})))
+      grads[w] = values:fold(term, relation, psi and core.bind("mul", {}, g, psi) or g)
+    end
+  end
+  return grads
 end
 
 function IOFactorized:gradient(traces, values, signal, steps)
   local of, c = {}, self:correction(steps)
   for _, relation in ipairs(self.graph.relations) do
     local ct = cotangent(self, traces, values, relation, signal, c)
-    local grads = ct and pull(self, traces, values, relation, ct)
-    if grads then
+    if ct then
+      local grads = relation._lifted and pull_lifted(traces, values, relation, ct) or pull(self, traces, values, relation, ct)
       for _, w in ipairs(relation._weights) do
-        if not w.excluded then of[w.input] = sum(of[w.input], grads[w.operand - relation._op.inputs]) end
+        if not w.excluded then of[w.input] = sum(of[w.input], grads[w]) end
       end
     end
   end

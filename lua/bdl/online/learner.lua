@@ -70,13 +70,21 @@ end
 
 -- ---- compilation ---------------------------------------------------------------------------------------------------------------
 
+--- Is there an input that no trace of inputs can hold as it is?
+local function takes_integers(op)
+  for k = 1, op.inputs do
+    if not t.is_float(op.operands[k].dtype) then return true end
+  end
+  return false
+end
+
 --- Each leaf of a parameter with its term, or why it has none.
 local function find_terms(g, report, needed)
   for _, relation in ipairs(g.relations) do
     for _, w in ipairs(relation._weights) do
       local term, why = core.online_term(g.info.step.flat, relation._number, w.operand)
       w.term = term
-      w.excluded = needed and not term
+      w.excluded = not term and (needed or takes_integers(relation._op))
       local name = w.path .. (w.key ~= "" and "." .. w.key or "")
       report[#report + 1] = w.excluded and {kind = "excluded_structure", weight_path = w.path, leaf = w.key, op = relation.op,
                                             message = ("%s in %s has no trace of its own: %s"):format(name, relation.op, why)}
@@ -164,6 +172,9 @@ local function make_memory(self)
   end
   self.traces = list
   self.running_index = ETraceMemory(core.tensor(0, "int32"), {name = "running_index"})
+  if self.vjp_method == "multi-step" and self._options.compat then
+    self.windows = ETraceMemory(core.tensor(0, "int32"), {name = "windows"})
+  end
   for name, map in pairs(self._factors:maps(list)) do parts[self][name] = map end
 end
 
@@ -197,6 +208,7 @@ function ETraceAlgorithm:reset_state(batch_size)
   end
   for _, s in ipairs(self.traces) do s.value = s.value * 0 end
   self.running_index.value = core.tensor(0, "int32")
+  if self.windows then self.windows.value = core.tensor(0, "int32") end
 end
 
 function ETraceAlgorithm:_need_compiled(who)
@@ -300,7 +312,8 @@ local function window(self, args)
   local values = Values(z, held(operands))
   local traces = {}
   for i, x in ipairs(self.traces) do traces[i] = x.value end
-  local count = self.windows and self.windows.value or self.running_index.value
+  local count = (self.windows or self.running_index).value -- the packages count calls
+  if self.windows then self.windows.value = count + 1 end
   local delta = perturbation(self, operands, traces, values, count)
   for a, h in ipairs(s.hidden) do
     local leaf = core.flatten(core.state_get(rawget(h.state, "_handle")))[1]

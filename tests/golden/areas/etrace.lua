@@ -1,6 +1,7 @@
 --- Online learning: forward pass and BPTT; then structure, traces and gradients of the rule, step by step or by windows.
 local bdl = require "bdl"
 local models = require "tests.golden.areas.etrace_models"
+local rules = require "tests.golden.areas.etrace_rules"
 local nn = bdl.nn
 
 local M = {}
@@ -20,21 +21,17 @@ local function name_of(path, keep_op)
 end
 M.name_of = name_of
 
---- Name in the case -> State, for a map of States; names that repeat get #1, #2.
+--- The names that a case gives to States: `list` in order, `state[name]`, `name[path or State]`; those that repeat get #1, #2.
 function M.named(states, keep_op)
-  local map, list, seen = {}, {}, {}
+  local of, seen = {list = {}, state = {}, name = {}}, {}
   for path, s in states:items() do
     local name = name_of(path, keep_op)
-    if seen[name] then
-      seen[name] = seen[name] + 1
-      name = ("%s#%d"):format(name, seen[name])
-    else
-      seen[name] = 0
-    end
-    map[name], map[s], map[path] = s, name, name
-    list[#list + 1] = name
+    seen[name] = (seen[name] or -1) + 1
+    if seen[name] > 0 then name = ("%s#%d"):format(name, seen[name]) end
+    of.list[#of.list + 1] = name
+    of.state[name], of.name[path], of.name[s] = s, name, name
   end
-  return map, list
+  return of
 end
 
 --- {leaf, value} of a parameter's value: {"", x} for one tensor.
@@ -69,17 +66,16 @@ function M.build(case, t, build, keep_op)
   self.model = build(p.model_args or p, p, case, t)
   nn.init_all_states(self.model, p.batch)
   self.params, self.hidden = self.model:states(bdl.ParamState), self.model:states(bdl.HiddenState)
-  self.weights, self.weight_names = M.named(self.params, keep_op)
-  self.states, self.state_names = M.named(self.hidden, keep_op)
-  for _, name in ipairs(self.weight_names) do M.fill(case, t, self.weights[name], "w." .. name) end
+  self.weights, self.states = M.named(self.params, keep_op), M.named(self.hidden, keep_op)
+  for name, s in pairs(self.weights.state) do M.fill(case, t, s, "w." .. name) end
   function self.restart()
-    for _, name in ipairs(self.state_names) do self.states[name].value = t.array(case, "h0." .. name) end
+    for name, s in pairs(self.states.state) do s.value = t.array(case, "h0." .. name) end
   end
   self.restart()
   --- f(name in the case, gradient) for each leaf of each parameter.
   function self.each_gradient(grads, f)
     for path, s in self.params:items() do
-      for _, leaf in ipairs(leaves(s.value)) do f(self.weights[s] .. leaf[1], at(grads[path], leaf[1])) end
+      for _, leaf in ipairs(leaves(s.value)) do f(self.weights.name[s] .. leaf[1], at(grads[path], leaf[1])) end
     end
   end
   self.loss_of = M.loss_of
@@ -99,7 +95,7 @@ function M.through_time(self)
     local out = table.pack(bdl.for_loop(function(x, y)
       local o = self.model(x)
       local h = {}
-      for i, name in ipairs(self.state_names) do h[i] = self.states[name].value end
+      for i, name in ipairs(self.states.list) do h[i] = self.states.state[name].value end
       return M.loss_of(o, y), o, table.unpack(h)
     end, self.x, self.target))
     return bdl.sum(out[1]), {table.unpack(out, 1, out.n)}
@@ -111,7 +107,7 @@ function M.through_time(self)
   end)()
   t.compare("loss", aux[1], array(case, "loss"))
   t.compare("out", aux[2], array(case, "out"), MANTISSA)
-  for i, name in ipairs(self.state_names) do
+  for i, name in ipairs(self.states.list) do
     if exact and not case.params.windows then t.compare("h." .. name, aux[i + 2], array(case, "h." .. name), MANTISSA) end
   end
   if exact then
@@ -127,6 +123,7 @@ function M.run(case, t)
   local _ <close> = bdl.environ.context{dt = p.dt}
   local self = M.build(case, t, build, case.source:match "^brainscale" ~= nil)
   M.through_time(self)
+  rules.compare(self)
 end
 
 return setmetatable(M, {__call = function(_, ...) return M.run(...) end})

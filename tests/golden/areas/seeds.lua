@@ -2,6 +2,7 @@
 local bdl = require "bdl"
 local augmentation = require "tests.golden.areas.augmentation"
 local etrace = require "tests.golden.areas.etrace"
+local etrace_ir = require "tests.golden.areas.etrace_ir"
 local nn = bdl.nn
 
 -- ---- loops -----------------------------------------------------------------------------------------------------------------
@@ -212,6 +213,7 @@ end
 return function(case, t)
   if case.arrays.y_nobias then return etrace_op(case, t) end
   if case.params.algorithm then return etrace(case, t) end
+  if case.structure.n_hidden then return etrace_ir(case, t) end
   if case.arrays.counter_stacked then return loops(case, t) end
   if case.structure.mlp_states then return graph(case, t) end
   if case.arrays.delta and case.params.V_th then return custom_lif(case, t) end
@@ -223,5 +225,5 @@ return function(case, t)
   if a["grad.weight.bias"] then return augmentation.batched_linears(case, t) end
   if a.first_spike then return augmentation.train_lif(case, t) end
   if a.losses and a["w0.weight.bias"] then return augmentation.train_linear(case, t) end
-  t.skip "online learning"
+  t.skip "of no known kind"
 end

@@ -34,32 +34,25 @@ function EINet:projection(n_pre, weight, tau, E)
   }
 end
 
-function EINet:init_state() self.count = bdl.ShortTermState(bdl.zeros(n)) end
-
 function EINet:update(I)
   local spikes = self.N:get_spike()
   self.E(spikes[{{1, n_exc}}])
   self.I(spikes[{{n_exc + 1, n}}])
-  spikes = self.N(I)
-  self.count.value = self.count.value + spikes
-  return spikes
+  return self.N(I)
 end
 
 local start = bdl.util.clock()
 local net = nn.init_all_states(EINet())
-local steps = math.floor((s.duration / dt):item() + 0.5)
 print(("%d excitatory and %d inhibitory neurons, %d synapses, built in %.0f ms"):format(n_exc, n_inh, 80*n, 1e3*(bdl.util.clock() - start)))
 
--- 60 excitatory and 20 inhibitory neurons are recorded.
+local spikes = bdl.monitor.SpikeMonitor(net.N)
 start = bdl.util.clock()
-local raster = bdl.for_loop(function()
-  local spikes = net(s.I)
-  return bdl.concatenate({spikes[{{1, 60}}], spikes[{{n_exc + 1, n_exc + 20}}]}):gt(0)
-end, bdl.arange(steps), {pbar = true})
+local sim = bdl.run(function() net(s.I) end, s.duration, {monitors = {spikes}, pbar = true})
 local wall = bdl.util.clock() - start
 
-if s.plot then print(bdl.plot.raster(raster, {duration = s.duration})) end
+-- 60 excitatory and 20 inhibitory neurons are shown.
+if s.plot then print(bdl.plot.raster(spikes, {rows = bdl.concatenate{bdl.arange(60), bdl.arange(20) + n_exc}, duration = s.duration})) end
 local seconds = (s.duration / u.second):item()
-local function rate(from, to) return net.count.value[{{from, to}}]:mean():item() / seconds end
+local function rate(from, to) return spikes.count[{{from, to}}]:mean():item() / seconds end
 print(("rates: E %.1f Hz, I %.1f Hz"):format(rate(1, n_exc), rate(n_exc + 1, n)))
-print(("speed: %.0f steps/s, %.2f times real time"):format(steps / wall, seconds / wall))
+print(("speed: %.0f steps/s, %.2f times real time"):format(sim.i / wall, seconds / wall))

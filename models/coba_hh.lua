@@ -61,24 +61,20 @@ end
 net.E = projection(n_exc, 6.0*u.nS, 5*u.ms, 0*u.mV)
 net.I = projection(n_inh, 67.0*u.nS, 10*u.ms, -80*u.mV)
 net.spikes = bdl.ShortTermState(bdl.zeros({n}, {dtype = "bool"}))
-net.count = bdl.ShortTermState(bdl.zeros(n))
 nn.init_all_states(net)
 
+local spikes = bdl.monitor.SpikeMonitor(net.N)
 local start = bdl.util.clock()
-local steps = math.floor((s.duration / dt):item() + 0.5)
-local raster = bdl.for_loop(function()
-  local spikes = net.spikes.value
-  net.E(spikes[{{1, n_exc}}])
-  net.I(spikes[{{n_exc + 1, n}}])
-  spikes = net.N()
-  net.spikes.value = spikes
-  net.count.value = net.count.value + spikes
-  return bdl.concatenate{spikes[{{1, 60}}], spikes[{{n_exc + 1, n_exc + 20}}]}
-end, bdl.arange(steps), {pbar = true})
+local sim = bdl.run(function()
+  local last = net.spikes.value
+  net.E(last[{{1, n_exc}}])
+  net.I(last[{{n_exc + 1, n}}])
+  net.spikes.value = net.N()
+end, s.duration, {monitors = {spikes}, pbar = true})
 local wall = bdl.util.clock() - start
 
-if s.plot then print(bdl.plot.raster(raster, {duration = s.duration})) end
+if s.plot then print(bdl.plot.raster(spikes, {duration = s.duration, rows = bdl.concatenate{bdl.arange(60), bdl.arange(20) + n_exc}})) end
 local seconds = (s.duration / u.second):item()
-local function rate(from, to) return net.count.value[{{from, to}}]:mean():item() / seconds end
+local function rate(from, to) return spikes.count[{{from, to}}]:mean():item() / seconds end
 print(("rates: E %.1f Hz, I %.1f Hz"):format(rate(1, n_exc), rate(n_exc + 1, n)))
-print(("speed: %.0f steps/s, %.3f times real time"):format(steps / wall, seconds / wall))
+print(("speed: %.0f steps/s, %.3f times real time"):format(sim.i / wall, seconds / wall))

@@ -14,19 +14,15 @@ local area = u.cm^2
 local N = nn.HH{s.n, gNa = 120*u.mS/area, gK = 36*u.mS/area, gL = 0.3*u.mS/area, C = 1*u.uF/area, V_th = 0*u.mV}
 N:init_state()
 local currents = bdl.linspace(0, s.most, s.n)
-local count = bdl.ShortTermState(bdl.zeros(s.n))
+local spikes = bdl.monitor.SpikeMonitor(N)
+local trace = bdl.monitor.StateMonitor(N, "V", {record = -1, every = 50})
 
-local every = 50
-local steps = math.floor((s.duration / s.dt):item() + 0.5)
-local V = bdl.for_loop(function()
-  bdl.for_loop(function() count.value = count.value + N(currents*u.uA/area) end, bdl.arange(every))
-  return N.V.value[-1] / u.mV
-end, bdl.arange(steps // every), {pbar = true})
+bdl.run(function() N(currents*u.uA/area) end, s.duration, {monitors = {spikes, trace}, pbar = true})
 
 local seconds = (s.duration / u.second):item()
 print "current    rate"
 for i = 1, s.n do
-  local rate = count.value[i]:item() / seconds
+  local rate = spikes.count[i]:item() / seconds
   print(("%4.1f uA/cm2 %4.0f Hz  %s"):format(currents[i]:item(), rate, ("#"):rep(math.floor(rate / 2))))
 end
-print(("V at the largest current: from %.1f to %.1f mV"):format(V:min():item(), V:max():item()))
+print(("V at the largest current: from %.1f to %.1f mV"):format((trace.V:min() / u.mV):item(), (trace.V:max() / u.mV):item()))

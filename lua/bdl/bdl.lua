@@ -24,7 +24,7 @@ local SUBMODULES = {
   surrogate = "bdl.surrogate", random = "bdl.random", environ = "bdl.environ", tree = "bdl.tree", util = "bdl.util", debug = "bdl.debug",
   event = "bdl.event", units = "bdl.units", unit = "bdl.units", conn = "bdl.conn", plot = "bdl.plot", optim = "bdl.optim",
   metric = "bdl.metric", input = "bdl.input", online = "bdl.online", quad = "bdl.quad",
-  data = "bdl.data",
+  data = "bdl.data", monitor = "bdl.monitor",
 }
 
 --- Modules whose functions stand in bdl itself, in the order of the search.
@@ -68,6 +68,12 @@ local NAMES = {
   check = lazily("bdl.debug", function(m) return m.check end),
   named_scope = lazily("bdl.debug", function(m) return m.named_scope end),
   StateFinder = lazily("bdl.debug", function(m) return m.StateFinder end),
+  Simulation = lazily("bdl.simulation", function(m) return m.Simulation end),
+  run = lazily("bdl.simulation", function(m) return m.run end),
+  snapshot = lazily("bdl.snapshot", function(m) return m.snapshot end),
+  ProgressBar = lazily("bdl.progress", function(m) return m.ProgressBar end),
+  HiddenGroupState = lazily("bdl.hidden", function(m) return m.HiddenGroupState end),
+  HiddenTreeState = lazily("bdl.hidden", function(m) return m.HiddenTreeState end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
   help = lazily("bdl.help", function(m) return m.help end),
 }

@@ -258,11 +258,17 @@ local function stack(list)
   end, table.unpack(list))
 end
 
---- The loop of scan, step by step.
-local function eager_scan(f, has_carry, carry, xs, length, reverse)
+--- The steps of a loop over the sequences.
+local function length_of(xs, length)
   for _, x in ipairs(xs) do
     for _, leaf in ipairs((core.flatten(x))) do length = length or leaf.shape[1] end
   end
+  return length
+end
+
+--- The loop of scan, step by step.
+local function eager_scan(f, has_carry, carry, xs, length, reverse)
+  length = length_of(xs, length)
   local columns, width = {}, 0
   for step = 1, length do
     local i = reverse and length + 1 - step or step
@@ -287,9 +293,39 @@ end
 
 local function eager_now() return core.eager() and not core.tracing() end
 
-local function with_bar(opts, f, ...)
-  if not opts.pbar then return f(...) end
-  return require "bdl.progress".run(opts.pbar, f, ...)
+--- f, xs with the bar of a loop: its steps are counted by one more sequence, and each shows itself.
+local function counted(bar, f, has_carry, xs, length, reverse)
+  local n = length_of(xs, length)
+  if n == nil or n == 0 then return f, xs end
+  local progress = require "bdl.progress"
+  local count = core.bind("iota", {shape = {n}, axis = 0, dtype = "int32"})
+  if reverse then count = core.bind("reverse", {axes = {0}}, count) end
+  local last = #xs + 1
+  return function(...)
+    local args = table.pack(...)
+    local i = table.remove(args)
+    local results = table.pack(f(table.unpack(args, 1, args.n - 1)))
+    local first = has_carry and 2 or 1
+    local y = results[first]
+    if results.n > first then y = {table.unpack(results, first, results.n)} end
+    progress.step(bar, n, i, {carry = has_carry and results[1] or nil, y = y})
+    return table.unpack(results, 1, results.n)
+  end, table.move({count}, 1, 1, last, table.move(xs, 1, #xs, 1, {}))
+end
+
+--- The loop over f, compiled or step by step, with its bar.
+local function looped(who, opts, f, has_carry, carry, xs, length, reverse)
+  local bar = opts.pbar
+  if class.of(bar) then
+    if not class.isa(bar, require "bdl.progress".ProgressBar) then
+      core.fail("TypeError", 3, "%s: pbar is true, a name or a ProgressBar, not a %s", who, class.typename(bar))
+    end
+    f, xs = counted(bar, f, has_carry, xs, length, reverse)
+    bar = nil
+  end
+  if eager_now() then return eager_scan(f, has_carry, carry, xs, length, reverse) end
+  if not bar then return in_trace(core.scan, who, f, has_carry, carry, xs, length, reverse) end
+  return require "bdl.progress".run(bar, in_trace, core.scan, who, f, has_carry, carry, xs, length, reverse)
 end
 
 --- f(x, y, ..) for each slice of the sequences along their first axis; the results are stacked.  States written carry over.
@@ -297,16 +333,14 @@ end
 function compile.for_loop(f, ...)
   if not callable(f) then core.fail("TypeError", 2, "for_loop: a function was expected, not a %s", class.typename(f)) end
   local xs, length, reverse, opts = loop_arguments("for_loop", ...)
-  if eager_now() then return eager_scan(f, false, nil, xs, length, reverse) end
-  return with_bar(opts, in_trace, core.scan, "for_loop", f, false, nil, xs, length, reverse)
+  return looped("for_loop", opts, f, false, nil, xs, length, reverse)
 end
 
 --- carry, ys = scan(f, init, xs, opts) with f(carry, x) -> carry, y.
 function compile.scan(f, init, ...)
   if not callable(f) then core.fail("TypeError", 2, "scan: a function was expected, not a %s", class.typename(f)) end
   local xs, length, reverse, opts = loop_arguments("scan", ...)
-  if eager_now() then return eager_scan(f, true, init, xs, length, reverse) end
-  return with_bar(opts, in_trace, core.scan, "scan", f, true, init, xs, length, reverse)
+  return looped("scan", opts, f, true, init, xs, length, reverse)
 end
 
 local function truth(x)

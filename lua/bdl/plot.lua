@@ -28,21 +28,38 @@ local function braille(width, height, dot)
   return lines
 end
 
+--- Steps and rows of the spikes in a dense raster, its rows, its steps.
+local function dense_points(spikes)
+  local step, row = {}, {}
+  for i, values in ipairs(core.totable(core.bind("gt", {}, core.cast(spikes, "float32"), 0))) do
+    for k, value in ipairs(values) do
+      if value then step[#step + 1], row[#row + 1] = i - 1, k - 1 end
+    end
+  end
+  return step, row, spikes.shape[2], spikes.shape[1]
+end
+
 --- A raster: time to the right, one row of dots a neuron, the first on top.
---  spikes : [steps, n], a spike where true or > 0;  opts: width (characters, 100), duration (a quantity, for the axis).
+--  spikes : a SpikeMonitor, or [steps, n], a spike where true or > 0;  opts: width (characters, 100), duration (a quantity, for the
+--  axis), rows (ids to show, from 0, in that order).
 function plot.raster(spikes, opts)
-  local a = args({[0] = "plot.raster", width = 100, duration = none}, opts or {})
-  if not core.is_tensor(spikes) or spikes.ndim ~= 2 then
-    core.fail("ShapeError", 2, "plot.raster: spikes are [steps, neurons], not %s",
+  local a = args({[0] = "plot.raster", width = 100, duration = none, rows = none}, opts or {})
+  local is_monitor = class.of(spikes) and class.isa(spikes, require "bdl.monitor".SpikeMonitor)
+  if not is_monitor and (not core.is_tensor(spikes) or spikes.ndim ~= 2) then
+    core.fail("ShapeError", 2, "plot.raster: spikes are a SpikeMonitor or [steps, neurons], not %s",
               core.is_tensor(spikes) and ("[%s]"):format(table.concat(spikes.shape, ",")) or "a " .. class.typename(spikes))
   end
-  local steps, n, columns = spikes.shape[1], spikes.shape[2], 2 * a.width
-  local seen = {}
-  for i, row in ipairs(core.totable(core.bind("gt", {}, core.cast(spikes, "float32"), 0))) do
-    local x = (i - 1) * columns // steps
-    for y = 1, n do
-      if row[y] then seen[x * n + y - 1] = true end
-    end
+  local step, row, n, steps
+  if is_monitor then step, row, n, steps = spikes:raster_points() else step, row, n, steps = dense_points(spikes) end
+  local columns, seen, place = 2 * a.width, {}, nil
+  if a.rows then
+    place, n = {}, 0
+    for _, id in ipairs(core.totable(core.is_tensor(a.rows) and a.rows or core.tensor(a.rows))) do place[id], n = n, n + 1 end
+  end
+  for k = 1, #step do
+    local y = row[k]
+    if place then y = place[y] end
+    if y then seen[step[k] * columns // steps * n + y] = true end
   end
   local lines = braille(a.width, (n + 3) // 4, function(x, y) return y < n and seen[x * n + y] end)
   if a.duration then

@@ -1,9 +1,15 @@
---- Progress of long compiled loops, one line on a terminal: steps done, speed, simulated over real time, time left.
+--- Progress of long compiled loops: steps done, speed, simulated over real time, time left.
 --
 --  coba 45% [#############-----------------] 4500/10000 steps, 12.3k/s, 1.23x real time, 0:05 left
+--
+-- Loops show one line on a terminal by themselves, from their first second on.  A ProgressBar given to a loop, {pbar = bar},
+-- is written from inside the loop, every so many steps, with values; where there is no terminal a line each time.
 
 local core = require "bdl.core"
+local args = require "bdl.args"
+local class = require "bdl.class"
 local environ = require "bdl.environ"
+local none = require "bdl.none".none
 
 local progress = {}
 
@@ -12,6 +18,7 @@ local SHOW_AFTER = 1.0                           -- seconds
 local columns                                    -- of the terminal; nil: no bars
 local label                                      -- of the loop that runs
 local loop = {}                                  -- {begin =, first =, done =, total =, shown =}
+local whole                                      -- of the loops that are parts of one: {done = before this one, total =}
 
 local function write(text)
   io.stderr:write(text)
@@ -56,6 +63,11 @@ function progress.line(width, name, first, done, total, seconds, step)
 end
 
 local function report(done, total)
+  if whole then
+    done, total = whole.done + done, whole.total
+  elseif total < 0 then
+    return
+  end
   if done == total then                          -- of short loops nothing else is heard
     if loop.total then erase() end
     return
@@ -87,13 +99,127 @@ function progress.stop()
   columns = nil
 end
 
---- f(...) with the option pbar of a loop: true, a name for its line, or {desc = name}.
-function progress.run(pbar, f, ...)
+--- The name that the option pbar gives: true, a name, or {desc = name}.
+local function name_of(pbar)
   local name = type(pbar) == "table" and pbar.desc or pbar
+  return type(name) == "string" and name or nil
+end
+
+--- f(...) with the option pbar of a loop, unless that is a ProgressBar.
+function progress.run(pbar, f, ...)
   local before = label
   local _ <close> = setmetatable({}, {__close = function() label = before end})
-  label = type(name) == "string" and name or nil
+  label = name_of(pbar)
   return f(...)
+end
+
+--- From now on loops are parts of one from step `first` to `last`; part:at(i) before the one that begins with step i.  Closes.
+function progress.part(pbar, first, last)
+  local before, label_before = whole, label
+  whole = {done = 0, total = last - first}
+  label = name_of(pbar)
+  local part = {}
+  function part:at(i) whole.done = i - first end
+  return setmetatable(part, {__close = function()
+    whole, label = before, label_before
+    if loop.total then erase() end
+  end})
+end
+
+-- ---- bars in loops -----------------------------------------------------------------------------------------------------
+
+local ProgressBar = class "ProgressBar"
+progress.ProgressBar = ProgressBar
+
+--- freq  : steps between updates; or count: updates in all (20).
+--  desc  : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss {loss:.3f}".
+--  Errors: ValueError both freq and count, or not > 0; TypeError.
+function ProgressBar:__init(...)
+  local a = args({freq = none, count = none, desc = none}, ...)
+  for _, name in ipairs{"freq", "count"} do
+    if a[name] ~= nil and (math.type(a[name]) ~= "integer" or a[name] < 1) then
+      core.fail("ValueError", 2, "ProgressBar: %s is a whole number from 1, not %s", name, tostring(a[name]))
+    end
+  end
+  if a.freq and a.count then core.fail("ValueError", 2, "ProgressBar: give freq or count, not both") end
+  local desc = a.desc
+  if desc ~= nil and type(desc) ~= "string" then
+    if type(desc) ~= "table" or type(desc[1]) ~= "string" or type(desc[2]) ~= "function" or #desc ~= 2 then
+      core.fail("TypeError", 2, "ProgressBar: desc is a text or {format, function}, not a %s", class.typename(desc))
+    end
+  end
+  self.freq = a.freq
+  self.count = a.count
+  self.desc = desc
+end
+
+--- Steps between updates of a loop of n steps.
+local function freq_of(bar, n)
+  if bar.count then
+    if bar.count > n then core.fail("ValueError", 4, "ProgressBar: count = %d is too large for %d steps", bar.count, n) end
+    return n // bar.count
+  end
+  if bar.freq and bar.freq > n then core.fail("ValueError", 4, "ProgressBar: freq = %d is more than the %d steps", bar.freq, n) end
+  return bar.freq or math.max(1, n // 20)
+end
+
+--- The text of a value in a format; spec as in Python and C: ".3f".
+local function value_text(x, spec)
+  if spec == "" then return core.is_tensor(x) and core.text(x) or tostring(x) end
+  local unit = core.is_tensor(x) and core.unit_of(x)
+  local number = core.is_tensor(x) and core.item(core.mantissa(x)) or x
+  if spec:find "[dixX]$" then number = math.tointeger(number) or number end
+  return ("%" .. spec):format(number) .. (unit and " " .. tostring(unit) or "")
+end
+
+local function filled(format, values)
+  return (format:gsub("{([%w_]+):?([^{}]*)}", function(name, spec) return value_text(values[name], spec) end))
+end
+
+local function check_values(format, values)
+  if type(values) ~= "table" then
+    core.fail("TypeError", 4, "ProgressBar: the function of desc returns a table of values, not a %s", class.typename(values))
+  end
+  for name in format:gmatch "{([%w_]+):?[^{}]*}" do
+    if values[name] == nil then
+      core.fail("KeyError", 4, "ProgressBar: the format names {%s}, but the function of desc gives no such value%s", name,
+                require "bdl.suggest".hint(name, require "bdl.util".sorted_keys(values)))
+    end
+  end
+end
+
+--- The line of a bar when i of n steps are done; the first starts its clock, the last ends it.
+local function show(bar, i, n, due, text)
+  local now = core.clock()
+  if i == 1 or not rawget(bar, "_begin") then rawset(bar, "_begin", now) end
+  if not due then return end
+  local width = core.columns()
+  local line = progress.line(width or 120, text, i == 1 and 0 or 1, i, n, math.max(now - bar._begin, 1e-9), dt())
+  write(width and ("\r" .. line .. "\27[K" .. (i == n and "\n" or "")) or line .. "\n")
+end
+
+--- In a loop of n steps: the bar after step i (from 0), with what the step gave.
+function progress.step(bar, n, i, values)
+  local freq = freq_of(bar, n)
+  local format, shown = bar.desc, {}
+  if type(format) == "table" then
+    values.i = i
+    shown = format[2](values)
+    check_values(format[1], shown)
+    format = format[1]
+  end
+  local leaves, treedef = core.flatten(shown)
+  local units, plain = {}, {}
+  for k, x in ipairs(leaves) do units[k], plain[k] = core.unit_of(x), core.mantissa(x) end
+  local function is(x, y) return core.bind("eq", {}, x, y) end
+  local due = core.bind("or", {}, is(core.bind("mod", {}, i, freq), freq - 1), is(i, n - 1))
+  require "bdl.compile".cond(core.bind("or", {}, due, is(i, 0)), function()
+    core.print("progress", function(at, is_due, ...)
+      local now = {...}
+      for k, x in ipairs(now) do now[k] = units[k] and core.with_unit(x, units[k]) or x end
+      show(bar, core.item(at) + 1, n, core.item(is_due), format and filled(format, core.unflatten(treedef, now)) or nil)
+    end, i, due, table.unpack(plain))
+  end, function() end)
 end
 
 return progress

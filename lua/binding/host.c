@@ -238,6 +238,7 @@ static int open_core(lua_State *L) {
   lbdl_open_origins(L);
   lbdl_open_world(L);
   lbdl_open_file(L);
+  lbdl_open_record(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},

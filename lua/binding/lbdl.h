@@ -123,5 +123,6 @@ void lbdl_open_conn(lua_State *L);
 void lbdl_open_origins(lua_State *L);
 void lbdl_open_world(lua_State *L);
 void lbdl_open_file(lua_State *L);
+void lbdl_open_record(lua_State *L);
 
 #endif

@@ -131,10 +131,24 @@ static bdl_status one_equation(bdl_context *c, bdl_prim_id prim, const bdl_param
   return s;
 }
 
+/* A host may be gone before the context is, and there is a new one at each call: nothing of it is kept. */
+static bool calls_host(const bdl_param *params, int n) {
+  bool any = false;
+  for (int i = 0; i < n; i++) any |= params[i].kind == BDL_PK_HOST;
+  return any;
+}
+
 bdl_status bdl_exec_prim(bdl_context *c, bdl_prim_id prim, const bdl_param *params, const bdl_tensor *in, int n_in, bdl_tensor *out) {
   bdl_exec_context *x;
   TRY(bdl_exec_get(c, &x));
   int n_params = bdl_prim_n_params(prim);
+  if (calls_host(params, n_params)) {
+    bdl_prog *p;
+    TRY(one_equation(c, prim, params, in, n_in, &p));
+    const bdl_status s = bdl_exec_prog(c, p, in, out);
+    bdl_prog_unref(p);
+    return s;
+  }
   uint64_t key = hash_call(prim, params, n_params, in, n_in), value = 0;
   eager_entry *first = bdl_map_get(&x->eager, key, &value) ? (eager_entry *)(uintptr_t)value : NULL, *e = first;
   while (e && !same_call(e->plan->legal_from, prim, params, n_params, in, n_in)) e = e->next;

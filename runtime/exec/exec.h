@@ -23,7 +23,7 @@ bdl_status bdl_exec_prog(bdl_context *c, const bdl_prog *p, const bdl_tensor *in
 /* The hook of bdl_pass_fold. */
 bdl_status bdl_exec_eval_eqn(bdl_context *c, const bdl_prog *p, const bdl_eqn *e, const bdl_tensor *in, bdl_tensor *out);
 
-/* Called about ten times a second while the outermost loop of a plan runs. */
+/* Called about ten times a second while the outermost loop of a plan runs; total: -1 where the loop does not know it. */
 typedef void (*bdl_progress)(void *ud, int64_t done, int64_t total);
 void bdl_exec_set_progress(bdl_context *c, bdl_progress fn, void *ud);
 

@@ -187,12 +187,14 @@ static bdl_status run_scan(runner *r, const bdl_inst *i) {
 }
 
 static bdl_status run_while(runner *r, const bdl_inst *i) {
+  bool report = r->depth == 0 && r->x->progress;
   bdl_status s = BDL_OK;
   r->depth++;
   for (int64_t done = 1; s == BDL_OK; done++) {
     s = run_block(r, &i->loop.cond);
     if (s != BDL_OK || !*at(r, i->loop.pred)) break;
     s = run_block(r, &i->loop.body);
+    if (report) bdl_exec_report(r->x, done, -1);
     if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, done, -1);
   }
   r->depth--;

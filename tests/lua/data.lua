@@ -1,4 +1,4 @@
---- Data: arrays in files.
+--- Data: arrays in files, tables of text, batches, events.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
 local data, u = bdl.data, bdl.units
@@ -122,4 +122,133 @@ t.test("what cannot be saved", function()
   t.raises("TypeError", "State", data.save, path "x.npz", {a = bdl.State(1)})
   t.raises("ValueError", "a text of UTF%-8", data.save, path "x.npz", {["\xff"] = 1})
   t.raises("TraceContextError", "has no value yet", bdl.jit(function(x) data.save(path "x.npz", {a = x}) end), bdl.ones(2))
+end)
+
+-- ---- text -------------------------------------------------------------------------------------------------------------
+
+local IRIS = '\xef\xbb\xbf# flowers\nlength, width ,species\n5.1,3,setosa\n4.9,2,"virg, ""in""\nica"\r\n\n7,2,setosa\n'
+
+t.test("csv: columns by name, whole numbers, quotes, comments, texts as classes", function()
+  local file = write("iris.csv", IRIS)
+  local m, texts = data.csv(file, {header = true, comment = "#", labels = {"species"}})
+  t.close(m.length, {5.1, 4.9, 7}, 1e-7)
+  t.eq(m.width.dtype, "int32")
+  t.eq(m.width, {3, 2, 2})
+  t.eq(m.species, {0, 1, 0})
+  t.eq(texts.species, {"setosa", 'virg, "in"\nica'})
+  t.eq(#data.csv(file, {header = true, comment = "#", columns = {"width"}}), 1)
+  t.eq(data.csv(file, {header = true, comment = "#", columns = {2}, dtype = "float64"}).width.dtype, "float64")
+end)
+
+t.test("csv: without a header one array", function()
+  local x = data.csv(write("a.csv", "1;2\n3;4"), {separator = ";"})
+  t.eq(x, {{1, 2}, {3, 4}})
+  t.eq(x.dtype, "int32")
+  t.eq(data.csv(write("a.csv", "a\tb\n1\tNA\n"), {separator = "\t", skip = 1, missing = -1}), {{1, -1}})
+  t.eq({table.unpack(data.csv(write("a.csv", "")).shape)}, {0, 0})
+end)
+
+t.test("csv: what is wrong is named by file, line and column", function()
+  local file = write("iris.csv", IRIS)
+  t.raises("ValueError", "iris.csv:3: column 'species' is 'setosa', no number\n *labels = {'species'}", data.csv, file, {header = true, comment = "#"})
+  t.raises("KeyError", "no column 'widht' of 3 %(did you mean 'width'", data.csv, file, {header = true, comment = "#", columns = {"widht"}})
+  t.raises("KeyError", "no column 4 of 3", data.csv, file, {header = true, comment = "#", columns = {4}})
+  t.raises("ValueError", "a.csv:2: 1 fields, 2 in the first row", data.csv, write("a.csv", "1,2\n3\n"))
+  t.raises("ValueError", "a.csv:2: column 2 has no number\n *missing", data.csv, write("a.csv", "1,2\n3,\n"))
+  t.raises("ValueError", "a.csv:1: a quoted field without an end", data.csv, write("a.csv", '"1,2\n3\n'))
+  t.raises("ValueError", "a.csv:1: text after a quoted field", data.csv, write("a.csv", '"1"2\n'))
+  t.raises("ValueError", "no header, the file is empty", data.csv, write("a.csv", ""), {header = true})
+  t.raises("IOError", "cannot read no/such.csv: No such file", data.csv, "no/such.csv")
+  t.raises("TypeError", "no option 'headr' %(did you mean 'header'", data.csv, file, {headr = true})
+end)
+
+-- ---- batches ----------------------------------------------------------------------------------------------------------
+
+t.test("a loader goes through all samples once, in pieces", function()
+  local x, y = bdl.arange(10) * 2, bdl.arange(10)
+  local loader, sizes, seen = data.loader({x, y}, {batch_size = 4}), {}, {}
+  t.eq(#loader, 3)
+  for a, b in loader() do
+    sizes[#sizes + 1] = #a
+    t.eq(a, b * 2)
+    for _, v in ipairs(b:totable()) do seen[#seen + 1] = v end
+  end
+  t.eq(sizes, {4, 4, 2})
+  t.eq(seen, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+  loader, sizes = data.loader(x, {batch_size = 4, drop_last = true}), {}
+  t.eq(#loader, 2)
+  for a in loader() do sizes[#sizes + 1] = #a end
+  t.eq(sizes, {4, 4})
+end)
+
+t.test("a key decides the order, of every pass another", function()
+  local function orders(shuffle)
+    local loader, list = data.loader({bdl.arange(50)}, {batch_size = 7, shuffle = shuffle}), {{}, {}}
+    for pass = 1, 2 do
+      for a in loader() do table.move(a:totable(), 1, #a, #list[pass] + 1, list[pass]) end
+    end
+    return list
+  end
+  local first = orders(7)
+  t.eq(first, orders(bdl.random.key(7)))
+  t.ok(table.concat(first[1], " ") ~= table.concat(first[2], " "))
+  t.ok(table.concat(first[1], " ") ~= table.concat(orders(8)[1], " "))
+  for pass = 1, 2 do
+    table.sort(first[pass])
+    t.eq(first[pass], bdl.arange(50))
+  end
+  bdl.random.seed(3)
+  local drawn = orders(true)
+  bdl.random.seed(3)
+  t.eq(orders(true), drawn)
+end)
+
+t.test("what a loader refuses", function()
+  local x = bdl.zeros(3, 2)
+  t.raises("ShapeError", "array 2 has 4 samples, array 1 3", data.loader, {x, bdl.arange(4)})
+  t.raises("ShapeError", "labels has 4 samples, images 3", data.loader, {x, bdl.arange(4)}, {names = {"images", "labels"}})
+  t.raises("ValueError", "labels has a label outside of 0 to 1 at %[3%]", data.loader, {x, bdl.arange(3)}, {names = {"x", "labels"}, classes = 2})
+  t.raises("ValueError", "array 1 has NaN at %[2, 1%] and 1 more", data.loader, {bdl.tensor{{0, 1}, {0/0, 0/0}}})
+  t.raises("ValueError", "batch_size is a number from 1, not 0", data.loader, {x}, {batch_size = 0})
+  t.raises("TypeError", "a data set is a list of arrays, {x, y}", data.loader, data.digits())
+  t.raises("TypeError", "no option 'shufle' %(did you mean 'shuffle'", data.loader, {x}, {shufle = true})
+end)
+
+t.test("check names what is no number and no class", function()
+  t.eq(data.check({1.5, 2.5}), {1.5, 2.5})
+  t.raises("ValueError", "data.check: rates has NaN at %[2%]", data.check, {1, 0/0, 3}, {name = "rates"})
+  t.raises("ValueError", "the data has infinity at %[1, 2%]", data.check, {{1, 1/0}} )
+  t.raises("ValueError", "V has NaN", data.check, bdl.tensor{0/0} * u.mV, {name = "V"})
+  t.raises("ValueError", "y has a label outside of 0 to 9 at %[1%]", data.check, {-1, 3}, {name = "y", classes = 10})
+  t.raises("TypeError", "y are labels, integers, not float32", data.check, {1.0, 3.0}, {name = "y", classes = 10})
+  t.raises("TraceContextError", "has no value yet", bdl.jit(function(x) return data.check(x) end), bdl.ones(2))
+end)
+
+-- ---- events -----------------------------------------------------------------------------------------------------------
+
+t.test("events fall into steps; those outside of the window are left out", function()
+  local times, units = bdl.tensor{0.0, 1.5, 0.9, 3.2, 2.999, -0.1} * u.ms, {0, 1, 0, 1, 1, 0}
+  t.eq(data.frames(times, units, {n_steps = 3, dt = 1*u.ms, n_units = 2}), {{2, 0}, {0, 1}, {0, 1}})
+  t.eq(data.frames(times, units, {n_steps = 3, dt = 1*u.ms, n_units = 2, binary = true}), {{1, 0}, {0, 1}, {0, 1}})
+  t.eq(data.frames(times, units, {n_steps = 1, dt = 0.002*u.second, n_units = 2, start = 1*u.ms}), {{0, 2}})
+  t.eq(data.frames({0.3, 0.6}, {0, 0}, {n_steps = 4, dt = 0.25, n_units = 1}), {{0}, {1}, {1}, {0}})
+end)
+
+t.test("samples stand on the second axis", function()
+  local opts = {n_steps = 2, dt = 1, n_units = 3}
+  local frames = data.frames({{0.0, 1.5}, {}, {0.3, 0.4}}, {{0, 1}, {}, {2, 2}}, opts)
+  t.eq(frames, {{{1, 0, 0}, {0, 0, 0}, {0, 0, 2}}, {{0, 1, 0}, {0, 0, 0}, {0, 0, 0}}})
+  t.eq(frames.dtype, "float32")
+end)
+
+t.test("events that are none", function()
+  local opts = {n_steps = 2, dt = 1, n_units = 3}
+  t.raises("IndexError", "unit 3 is none of 0 to 2", data.frames, {0.0}, {3}, opts)
+  t.raises("IndexError", "unit %-1 of sample 2 is none", data.frames, {{0.0}, {0.0}}, {{0}, {-1}}, opts)
+  t.raises("ShapeError", "2 times and 1 units", data.frames, {0.0, 1.0}, {1}, opts)
+  t.raises("ValueError", "a time of sample 1 is NaN", data.frames, {{0/0}, {}}, {{1}, {}}, opts)
+  t.raises("UnitMismatchError", "times are in <1>, dt in <ms>", data.frames, {0.0}, {1}, {n_steps = 2, dt = 1*u.ms, n_units = 3})
+  t.raises("TypeError", "option dt, the length of a step, is missing", data.frames, {0.0}, {1}, {n_steps = 2, n_units = 3})
+  t.raises("ValueError", "dt is a time greater than 0", data.frames, {0.0}, {1}, {n_steps = 2, dt = 0, n_units = 3})
+  t.raises("TypeError", "both of one sample, or both lists", data.frames, {{0.0}}, {1}, opts)
 end)

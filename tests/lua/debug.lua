@@ -31,6 +31,20 @@ t.test("print is kept by jit and shows units and trees", function()
   t.ok(lines[1]:find "1.0" and lines[1]:find "2.0", lines[1])
 end)
 
+t.test("a print that runs at once keeps no memory", function()
+  local core = require "bdl.core"
+  local function used()
+    for k = 1, 200 do bdl.debug.print("{x}", {x = bdl.tensor(k)}) end
+    collectgarbage()
+    return core.memory().used
+  end
+  printed(function()
+    local _ <close> = bdl.compile.disable_jit(true)
+    local before = used()
+    t.eq(used(), before)
+  end)
+end)
+
 t.test("a field that is not given is an error", function()
   t.raises("KeyError", "did you mean", function() bdl.debug.print("{loss}", {los = 1.}) end)
   t.raises("TypeError", "not a tensor", function() bdl.debug.print("{}", bdl.ones(2)) end)

@@ -271,3 +271,70 @@ t.test("the name of a module is given once", function()
   t.eq(lif.name, "exc")
   t.eq(bdl.nn.LIF(3).name, nil)
 end)
+
+t.test("call_all_fns: arguments, absent methods, exclusions; levels from 0 to 9", function()
+  local A, B, log = nn.Module:extend "A", nn.Module:extend "B", {}
+  function A:note(x, y) log[#log + 1] = ("A%d%s"):format(x, y or "") end
+  B.note = nn.call_order(2)(function(_, x) log[#log + 1] = "B" .. x end)
+  local net = nn.Module()
+  net.b, net.a, net.c = B(), A(), A()
+  t.ok(rawequal(nn.call_all_fns(net, "note", {1, "y"}, {fn_if_not_exist = "pass"}), net))
+  t.eq(log, {"A1y", "A1y", "B1"})
+  log = {}
+  nn.call_all_fns(net, "note", 7, {fn_if_not_exist = "none", node_to_exclude = A})
+  t.eq(log, {"B7"})
+  t.raises("KeyError", "Module has no method 'note'", nn.call_all_fns, net, "note", 1)
+  t.raises("KeyError", "A at 'a' has no method 'other'", nn.call_all_fns, net, "other")
+  t.raises("ValueError", "fn_if_not_exist is", nn.call_all_fns, net, "note", 1, {fn_if_not_exist = "skip"})
+  t.raises("TypeError", "'size' of A is not a function but a number", function()
+    net.a.size, net.c.size = 3, 4
+    nn.call_all_fns(net, "size", nil, {fn_if_not_exist = "pass"})
+  end)
+  t.raises("TypeError", "the name of a method", nn.call_all_fns, net, 3)
+  for _, level in ipairs{-1, 10} do
+    t.raises("ValueError", "a level is from 0 to 9, not ", nn.call_order, level)
+    t.ok(nn.call_order(level, {check_order_boundary = false}))
+  end
+end)
+
+t.test("reset and calls of every module over lanes", function()
+  local Noise = nn.Module:extend "Noise"
+  function Noise:init_state() self.x = bdl.ShortTermState(bdl.zeros(3)) end
+  function Noise:reset_state() self.x.value = bdl.random.rand(3) end
+  function Noise:fill(v) self.y = bdl.ShortTermState(v * bdl.ones(2)) end
+  local net = nn.Module()
+  net.a, net.b = Noise(), Noise()
+  nn.vmap_init_all_states(net, {axis_size = 4})
+  t.eq({table.unpack(net.a.x.shape)}, {4, 3})
+  local kept = net.a.x
+  nn.vmap_reset_all_states(net, {axis_size = 4})
+  t.ok(rawequal(net.a.x, kept), "States stay the ones that they are")
+  local rows = net.a.x.value:totable()
+  t.ok(rows[1][1] ~= rows[2][1] and rows[1][1] ~= 0, "each lane draws its own")
+  nn.vmap_call_all_fns(net, "fill", 2.0, {axis_size = 3, fn_if_not_exist = "pass", state_tag = "lane"})
+  t.eq(net.b.y.value, {{2, 2}, {2, 2}, {2, 2}})
+  t.ok(net.b.y.tag.lane)
+  t.raises("ValueError", "vmap_reset_all_states: the option axis_size", nn.vmap_reset_all_states, net)
+  t.raises("ValueError", "axis_size is a number of lanes, not 0", nn.vmap_call_all_fns, net, "fill", 1, {axis_size = 0})
+end)
+
+t.test("a module by its pure function forward(states, params, x)", function()
+  local Leaky = nn.Module:extend "Leaky"
+  function Leaky:__init()
+    self.cell = nn.Module()
+    self.cell.w = bdl.ParamState(bdl.tensor{2.0, 3.0})
+  end
+  function Leaky:init_state() self.v = bdl.HiddenState(bdl.zeros(2)) end
+  function Leaky:forward(states, params, x, scale)
+    local v = 0.5 * states.v + params["cell.w"] * x
+    return {v = v}, v * (scale or 1), "more"
+  end
+  local m = nn.init_all_states(Leaky())
+  t.eq(m(1.0), {2, 3})
+  local out, more = m(1.0, 10)
+  t.eq({out:totable(), more}, {{30, 45}, "more"})
+  t.eq(m.v.value, {3, 4.5})
+  t.close(bdl.grad(function() return m(2.0):sum() end, m.cell.w)(), {2, 2})
+  function Leaky:forward() return {} end
+  t.raises("KeyError", "Leaky: forward returns states without 'v'", m, 1.0)
+end)

@@ -186,7 +186,7 @@ function Delay:max_length() return self._length end
 --- Shape, dtype and unit of the values; of values that are there: whether a batch is in the shape.
 function Delay:value_type() return self._shape, rawget(self, "_dtype") or (core.precision()), rawget(self, "_unit") end
 
-local make_states = module.call_order(3)(function(self, batch_size)
+local make_states = require "bdl.nn.collective".call_order(3)(function(self, batch_size)
   local shape, dtype, unit, batched = self:value_type()
   local most = 0
   for _, entry in ipairs(self._entries) do

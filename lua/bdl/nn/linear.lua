@@ -83,12 +83,9 @@ function ScaledWSLinear:__init(...)
 end
 
 function ScaledWSLinear:update(x)
-  local p, ops = self:params(), self.ops
-  local y = product(self, x, {weight = p.weight}, function(w)
+  return product(self, x, self:params(), function(w)
     return masked(self, functional.weight_standardization(w, {eps = self.eps}))
   end)
-  if p.gain then y = y * ops.element_wise({weight = p.gain}, {weight_fn = function(g) return g:reshape(-1) end}) end
-  return p.bias and y + ops.element_wise({weight = p.bias}, {}) or y
 end
 
 --- y = x (|W| w_sign): weights that keep their sign.

@@ -1,15 +1,16 @@
---- Modules over lanes: Vmap maps a module whose States have lanes already; Map makes them.  vmap_init_all_states.
+--- Modules over lanes: Vmap maps a module whose States have lanes already; Map makes them.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
 local none = require "bdl.none".none
 local state = require "bdl.state"
 local vmap = require "bdl.augment.vmap"
-local module = require "bdl.nn.module"
+local collective = require "bdl.nn.collective"
+local Module = require "bdl.nn.module".Module
 
 local M = {}
 
-local Module, StateAxes = module.Module, vmap.StateAxes
+local StateAxes = vmap.StateAxes
 
 --- The States of m that have lanes, as vmap takes them: by StateAxes, {[axis] = filter}, or one filter (axis 1).
 local function states_by_axis(m, spec)
@@ -101,7 +102,7 @@ function Map:init_all_states(...)
   local rest = table.pack(...)
   local new_axes = self.init_state_axes ~= none and self.init_state_axes or nil
   local c <close> = state.catch_new_states()
-  vmap.vmap_new_states(function() module.init_all_states(self.module, table.unpack(rest, 1, rest.n)) end,
+  vmap.vmap_new_states(function() collective.init_all_states(self.module, table.unpack(rest, 1, rest.n)) end,
                        {axis_size = self.init_map_size, state_tag = self._tag, state_axes = new_axes})()
   self._mapped = {}
   for _, s in ipairs(c:get_states()) do
@@ -140,24 +141,6 @@ function Map:map(f, opts)
     g = function(...) return self.module[f](self.module, ...) end
   end
   return function(...) return call(self, g, opts.in_axes or 1, opts.out_axes or 1, opts.state_axes or self.call_state_axes, ...) end
-end
-
---- vmap_init_all_states(model, .., {axis_size = n, state_tag =, state_to_exclude =, node_to_exclude =}) -> model: nn.init_all_states(model, ..)
---  in n lanes; all States that it makes have lanes in front.
---  Example:
---    local cell = bdl.nn.vmap_init_all_states(bdl.nn.GRUCell(3, 4), {axis_size = 5})
---    print(cell.h.value.shape)
-function M.vmap_init_all_states(target, ...)
-  local rest = table.pack(...)
-  local opts = rest[rest.n]
-  if type(opts) ~= "table" or getmetatable(opts) ~= nil or opts.axis_size == nil then
-    core.fail("ValueError", 2, "vmap_init_all_states: the last argument is {axis_size = n}")
-  end
-  local excluded = opts.node_to_exclude ~= nil and {node_to_exclude = opts.node_to_exclude} or nil
-  rest[rest.n] = excluded
-  vmap.vmap_new_states(function() module.init_all_states(target, table.unpack(rest, 1, rest.n)) end,
-                       {axis_size = opts.axis_size, state_tag = opts.state_tag, state_to_exclude = opts.state_to_exclude})()
-  return target
 end
 
 return M

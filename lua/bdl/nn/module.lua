@@ -1,7 +1,6 @@
---- Module: a Node that is called.  Descriptions of modules that are built later; initialising whole models.
+--- Module: a Node that is called.  Descriptions of modules that are built later.
 local core = require "bdl.core"
 local class = require "bdl.class"
-local filters = require "bdl.filter"
 local graph = require "bdl.graph"
 local state = require "bdl.state"
 
@@ -127,8 +126,28 @@ function Module:__init(...)
   if name ~= nil then self.name = name end
 end
 
-function Module:update()
-  core.fail("NotImplementedError", 3, "%s has no update; write function %s:update(x) .. end", class.typename(self), class.typename(self))
+--- The default: forward, where a subclass has it, over its States as values.
+--    function M:forward(states, params, ..)  return states, out..  end
+--  states, params : maps path -> value of the ShortTermStates, of the ParamStates; the States take the values that come back.
+--  Errors: NotImplementedError, neither is there; KeyError, a State is missing in what comes back.
+function Module:update(...)
+  if not self.forward then
+    core.fail("NotImplementedError", 3, "%s has no update; write function %s:update(x) .. end", class.typename(self), class.typename(self))
+  end
+  local function values(kind)
+    local map = {}
+    for path, s in self:states(kind):items() do map[path] = s.value end
+    return map
+  end
+  local results = table.pack(self:forward(values(state.ShortTermState), values(state.ParamState), ...))
+  local new = results[1]
+  for path, s in self:states(state.ShortTermState):items() do
+    if type(new) ~= "table" or new[path] == nil then
+      core.fail("KeyError", 3, "%s: forward returns states without '%s'", class.typename(self), path)
+    end
+    s.value = new[path]
+  end
+  return table.unpack(results, 2, results.n)
 end
 
 function Module:__call(...) return self:update(...) end
@@ -226,63 +245,5 @@ function Module:desc(...)
   if not class.is_class(self) then core.fail("TypeError", 2, "desc describes a class, %s:desc{..}, not an object", class.typename(self)) end
   return Description(self, ...)
 end
-
--- ---- whole models ----------------------------------------------------------------------------------------------------------
-
-local level_of = setmetatable({}, {__mode = "k"})
-
---- call_order(level)(f): among all methods of a model, f runs after those without a level, in ascending order of levels.
---  Example:
---    local Late = bdl.nn.Module:extend "Late"
---    Late.init_state = bdl.nn.call_order(1)(function(self) self.made = true end)
-function M.call_order(level)
-  if math.type(level) ~= "integer" then core.fail("TypeError", 2, "call_order: a level is an integer, not %s", tostring(level)) end
-  return function(f)
-    local g = function(...) return f(...) end
-    level_of[g] = level
-    return g
-  end
-end
-
---- Calls the method of every module of the target.  A last plain table may name {node_to_exclude = filter}.
-local function call_all(method, target, ...)
-  local args = table.pack(...)
-  local last = args[args.n]
-  local excluded = function() return false end
-  if type(last) == "table" and getmetatable(last) == nil and last.node_to_exclude ~= nil then
-    excluded = filters.to_predicate(last.node_to_exclude)
-    args.n = args.n - 1
-  end
-  local later = {}
-  for path, node in graph.nodes(target):items() do
-    if class.isa(node, Module) and not excluded(path, node) then
-      local f = node[method]
-      if level_of[f] then
-        later[#later + 1] = {f, node, level_of[f], #later}
-      else
-        f(node, table.unpack(args, 1, args.n))
-      end
-    end
-  end
-  table.sort(later, function(a, b)
-    if a[3] ~= b[3] then return a[3] < b[3] end
-    return a[4] < b[4]
-  end)
-  for _, call in ipairs(later) do call[1](call[2], table.unpack(args, 1, args.n)) end
-  return target
-end
-
---- Makes the States of all modules of a model: init_all_states(model, batch_size?, {node_to_exclude = filter}?) ->
---  model.
---  Example:
---    local cell = bdl.nn.init_all_states(bdl.nn.GRUCell(3, 4), 2)
---    print(cell.h.value.shape)
-function M.init_all_states(target, ...) return call_all("init_state", target, ...) end
-
---- Puts the States of all modules of a model back to their initial values.  Arguments as for init_all_states.
---  Example:
---    local cell = bdl.nn.init_all_states(bdl.nn.GRUCell(3, 4), 2)
---    bdl.nn.reset_all_states(cell, 2)
-function M.reset_all_states(target, ...) return call_all("reset_state", target, ...) end
 
 return M

@@ -21,8 +21,12 @@ local function dot(x, w)
   return core.bind("dot", {lhs_contract = {x.ndim - 1}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, x, w)
 end
 
---- x W + b.  x [.., in], weight [in, out], bias [out]
-function M.matmul(x, p, o) return plus_bias(dot(x, changed(o.weight_fn, p.weight)), p, o) end
+--- x W gain + b.  x [.., in], weight [in, out], gain [1, out] or none, bias [out]
+function M.matmul(x, p, o)
+  local y = dot(x, changed(o.weight_fn, p.weight))
+  if p.gain then y = y * base.reshape(p.gain, {p.gain.size}) end
+  return plus_bias(y, p, o)
+end
 
 --- x_g W_g + b_g.  x [.., g, in], weight [g, in, out], bias [g, out]
 function M.grouped_matmul(x, p, o)

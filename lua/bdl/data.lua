@@ -15,6 +15,7 @@ local data = {}
 for _, subject in ipairs{"file", "csv", "check", "loader", "events"} do
   for name, f in pairs(require("bdl.data." .. subject)) do data[name] = f end
 end
+--- encode: numbers to spikes over time, data.encode.PoissonEncoder and others.
 data.encode = require "bdl.data.encode"
 
 return class.qualify(data, "data")

@@ -13,6 +13,7 @@ local util = require "bdl.util"
 
 local M = {}
 
+--- Several hidden states of one unit in one State, parts of the last axis: s:get_value(i), s:set_value{..}, s.num_state.
 local HiddenGroupState = state.HiddenState:extend "HiddenGroupState"
 M.HiddenGroupState = HiddenGroupState
 
@@ -113,7 +114,9 @@ function HiddenGroupState:set_value(values)
   self.value = core.with_unit(stacked(parts), core.unit_of(self.value))
 end
 
---- parts : a list, or a table by name, of tensors and quantities of one shape.  Errors: TypeError, ShapeError.
+--- Hidden states of any units in one State, kept as plain numbers.
+--  parts : a list, or a table by name, of tensors and quantities of one shape
+--  Errors: TypeError, ShapeError.
 local HiddenTreeState = HiddenGroupState:extend "HiddenTreeState"
 M.HiddenTreeState = HiddenTreeState
 

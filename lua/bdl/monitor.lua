@@ -86,6 +86,7 @@ end
 
 -- ---- what all share ------------------------------------------------------------------------------------------------------
 
+--- What monitors share: step and t of the rows or events, clear, streams to files.
 local Monitor = class "Monitor"
 M.Monitor = Monitor
 
@@ -280,13 +281,14 @@ Monitor.fields = {step = steps, t = function(self) return times(self, steps(self
 
 -- ---- values --------------------------------------------------------------------------------------------------------------
 
+--- Values of States at every n-th step: m.V [rows, n], m.t, m.step.
+--  source    : a module or Node, with `variables`: a name or a list of names of its States; or a State, or a function, with a name.
+--  record    : what of each value, as in x[record]; the whole of it.      every : record steps 0, every, 2 every, ..
 local StateMonitor = Monitor:extend "StateMonitor"
 M.StateMonitor = StateMonitor
 
 local function rows_in(first, last, every) return (last + every - 1) // every - (first + every - 1) // every end
 
---- source    : a module or Node, with `variables`: a name or a list of names of its States; or a State, or a function, with a name.
---  record    : what of each value, as in x[record]; the whole of it.      every : record steps 0, every, 2 every, ..
 function StateMonitor:__init(...)
   local a = args({"source", "variables", variables = none, record = none, every = 1}, ...)
   local source = check_source("StateMonitor", a.source)
@@ -441,14 +443,15 @@ end
 
 -- ---- events --------------------------------------------------------------------------------------------------------------
 
+--- Spikes as a list of events: m.i (ids from 0), m.t, m.step, m.count, m:spike_trains().
+--  source : a module, of which it takes what its call returns; a State, or a function.  An element that is true or > 0 is an event.
+--  record : which elements, as in x[record]; ids stay those of the whole.   most : events that may be held, 12 bytes each.
+--  lanes  : axes in front that are lanes, not the population; of modules they are known.
 local SpikeMonitor = Monitor:extend "SpikeMonitor"
 M.SpikeMonitor = SpikeMonitor
 
 SpikeMonitor.spec = {[0] = "SpikeMonitor", "source", record = none, most = 1 << 24, lanes = none}
 
---- source : a module, of which it takes what its call returns; a State, or a function.  An element that is true or > 0 is an event.
---  record : which elements, as in x[record]; ids stay those of the whole.   most : events that may be held, 12 bytes each.
---  lanes  : axes in front that are lanes, not the population; of modules they are known.
 function SpikeMonitor:__init(...)
   local a = population(self, ...)
   class.rawfield(self, "_most", positive("SpikeMonitor", "most", a.most))
@@ -558,12 +561,12 @@ end
 
 -- ---- rates ---------------------------------------------------------------------------------------------------------------
 
+--- The rate of a population: spikes in a step, over its size and dt.  Arguments as of SpikeMonitor.
 local RateMonitor = Monitor:extend "RateMonitor"
 M.RateMonitor = RateMonitor
 
 RateMonitor.spec = {[0] = "RateMonitor", "source", record = none, lanes = none}
 
---- The rate of a population: spikes in a step, over its size and dt.  Arguments as of SpikeMonitor.
 function RateMonitor:__init(...) population(self, ...) end
 
 function RateMonitor:listens_to() return is_module(self._source) and self._source or nil end

@@ -128,12 +128,13 @@ end
 
 -- ---- bars in loops -----------------------------------------------------------------------------------------------------
 
+--- What a loop tells while it runs, given to it as {pbar = bar}.
+--  freq, count : steps between updates; or updates in all (20)
+--  desc : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss {loss:.3f}"
+--  Errors: ValueError both freq and count, or not > 0; TypeError.
 local ProgressBar = class "ProgressBar"
 progress.ProgressBar = ProgressBar
 
---- freq  : steps between updates; or count: updates in all (20).
---  desc  : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss {loss:.3f}".
---  Errors: ValueError both freq and count, or not > 0; TypeError.
 function ProgressBar:__init(...)
   local a = args({freq = none, count = none, desc = none}, ...)
   for _, name in ipairs{"freq", "count"} do

@@ -20,10 +20,11 @@ local util = require "bdl.util"
 local CHUNK_BYTES, CHUNK_STEPS = 1 << 20, 1 << 16 -- a chunk's rows stay in the cache; Ctrl-C waits for one chunk at most
 local LAST_STEP = 2^31 - 1 - (1 << 20)           -- the clock is an int32
 
+--- A model run step by step in compiled loops, with monitors that record it: sim:run(1*u.second).
+--  step : function(i), i the number of the step, from 0 (int32); in it environ has i and t = i*dt too
+--  monitors : a list, or a table of names that their arrays in files begin with
 local Simulation = class "Simulation"
 
---- step : function(i), i the number of the step, from 0 (int32); in it environ has i and t = i*dt too.
---  opts : monitors, a list, or a table of names that their arrays in files begin with.
 function Simulation:__init(...)
   local a = require "bdl.args"({"step", monitors = {}}, ...)
   if type(a.step) ~= "function" then

@@ -30,7 +30,7 @@ local SHOWN = {"nn", "surrogate", "init", "optim", "metric", "functional", "inpu
 --- Classes that hold others, or are there to be extended: no equation of their own.
 local FRAMES = {}
 for name in ("Module Dynamics Neuron Spiking SynOut ElementWiseBlock RNNCell Sequential Flatten Unflatten EnvironContext Identity Vmap Map"
-             .. " Param Const Transform Regularization Description Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry"
+             .. " Param Const Metric MetricState MultiMetric Transform Regularization Description Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry"
              .. " Optimizer OptimState LRScheduler Surrogate ChainedReg ChainT ChainedScheduler"):gmatch "%S+" do
   FRAMES[name] = true
 end

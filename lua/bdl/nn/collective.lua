@@ -69,6 +69,9 @@ local function is_plain(x) return type(x) == "table" and getmetatable(x) == nil 
 --- call_all_fns(model, "name", arguments, opts) -> model: the method of every Module, with one argument or a list of them.
 --  opts: node_to_exclude, a filter;  fn_if_not_exist: "raise" (default), "pass", "none" or "warn".
 --  Errors: KeyError, a module lacks the method; TypeError, ValueError.
+--  Example:
+--    local net = bdl.nn.Sequential(bdl.nn.GRUCell(3, 4))
+--    bdl.nn.call_all_fns(net, "init_state", 2)
 function M.call_all_fns(target, name, arguments, opts)
   opts = opts or {}
   if type(name) ~= "string" then core.fail("TypeError", 2, "call_all_fns: the name of a method is a string, not a %s", class.typename(name)) end
@@ -126,6 +129,9 @@ end
 
 --- vmap_call_all_fns(model, "name", arguments, {axis_size = n, state_tag =, node_to_exclude =, fn_if_not_exist =}) -> model: the same in
 --  n lanes; States that are made have lanes in front.
+--  Example:
+--    local cell = bdl.nn.vmap_call_all_fns(bdl.nn.GRUCell(3, 4), "init_state", {}, {axis_size = 5})
+--    print(cell.h.value.shape)
 function M.vmap_call_all_fns(target, name, arguments, opts)
   check_lanes("vmap_call_all_fns", opts or {})
   in_lanes(opts, function() M.call_all_fns(target, name, arguments, opts) end)
@@ -148,6 +154,9 @@ end
 
 --- vmap_reset_all_states(model, .., {axis_size = n, state_tag =, node_to_exclude =}) -> model: nn.reset_all_states in n lanes of the States
 --  of a step that have n lanes in front (of those with the tag).
+--  Example:
+--    local cell = bdl.nn.vmap_init_all_states(bdl.nn.GRUCell(3, 4), {axis_size = 5})
+--    bdl.nn.vmap_reset_all_states(cell, {axis_size = 5})
 function M.vmap_reset_all_states(target, ...)
   local args, opts = split({"axis_size"}, ...)
   check_lanes("vmap_reset_all_states", opts)

@@ -16,11 +16,19 @@ local function tensor(x) return core.is_tensor(x) and x or core.tensor(x) end
 local function zeros(shape, dtype) return core.bind("broadcast", {shape = shape, dims = {}}, core.tensor(0, dtype)) end
 local function total(x) return array.sum(core.cast(x, "int32")) end
 
---- What a metric keeps.
+--- What a metric keeps: a LongTermState, 0 after reset.
+--  Example:
+--    local m = bdl.nn.AverageMetric()
+--    print(m:states(bdl.nn.MetricState))
 local MetricState = state.LongTermState:extend "MetricState"
 M.MetricState = MetricState
 
---- Subclasses define reset, update(named values), compute.  Metrics that get more names than they know leave them.
+--- What metrics share: subclasses define reset, update(named values), compute.  Metrics that get more names than they know leave them.
+--  Example:
+--    local Most = bdl.nn.Metric:extend "Most"
+--    function Most:reset() self.most = bdl.nn.MetricState(bdl.tensor(0.)) end
+--    function Most:update(values) self.most.value = bdl.maximum(self.most.value, values.values:max()) end
+--    function Most:compute() return self.most.value end
 local Metric = graph.Node:extend "Metric"
 M.Metric = Metric
 
@@ -52,7 +60,13 @@ local function add(s, x) s.value = s.value + core.cast(x, s.value.dtype) end
 
 -- ---- means -------------------------------------------------------------------------------------------------------------------------
 
---- The mean of all numbers of all updates:  AverageMetric(argname = "values");  m:update{values = losses}.
+--- The mean of all numbers of all updates, total / count:  m:update{values = losses}.
+--  argname : the name in update
+--  States: total, count.  Source: the arithmetic mean
+--  Example:
+--    local m = bdl.nn.AverageMetric()
+--    m:update{values = bdl.tensor{1., 2., 6.}}
+--    print(m:compute())
 local AverageMetric = Metric:extend "AverageMetric"
 M.AverageMetric = AverageMetric
 
@@ -72,7 +86,13 @@ function AverageMetric:update(values) average(self, given(self, values, self.arg
 function AverageMetric:compute() return self.total.value / self.count.value end
 
 --- Mean, standard deviation and its error over all numbers, stable for large means:  compute() gives {mean =, standard_deviation =,
---  standard_error_of_mean =}.  Source: Welford (1962), Technometrics 4; Chan, Golub & LeVeque (1983) for batches.
+--  standard_error_of_mean =}.
+--  argname : the name in update
+--  States: count, mean, m2.  Source: Welford (1962), Technometrics 4; Chan, Golub & LeVeque (1983) for batches.
+--  Example:
+--    local m = bdl.nn.WelfordMetric()
+--    m:update{values = bdl.tensor{1., 2., 6.}}
+--    print(m:compute().standard_deviation)
 local WelfordMetric = Metric:extend "WelfordMetric"
 M.WelfordMetric = WelfordMetric
 
@@ -111,6 +131,11 @@ local function integers(self, name, x)
 end
 
 --- The part of samples whose largest logit is that of the label:  update{logits = [.., n], labels = [..]}.
+--  States: total, count.  Source: Kohavi & Provost (1998), Glossary of terms, Machine Learning 30:271
+--  Example:
+--    local m = bdl.nn.AccuracyMetric()
+--    m:update{logits = bdl.tensor{{0., 1.}, {2., 1.}}, labels = bdl.tensor{1, 1}}
+--    print(m:compute())
 local AccuracyMetric = AverageMetric:extend "AccuracyMetric"
 M.AccuracyMetric = AccuracyMetric
 
@@ -198,18 +223,53 @@ end
 local function precision(tp, fp) return ratio(tp, tp + fp) end
 local function recall(tp, _, fn) return ratio(tp, tp + fn) end
 
-for name, f in pairs{
-  PrecisionMetric = precision, RecallMetric = recall,
-  F1ScoreMetric = function(tp, fp, fn)
-    local p, r = precision(tp, fp), recall(tp, fp, fn)
-    return ratio(2 * p * r, p + r)
-  end,
-} do
+--- The class that computes f of the counts.
+local function counted(name, f)
   M[name] = Counted:extend(name)
   M[name].compute = function(self) return averaged(self, f) end
 end
 
---- i32[label, prediction]: how often each was predicted for each.  Errors: ValueError, a class is not in 0..num_classes - 1.
+--- PrecisionMetric: of what was predicted as a class, the part that is it:  p = tp / (tp + fp);  update{predictions = [..], labels = [..]}.
+--  num_classes : absent: two classes, 1 is positive
+--  average : over classes: "macro" the mean, "weighted" by how many there are, "micro" all samples together
+--  States: true_positives, false_positives, false_negatives.  Source: van Rijsbergen (1979), Information Retrieval
+--  Example:
+--    local m = bdl.nn.PrecisionMetric()
+--    m:update{predictions = bdl.tensor{1, 1, 0}, labels = bdl.tensor{1, 0, 0}}
+--    print(m:compute())
+counted("PrecisionMetric", precision)
+
+--- RecallMetric: of what is of a class, the part that was predicted as it:  r = tp / (tp + fn).  As PrecisionMetric.
+--  num_classes : absent: two classes, 1 is positive
+--  average : "macro", "weighted" or "micro"
+--  States: true_positives, false_positives, false_negatives.  Source: van Rijsbergen (1979), Information Retrieval
+--  Example:
+--    local m = bdl.nn.RecallMetric(3)
+--    m:update{predictions = bdl.tensor{1, 2, 0}, labels = bdl.tensor{1, 0, 0}}
+--    print(m:compute())
+counted("RecallMetric", recall)
+
+--- F1ScoreMetric: the harmonic mean of precision p and recall r:  F1 = 2 p r / (p + r).  As PrecisionMetric.
+--  num_classes : absent: two classes, 1 is positive
+--  average : "macro", "weighted" or "micro"
+--  States: true_positives, false_positives, false_negatives.  Source: van Rijsbergen (1979), Information Retrieval
+--  Example:
+--    local m = bdl.nn.F1ScoreMetric{3, average = "micro"}
+--    m:update{predictions = bdl.tensor{1, 2, 0}, labels = bdl.tensor{1, 0, 0}}
+--    print(m:compute())
+counted("F1ScoreMetric", function(tp, fp, fn)
+  local p, r = precision(tp, fp), recall(tp, fp, fn)
+  return ratio(2 * p * r, p + r)
+end)
+
+--- How often each class was predicted for each:  matrix[label, prediction] += 1;  update{predictions = [..], labels = [..]}.
+--  num_classes : n; the result is int32[n, n]
+--  States: matrix.  Errors: ValueError, a class is not in 0..num_classes - 1.
+--  Source: Kohavi & Provost (1998), Glossary of terms, Machine Learning 30:271
+--  Example:
+--    local m = bdl.nn.ConfusionMatrix(2)
+--    m:update{predictions = bdl.tensor{1, 1, 0}, labels = bdl.tensor{1, 0, 0}}
+--    print(m:compute())
 local ConfusionMatrix = Metric:extend "ConfusionMatrix"
 M.ConfusionMatrix = ConfusionMatrix
 
@@ -237,7 +297,11 @@ function ConfusionMatrix:compute() return self.matrix.value end
 
 -- ---- several -----------------------------------------------------------------------------------------------------------------------
 
---- MultiMetric{accuracy = nn.AccuracyMetric(), loss = nn.AverageMetric()}: updated together; compute() gives a table by name.
+--- Metrics by name, updated together; compute() gives a table by name.
+--  Example:
+--    local m = bdl.nn.MultiMetric{accuracy = bdl.nn.AccuracyMetric(), loss = bdl.nn.AverageMetric "loss"}
+--    m:update{logits = bdl.tensor{{0., 1.}}, labels = bdl.tensor{1}, loss = bdl.tensor{0.5}}
+--    print(m:compute().accuracy)
 local MultiMetric = Metric:extend "MultiMetric"
 M.MultiMetric = MultiMetric
 

@@ -42,7 +42,7 @@ typedef struct bdl_structure {
   bool *recurrent;    /* of each op: its inputs depend on hidden values, by any path */
   int *operand;       /* of each op: the number of its first operand, the others follow */
   int *d;             /* [a * n_hidden + b]: dh_a / dh_b */
-  int *df;            /* [a * n_ops + j]: dh_a / dy_j */
+  int *df;            /* [a * n_ops + j]: dh_a / dy_j, at the positions of h_a, which may have axes in front of y's */
   int *group;         /* of each hidden value, in the order of their first members */
   bdl_cut *cut;
 } bdl_structure;
@@ -59,9 +59,10 @@ void bdl_online_structure_fini(bdl_structure *z);
 */
 bdl_status bdl_online_perturb(const bdl_step *s, const int *group, int n_groups, const bool *detached, bdl_prog **q);
 
-/* ---- element-wise flow.  in, out: of operands and results, whether they depend on the value followed.  Returns whether every
-** equation on the way maps position to position. */
-bdl_status bdl_online_flow(bdl_arena *a, const bdl_prog *p, const bdl_eqn *e, const bool *in, bool *out, bool *elementwise);
+/* ---- element-wise flow.  in, out: of operands and results, whether they depend on the value followed.  grow: axes may be added
+** in front of it.  Returns whether every equation on the way maps position to position. */
+bdl_status bdl_online_flow(bdl_arena *a, const bdl_prog *p, const bdl_eqn *e, const bool *in, bool *out, bool grow,
+                           bool *elementwise);
 
 /*
 ** The weight of an interaction, seen through its body: y = suffix(core(x', prefix(w))), prefix and suffix element-wise, core a

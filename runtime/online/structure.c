@@ -100,7 +100,7 @@ static bdl_status push(walk *w, int64_t eqn, int d) {
   if (!in || !out) return BDL_ENOMEM;
   for (int k = 0; k < e->n_in; k++) any |= in[k] = !bdl_is_zero(w->dx[d][e->in[k]]);
   if (!any) return BDL_OK;
-  TRY(bdl_online_flow(&w->r.scratch, w->s->p, e, in, out, &elementwise));
+  TRY(bdl_online_flow(&w->r.scratch, w->s->p, e, in, out, d >= w->s->n_hidden, &elementwise));
   return elementwise ? bdl_transform_push(&w->r, e, BDL_FORWARD, w->dx[d]) : note_cut(w, eqn, d);
 }
 

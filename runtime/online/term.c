@@ -27,7 +27,7 @@ static bdl_status flows(bdl_interaction *w, const bdl_eqn *e, int which, bool *e
   if (!in || !out) return BDL_ENOMEM;
   for (int k = 0; k < e->n_in; k++) in[k] = w->of[e->in[k]] == which;
   *elementwise = true;
-  return bdl_online_flow(w->a, w->body, e, in, out, elementwise);
+  return bdl_online_flow(w->a, w->body, e, in, out, false, elementwise);
 }
 
 static void set(bdl_interaction *w, const bdl_eqn *e, int which) {

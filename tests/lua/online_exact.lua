@@ -42,6 +42,15 @@ local LAYERS = {
   without_input = {function()
     return made(online.ETraceParam(random.randn(3), function(w) return bdl.exp(w) end), function(w, x) return w:execute() * x end)
   end, {3}, {3}},
+  one_for_lanes = {function()
+    return made(bdl.ParamState(random.randn(3)), function(w, x)
+      local leak = bdl.functional.sigmoid(online.element_wise(w, {weight_fn = bdl.exp}))
+      return leak * x + (1 - leak) * bdl.broadcast_to(leak, 2, 5, 3)
+    end)
+  end, {2, 5, 3}, {2, 5, 3}},
+  one_for_all = {function()
+    return made(bdl.ParamState(0.3), function(w, x) return online.element_wise(w) * x end)
+  end, {2, 3}, {2, 3}},
 }
 
 --- h' = 0.7 h + tanh(layer(x)): states that do not mix.
@@ -104,6 +113,14 @@ end)
 
 t.test("at the first step ES-D-RTRL is the gradient of the step, for every layer", function()
   each_layer(1, function(net) return online.ES_D_RTRL(net, {decay_or_rank = 0.9}) end)
+end)
+
+t.test("an input for one lane of states with more lanes has no trace, and its direct gradient", function()
+  local _ <close> = bdl.environ.context{precision = 64, dt = 1 * u.ms}
+  local net = Net(online.nn.Linear(4, 3), {2, 3})
+  local exact, total, learner = both(net, function(m) return online.D_RTRL(m) end, random.randn(1, 4), random.randn(1, 2, 3))
+  compare("Linear", exact, total)
+  t.eq(learner.report.counts, {excluded_structure = 2})
 end)
 
 t.test("a weight without a trace of its own is reported and has its direct gradient", function()

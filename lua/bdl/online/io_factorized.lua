@@ -6,6 +6,7 @@
 -- n : steps before this one; from 1000 on c is 1.  Memory: inputs + states x outputs.
 -- Source: Wang et al. 2024, eqs. of ES-D-RTRL; braintrace for the correction of the start.
 
+local base = require "bdl.array.base"
 local core = require "bdl.core"
 local class = require "bdl.class"
 local Values = require "bdl.online.values"
@@ -19,7 +20,7 @@ function IOFactorized:__init(graph, config, options)
   self.graph = graph
   self.config = config
   self.options = options
-  self.xs, self.fs = {}, {} -- {relation, operand, type, weight}, {relation, group, type}
+  self.xs, self.fs = {}, {} -- {relation, operand, type, weight}, {relation, group, y, type}
   local seen = {}
   for _, relation in ipairs(graph.relations) do
     local op = relation._op
@@ -37,7 +38,10 @@ function IOFactorized:__init(graph, config, options)
       end
     end
     for _, group in ipairs(relation.hidden_groups) do
-      self.fs[#self.fs + 1] = {relation = relation, group = group, type = {dtype = op.result.dtype, shape = t.joined({group.num_state}, op.result.shape)}}
+      local copies = Values.copies(relation, group)
+      local y = copies > 1 and t.joined({copies}, op.result.shape) or op.result.shape
+      local shape = group.num_state > 1 and t.joined(y, {group.num_state}) or y
+      self.fs[#self.fs + 1] = {relation = relation, group = group, y = y, type = {dtype = op.result.dtype, shape = shape}}
     end
   end
 end
@@ -69,6 +73,18 @@ end
 
 local function sum(a, b) return a and b and core.bind("add", {}, a, b) or a or b end
 
+--- State c of a trace of outputs; the axis of states is last, and there where there are several.
+local function of_state(f, trace, c)
+  if f.group.num_state == 1 then return trace end
+  return t.reshape(base.slice_axis(trace, #f.y, c - 1, c), f.y)
+end
+
+local function of_states(f, list)
+  if #list == 1 then return list[1] end
+  for c, x in ipairs(list) do list[c] = t.reshape(x, t.joined(f.y, {1})) end
+  return core.bind("concatenate", {axis = #f.y}, table.unpack(list))
+end
+
 function IOFactorized:advance(old, values)
   local new, n = {}, #self.xs
   local recursion, decay = self.config.temporal_recursion, self.config.decay
@@ -77,8 +93,8 @@ function IOFactorized:advance(old, values)
     new[i] = recursion[1] == "none" and now or core.bind("add", {}, times(old[i], decay[1]), now)
   end
   for i, f in ipairs(self.fs) do
-    local rows, y = {}, f.relation._op.result.shape
-    local function before(c) return t.reshape(t.rows(old[n + i], c - 1, c), y) end
+    local rows = {}
+    local function before(c) return of_state(f, old[n + i], c) end
     for a = 1, f.group.num_state do
       local carried
       for c = 1, f.group.num_state do
@@ -87,10 +103,9 @@ function IOFactorized:advance(old, values)
         if recursion[2] == "scalar_leak" and a == c then carried = before(c) end
       end
       local df = Values.like_y(f.relation, values:df(f.group, a, f.relation))
-      local row = sum(carried and times(carried, decay[2]), df and times(df, 1 - decay[2]))
-      rows[a] = t.reshape(row or t.zeros{dtype = f.type.dtype, shape = y}, t.joined({1}, y))
+      rows[a] = sum(carried and times(carried, decay[2]), df and times(df, 1 - decay[2])) or t.zeros{dtype = f.type.dtype, shape = f.y}
     end
-    new[n + i] = core.bind("concatenate", {axis = 0}, table.unpack(rows))
+    new[n + i] = of_states(f, rows)
   end
   return new
 end
@@ -111,8 +126,11 @@ local function cotangent(self, traces, values, relation, signal, c)
     if f.relation == relation then
       for a = 1, f.group.num_state do
         local l = signal(f.group, a)
-        local y = relation._op.result.shape
-        if l then total = sum(total, core.bind("mul", {}, Values.like_y(relation, l), t.reshape(t.rows(traces[#self.xs + i], a - 1, a), y))) end
+        if l then
+          local ct = core.bind("mul", {}, Values.like_y(relation, l), of_state(f, traces[#self.xs + i], a))
+          if #f.y > #relation._op.result.shape then ct = core.bind("reduce_sum", {axes = {0}}, ct) end
+          total = sum(total, ct)
+        end
       end
     end
   end

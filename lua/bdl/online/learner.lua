@@ -78,13 +78,25 @@ local function takes_integers(op)
   return false
 end
 
+--- Does the operation's result stand in hidden States several times?
+local function grows(relation)
+  for _, group in ipairs(relation.hidden_groups) do
+    if Values.copies(relation, group) > 1 then return true end
+  end
+  return false
+end
+
 --- Each leaf of a parameter with its term, or why it has none.
 local function find_terms(g, report, needed)
   for _, relation in ipairs(g.relations) do
     for _, w in ipairs(relation._weights) do
       local term, why = core.online_term(g.info.step.flat, relation._number, w.operand)
       w.term = term
-      w.excluded = not term and (needed or takes_integers(relation._op))
+      if grows(relation) and (relation._op.inputs > 0 or not term or term.r > 1 or term.x) then
+        term, why = nil, "its result is repeated along other axes of the hidden States"
+        w.excluded = true
+      end
+      w.excluded = w.excluded or not term and (needed or takes_integers(relation._op))
       local name = w.path .. (w.key ~= "" and "." .. w.key or "")
       report[#report + 1] = w.excluded and {kind = "excluded_structure", weight_path = w.path, leaf = w.key, op = relation.op,
                                             message = ("%s in %s has no trace of its own: %s"):format(name, relation.op, why)}

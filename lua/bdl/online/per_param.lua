@@ -24,8 +24,9 @@ function PerParam:__init(graph, config, options)
     for _, w in ipairs(relation._weights) do
       if not w.excluded then
         for _, group in ipairs(relation.hidden_groups) do
+          local rows = w.term.r * Values.copies(relation, group)
           self.entries[#self.entries + 1] = {relation = relation, weight = w, group = group, term = w.term,
-                                             shape = {group.num_state, w.term.r, w.term.i, w.term.k}}
+                                             shape = {group.num_state, rows, w.term.i, w.term.k}}
         end
       end
     end
@@ -49,7 +50,7 @@ local function scalar(x, like) return core.cast(core.tensor(x), like.dtype) end
 function PerParam:transition(values, e, a, c)
   local kind = self.config.temporal_recursion
   if kind == "none" or kind == "scalar_leak" and a ~= c then return nil end
-  local type = {dtype = e.relation._op.result.dtype, shape = {e.term.r, e.term.k}}
+  local type = {dtype = e.relation._op.result.dtype, shape = {e.shape[2], e.term.k}}
   if kind == "scalar_leak" then return t.broadcast(scalar(self.config.decay, type), type.shape) end
   local d = self.options.coupled and self.options.coupled(values, e.group, a, c) or values:d(e.group, a, c)
   return Values.spread(e.term, Values.like_y(e.relation, d))

@@ -26,8 +26,21 @@ end
 function Values:d(group, a, c) return self.list[self.z.d[group._members[a]][group._members[c]]] end
 function Values:df(group, a, relation) return self.list[self.z.df[group._members[a]][relation._number]] end
 
---- x, a value at the positions of hidden States, in the shape of y.
-function Values.like_y(relation, x) return x and t.reshape(x, relation._op.result.shape) end
+local function elements(shape)
+  local n = 1
+  for _, k in ipairs(shape) do n = n * k end
+  return n
+end
+
+--- How often y stands at the positions of a group: y of an operation without input may meet larger hidden States.
+function Values.copies(relation, group) return elements(group.varshape) // math.max(1, elements(relation._op.result.shape)) end
+
+--- x, a value at the positions of hidden States, in the shape of y; of copies of y an axis of them in front.
+function Values.like_y(relation, x)
+  local y = relation._op.result.shape
+  if x == nil or x.size == elements(y) then return x and t.reshape(x, y) end
+  return t.reshape(x, t.joined({x.size // elements(y)}, y))
+end
 
 --- Members of the group that the operation feeds, as flags.
 function Values:fed(group, relation)
@@ -46,8 +59,12 @@ function Values:lift(term, relation)
   return take(term.x), take(term.phi), take(term.psi)
 end
 
---- x, at the positions of y, in rows and outputs.
-function Values.spread(term, x) return x and core.apply(term.spread, {x})[1] end
+--- x, at the positions of y, in rows and outputs; copies of y are rows.
+function Values.spread(term, x)
+  if x == nil then return nil end
+  if x.size > term.r * term.k then return t.reshape(x, {x.size // term.k, term.k}) end
+  return core.apply(term.spread, {x})[1]
+end
 
 --- The gradient of a weight from its canonical form.
 function Values:fold(term, relation, g) return core.apply(term.fold, t.joined({g}, self:operands(relation)))[1] end

@@ -103,11 +103,11 @@ end
 
 -- ---- traces ----------------------------------------------------------------------------------------------------------------------
 
---- A trace with its states last, in the order of the case.
-local function in_order(x, places)
+--- A trace with its states in the order of the case, last; axis: where they are.
+local function in_order(x, axis, places)
   x = bdl.maybe_state(x)
   if #places == 1 then return x end
-  return bdl.take(bdl.moveaxis(x, 1, -1), bdl.tensor(places, {dtype = "int32"}), {axis = -1})
+  return bdl.take(bdl.moveaxis(x, axis, -1), bdl.tensor(places, {dtype = "int32"}), {axis = -1})
 end
 
 --- {name in the case, tensor} for every trace of the learner.
@@ -128,14 +128,14 @@ local function traces(self, learner, c)
       pair = pair + 1
       local f = dfs[tostring(relation.y) .. to]
       if f ~= nil then
-        add(in_order(f, c.places[j + 1]), brainscale and "trace.etrace_dfs.%d" or "trace_f.r%d.g%d", brainscale and pair or i, j)
+        add(in_order(f, -1, c.places[j + 1]), brainscale and "trace.etrace_dfs.%d" or "trace_f.r%d.g%d", brainscale and pair or i, j)
       end
       for key, path in relation.trainables:items() do
         local where = path .. (bdl.typename(learner.model:states()[path].value) == "table" and "." .. key or "") .. to
         while taken[where] do where = where .. "'" end
         if bwg[where] ~= nil then
           taken[where] = true
-          add(in_order(bwg[where], c.places[j + 1]), brainscale and "trace.etrace_bwg.%d.%s" or "trace.r%d.g%d.%s",
+          add(in_order(bwg[where], 1, c.places[j + 1]), brainscale and "trace.etrace_bwg.%d.%s" or "trace.r%d.g%d.%s",
               brainscale and pair or i, brainscale and key or j, key)
         end
       end

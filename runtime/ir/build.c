@@ -278,8 +278,7 @@ bdl_status bdl_prog_set_outputs(bdl_prog *p, const bdl_atom *out, int n) {
 /* ---- shorthands --------------------------------------------------------------------------------- */
 
 bool bdl_ir_is_literal(const bdl_prog *p, bdl_atom x, double v) {
-  const bdl_eqn *e = bdl_ir_maker(p, x);
-  if (e && e->prim == BDL_P_broadcast) x = e->in[0];
+  for (const bdl_eqn *e; (e = bdl_ir_maker(p, x)) && e->prim == BDL_P_broadcast;) x = e->in[0];
   const bdl_var *var = &p->vars.v[x];
   return var->kind == BDL_V_LITERAL && var->literal.bits == bdl_scalar_from_f64(var->aval.dtype, v).bits;
 }

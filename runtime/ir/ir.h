@@ -116,7 +116,7 @@ bdl_status bdl_ir_inline(bdl_prog *p, const bdl_prog *q, const bdl_atom *in, bdl
 
 static inline const bdl_aval *bdl_aval_of(const bdl_prog *p, bdl_atom x) { return &p->vars.v[x].aval; }
 static inline bool bdl_is_zero(bdl_atom x) { return x == BDL_ZERO; }
-/* Is x a literal, or a broadcast of one, equal to v? */
+/* Is x a literal, perhaps broadcast, equal to v? */
 bool bdl_ir_is_literal(const bdl_prog *p, bdl_atom x, double v);
 
 /* Shorthands for rules and passes. */

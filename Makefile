@@ -169,9 +169,11 @@ $(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
 run: $(OUT)/bdl  ## build, then simulate a network of 4,000 neurons (MODEL=models/...)
 	$(OUT)/bdl run $(MODEL)
 
+# Areas of reference data that are compared in single precision, too.
+SINGLE   := autodiff cells events networks neurons optim seeds surrogate synapses units
 TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
 SUITES   := $(TESTS) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
-            $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/,$(wildcard tests/golden/*/)))
+            $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/,$(wildcard tests/golden/*/)) $(SINGLE:%=tests/golden/%/f32/))
 
 $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 	@mkdir -p $(@D)
@@ -181,7 +183,7 @@ $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 test: $(OUT)/bdl $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=pattern)
 	@OUT=$(OUT) SAN=$(SAN) ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
 
-golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, BDL_GOLDEN=dir)
+golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32, BDL_GOLDEN=dir)
 	@$(OUT)/bdl run --quiet tests/golden/run.lua
 
 fuzz: $(FUZZERS:tests/fuzz/%.c=$(BUILD)/fuzz/%)  ## build the fuzz drivers; FUZZ=seconds also runs each so long

@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh -- runs test suites, two or more at a time, and adds up what they say.  Called by `make test`.
 #   OUT=build/debug [SAN=..] [ONLY=pattern] [JOBS=n] [TEST_TIMEOUT=s] run.sh tests/ir/test_text.c tests/lua/check.lua tests/golden/units/ ..
-# A suite is a C program (built from the file named), a Lua file, or a folder of reference cases.  One line a suite, then
+# A suite is a C program (built from the file named), a Lua file, or a folder of reference cases, with f32/ behind it in single
+# precision.  One line a suite, then
 # the output of those that failed; last line `N passed, N failed`.  A suite that crashes, hangs, or says nothing fails.
 set -u
 export OUT="${OUT:-build/debug}" SAN="${SAN:-}" BDL="${OUT:-build/debug}/bdl"
@@ -19,6 +20,11 @@ one() {
   *.lua)
     name=${name%.lua}
     set -- "$BDL" run --quiet tests/lua/run.lua "$1"
+    ;;
+  */f32/)
+    name=${name%/}
+    area=${name#golden/}
+    set -- env PRECISION=32 AREA="${area%/f32}" "$BDL" run --quiet tests/golden/run.lua
     ;;
   */)
     name=${name%/}

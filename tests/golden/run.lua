@@ -1,6 +1,6 @@
 --- Compares bdl with the reference data:  bdl run --quiet tests/golden/run.lua
 --  Environment: BDL_GOLDEN (the tree of <area>/<case>.lua, tests/golden by default), AREA (an area, or area/case; Lua patterns),
---  EAGER (any text: without compilation).
+--  EAGER (any text: without compilation), PRECISION=32 (cases of doubles in single precision, with tolerances to suit).
 --  A case is a table {params, arrays, scalars, structure, tolerance, precision}.  areas/<area>.lua returns function(case, t), which
 --  builds the case from its own numbers, runs it and compares; `t` is described in README.md.
 --  One line a failing case: name, array, first differing index (positions, from 1), both values.  Last: the cases skipped, the totals.
@@ -11,6 +11,7 @@ local u = bdl.units
 
 local ROOT = os.getenv "BDL_GOLDEN" or "tests/golden"
 local WANTED = os.getenv "AREA" or ""
+local SINGLE = os.getenv "PRECISION" == "32"
 local HERE = debug.getinfo(1, "S").source:match "^@(.*)run%.lua$" or "tests/golden/"
 
 -- ---- what a case may say ---------------------------------------------------------------------------------------------------
@@ -19,7 +20,7 @@ local t = {}
 local current                                    -- {rtol, atol, ulp, failures} of the case that runs
 
 local SKIP = setmetatable({}, {__name = "skip"})
-local DTYPES = {f64 = "float64", f32 = "float32", i32 = "int32", bool = "bool"}
+local DTYPES = {f64 = SINGLE and "float32" or "float64", f32 = "float32", i32 = "int32", bool = "bool"}
 
 --- Ends the case; it counts as skipped.
 function t.skip(fmt, ...) error(setmetatable({reason = fmt:format(...)}, SKIP), 0) end
@@ -69,10 +70,13 @@ local function number(x)
   return x
 end
 
+local RTOL32 <const>, ATOL32 <const> = 2e-5, 5e-5   -- the second times the largest number of the array
+
 local function close(a, b, want, opts)
   a, b = number(a), number(b)
   if a == b or (a ~= a and b ~= b) then return true end
   if want.dtype == "i32" or want.dtype == "bool" then return false end
+  if SINGLE and want.dtype == "f64" then return math.abs(a - b) <= RTOL32 * math.abs(b) + ATOL32 * opts.scale end
   if opts.ulp then return ulps(a, b, want.dtype) <= opts.ulp end
   return math.abs(a - b) <= opts.atol + opts.rtol * math.abs(b)
 end
@@ -105,6 +109,10 @@ function t.compare(name, got, want, opts)
     return note(name, 0, "shape [%s], want [%s]", table.concat({table.unpack(shape)}, ","), table.concat(want.shape, ","))
   end
   local rows = math.max(1, want.shape[1] or 1)
+  opts.scale = 0
+  for _, b in ipairs(want.data) do
+    if want.dtype == "f64" and math.abs(b) < math.huge then opts.scale = math.max(opts.scale, math.abs(b)) end
+  end
   local values = core.totable(core.bind("reshape", {shape = {#want.data}}, got))
   for i, b in ipairs(want.data) do
     if not close(values[i], b, want, opts) then
@@ -186,7 +194,7 @@ local function run(area, name)
   local compare = area_of(area)
   local ok, err = xpcall(function()
     if not compare then t.skip("no comparison for the area %s", area) end
-    local float32 = name:find "_f32$" or case.precision == "float32"
+    local float32 = SINGLE or name:find "_f32$" or case.precision == "float32"
     bdl.environ.context({precision = float32 and 32 or 64}, compare, case, t)
   end, function(e)
     if getmetatable(e) == SKIP then return e end

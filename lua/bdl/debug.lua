@@ -94,6 +94,36 @@ function debug_.check(pred, message, values)
   return debug_.error_if(core.bind("not", {}, core.cast(pred, "bool")), message, values)
 end
 
+--- The arguments of f, and the name of the phase from a last {phase = ..}.
+local function with_phase(...)
+  local args = table.pack(...)
+  local last = args[args.n]
+  local phase = type(last) == "table" and getmetatable(last) == nil and last.phase
+  if type(phase) ~= "string" then return "debug_nan", args end
+  return ("debug_nan [%s]"):format(phase), {n = args.n - 1, table.unpack(args, 1, args.n - 1)}
+end
+
+--- Runs f(x, ..) to find the first primitive that makes a NaN or Inf, if one comes out of f, in its results or States: a
+--  ValueError at its line, with counts, least and largest.  What is masked away is no error; States stay as they are.
+--  debug_nan(f, x, .., {phase = "forward"})
+function debug_.debug_nan(f, ...)
+  local t = require "bdl.augment.trace"
+  t.check_callable("debug_nan", f)
+  local who, args = with_phase(...)
+  local p = t.differentiated("debug_nan", f, {table.unpack(args, 1, args.n)})
+  require "bdl.checkify".guarded(who, p.program, p, {})
+end
+
+--- The same where has_nan is true (in any element), in compiled code too.
+function debug_.debug_nan_if(has_nan, f, ...)
+  if not core.is_tensor(has_nan) then has_nan = core.tensor(has_nan) end
+  local axes = {}
+  for k = 1, has_nan.ndim do axes[k] = k - 1 end
+  local args = table.pack(...)
+  local is_any = core.bind("reduce_or", {axes = axes}, core.cast(has_nan, "bool"))
+  compile.cond(is_any, function() debug_.debug_nan(f, table.unpack(args, 1, args.n)) end, function() end)
+end
+
 --- f(x, ..) called with concrete values whenever the program passes here; its results have the types of `like`, a tensor
 --  or a list of them.
 function debug_.callback(f, like, ...)

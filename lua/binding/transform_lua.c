@@ -7,9 +7,11 @@
 #include "binding/state_lua.h"
 #include "binding/traced.h"
 #include "ir/edit.h"
+#include "transform/checkify.h"
 #include "transform/transform.h"
 
 #define LBDL_PROGRAM "bdl.Program"
+#define LBDL_CHECKS "bdl.Checks"
 
 bdl_prog **lbdl_new_program(lua_State *L) {
   bdl_prog **p = lua_newuserdatauv(L, sizeof *p, 0);
@@ -299,6 +301,39 @@ static int l_batch(lua_State *L) {
   return 2;
 }
 
+/* core.checkify(program, kinds) -> program, {check..}: see runtime/transform/checkify.h.  A check is
+** {kind =, prim =, text =, file =, line =, shown = number of values that go along, size =} */
+static int l_checkify(lua_State *L) {
+  const bdl_prog *p = lbdl_check_program(L, 1);
+  const unsigned kinds = (unsigned)luaL_checkinteger(L, 2);
+  bdl_prog **q = lbdl_new_program(L);
+  bdl_checks *list = lua_newuserdatauv(L, sizeof *list, 0);
+  *list = (bdl_checks){0};
+  luaL_setmetatable(L, LBDL_CHECKS);
+  lbdl_check(L, bdl_transform_checkify(p, kinds, list, q));
+  const int64_t n = list->v.n;
+  const bdl_check *v = list->v.v;
+  lua_createtable(L, (int)n, 0);
+  for (int64_t i = 0; i < n; i++) {
+    lua_createtable(L, 0, 7);
+    set_int(L, "kind", v[i].kind);
+    set_int(L, "shown", v[i].n_shown);
+    set_int(L, "size", v[i].size);
+    lua_pushstring(L, v[i].prim), lua_setfield(L, -2, "prim");
+    lua_pushstring(L, v[i].text), lua_setfield(L, -2, "text");
+    lua_pushstring(L, v[i].src.file), lua_setfield(L, -2, "file");
+    set_int(L, "line", v[i].src.line);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_remove(L, -2);
+  return 2;
+}
+
+static int checks_gc(lua_State *L) {
+  bdl_checks_fini(lbdl_ctx(L), luaL_checkudata(L, 1, LBDL_CHECKS));
+  return 0;
+}
+
 /* ---- a program in two steps */
 
 typedef struct half {
@@ -493,7 +528,10 @@ void lbdl_open_transform(lua_State *L) {
   luaL_newmetatable(L, LBDL_PROGRAM);
   lua_pushcfunction(L, program_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"batch", l_batch}, {"split", l_split}, {"rewire", l_rewire}, {"bind_programs", l_bind_programs}, {"apply", l_apply}, {NULL, NULL}};
+  luaL_newmetatable(L, LBDL_CHECKS);
+  lua_pushcfunction(L, checks_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 2);
+  static const luaL_Reg functions[] = {{"trace_function", l_trace_function}, {"derive", l_derive}, {"batch", l_batch}, {"checkify", l_checkify}, {"split", l_split}, {"rewire", l_rewire}, {"bind_programs", l_bind_programs}, {"apply", l_apply}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

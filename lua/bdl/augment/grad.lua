@@ -8,7 +8,13 @@ local M = {}
 
 --- The gradient of the first result, all its elements counted with cotangent one.
 local function pull_ones(d)
-  local list = t.apply(derivative.reverse(d), d.p, derivative.cotangents(d, function() return 1.0 end, 0.0))
+  local program, ones = derivative.reverse(d), derivative.cotangents(d, function() return 1.0 end, 0.0)
+  local list
+  if d.opts.debug_nan then
+    list = require "bdl.checkify".guarded(d.who .. " [debug_nan]", program, d.p, ones, #d.p.types + 1)
+  else
+    list = t.apply(program, d.p, ones)
+  end
   local grads = derivative.by_input(d, function(k) return list[#d.p.types + k] end)
   return list, function(leaf) return leaf.input and grads[leaf.input] or t.zeros(leaf) end
 end
@@ -20,12 +26,14 @@ local function check_scalar(d)
   core.fail("TypeError", 4, "%s: the loss must be a real scalar. Output had shape %s", d.who, p.defs[1] == "*" and t.type_text(y) or p.defs[1])
 end
 
+--- Option debug_nan of both: a NaN or Inf in the gradient is an error that names the primitive that made it, and its line.
+
 --- grad(f, states, opts): the gradient of the scalar f(...) with respect to the States, in their structure; without States, to
 --  the argument in argnums (1); with both, first one, then the other.
 M.grad = derivative.define("grad", function(d)
   check_scalar(d)
   return pull_ones(d)
-end)
+end, {known = {"debug_nan"}})
 
 --- vector_grad: as grad of the sum of all elements of f(...); for an element-wise f the derivative of each element.
 M.vector_grad = derivative.define("vector_grad", function(d)
@@ -38,7 +46,7 @@ M.vector_grad = derivative.define("vector_grad", function(d)
     end
   end
   return pull_ones(d)
-end)
+end, {known = {"debug_nan"}})
 
 --- fwd_grad: v (df . v) for a random direction v, whose mean is the gradient.  One pass forward, no memory of it.
 --  opts : tangent_size (directions to average over, 1), drct_der_clip (bound of the directional derivatives), key.

@@ -31,6 +31,7 @@ local LAYERS = {
   LoRA = {function() return online.nn.LoRA{4, 2, 3, base_module = online.nn.Linear(4, 3)} end, {2, 4}, {2, 3}},
   Conv1d = {function() return online.nn.Conv1d{{6, 2}, 3, 3, stride = 2, b_init = some} end, {6, 2}, {3, 3}},
   Conv2d = {function() return online.nn.Conv2d{{4, 4, 2}, 3, 3, b_init = some} end, {2, 4, 4, 2}, {2, 4, 4, 3}},
+  channel_first = {function() return online.nn.Conv2d{{2, 4, 5}, 3, 3, channel_first = true, b_init = some} end, {2, 4, 5}, {3, 4, 5}},
   Embedding = {function() return online.nn.Embedding(5, 3) end, {4}, {4, 3}, true},
   einsum = {function()
     return made(bdl.ParamState(random.randn(4, 3)), function(w, x) return online.einsum("btk,kn->btn", x, w, {weight_fn = bdl.tanh}) end)

@@ -93,19 +93,19 @@ end
 --- The filter [k.., c_in / groups, c_out] that acts, of the weight w.
 function Conv:filter(w) return self.w_mask and w * self.w_mask or w end
 
---- The channels of x from axis `from` of the last dims + 1 to `to`.
-local function move_channels(x, dims, from, to)
-  local axes, lead = {}, x.ndim - dims - 1
-  for k = 1, x.ndim do axes[k] = k - 1 end
+--- The axes (from 0) of ndim when the channels go from axis `from` of the last dims + 1 to `to`.
+local function moved_channels(ndim, dims, from, to)
+  local axes, lead = {}, ndim - dims - 1
+  for k = 1, ndim do axes[k] = k - 1 end
   table.insert(axes, lead + to, table.remove(axes, lead + from))
-  return base.permute(x, axes)
+  return axes
 end
 
 --- x : [batch.., in_size] -> [batch.., out_size]
 function Conv:update(x)
   local p, dims = self:params(), self.dims
   x = layer.input(self, x, self.in_size, p.weight)
-  if self.channel_first then x = move_channels(x, dims, 1, dims + 1) end
+  if self.channel_first then x = base.permute(x, moved_channels(x.ndim, dims, 1, dims + 1)) end
   local batch, stride, lo, hi, apart = {}, {}, {}, {}, {}
   for k = 1, x.ndim - dims - 1 do batch[k] = x.shape[k] end
   for k, n in ipairs(self._space) do stride[k], apart[k], lo[k], hi[k] = self:geometry(k, n) end
@@ -114,10 +114,11 @@ function Conv:update(x)
   if #batch ~= 1 then x = x:reshape(rest) end
   local window = {strides = stride, pad_lo = lo, pad_hi = hi, lhs_dilation = apart, rhs_dilation = self.rhs_dilation,
                   groups = self.groups}
-  local y = self.ops.conv(x, {weight = p.weight, bias = p.bias},
-                          {window = window, weight_fn = function(w) return self:filter(w, p.gain) end})
-  if #batch ~= 1 then y = base.reshape(y, table.move(y.shape, 2, dims + 2, #batch + 1, batch)) end
-  return self.channel_first and move_channels(y, dims, dims + 1, 1) or y
+  local y = self.ops.conv(x, {weight = p.weight, bias = p.bias}, {
+    window = window, axes = self.channel_first and moved_channels(dims + 2, dims, dims + 1, 1) or nil,
+    weight_fn = function(w) return self:filter(w, p.gain) end,
+  })
+  return #batch == 1 and y or base.reshape(y, table.move(y.shape, 2, dims + 2, #batch + 1, batch))
 end
 
 -- ---- the classes -------------------------------------------------------------------------------------------------------------

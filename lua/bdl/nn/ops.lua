@@ -50,9 +50,11 @@ function M.sparse_matmul(x, p, o)
   return plus_bias(o.sparse_mat:with_data(changed(o.weight_fn, p.weight)):rmatmul(x), p, o)
 end
 
---- filter * x + b.  x [batch, space.., c_in], weight [k.., c_in / groups, c_out]; o.window: the parameters of the primitive
+--- filter * x + b.  x [batch, space.., c_in], weight [k.., c_in / groups, c_out]; o.window: the parameters of the primitive,
+--  o.axes: (optional) the order of the result's axes
 function M.conv(x, p, o)
-  return plus_bias(core.bind("conv", o.window, x, changed(o.weight_fn, p.weight)), p, o)
+  local y = plus_bias(core.bind("conv", o.window, x, changed(o.weight_fn, p.weight)), p, o)
+  return o.axes and base.permute(y, o.axes) or y
 end
 
 --- Rows of weight [n, size..] by ids [..].

@@ -28,6 +28,15 @@ local LAYERS = {
   SignedWLinear = {function() return online.nn.SignedWLinear{4, 3, w_sign = 2 * MASK - 1} end, {4}, {3}},
   GroupedLinear = {function() return online.nn.GroupedLinear{2, 4, 3, b_init = some} end, {5, 2, 4}, {5, 2, 3}},
   SparseLinear = {function() return online.nn.SparseLinear{csr(), b_init = some} end, {2, 4}, {2, 3}},
+  fixed_post = {function()
+    local C = bdl.event.FixedPostNumConn{bdl.tensor{{1.0, 2}, {3, 4}, {5, 6}, {-1, 1}}, bdl.tensor({{0, 2}, {1, 1}, {2, 0}, {0, 1}}, {dtype = "int32"}),
+                                         shape = {4, 3}}
+    return online.nn.SparseLinear{C}
+  end, {2, 4}, {2, 3}},
+  fixed_pre = {function()
+    local C = bdl.event.FixedPreNumConn{bdl.tensor{{1.0, 2}, {3, 4}, {5, 6}}, bdl.tensor({{0, 2}, {1, 3}, {2, 0}}, {dtype = "int32"}), shape = {4, 3}}
+    return online.nn.SparseLinear{C}
+  end, {4}, {3}},
   LoRA = {function() return online.nn.LoRA{4, 2, 3, base_module = online.nn.Linear(4, 3)} end, {2, 4}, {2, 3}},
   Conv1d = {function() return online.nn.Conv1d{{6, 2}, 3, 3, stride = 2, b_init = some} end, {6, 2}, {3, 3}},
   Conv2d = {function() return online.nn.Conv2d{{4, 4, 2}, 3, 3, b_init = some} end, {2, 4, 4, 2}, {2, 4, 4, 3}},

@@ -127,3 +127,18 @@ t.test("the field of one spike peaks after its delay", function()
   t.ok(peak > 10.4 and peak < 11.2, "peak at " .. peak)
   t.raises("ValueError", "did you mean 'surface'", metric.unitary_LFP, bdl.arange(400) * 0.1, spikes, "exc", {location = "surfce"})
 end)
+
+t.test("cosine distances, divergence of what does not sum to 1, coupling of theta and gamma: the reference's numbers", function()
+  local _ <close> = bdl.environ.context{precision = 64}
+  local x, y = tensor{{1.0, 2.0, 3.0}, {-1.0, 0.5, 0.0}}, tensor{{2.0, -1.0, 0.5}, {0.3, 0.3, 4.0}}
+  t.close(metric.cosine_distance(x, y), {0.8250364469440588, 1.0333539285366165}, 1e-12)
+  t.close(metric.pairwise_cosine_distance(x, y), {{0.8250364469440586, 0.1428902531558377}, {1.9759000729485332, 1.0333539285366165}}, 1e-12)
+  t.close(metric.pairwise_cosine_distance(x), {{0, 1}, {1, 0}}, 0, 1e-12)
+  local predictions, targets = bdl.log(tensor{{0.2, 0.3, 0.6}, {0.1, 0.1, 0.1}}), tensor{{0.5, 0.2, 0.2}, {0.0, 0.4, 0.7}}
+  t.close(metric.convex_kl_divergence(predictions, targets), {0.3573298865818227, 1.1166548487866752}, 1e-12)
+  local w = bdl.arange(2000) * (0.001 * 2 * math.pi)
+  local lfp = bdl.sin(6*w) + (1 + bdl.sin(6*w)) * 0.4 * bdl.sin(50*w) + 0.3 * bdl.cos(11*w)
+  t.close(metric.theta_gamma_coupling(lfp, 1*u.ms), 0.10451607133057585, 1e-9)
+  t.raises("ShapeError", nil, metric.cosine_distance, x, bdl.ones(2, 2))
+  t.raises("ShapeError", "rows", metric.pairwise_cosine_distance, bdl.ones(3))
+end)

@@ -115,3 +115,16 @@ t.test("maps merge with +, subtract with -, split by filters", function()
   t.raises("ValueError", "no filter takes 'y'", function() a:split(function(path) return path == "x" end) end)
   t.eq(#a:filter(function(path) return path == "x" end), 1)
 end)
+
+t.test("nested maps from flat ones and back", function()
+  local flat = util.FlattedDict()
+  flat["a.w"], flat["layers[1].b"], flat.c = 1, 2, 3
+  local nest = util.NestedDict.from_flat(flat)
+  t.eq({nest.a.w, nest.layers[1].b, nest.c}, {1, 2, 3})
+  t.eq(bdl.typename(nest), "NestedDict")
+  local again = nest:to_flat()
+  t.eq({again["a.w"], again["layers[1].b"], again.c, #again}, {1, 2, 3, 3})
+  t.eq(util.NestedDict.from_flat{["x.y"] = 4}.x.y, 4)
+  flat["c.d"] = 5
+  t.raises("ValueError", nil, util.NestedDict.from_flat, flat)
+end)

@@ -73,6 +73,20 @@ function RandomState:set_key(key) self.value = to_key("set_key", key) end
 --- get_key: the key that the next draw starts from.
 function RandomState:get_key() return self.value end
 
+--- backup_key: keeps the key until restore_key puts it back.  Errors: ValueError, one is kept already, none is kept.
+function RandomState:backup_key()
+  if rawget(self, "_backup") then core.fail("ValueError", 2, "backup_key: a key is kept already; restore_key first") end
+  rawset(self, "_backup", self.value)
+end
+
+--- restore_key: puts back the key that backup_key kept.  Errors: ValueError, there is none.
+function RandomState:restore_key()
+  local kept = rawget(self, "_backup")
+  if not kept then core.fail("ValueError", 2, "restore_key: no key was kept by backup_key") end
+  self.value = kept
+  rawset(self, "_backup", nil)
+end
+
 --- split_key: n new keys uint32[n,2], or one (uint32[2]) without n; the generator keeps another.
 --  Errors: TypeError, ValueError where n is not a whole number from 1.
 function RandomState:split_key(n)
@@ -94,7 +108,7 @@ function RandomState:clone() return RandomState(self:split_key()) end
 --- The generator behind the functions of this module; seed 0 until it is seeded.
 random.DEFAULT = RandomState(0, {name = "random.DEFAULT"})
 
-for _, name in ipairs{"seed", "set_key", "get_key", "split_key"} do
+for _, name in ipairs{"seed", "set_key", "get_key", "split_key", "backup_key", "restore_key"} do
   random[name] = function(...) return random.DEFAULT[name](random.DEFAULT, ...) end
 end
 
@@ -282,6 +296,10 @@ standard("standard_exponential", draws.exponential)
 standard("random", draws.uniform)
 --- Evenly in [0, 1).
 standard("random_sample", draws.uniform)
+--- Evenly in [0, 1).
+standard("ranf", draws.uniform)
+--- Evenly in [0, 1).
+standard("sample", draws.uniform)
 
 --- rand: evenly in [0, 1):  rand(2, 3), rand{2, 3}, rand{size = {2, 3}}: dimensions by position.
 --- randn: normal, mean 0 and variance 1:  randn(2, 3), randn{2, 3}, randn{size = {2, 3}}: dimensions by position.
@@ -426,167 +444,23 @@ define("categorical", {"logits", "axis"}, function(a, key)
   return draws.categorical(key(), logits, axis, a.size or shape)
 end)
 
--- ---- by rejection, and what is made of those -------------------------------------------------------------------------
+-- ---- what is made of these -------------------------------------------------------------------------------------------
 
-local function rejection() return require "bdl.random.rejection" end
-
---- name(parameters): draw(key, shape, dtype, parameters in the dtype..).
-local function shaped(name, names, draw)
-  define(name, names, function(a, key, shape)
-    local values = {}
-    for i, n in ipairs(names) do
-      need(name, a, n)
-      values[i] = a[n]
-    end
-    local dtype = float_of(a, table.unpack(values))
-    local size = shape(table.unpack(values))
-    for i, v in ipairs(values) do values[i] = draws.real(v, dtype) end
-    return draw(key(), size, dtype, table.unpack(values))
-  end)
-end
-
-local function gamma(key, shape, dtype, a) return rejection().gamma(key, shape, dtype, a) end
-
-local function chisquare(key, shape, dtype, df) return gamma(key, shape, dtype, df / 2.0) * 2.0 end
-
---- Gamma:  density x^(shape - 1) e^-x / Gamma(shape).
-shaped("standard_gamma", {"shape"}, gamma)
---- Chi-square:  the sum of df squares of N(0, 1).
-shaped("chisquare", {"df"}, chisquare)
-
---- Gamma:  scale times a variable of density x^(shape - 1) e^-x / Gamma(shape).
-define("gamma", {"shape", "scale"}, function(a, key, shape)
-  need("gamma", a, "shape")
-  local dtype = float_of(a, a.shape, a.scale)
-  return placed(gamma(key(), shape(a.shape, a.scale), dtype, a.shape), nil, a.scale)
-end)
-
---- Beta:  density proportional to x^(a - 1) (1 - x)^(b - 1).
-shaped("beta", {"a", "b"}, function(key, shape, dtype, a, b)
-  local k1, k2 = draws.halves(key)
-  local x, y = gamma(k1, shape, dtype, a), gamma(k2, shape, dtype, b)
-  return x / (x + y)
-end)
-
---- Student's t with df degrees of freedom:  z / sqrt(chisquare(df)/df), z of N(0, 1).
-shaped("standard_t", {"df"}, function(key, shape, dtype, df)
-  local k1, k2 = draws.halves(key)
-  return draws.normal(k1, shape, dtype) * op.sqrt(df / chisquare(k2, shape, dtype, df))
-end)
-
---- Fisher's F:  (chisquare(dfnum)/dfnum) / (chisquare(dfden)/dfden).
-shaped("f", {"dfnum", "dfden"}, function(key, shape, dtype, m, n)
-  local k1, k2 = draws.halves(key)
-  return (chisquare(k1, shape, dtype, m) / m) / (chisquare(k2, shape, dtype, n) / n)
-end)
-
---- Counts as integers of the precision, or of the dtype option.
-local function counts(name, names, draw)
-  define(name, names, function(a, key, shape)
-    local values = {}
-    for i, n in ipairs(names) do
-      need(name, a, n)
-      values[i] = a[n]
-    end
-    return core.cast(draw(key(), shape(table.unpack(values)), table.unpack(values)), integer_of(a))
-  end)
-end
-
-local function poisson(key, shape, lam) return rejection().poisson(key, shape, lam) end
-
---- Poisson:  P(k) = lam^k e^-lam / k!
-counts("poisson", {"lam"}, poisson)
---- Successes in n trials of probability p.
-counts("binomial", {"n", "p"}, function(key, shape, n, p) return rejection().binomial(key, shape, n, p) end)
-
---- Trials up to the first success: 1, 2, ..
-counts("geometric", {"p"}, function(key, shape, p)
-  p = draws.real(p, "float64")
-  return op.max(op.ceil(op.log(draws.positive(key, shape, "float64")) / op.log1p(-p)), 1.0)
-end)
-
---- Failures before the n-th success.
-counts("negative_binomial", {"n", "p"}, function(key, shape, n, p)
-  local k1, k2 = draws.halves(key)
-  p = draws.real(p, "float64")
-  return poisson(k1, shape, gamma(k2, shape, "float64", draws.real(n, "float64")) * ((1.0 - p) / p))
-end)
-
---- Logarithmic series:  P(k) = -p^k / (k log(1 - p)),  k = 1, 2, ..
---  Source: Kemp (1981), Efficient generation of logarithmically distributed pseudo-random variables. J R Stat Soc C 30.
-counts("logseries", {"p"}, function(key, shape, p)
-  local k1, k2 = draws.halves(key)
-  local q = -bind("expm1", {}, op.log1p(-draws.real(p, "float64")) * draws.positive(k1, shape, "float64"))
-  return op.floor(1.0 + op.log(draws.positive(k2, shape, "float64")) / op.log(q))
-end)
-
---- Around mu, concentration kappa; in [-pi, pi].
-shaped("vonmises", {"mu", "kappa"}, function(key, shape, dtype, mu, kappa)
-  local x = rejection().vonmises(key, shape, dtype, kappa) + mu
-  return op.mod(x + math.pi, 2 * math.pi) - math.pi
-end)
-
---- Pareto, from 0 on:  density a / (1 + x)^(a + 1).
-shaped("pareto", {"a"}, function(key, shape, dtype, a)
-  return bind("expm1", {}, draws.exponential(key, shape, dtype) / a)
-end)
-
---- Weibull:  density a x^(a - 1) e^(-x^a).
-shaped("weibull", {"a"}, function(key, shape, dtype, a)
-  return op.pow(draws.exponential(key, shape, dtype), 1.0 / a)
-end)
-
---- Power:  density a x^(a - 1) in [0, 1].
-shaped("power", {"a"}, function(key, shape, dtype, a)
-  return op.pow(-bind("expm1", {}, -draws.exponential(key, shape, dtype)), 1.0 / a)
-end)
-
---- Inverse normal:  density sqrt(scale/(2 pi x^3)) exp(-scale (x - mean)^2/(2 mean^2 x)).
---  Source: Michael, Schucany & Haas (1976), Generating random variates using transformations with multiple roots. Am
---    Stat 30.
-shaped("wald", {"mean", "scale"}, function(key, shape, dtype, mean, scale)
-  local k1, k2 = draws.halves(key)
-  local y = draws.normal(k1, shape, dtype)^2
-  local x = mean + mean^2 * y / (2.0 * scale) - mean / (2.0 * scale) * op.sqrt(4.0 * mean * scale * y + mean^2 * y^2)
-  return op.select(op.le(draws.uniform(k2, shape, dtype), mean / (mean + x)), x, mean^2 / x)
-end)
-
---- Triangular:  density rising from left to mode, falling to right.
-shaped("triangular", {"left", "mode", "right"}, function(key, shape, dtype, left, mode, right)
-  local u, width = draws.uniform(key, shape, dtype), right - left
-  local rising = left + op.sqrt(u * width * (mode - left))
-  local falling = right - op.sqrt((1.0 - u) * width * (right - mode))
-  return op.select(op.lt(u, (mode - left) / width), rising, falling)
-end)
-
---- Speeds of three normal components: the root of a chi-square of 3.
-standard("maxwell", function(key, shape, dtype) return op.sqrt(chisquare(key, shape, dtype, core.tensor(3.0, dtype))) end)
-
---- A random point of the simplex, along a last axis of the length of alpha.
-define("dirichlet", {"alpha"}, function(a, key)
-  need("dirichlet", a, "alpha")
-  local alpha, shape = a.alpha, a.size or {}
-  local dtype = float_of(a, alpha)
-  shape[#shape + 1] = alpha.shape[1]
-  local x = gamma(key(), shape, dtype, alpha)
-  local sum = bind("reshape", {shape = {table.unpack(shape, 1, #shape - 1)}}, bind("reduce_sum", {axes = {#shape - 1}}, x))
-  local dims = {}
-  for k = 1, #shape - 1 do dims[k] = k - 1 end
-  return x / bind("broadcast", {shape = shape, dims = dims}, sum)
-end)
-
---- Shape {.., n} : mean [n], cov [n,n].
-define("multivariate_normal", {"mean", "cov"}, function(a, key)
-  need("multivariate_normal", a, "mean", "cov")
-  local shape, n = a.size or {}, a.mean.shape[1]
-  local dtype = float_of(a, a.mean, a.cov)
-  shape[#shape + 1] = n
-  local root = bind("cholesky", {}, draws.real(a.cov, dtype))
-  local z = draws.normal(key(), shape, dtype)
-  return bind("dot", {lhs_contract = {#shape - 1}, rhs_contract = {1}, lhs_batch = {}, rhs_batch = {}}, z, root) + a.mean
-end)
+require "bdl.random.compound"{
+  define = define, need = need, standard = standard, float_of = float_of, integer_of = integer_of, placed = placed,
+}
 
 -- ---- like another tensor ---------------------------------------------------------------------------------------------
+
+--- Integers in [low, high) of the shape and, where it is one of integers, the dtype of x.  low 0, high the largest of x.
+define("randint_like", {"x", "low", "high"}, function(a, key)
+  need("randint_like", a, "x")
+  local x, axes = a.x, {}
+  for k = 1, x.ndim do axes[k] = k - 1 end
+  local high = a.high == nil and bind("reduce_max", {axes = axes}, x) or a.high
+  local dtype = a.dtype or x.dtype:find "int" and x.dtype or (select(2, core.precision()))
+  return draws.integers(key(), {table.unpack(x.shape)}, dtype, a.low == nil and 0 or a.low, high)
+end)
 
 --- rand_like: evenly in [0, 1), of the shape and dtype of x.
 --- randn_like: normal, mean 0 and variance 1, of the shape and dtype of x.

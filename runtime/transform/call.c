@@ -139,12 +139,13 @@ static bool has_bodies(const bdl_prog *p) {
   return any;
 }
 
+/* The values stay those of the same equation, so that its rule holds for derivatives of the derivative too. */
 static bdl_status custom_jvp(bdl_control *c) {
-  const bdl_prog *function = c->e->params[0].progs[0], *rule = c->e->params[0].progs[1];
+  const bdl_prog *rule = c->e->params[0].progs[1];
   bdl_atom *in, *dz;
   int n = c->e->n_in;
   if (!BDL_ARRAY(c->a, in, rule->inputs.n) || !BDL_ARRAY(c->a, dz, rule->n_outputs)) return BDL_ENOMEM;
-  TRY(bdl_ir_inline(c->b, function, c->x, c->z));
+  TRY(bdl_bind(c->b, BDL_P_custom_jvp, c->e->params, c->x, n, c->z));
   memcpy(in, c->x, (size_t)n * sizeof *in);
   TRY(floats(c, in, &n));
   TRY(has_bodies(rule) ? apply_rule(c, rule, in, dz) : bdl_ir_inline(c->b, rule, in, dz));

@@ -453,3 +453,13 @@ t.test("a neuron over time: one loop each way, two slopes kept, products outside
   t.ok(text:find "\n  %w:f32%[3%], %w:f32%[5,3%], %w:f32%[5,3%] = scan", text)
   t.ok(select(2, text:gsub("\n    %w+:", "")) <= 25, text)
 end)
+
+t.test("a custom rule holds for derivatives of derivatives, whatever the function itself would give", function()
+  local f = bdl.custom_jvp(function(a) return bdl.while_loop(function(x) return x:lt(10) end, function(x) return 2*x end, a) end)
+  f:defjvp(function(p, tangents) return f.f(bdl.stop_gradient(p[1])), p[1] * p[1] * tangents[1] end)
+  local function square(a) return f(a)^2 end
+  local a = bdl.tensor(3.0)                        -- f = 12, f' = a^2 = 9, f'' = 2a = 6
+  t.close(bdl.grad(square)(a):item(), 2*12*9)
+  t.close(bdl.grad(bdl.grad(square))(a):item(), 2*9*9 + 2*12*6)
+  t.close(select(2, bdl.jvp(bdl.grad(square), {a}, {bdl.tensor(1.0)})):item(), 2*9*9 + 2*12*6)
+end)

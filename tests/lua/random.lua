@@ -169,3 +169,85 @@ t.test("clone_rng: split off the default generator, or from a seed", function()
   t.eq(random.clone_rng(5):rand(2), random.RandomState(5):rand(2))
   t.eq(random.clone_rng(random.key(5)):rand(2), random.RandomState(5):rand(2))
 end)
+
+t.test("further distributions: means and variances, supports, impossible parameters", function()
+  local _ <close> = bdl.environ.context{precision = 64}
+  for _, case in ipairs{
+    {{"hypergeometric", 15, 10, 8}, 4.8, 1.36}, {{"hypergeometric", 15, 10, 20}, 12, 1.0}, {{"noncentral_chisquare", 3.0, 2.0}, 5, 14},
+    {{"noncentral_chisquare", 0.7, 2.0}, 2.7, 9.4}, {{"loggamma", 4.0}, 1.2561176684318, 0.28382295573712},
+    {{"t", 8.0}, 0, 8/6}, {{"weibull_min", 2.0, 3.0}, 3 * math.sqrt(math.pi) / 2, 9 * (1 - math.pi / 4)},
+  } do
+    local args = {table.unpack(case[1], 2)}
+    args[#args + 1] = {size = 20000, key = 12}
+    local x = random[case[1][1]](table.unpack(args)):astype "float64"
+    t.close(x:mean():item(), case[2], 0.03, 0.03, case[1][1])
+    t.close(x:var():item(), case[3], 0.06, 0, case[1][1])
+  end
+  t.close(random.noncentral_f(5.0, 10.0, 1.5, {size = 20000, key = 3}):mean():item(), 1.625, 0.03)
+  local z = random.zipf(3.0, {size = 20000, key = 4})
+  t.close(z:eq(1):astype "float64":mean():item(), 1 / 1.2020569, 0.01)
+  t.ok(z:min():item() == 1)
+  t.eq(random.zipf(1.0):item(), -1)
+  t.eq(random.hypergeometric(3, 2, 6):item(), -1)
+  t.eq(random.hypergeometric(3, 0, 3):item(), 3)
+  t.close(random.loggamma(1e-3, {size = 2000, key = 1}):mean():item(), -1000.57, 0.1)
+end)
+
+t.test("multinomial: counts add up, in the proportions; orthogonal matrices; like another tensor", function()
+  local x = random.multinomial(50, {0.2, 0.3, 0.5}, {size = 4000, key = 1})
+  t.eq({table.unpack(x.shape)}, {4000, 3})
+  t.eq({x:sum{axis = 2}:min():item(), x:sum{axis = 2}:max():item()}, {50, 50})
+  t.close(x:astype "float32":mean{axis = 1}, {10, 15, 25}, 0.02)
+  t.close(x:astype "float32":var{axis = 1}, {8, 10.5, 12.5}, 0.08)
+  t.eq({table.unpack(random.multinomial(5, bdl.tensor{{0.5, 0.5}, {1.0, 0.0}}).shape)}, {2, 2})
+  t.eq(random.multinomial(5, {1.0, 0.0}), {5, 0})
+  t.eq(bdl.jit(function() return random.multinomial(7, {0.0, 1.0}) end)(), {0, 7})
+  t.raises("ValueError", "pvals are probabilities", random.multinomial, 5, {0.7, 0.7, 0.1})
+  t.raises("ValueError", "pvals are probabilities", random.multinomial, 5, {-0.1, 0.6, 0.5})
+  local q = random.orthogonal(3, {size = 2, key = 5})
+  t.close(q:matmul(bdl.swapaxes(q, -1, -2)), bdl.broadcast_to(bdl.eye(3), 2, 3, 3), 1e-6, 1e-6)
+  t.raises("ValueError", "n is a whole number >= 1", random.orthogonal, 0)
+  local like = random.randint_like(bdl.tensor({{3, 9}, {5, 1}}, {dtype = "int32"}))
+  t.eq({tostring(like.dtype), table.unpack(like.shape)}, {"int32", 2, 2})
+  t.ok(like:max():item() < 9 and like:min():item() >= 0)
+  t.eq(random.randint_like(bdl.zeros(3), 4, 5), {4, 4, 4})
+  t.eq(random.ranf{size = 2, key = 1}, random.sample{size = 2, key = 1})
+end)
+
+t.test("a key is kept and put back once", function()
+  random.seed(4)
+  random.backup_key()
+  local first = random.rand(2)
+  t.raises("ValueError", "restore_key first", random.backup_key)
+  random.restore_key()
+  t.eq(random.rand(2), first)
+  t.raises("ValueError", "no key was kept", random.restore_key)
+end)
+
+t.test("draws follow their shape parameter: gamma and von Mises by implicit derivatives", function()
+  local _ <close> = bdl.environ.context{precision = 64}
+  for _, case in ipairs{                             -- dx/da at draws x, to 30 digits by differences of the distribution function
+    {0.05, {0.0062793413171630293, 0.00017014402352311992, 1.7025092087402379e-15}, {0.57842743243154349, 0.02784407085981604, 1.1409817729051773e-12}},
+    {0.7, {0.46965854341854824, 1.1360343854251174}, {1.0068189520126143, 1.58069800198602}},
+    {4.0, {2.2897469391329013, 4.880073278581456}, {0.77807689399750946, 1.1497058604678492}},
+    {100.0, {91.56648046380775, 105.51118640611459}, {0.9581897564750844, 1.0287765721354714}},
+  } do
+    local x = bdl.tensor(case[2])
+    local slopes = require "bdl.random.implicit".gamma_log_slope(bdl.full({#case[2]}, case[1]), bdl.log(x)) * x
+    t.close(slopes, case[3], 1e-10, 0, "a = " .. case[1])
+  end
+  for _, a in ipairs{0.3, 2.0, 30.0} do
+    local function mean(f) return bdl.grad(function(b) return f(random.gamma(b, {size = 8000, key = 6})):mean() end)(bdl.tensor(a)):item() end
+    t.close(mean(function(x) return x end), 1, 0.05)
+    t.close(mean(function(x) return x * x end), 2*a + 1, 0.08)
+  end
+  local tangent = select(2, bdl.jvp(function(b) return random.gamma(b, {key = 6}) end, {bdl.tensor(2.0)}, {bdl.tensor(1.0)}))
+  t.close(tangent, bdl.grad(function(b) return random.gamma(b, {key = 6}) end)(bdl.tensor(2.0)), 1e-12)
+  t.close(bdl.grad(function(b) return random.beta(b, 2.0, {size = 8000, key = 6}):mean() end)(bdl.tensor(3.0)), 2/25, 0.05)
+  for kappa, want in pairs{[1.0] = 0.354346, [5.0] = 0.02319, [200.0] = 1.25315e-5} do
+    local g = bdl.grad(function(k) return bdl.cos(random.vonmises(0.5, k, {size = 20000, key = 3}) - 0.5):mean() end)(bdl.tensor(kappa + 0.0))
+    t.close(g:item(), want, 0.03)
+  end
+  local curve = bdl.grad(bdl.grad(function(b) return (random.gamma(b, {size = 20000, key = 2})^2):mean() end))(bdl.tensor(3.0))
+  t.close(curve:item(), 2, 0.15, 0, "the second derivative of a (a + 1)")
+end)

@@ -79,16 +79,6 @@ end
 
 -- ---- matrices -------------------------------------------------------------------------------------------------------
 
---- The factor Q of x = QR with a positive diagonal of R; x has no fewer rows than columns.
---  R is the Cholesky factor of x'x; the second round removes the rounding of the first.   Source: Yamamoto et al. (2015).
-local function orthonormal(x)
-  for _ = 1, 2 do
-    local lower = array.cholesky(array.matmul(x.T, x))
-    x = array.triangular_solve(lower, x.T, {lower = true}).T
-  end
-  return x
-end
-
 local function need_axes(self, sizes, least)
   if #sizes < least then
     core.fail("ValueError", 4, "%s: a shape of at least %d sizes is needed, not [%s]", class.qualified_name(class.of(self)), least,
@@ -102,6 +92,7 @@ local function orthogonal(self, sizes)
   for k = 1, #sizes - 1 do rows = rows * sizes[k] end
   local z = random().normal(0.0, 1.0, {size = {rows, columns}})
   local dtype = z.dtype
+  local orthonormal = require "bdl.random.orthonormal"
   z = core.cast(z, "float64")
   z = rows < columns and orthonormal(z.T).T or orthonormal(z)
   return core.cast(z, dtype):reshape(sizes) * self.scale

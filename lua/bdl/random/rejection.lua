@@ -4,6 +4,7 @@
 
 local core = require "bdl.core"
 local draws = require "bdl.random.draws"
+local implicit = require "bdl.random.implicit"
 
 local rejection = {}
 
@@ -29,9 +30,11 @@ local function until_accepted(key, shape, dtype, done, try)
   end).x
 end
 
---- Gamma(a, 1).  Source: Marsaglia & Tsang 2000; for a < 1, Gamma(a + 1) U^(1/a).
-function rejection.gamma(key, shape, dtype, a)
-  a = draws.broadcast(draws.real(a, dtype), shape)
+-- ---- gamma -------------------------------------------------------------------------------------------------------------
+
+--- A draw of Gamma(a', 1), a' = a, or a + 1 where a < 1, and the uniform number whose power 1/a makes it one of a there.
+--  Source: Marsaglia & Tsang (2000), A simple method for generating gamma variables.
+local function boosted_gamma(key, shape, dtype, a)
   local boost, loop = draws.halves(key)
   local valid = both(op.gt(a, 0.0), op.lt(a, math.huge))
   local small, one = op.lt(a, 1.0), full(shape, dtype, 1.0)
@@ -45,9 +48,31 @@ function rejection.gamma(key, shape, dtype, a)
     local bound = z^2 * 0.5 + d - d * v + d * op.log(op.select(inside, v, one))
     return d * v, both(inside, op.lt(op.log(positive(k2, shape, dtype)), bound))
   end)
-  x = op.select(small, x * op.pow(positive(boost, shape, dtype), 1.0 / op.select(small, a, one)), x)
-  return op.select(valid, x, full(shape, dtype, 0 / 0))
+  return x, positive(boost, shape, dtype), small, valid, op.select(small, a, one)
 end
+
+--- Gamma(a, 1); for a < 1, Gamma(a + 1) U^(1/a).
+function rejection.gamma(key, shape, dtype, a)
+  return implicit.differentiable(function(b)
+    local x, u, small, valid, power = boosted_gamma(key, shape, dtype, b)
+    return op.select(valid, op.select(small, x * op.pow(u, 1.0 / power), x), full(shape, dtype, 0 / 0))
+  end, function(b, x)
+    local some = op.gt(x, 0.0)
+    local one = full(shape, dtype, 1.0)
+    return op.select(some, x * implicit.gamma_log_slope(b, op.log(op.select(some, x, one))), full(shape, dtype, 0.0))
+  end)(draws.broadcast(draws.real(a, dtype), shape))
+end
+
+--- log of Gamma(a, 1).
+function rejection.loggamma(key, shape, dtype, a)
+  return implicit.differentiable(function(b)
+    local x, u, small, valid, power = boosted_gamma(key, shape, dtype, b)
+    local logs = op.log(x)
+    return op.select(valid, op.select(small, logs + op.log(u) / power, logs), full(shape, dtype, 0 / 0))
+  end, implicit.gamma_log_slope)(draws.broadcast(draws.real(a, dtype), shape))
+end
+
+-- ---- counts ------------------------------------------------------------------------------------------------------------
 
 --- Poisson(lam), float64.  Source: arrivals of exponential gaps below 10; PTRS (Hoermann 1993) from there.
 function rejection.poisson(key, shape, lam)
@@ -118,9 +143,43 @@ function rejection.binomial(key, shape, n, p)
   return op.select(valid, op.select(flip, n - x, x), full(shape, dtype, -1.0))
 end
 
---- von Mises around 0, kappa > 0.  Source: Best & Fisher 1979.
-function rejection.vonmises(key, shape, dtype, kappa)
-  kappa = draws.broadcast(draws.real(kappa, dtype), shape)
+--- Hypergeometric, float64: one draw from the urn after the other, of the smaller of the sample and what it leaves.
+function rejection.hypergeometric(key, shape, ngood, nbad, nsample)
+  local dtype = "float64"
+  local good, bad = draws.broadcast(draws.real(ngood, dtype), shape), draws.broadcast(draws.real(nbad, dtype), shape)
+  local n = draws.broadcast(draws.real(nsample, dtype), shape)
+  local all = good + bad
+  local valid = both(both(op.ge(good, 0.0), op.ge(bad, 0.0)), both(op.ge(n, 0.0), op.le(n, all)))
+  local flip = op.gt(n * 2.0, all)
+  local few = op.select(valid, op.select(flip, all - n, n), full(shape, dtype, 0.0))
+  local taken = rounds(key, shape, {x = full(shape, dtype, 0.0), i = full(shape, dtype, 0.0), done = op.le(few, 0.0)}, function(k, c)
+    local hit = both(op.lt(uniform(k, shape, dtype) * (all - c.i), good - c.x), op["not"](c.done))
+    local i = c.i + 1.0
+    return {x = op.select(hit, c.x + 1.0, c.x), i = i, done = op.ge(i, few)}
+  end).x
+  return op.select(valid, op.select(flip, good - taken, taken), full(shape, dtype, -1.0))
+end
+
+--- Zipf(a), a > 1, float64.  Source: Devroye (1986), Non-Uniform Random Variate Generation, X.6.1.
+function rejection.zipf(key, shape, a)
+  local dtype = "float64"
+  a = draws.broadcast(draws.real(a, dtype), shape)
+  local valid = both(op.gt(a, 1.0), op.lt(a, math.huge))
+  local excess = op.select(valid, a - 1.0, full(shape, dtype, 1.0))
+  local b = op.pow(2.0, excess)
+  local x = until_accepted(key, shape, dtype, op["not"](valid), function(k)
+    local k1, k2 = draws.halves(k)
+    local n = op.floor(op.pow(positive(k1, shape, dtype), -1.0 / excess))
+    local t = op.pow(1.0 + 1.0 / n, excess)
+    return n, both(op.lt(n, 2.0^53), op.le(uniform(k2, shape, dtype) * n * (t - 1.0) / (b - 1.0), t / b))
+  end)
+  return op.select(valid, x, full(shape, dtype, -1.0))
+end
+
+-- ---- angles ------------------------------------------------------------------------------------------------------------
+
+--- Von Mises around 0, kappa > 0.  Source: Best & Fisher 1979.
+local function vonmises(key, shape, dtype, kappa)
   local valid = both(op.gt(kappa, 0.0), op.lt(kappa, math.huge))
   local tau = 1.0 + op.sqrt(1.0 + 4.0 * kappa^2)
   local rho = (tau - op.sqrt(2.0 * tau)) / (2.0 * kappa)
@@ -136,6 +195,10 @@ function rejection.vonmises(key, shape, dtype, kappa)
   local angle = bind("acos", NONE, op.min(op.max(cosine, -1.0), 1.0))
   angle = op.select(op.lt(uniform(side, shape, dtype), 0.5), -angle, angle)
   return op.select(valid, angle, full(shape, dtype, 0 / 0))
+end
+
+function rejection.vonmises(key, shape, dtype, kappa)
+  return implicit.differentiable(function(k) return vonmises(key, shape, dtype, k) end, implicit.vonmises_slope)(draws.broadcast(draws.real(kappa, dtype), shape))
 end
 
 return rejection

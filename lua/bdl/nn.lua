@@ -50,6 +50,7 @@ return require "bdl.lazy"("nn", {
   stimulus = "ConstantInput SectionInput StepInput RampInput SinusoidalInput WienerProcessInput OUProcessInput",
   gap = "SymmetryGapJunction AsymmetryGapJunction",
   rate = "WilsonCowan CANN1D",
+  reservoir = "Reservoir",
   stdp = "STDP TripletSTDP DopamineSTDP",
   delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
   projection = "DeltaProj CurrentProj AlignPreProj AlignPostProj",

@@ -72,3 +72,57 @@ t.test("gap junctions: currents that cancel, or not, between the two sides", fun
     t.raises("TypeError", "populations are Dynamics", function() nn.SymmetryGapJunction{{1, 2}, "V", pairs_, weight = 1*u.mS} end)
   end)
 end)
+
+t.test("a reservoir by its equation, dense and sparse alike, internal and external activation", function()
+  for _, kind in ipairs{"internal", "external"} do
+    local outs = {}
+    for _, comp in ipairs{"dense", "sparse"} do
+      bdl.random.seed(2)
+      local m = nn.Reservoir{3, 20, activation_type = kind, comp_type = comp, in_connectivity = 0.5, rec_connectivity = 0.2, leaky_rate = 0.4,
+                             b_initializer = bdl.init.Constant(0.1)}
+      nn.init_all_states(m)
+      outs[comp] = bdl.for_loop(m, bdl.random.randn(5, 3, {key = 1}))
+      if comp == "dense" then
+        local x, r = bdl.random.randn(5, 3, {key = 1})[1], bdl.zeros(20)
+        local h = x:matmul(m.W_in.value) + 0.1
+        local want = kind == "internal" and 0.4 * bdl.tanh(h) or bdl.tanh(0.4 * h)
+        t.close(outs.dense[1], want, 1e-5, 1e-6)
+        local part = m.W_rec.value:ne(0):astype "float32":mean():item()
+        t.ok(math.abs(part - 0.2) < 0.08, "the part of weights kept is " .. part)
+      end
+    end
+    t.close(outs.sparse, outs.dense, 1e-5, 1e-6)
+  end
+  t.close(require "bdl.nn.reservoir".spectral_radius(bdl.tensor{{0.0, -2.0}, {2.0, 0.0}}), 2, 1e-7)
+  t.close(require "bdl.nn.reservoir".spectral_radius(bdl.tensor{{3.0, 1.0}, {0.0, -0.5}}), 3, 1e-7)
+  bdl.random.seed(3)
+  local m = nn.Reservoir{1, 60, spectral_radius = 0.9}
+  t.close(require "bdl.nn.reservoir".spectral_radius(m.W_rec.value), 0.9, 1e-5)
+end)
+
+t.test("a reservoir remembers: a linear readout by ridge regression gives the input of three steps ago", function()
+  bdl.random.seed(1)
+  local m = nn.Reservoir{1, 100, spectral_radius = 0.9, leaky_rate = 1.0, in_connectivity = 1.0, W_in_initializer = bdl.init.Uniform(-0.3, 0.3)}
+  nn.init_all_states(m)
+  local x = bdl.random.uniform(-0.5, 0.5, {size = {600, 1}})
+  local r = bdl.for_loop(m, x)[{{101, 600}}]
+  local y = x[{{98, 597}}]
+  local readout = bdl.solve(r.T:matmul(r) + 1e-6 * bdl.eye(100), r.T:matmul(y))
+  local wrong = (r:matmul(readout) - y):std():item() / y:std():item()
+  t.ok(wrong < 0.1, "normalised error " .. wrong)
+  t.eq(#m:states(bdl.ParamState), 0)
+  t.eq(#nn.Reservoir{1, 5, trainable = true}:states(bdl.ParamState), 3)
+  t.eq(#nn.Reservoir{1, 5, trainable = true, b_initializer = bdl.none}:states(bdl.ParamState), 2)
+end)
+
+t.test("bad reservoirs", function()
+  t.raises("ValueError", "leaky_rate is a number from 0 to 1, not 1.5", nn.Reservoir, {1, 5, leaky_rate = 1.5})
+  t.raises("ValueError", "activation_type is 'internal' or 'external'", nn.Reservoir, {1, 5, activation_type = "inner"})
+  t.raises("ValueError", "activation is a function", nn.Reservoir, {1, 5, activation = "tanhh"})
+  t.raises("ValueError", "noise_in is a number from 0", nn.Reservoir, {1, 5, noise_in = -1})
+  t.raises("ValueError", "cannot be scaled", nn.Reservoir, {1, 5, rec_connectivity = 0.0, spectral_radius = 0.9})
+  local m = nn.init_all_states(nn.Reservoir{2, 5, noise_in = 0.1, noise_rec = 0.1, noise_type = "uniform"}, 3)
+  t.eq({table.unpack(m(bdl.ones(3, 2)).shape)}, {3, 5})
+  t.raises("ShapeError", "inputs of 2 numbers", m, bdl.ones(3))
+end)
+

@@ -51,6 +51,7 @@ return require "bdl.lazy"("nn", {
   gap = "SymmetryGapJunction AsymmetryGapJunction",
   rate = "WilsonCowan CANN1D",
   reservoir = "Reservoir",
+  synaptic = "EventLinear FixedNumConn EventFixedNumConn EventFixedProb",
   stdp = "STDP TripletSTDP DopamineSTDP",
   delay = "Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry",
   projection = "DeltaProj CurrentProj AlignPreProj AlignPostProj",

@@ -100,3 +100,51 @@ t.test("compiled and eager agree", function()
     end
   end)
 end)
+
+t.test("EventLinear: spikes times a matrix, one weight for all, floats by value", function()
+  local s = bdl.tensor{{1.0, 0.0, 1.0}, {0.0, 0.0, 0.0}}
+  local w = bdl.tensor{{1.0, 2.0}, {3.0, 4.0}, {5.0, 6.0}}
+  t.close(nn.EventLinear(3, 2, w*u.mS)(s) / u.mS, {{6, 8}, {0, 0}})
+  t.close(nn.EventLinear(3, 2, 0.5)(s:gt(0)), {{1, 1}, {0, 0}})
+  t.close(nn.EventLinear(3, 2, 0.5*u.mS)(2*s) / u.mS, {{1, 1}, {0, 0}})
+  t.close(nn.EventLinear{3, 2, w, float_as_event = false}(2*s[1]), {12, 16})
+  t.close(nn.EventLinear{3, 2, 0.5, float_as_event = false}(2*s[1]), {2, 2})
+  local layer = nn.EventLinear(3, 2, 0.5)
+  t.close(bdl.grad(function() return layer(s):sum() end, layer.weight)(), 4)
+  t.close(bdl.grad(function(x) return layer(x):sum() end)(s), bdl.ones(2, 3))
+  t.eq(#nn.EventLinear{3, 2, 0.5, param_type = bdl.LongTermState}:states(bdl.ParamState), 0)
+  t.raises("ShapeError", "an input of 3 neurons was expected, not %[2%]", layer, bdl.ones(2))
+  t.raises("TypeError", "param_type is a class of States", nn.EventLinear, {3, 2, 0.5, param_type = 3})
+end)
+
+t.test("fixed numbers of connections: counts, parts, sources, a part of the neurons, gradients", function()
+  local x = bdl.random.rand(2, 40, {key = 1})
+  for _, case in ipairs{
+    {nn.FixedNumConn{40, 30, 6, 0.5, seed = 1}, 6 * 40}, {nn.EventFixedProb{40, 30, 0.2, bdl.init.Normal(0, 1), seed = 1}, 6 * 40},
+    {nn.FixedNumConn{40, 30, 5, 0.5*u.mS, efferent_target = "pre", allow_multi_conn = false}, 5 * 30},
+    {nn.EventFixedNumConn{40, 30, 0, 0.5}, 0},
+  } do
+    local layer, nnz = table.unpack(case)
+    t.eq(layer.conn.nnz, nnz)
+    local A = layer.conn:with_data(layer.weight.value:reshape(-1)):todense()
+    local unit = bdl.units.get_unit(layer.weight.value)
+    local events = layer:is(nn.EventFixedNumConn)
+    t.close(layer(x) / (1.0*unit), (events and bdl.ones(2, 40) or x):matmul(A / (1.0*unit)), 1e-5, 1e-5)
+  end
+  local distinct = nn.FixedNumConn{40, 30, 1.0, 1.0, allow_multi_conn = false}
+  t.eq(distinct.conn:todense(), bdl.ones(40, 30))
+  local half = nn.EventFixedProb{200, 50, 0.1, 1.0, afferent_ratio = 0.5, seed = 3}
+  local rows = half.conn:todense():sum{axis = 2}
+  t.eq(bdl.unique(rows), {0, 5})
+  t.ok(math.abs(rows:gt(0):astype "float32":mean():item() - 0.5) < 0.12)
+  t.eq(nn.FixedNumConn{40, 30, 6, 0.5, seed = 1}.conn.indices, nn.FixedNumConn{40, 30, 6, 0.5, seed = 1}.conn.indices)
+  local layer = nn.EventFixedNumConn{4, 3, 2, bdl.init.Constant(1.0), seed = 1}
+  t.eq({table.unpack(layer.weight.shape)}, {4, 2})
+  t.close(bdl.grad(function() return layer(bdl.tensor{1.0, 0.0, 1.0, 0.0}):sum() end, layer.weight)(), {{1, 1}, {0, 0}, {1, 1}, {0, 0}})
+  t.raises("ValueError", "conn_num as a part is from 0.0 to 1.0", nn.FixedNumConn, 4, 3, 1.5, 1.0)
+  t.raises("ValueError", "2 different ones of", nn.FixedNumConn, {4, 1, 2, 1.0, allow_multi_conn = false})
+  t.raises("ValueError", "efferent_target is 'pre' or 'post'", nn.FixedNumConn, {4, 3, 1, 1.0, efferent_target = "both"})
+  t.raises("ValueError", "afferent_ratio is from 0 to 1", nn.FixedNumConn, {4, 3, 1, 1.0, afferent_ratio = 2})
+  t.raises("ShapeError", "an input of 4 neurons", layer, bdl.ones(3))
+end)
+

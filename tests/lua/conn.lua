@@ -277,3 +277,74 @@ t.test("bad options name what is wrong", function()
   t.raises("IndexError", "indices reach from 0 to 5", conn.from_csr, {0, 5}, {0, 1, 1, 2}, {3, 3})
   t.raises("KeyError", "did you mean 'fixed_prob'", function() return conn.fixed_probe end)
 end)
+
+--- braintools.conn 0.3.0: pre neurons on a grid of 4 by 3, post at (0.5, 0.5), (2.2, 1.1), (3, 0).
+local KERNELS = {
+  gaussian_kernel = {{sigma = 0.6}, {
+    0.220762, 0, 0, 0.220762, 0, 0, 0.01372621, 0, 0, 0.220762, 0.01114481, 0, 0.220762, 0.05900608, 0, 0.01372621,
+    0.01942439, 0, 0.01372621, 0.07789941, 0.1102379, 0.01372621, 0.4124376, 0.02748806, 0, 0.1357716, 0, 0, 0.03385494,
+    0.4420971, 0, 0.1792447, 0.1102379, 0, 0.05900608, 0
+  }},
+  gabor_kernel = {{sigma = 0.8, frequency = 0.4, theta = 0.5, phase = 0.3}, {
+    0.1114922, 0, 0, 0.6631006, 0, 0, 0.07608269, -0.01146711, 0, 0.4712508, -0.1088046, -0.02485136, -0.2848155,
+    -0.2516121, -0.01956145, -0.1414965, 0.05235311, 0, -0.1405273, 0.03919157, -0.150439, -0.06818571, 0.9289679,
+    0.1602281, 0.01922954, 0.3022176, 0.01761212, 0, 0.1741854, 0.9553365, 0, -0.2194157, 0.03013501, 0, -0.3221174,
+    -0.03990529
+  }},
+  dog_kernel = {{sigma_center = 0.5, sigma_surround = 1.1}, {
+    -0.282789, -0.06566244, -0.0194064, -0.282789, -0.1077605, -0.01283762, -0.2779956, -0.07745842, 0, -0.282789,
+    -0.262629, -0.1528607, -0.282789, -0.3843891, -0.1012961, -0.2779956, -0.3046122, -0.02933622, -0.2779956, -0.3951852,
+    -0.3938764, -0.2779956, 0.1211968, -0.3317657, -0.1244765, -0.3803685, -0.1012961, -0.05452285, -0.3477437, 0.2,
+    -0.05452285, -0.3390304, -0.3938764, -0.02386024, -0.3843891, -0.1528607
+  }},
+  mexican_hat = {{sigma = 0.6}, {
+    0.2920553, 0, 0, 0.2920553, -0.03208206, 0, -0.1141084, -0.0189879, 0, 0.2920553, -0.1083554, -0.05444468, 0.2920553,
+    -0.09839633, -0.02912001, -0.1141084, -0.1217375, 0, -0.1141084, -0.06735835, -0.000647371, -0.1141084, 0.8999502,
+    -0.1249992, -0.04007603, 0.06004282, -0.02912001, 0, -0.1235713, 1, 0, 0.1741406, -0.000647371, 0, -0.09839633,
+    -0.05444468
+  }},
+  conv2d_kernel = {{kernel = {{1, 2, 3}, {4, 5, 6}}, kernel_size = 3.0, threshold = 1.5}, {
+    2, 0, 0, 5, 0, 0, 0, 0, 0, 2, 0, 0, 5, 0, 0, 0, 4, 0, 3, 0, 0, 6, 2, 4, 0, 5, 0, 0, 0, 2, 0, 3, 5, 0, 6, 0
+  }},
+  sobel_kernel = {{direction = "vertical", kernel_size = 3.0}, {
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0, 0, -2, 0, 0, -1, 0, 2, 0, -2, 2, 0, -1, 1, 0, 0, 0, 1, 0, 0, 2, 0, 0, 1, 0
+  }},
+  laplacian_kernel = {{kernel_type = "8-connected", kernel_size = 3.0}, {
+    -8, 0, 0, -8, 0, 0, 1, 0, 0, -8, 1, 0, -8, 1, 0, 1, 1, 0, 1, 1, 1, 1, -8, 1, 1, 1, 0, 0, 1, -8, 0, 1, 1, 0, 1, 0
+  }},
+  custom_kernel = {{f = function(x, y) return x*y + 1 end, kernel_size = 3.0, threshold = 0.2}, {
+    1.25, 0, 0, 0.75, 0, 0, 0, 0, 0, 0.75, 0, 0, 1.25, 1.12, 0, 0, 0, 0, 0, 1.22, 1, 0, 1.02, 0, 0, 0.82, 0, 0, 0, 1, 0,
+    0.92, 1, 0, 1.72, 0
+  }},
+}
+
+t.test("kernels of the plane give the reference's weights", function()
+  local pre = {}
+  for x = 0, 3 do
+    for y = 0, 2 do pre[#pre + 1] = {x + 0.0, y + 0.0} end
+  end
+  pre = bdl.tensor(pre)
+  local post = bdl.tensor{{0.5, 0.5}, {2.2, 1.1}, {3.0, 0.0}}
+  for name, case in pairs(KERNELS) do
+    local A = conn[name](pre, post, case[1])
+    t.close(A:todense():reshape(-1), case[2], 1e-5, 1e-6, name)
+    local stored = 0
+    for _, w in ipairs(case[2]) do stored = stored + (w ~= 0 and 1 or 0) end
+    t.eq(A.nnz, stored, name .. " stores what is not 0")
+  end
+  local A = conn.gaussian_kernel(pre*u.mm, post*u.mm, {sigma = 600*u.um, weight = 2*u.mS, delay = 1*u.ms, normalize = false})
+  local B = conn.gaussian_kernel(pre, post, {sigma = 0.6, normalize = false})
+  t.close(A:todense() / u.mS, 2 * B:todense(), 1e-5, 1e-6)
+  t.close(A.delay / u.ms, 1)
+  t.close(conn.laplacian_kernel(pre, pre, {kernel_size = 3.0, self_connections = false}):todense():max():item(), 1)
+  t.eq(conn.laplacian_kernel(pre, pre, {kernel_size = 3.0, self_connections = false}):todense():min():item(), 0)
+  t.raises("TypeError", "argument 'sigma' is missing", conn.gaussian_kernel, pre, post, {})
+  t.raises("ValueError", "sigma is %-1", conn.gaussian_kernel, pre, post, {sigma = -1})
+  t.raises("UnitMismatchError", "sigma", conn.mexican_hat, pre*u.mm, post*u.mm, {sigma = 1.0})
+  t.raises("ShapeError", "kernels are of the plane", conn.gaussian_kernel, bdl.ones(3), bdl.ones(3), {sigma = 1})
+  t.raises("ValueError", "direction is one of 'horizontal', 'vertical', not 'up'", conn.sobel_kernel, pre, post, {kernel_size = 1, direction = "up"})
+  t.raises("TypeError", "kernel is a matrix", conn.conv2d_kernel, pre, post, {kernel_size = 1})
+  t.raises("TypeError", "f is a function", conn.custom_kernel, pre, post, {kernel_size = 1})
+  t.raises("TypeError", "frequency is a number", conn.gabor_kernel, pre, post, {sigma = 1})
+  t.raises("TypeError", "no argument 'sigm'", conn.gaussian_kernel, pre, post, {sigm = 1})
+end)

@@ -103,7 +103,10 @@ return function(conn, help)
     return zero_unless(array.logical_and(array.logical_and(in_x, in_y), value:abs():gt(threshold or 0.0)), value)
   end
 
-  --- kernel : a matrix, rows from -y to y, columns from -x to x;  kernel_size: the length of its longer side;  threshold (0).
+  --- The entry of a matrix next to (dx, dy).
+  --  kernel : the matrix, rows from -y to y, columns from -x to x
+  --  kernel_size : the length of its longer side
+  --  threshold : magnitudes up to it are not connected, 0
   define("conv2d_kernel", "kernel_size!", "kernel threshold", function(dx, dy, x, opts)
     local kernel = opts.kernel
     if core.is_tensor(kernel) then kernel = core.totable(kernel) end

@@ -27,13 +27,23 @@ end
 
 M.spectral_radius = spectral_radius
 
---- h = f(x W_in + r W_rec + b), r' = (1 - leaky_rate) r + leaky_rate h; activation_type = "external": f of r' instead of in h.
---  in_size, num_out;  leaky_rate 0.3;  activation "tanh", a name of bdl.functional or a function;  W_in_initializer, W_rec_initializer
---  Normal(0, 0.1), b_initializer zeros or bdl.none;  in_connectivity, rec_connectivity 0.1: the part of weights that are not 0;
---  comp_type "dense" or "sparse", how they are kept;  spectral_radius: what W_rec is scaled to (as drawn);  noise_in, noise_rec 0:
---  amplitudes of noise on x and h, noise_type "normal" (of deviation 1) or "uniform" (-1 to 1);  trainable false: weights are
---  LongTermStates, true: ParamStates.  States W_in, W_rec, b, and r [num_out], 0 at first.
---  Source: Jaeger (2001), The echo state approach; Lukosevicius (2012), A practical guide to applying echo state networks.
+--- h = f(x W_in + r W_rec + b), r' = (1 - leaky_rate) r + leaky_rate h;  activation_type "external": f of r' instead of in h.
+--  leaky_rate : the part of r that is new in a step, 0 to 1
+--  activation : f, a function or the name of one in bdl.functional
+--  activation_type : "internal" or "external"
+--  W_in_initializer, W_rec_initializer, b_initializer : of the weights; b_initializer may be bdl.none
+--  in_connectivity, rec_connectivity : the part of weights that are not 0
+--  comp_type : "dense" or "sparse", how weights are kept
+--  spectral_radius : what W_rec is scaled to; as drawn where absent
+--  noise_in, noise_rec : amplitudes of noise on x and h
+--  noise_type : "normal", of deviation 1, or "uniform", -1 to 1
+--  trainable : whether weights are ParamStates, else LongTermStates
+--  States: W_in, W_rec, b, the weights; r, [num_out], 0 at first.
+--  Source: Jaeger (2001), The echo state approach. GMD Report 148; Lukosevicius (2012), A practical guide to applying echo
+--    state networks.
+--  Example:
+--    local m = bdl.nn.init_all_states(bdl.nn.Reservoir(3, 50, {spectral_radius = 0.9}))
+--    print(m(bdl.ones(3)).shape)
 local Reservoir = module.Module:extend "Reservoir"
 M.Reservoir = Reservoir
 

@@ -29,8 +29,14 @@ local function check_kind(kind)
 end
 
 --- y = s W for spikes s [.., in_size]; only the rows of spikes are touched.
---  in_size, out_size, weight (a number: one for all; an array or an initialiser), float_as_event true: what is > 0 counts as 1, false:
---  floats by their value;  param_type bdl.ParamState.  The State `weight`.
+--  weight : a number, one for all, an array or an initialiser
+--  float_as_event : true, what is > 0 counts as 1; false, floats by their value
+--  param_type : the class of the State
+--  States: weight.
+--  Source: brainevent; Yavuz, Turner & Nowotny (2016), Sci Rep 6, for products by events.
+--  Example:
+--    local layer = bdl.nn.EventLinear(3, 2, 0.5)
+--    print(layer(bdl.tensor{1.0, 0.0, 1.0}))
 local EventLinear = Module:extend "EventLinear"
 M.EventLinear = EventLinear
 
@@ -56,11 +62,19 @@ function EventLinear:update(x)
   return events and event.BinaryArray(x):matmul(ones) or ones:rmatmul(core.cast(x, core.mantissa(w).dtype))
 end
 
---- y = x A, A with conn_num connections of random neurons for each neuron.
---  in_size, out_size, conn_num (a count, or the part of the neurons, 0.0 to 1.0), conn_weight (a number: one for all; an array or an
---  initialiser of [neurons, conn_num]);  efferent_target "post": targets of each pre neuron, "pre": sources of each post neuron;
---  afferent_ratio 1.0: the part of the neurons that have connections;  allow_multi_conn true: pairs may be connected twice;
---  seed (drawn);  param_type bdl.ParamState.  The State `weight`; `conn`, the connection.
+--- y = x A, A with conn_num connections of random neurons for each neuron; the field conn is A.
+--  conn_num : a count, or the part of the neurons, 0.0 to 1.0
+--  conn_weight : a number, one for all, an array or an initialiser of [neurons, conn_num]
+--  efferent_target : "post", targets of each pre neuron; "pre", sources of each post neuron
+--  afferent_ratio : the part of the neurons that have connections
+--  allow_multi_conn : whether pairs may be connected twice
+--  seed : of the choice, an integer; drawn where absent
+--  param_type : the class of the State
+--  States: weight.
+--  Source: brainevent; Yavuz, Turner & Nowotny (2016), Sci Rep 6, for rows of one length.
+--  Example:
+--    local layer = bdl.nn.FixedNumConn(40, 30, 5, 0.5)
+--    print(layer(bdl.ones(40)).shape)
 local FixedNumConn = Module:extend "FixedNumConn"
 M.FixedNumConn = FixedNumConn
 
@@ -123,13 +137,23 @@ end
 
 function FixedNumConn:update(x) return connection(self):rmatmul(input(self, x)) end
 
---- The same for spikes: only the connections of those > 0 are touched.
+--- y = s A as FixedNumConn has A, for spikes: only the connections of those > 0 are touched.
+--  States: weight.
+--  Source: brainevent; Yavuz, Turner & Nowotny (2016), Sci Rep 6, for rows of one length.
+--  Example:
+--    local layer = bdl.nn.EventFixedNumConn(40, 30, 5, 0.5)
+--    print(layer(bdl.ones(40)).shape)
 local EventFixedNumConn = FixedNumConn:extend "EventFixedNumConn"
 M.EventFixedNumConn = EventFixedNumConn
 
 function EventFixedNumConn:update(x) return connection(self):rmatmul(event.BinaryArray(input(self, x))) end
 
---- EventFixedNumConn under the name for a probability as conn_num.
+--- y = s A, EventFixedNumConn under the name for a probability as conn_num.
+--  States: weight.
+--  Source: brainevent; Yavuz, Turner & Nowotny (2016), Sci Rep 6, for rows of one length.
+--  Example:
+--    local layer = bdl.nn.EventFixedProb(40, 30, 0.1, 0.5)
+--    print(layer(bdl.ones(40)).shape)
 M.EventFixedProb = EventFixedNumConn:extend "EventFixedProb"
 
 return M

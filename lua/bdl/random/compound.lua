@@ -51,6 +51,7 @@ end)
 --- log of Gamma(a, 1), which does not underflow where a is small.
 shaped("loggamma", {"a"}, function(key, shape, dtype, a) return rejection().loggamma(key, shape, dtype, a) end)
 
+--- standard_t, t: Student's t with df degrees of freedom:  z / sqrt(chisquare(df)/df), z of N(0, 1).
 for _, name in ipairs{"standard_t", "t"} do
   shaped(name, {"df"}, function(key, shape, dtype, df)
     local k1, k2 = draws.halves(key)
@@ -77,8 +78,10 @@ local function noncentral_chisquare(key, shape, dtype, df, nonc)
   return op.select(wide, x + z * z, x)
 end
 
+--- Noncentral chi-square:  the sum of df squares of N(m_i, 1), nonc = sum of m_i^2.
 shaped("noncentral_chisquare", {"df", "nonc"}, noncentral_chisquare)
 
+--- Noncentral F:  (noncentral_chisquare(dfnum, nonc)/dfnum) / (chisquare(dfden)/dfden).
 shaped("noncentral_f", {"dfnum", "dfden", "nonc"}, function(key, shape, dtype, m, n, nonc)
   local k1, k2 = draws.halves(key)
   return (noncentral_chisquare(k1, shape, dtype, m, nonc) / m) / (chisquare(k2, shape, dtype, n) / n)
@@ -186,6 +189,7 @@ local function weibull(key, shape, dtype, a) return op.pow(draws.exponential(key
 --- Weibull:  density a x^(a - 1) e^(-x^a).
 shaped("weibull", {"a"}, weibull)
 
+--- Weibull:  scale times (-log U)^(1/a), U even in (0, 1).
 define("weibull_min", {"a", "scale"}, function(a, key, shape)
   need("weibull_min", a, "a")
   local dtype = float_of(a, a.a, a.scale)

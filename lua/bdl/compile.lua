@@ -324,7 +324,6 @@ local function looped(who, opts, f, has_carry, carry, xs, length, reverse)
     bar = nil
   end
   if eager_now() then return eager_scan(f, has_carry, carry, xs, length, reverse) end
-  if not bar then return in_trace(core.scan, who, f, has_carry, carry, xs, length, reverse) end
   return require "bdl.progress".run(bar, in_trace, core.scan, who, f, has_carry, carry, xs, length, reverse)
 end
 

@@ -18,6 +18,7 @@ local SHOW_AFTER = 1.0                           -- seconds
 local columns                                    -- of the terminal; nil: no bars
 local label                                      -- of the loop that runs
 local loop = {}                                  -- {begin =, first =, done =, total =, shown =}
+local running                                    -- the loop that is traced or runs: {has_inner = does its step hold another loop?}
 local whole                                      -- of the loops that are parts of one: {done = before this one, total =}
 
 local function write(text)
@@ -80,7 +81,7 @@ local function report(done, total)
   loop.done = done
   local seconds = now - loop.begin
   if seconds < SHOW_AFTER or done == loop.first then return end
-  if not loop.shown then loop.step = dt() end
+  if not loop.shown then loop.step = (whole or not (running and running.has_inner)) and dt() or nil end
   write("\r" .. progress.line(columns, label, loop.first, done, total, seconds, loop.step) .. "\27[K")
   loop.shown = true
 end
@@ -105,11 +106,13 @@ local function name_of(pbar)
   return type(name) == "string" and name or nil
 end
 
---- f(...) with the option pbar of a loop, unless that is a ProgressBar.
+--- f(...), a loop, with its option pbar, unless that is a ProgressBar; nil: the name stays.
 function progress.run(pbar, f, ...)
-  local before = label
-  local _ <close> = setmetatable({}, {__close = function() label = before end})
-  label = name_of(pbar)
+  local label_before, outer = label, running
+  local _ <close> = setmetatable({}, {__close = function() label, running = label_before, outer end})
+  if pbar ~= nil then label = name_of(pbar) end
+  if outer then outer.has_inner = true end       -- its step is not one of dt
+  running = {}
   return f(...)
 end
 

@@ -225,6 +225,18 @@ t.test("progress shows on a terminal only", function()
   local command = ("timeout --foreground -k 20 -s INT 2 %s run loop.lua"):format(absolute)
   text = t.shell(("cd %s && script -qec '%s' /dev/null </dev/null"):format(DIR, command))
   t.ok(text:find "\r%s*%d+%% %[.*/2000000000 steps, [%d.]+[kMG]?/s" and text:find "\r\27%[K", ("%q"):format(text))
+
+  -- simulated time is told of loops whose step is one of dt, not of those around others
+  file("inner.lua", [[
+bdl.environ.set{dt = 1*bdl.units.ms}
+local s = bdl.State(0.)
+local function step() s.value = s.value + 1 end
+if arg[1] then bdl.for_loop(step, {length = 2000000000, pbar = "outer"}) end
+bdl.for_loop(function() bdl.for_loop(step, {length = 1000}) end, {length = 2000000000, pbar = "outer"})]])
+  for arguments, has in pairs{x = true, [""] = false} do
+    text = t.shell(("cd %s && script -qec '%s' /dev/null </dev/null"):format(DIR, (command:gsub("loop.lua", "inner.lua " .. arguments))))
+    t.ok(text:find "\router +%d+%% " and (text:find "x real time" ~= nil) == has, ("%q"):format(text))
+  end
 end)
 
 t.test("a line of progress fits and says what it knows", function()

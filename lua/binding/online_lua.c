@@ -1,6 +1,8 @@
 /*
 ** online_lua.c -- the structure of a step for lua/bdl/online.  Inputs, outputs, operations and operands are numbered from 1.
 */
+#include <string.h>
+
 #include "base/context.h"
 #include "binding/traced.h"
 #include "ir/edit.h"
@@ -179,6 +181,54 @@ static int l_perturb(lua_State *L) {
   return 1;
 }
 
+static int neighbours_gc(lua_State *L) {
+  bdl_neighbours *z = lua_touserdata(L, 1);
+  if (z->arena.ctx) bdl_online_neighbours_fini(z);
+  return 0;
+}
+
+/* Sets the field `key` to a tensor of these elements. */
+static void set_tensor(lua_State *L, const bdl_prog *p, const char *key, bdl_aval a, const void *data) {
+  bdl_tensor t;
+  bdl_device *cpu = bdl_device_cpu(p->ctx);
+  lbdl_check(L, cpu ? bdl_tensor_new(cpu, &a, &t) : BDL_ENOMEM);
+  if (bdl_aval_bytes(&a)) memcpy(bdl_tensor_data(&t), data, bdl_aval_bytes(&a));
+  lbdl_push_concrete(L, t, NULL);
+  lua_setfield(L, -2, key);
+}
+
+/* core.online_neighbours(flat program, {input..}, {output..}, {members of a group..}, known, order, most) ->
+** {width, lanes, at = i32[n, width], direct = bool[n, width, width], lane = i32[n]};  known: {[input] = tensor}, or false: all
+** depends on all;  most: elements of the Jacobian */
+static int l_neighbours(lua_State *L) {
+  const bdl_prog *p = lbdl_check_program(L, 1);
+  const bdl_step s = step_at(L, p, 2, 3);
+  const int n_members = (int)lua_rawlen(L, 4);
+  int *members = room(L, n_members, sizeof *members);
+  const bdl_tensor **known = room(L, p->inputs.n, sizeof *known);
+  for (int k = 0; k < n_members; k++) members[k] = (int)number_at(L, 4, k) - 1;
+  for (int64_t i = 0; i < p->inputs.n; i++) {
+    known[i] = NULL;
+    if (!lua_istable(L, 5)) continue;
+    lua_rawgeti(L, 5, i + 1);
+    const lbdl_tensor *x = lbdl_test_tensor(L, -1);
+    if (x && !lbdl_traced(x)) known[i] = &x->t;
+    lua_pop(L, 1);
+  }
+  bdl_neighbours *z = lua_newuserdatauv(L, sizeof *z, 0);
+  *z = (bdl_neighbours){0};
+  luaL_setmetatable(L, "bdl.Neighbours");
+  lbdl_check(L, bdl_online_neighbours(&s, members, n_members, lua_istable(L, 5) ? known : NULL, (int)luaL_checkinteger(L, 6),
+                                      luaL_checkinteger(L, 7), z));
+  lua_createtable(L, 0, 5);
+  set_int(L, "width", z->width);
+  set_int(L, "lanes", z->lanes);
+  set_tensor(L, p, "at", bdl_aval_make(BDL_I32, 2, (int64_t[]){z->n, z->width}), z->at);
+  set_tensor(L, p, "direct", bdl_aval_make(BDL_BOOL, 3, (int64_t[]){z->n, z->width, z->width}), z->direct);
+  set_tensor(L, p, "lane", bdl_aval_make(BDL_I32, 1, &z->n), z->lane);
+  return 1;
+}
+
 static int term_gc(lua_State *L) {
   bdl_online_term_fini(lua_touserdata(L, 1));
   return 0;
@@ -241,8 +291,9 @@ static void new_type(lua_State *L, const char *name, lua_CFunction gc) {
 void lbdl_open_online(lua_State *L) {
   new_type(L, "bdl.Structure", structure_gc);
   new_type(L, "bdl.Term", term_gc);
+  new_type(L, "bdl.Neighbours", neighbours_gc);
   static const luaL_Reg functions[] = {
     {"online_flatten", l_flatten}, {"online_structure", l_structure}, {"online_perturb", l_perturb}, {"online_term", l_term},
-    {"program_text", l_text}, {NULL, NULL}};
+    {"online_neighbours", l_neighbours}, {"program_text", l_text}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -65,6 +65,23 @@ bdl_status bdl_online_flow(bdl_arena *a, const bdl_prog *p, const bdl_eqn *e, co
                            bool *elementwise);
 
 /*
+** The positions of a hidden group as a graph: q -> p where a new hidden value at p may depend on one of before at q, interactions
+** included.  By structure alone: what is not an edge is zero for all weights and inputs.
+*/
+typedef struct bdl_neighbours {
+  bdl_arena arena;
+  int64_t n, width, lanes;
+  int32_t *at;   /* [n, width]: what p reaches in less than `order` steps: itself, then the others ascending; -1: no more */
+  bool *direct;  /* [n, width, width]: at[p][i] depends on at[p][j] in one step */
+  int32_t *lane; /* [n]: positions of one of the `lanes` reach nothing in common in a step */
+} bdl_neighbours;
+/* known: values of inputs that never change, or NULL each; NULL: everything depends on everything.  most: elements that the
+** Jacobian n (width n_members)^2 may have; 0: any number.  Fini whatever it returned.  Errors: BDL_ENOTSUP more than that. */
+bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_members, const bdl_tensor *const *known, int order,
+                                 int64_t most, bdl_neighbours *z);
+void bdl_online_neighbours_fini(bdl_neighbours *z);
+
+/*
 ** The weight of an interaction, seen through its body: y = suffix(core(x', prefix(w))), prefix and suffix element-wise, core a
 ** product, a convolution, a choice of rows, or nothing (then x' is 1).  Traces have the canonical form [state, R, I, K]: rows
 ** times inputs times outputs; weights are [Q, I, K], row r belongs to r mod Q.

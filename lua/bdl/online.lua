@@ -14,7 +14,7 @@ for file, names in pairs{
   config = "ETraceConfig",
   input = "SingleStepData MultiStepData",
   algorithms = "ETraceAlgorithm D_RTRL DiagParamDimAlgorithm ES_D_RTRL pp_prop DiagIODimAlgorithm DiagHybridDimAlgorithm EProp OSTLRecurrent"
-    .. " OSTLFeedforward ThreeFactor",
+    .. " OSTLFeedforward SnAp UORO ThreeFactor",
   compile = "compile",
   verify = "verify_grad",
   ops = "matmul grouped_matmul einsum embedding element_wise conv sparse_matmul lora_matmul",

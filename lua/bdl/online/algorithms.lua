@@ -5,6 +5,8 @@
 --   DiagHybridDimAlgorithm                             for each weight the smaller of both
 --   EProp                                              D-RTRL, filtered by kappa, random feedback         Bellec et al. 2020
 --   OSTLRecurrent, OSTLFeedforward                     D of the whole group; no memory of inputs          Bohnstingl et al. 2022
+--   SnAp                                               D of the group within n - 1 steps         Menick et al. 2021
+--   UORO                                               one vector of states times one of weights          Tallec & Ollivier 2018
 --   ThreeFactor                                        a modulator in place of dL/dh           Fremaux & Gerstner 2016
 
 local class = require "bdl.class"
@@ -106,6 +108,38 @@ function OSTLFeedforward:__init(model, opts)
   ES_D_RTRL.__init(self, model, copy)
 end
 
+--- SnAp-n: traces of the influence on all positions that a weight's output reaches within n - 1 steps; n = 1 is OSTLRecurrent.
+--  opts : sparse_n (2), snap_max_jacobian_elements (2^24), feedback etc. by config, and as D_RTRL.
+local SnAp = Base:extend "SnAp"
+
+function SnAp:__init(model, opts)
+  opts = options(self, opts, "sparse_n", "snap_max_jacobian_elements")
+  local most = opts.snap_max_jacobian_elements
+  if most ~= nil and (math.type(most) ~= "integer" or most < 1) then
+    core.fail("ValueError", 2, "SnAp: snap_max_jacobian_elements is a whole number from 1, not %s", tostring(most))
+  end
+  Base.__init(self, model, config_of(self, opts, "per_param", function()
+    return ETraceConfig{recurrence_scope = "sparse_n", sparse_n = opts.sparse_n == nil and 2 or opts.sparse_n}
+  end), opts)
+end
+
+--- UORO: an estimate of full real-time recurrent learning that is right on average.
+--  opts : projection_key (42), projection_eps (1e-12), nu (signs of each group instead of drawn ones, [steps, group.., states]),
+--         vjp_method ("multi-step").
+local UORO = Base:extend "UORO"
+
+function UORO:__init(model, opts)
+  opts = options(self, opts, "projection_key", "projection_eps", "nu")
+  local eps = opts.projection_eps
+  if eps ~= nil and not (type(eps) == "number" and eps > 0 and eps < math.huge) then
+    core.hint "both norms are 0 at the first step"
+    core.fail("ValueError", 2, "UORO: projection_eps is a number above 0, not %s", tostring(eps))
+  end
+  Base.__init(self, model, config_of(self, opts, "random_projection", function()
+    return ETraceConfig{trace_factorization = "random_projection", recurrence_scope = "coupled"}
+  end), setmetatable({vjp_method = opts.vjp_method or "multi-step"}, {__index = opts}))
+end
+
 --- Three factors: the trace times a modulator, learner.modulator, a State that is set between steps (a number, or an array that
 --  broadcasts to the hidden States).  The loss says only that there is something to learn: its derivative is replaced.
 local ThreeFactor = Base:extend "ThreeFactor"
@@ -133,5 +167,6 @@ M.D_RTRL, M.DiagParamDimAlgorithm = D_RTRL, D_RTRL
 M.ES_D_RTRL, M.pp_prop, M.DiagIODimAlgorithm = ES_D_RTRL, ES_D_RTRL, ES_D_RTRL
 M.EProp, M.OSTLRecurrent, M.OSTLFeedforward, M.ThreeFactor = EProp, OSTLRecurrent, OSTLFeedforward, ThreeFactor
 M.DiagHybridDimAlgorithm = DiagHybridDimAlgorithm
+M.SnAp, M.UORO = SnAp, UORO
 
 return M

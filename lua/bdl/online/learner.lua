@@ -144,7 +144,7 @@ local function analyse(self, args)
   g.hidden_groups, g.hid_path_to_group = graph.find_hidden_groups_from_minfo(g.info)
   g.relations = graph.find_hidden_param_op_relations_from_minfo(g.info, g.hid_path_to_group, report)
   g.hidden_param_op_relations = g.relations
-  find_terms(g, report, self.config.trace_factorization ~= "io_factorized")
+  find_terms(g, report, self.config.trace_factorization == "per_param")
   report_rest(g, report)
   g.hidden_perturb = graph.add_hidden_perturbation_from_minfo(g.info, g.relations, self._options.compat ~= nil)
   g.report = Report(report)
@@ -170,9 +170,10 @@ local function setup(self, g)
   parts[self].graph = g
   parts[self].report = g.report
   local more = {clip = opts.compat == "brainscale-0.1.0", correct_by_gain = opts.compat == "brainscale-0.1.0"}
-  if self.config.recurrence_scope ~= "diagonal" then more.coupled = require "bdl.online.coupled".blocks(g) end
-  for key, value in pairs(opts.factors or {}) do more[key] = value end
-  local Factors = opts.Factors or require(FACTORS[self.config.trace_factorization])
+  if self.config.recurrence_scope == "coupled" then more.coupled = require "bdl.online.coupled".blocks(g) end
+  more.most, more.reference = opts.snap_max_jacobian_elements, opts.compat == "braintrace-0.2.6"
+  more.key, more.eps, more.nu = opts.projection_key, opts.projection_eps, opts.nu
+  local Factors = opts.Factors or require(self.config.recurrence_scope == "sparse_n" and "bdl.online.snap" or FACTORS[self.config.trace_factorization])
   parts[self]._factors = Factors(g, self.config, more)
   parts[self]._inputs = traced_inputs(g)
 end
@@ -258,7 +259,7 @@ local function advance(self, operands)
   local values = Values(z, operands)
   local old = {}
   for i, s in ipairs(self.traces) do old[i] = s.value end
-  return self._factors:advance(old, values), values
+  return self._factors:advance(old, values, self.running_index.value), values
 end
 
 --- Zeros at the positions of all hidden States, whose derivative by the weights is that of the traces for what signal says.

@@ -69,17 +69,15 @@ function PerParam:advance(old, values)
   for _, e in ipairs(self.entries) do
     local S = e.group.num_state
     local x, phi, psi = values:lift(e.term, e.relation)
-    local d, f = {}, {}
+    local f = {}
     for a = 1, S do
-      d[a] = {}
-      for c = 1, S do d[a][c] = self:transition(values, e, a, c) end
       local df = Values.like_y(e.relation, values:df(e.group, a, e.relation))
       if df and phi then df = core.bind("mul", {}, df, phi) end
       f[a] = Values.spread(e.term, df)
       if f[a] and e.term.pairs then f[a] = core.bind("mul", {}, f[a], x) end
     end
     if e.term.pairs then x = nil end
-    new[at] = self.options.clip and self:clipped(old[at], x, psi, d, f) or kernel.step(old[at], x, psi, d, f)
+    new[at] = self:stepped(e, old[at], values, x, psi, f)
     if self.config.kappa then
       new[at + 1] = core.bind("add", {}, core.bind("mul", {}, old[at + 1], scalar(self.config.kappa, old[at + 1])), new[at])
       at = at + 1
@@ -87,6 +85,16 @@ function PerParam:advance(old, values)
     at = at + 1
   end
   return new
+end
+
+--- A trace after a step.  x, psi : of the term;  f[a] : Df in rows and outputs, or nil.
+function PerParam:stepped(e, old, values, x, psi, f)
+  local d, S = {}, e.group.num_state
+  for a = 1, S do
+    d[a] = {}
+    for c = 1, S do d[a][c] = self:transition(values, e, a, c) end
+  end
+  return self.options.clip and self:clipped(old, x, psi, d, f) or kernel.step(old, x, psi, d, f)
 end
 
 --- brainscale 0.1.0: what a step adds and the new trace are divided by their largest magnitude where that exceeds 1.
@@ -101,15 +109,20 @@ end
 function PerParam:gradient(traces, values, signal)
   local of, at = {}, 1
   for _, e in ipairs(self.entries) do
-    local l = {}
     if self.config.kappa then at = at + 1 end
-    for a = 1, e.group.num_state do l[a] = Values.spread(e.term, Values.like_y(e.relation, signal(e.group, a))) end
-    local g = values:fold(e.term, e.relation, kernel.grad(traces[at], l, e.term.q))
+    local g = values:fold(e.term, e.relation, self:contracted(e, traces[at], signal))
     local i = e.weight.input
     of[i] = of[i] and core.bind("add", {}, of[i], g) or g
     at = at + 1
   end
   return of
+end
+
+--- sum over states and rows of L e: [Q, I, K].
+function PerParam:contracted(e, trace, signal)
+  local l = {}
+  for a = 1, e.group.num_state do l[a] = Values.spread(e.term, Values.like_y(e.relation, signal(e.group, a))) end
+  return kernel.grad(trace, l, e.term.q)
 end
 
 --- Trace k as users see it: the axes of y's rows, inputs and outputs, states last.

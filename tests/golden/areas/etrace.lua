@@ -78,7 +78,7 @@ function M.build(case, t, build, keep_op)
       for _, leaf in ipairs(leaves(s.value)) do f(self.weights.name[s] .. leaf[1], at(grads[path], leaf[1])) end
     end
   end
-  self.loss_of = M.loss_of
+  self.loss_of, self.leaves = M.loss_of, leaves
   self.x, self.target = t.array(case, "x"), t.array(case, "target")
   return self
 end

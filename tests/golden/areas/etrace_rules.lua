@@ -26,7 +26,7 @@ end
 local function make(self)
   local case, t, p = self.case, self.t, self.p
   local opts = {vjp_method = p.vjp_method, decay_or_rank = p.decay_or_rank, kappa_filter_decay = p.kappa_filter_decay, sparse_n = p.n,
-                projections = numbered(case, t, "nu.g")}
+                nu = numbered(case, t, "nu.g")}
   opts.compat = case.source:match "^braintrace" and "braintrace-0.2.6" or "brainscale-0.1.0"
   opts.config = p.config and online.ETraceConfig(p.config)
   opts.feedback = numbered(case, t, "feedback.g")
@@ -103,11 +103,15 @@ end
 
 -- ---- traces ----------------------------------------------------------------------------------------------------------------------
 
---- A trace with its states in the order of the case, last; axis: where they are.
+--- A trace with its states in the order of the case, last; axis: where they are, of SnAp for each neighbour.
 local function in_order(x, axis, places)
   x = bdl.maybe_state(x)
-  if #places == 1 then return x end
-  return bdl.take(bdl.moveaxis(x, axis, -1), bdl.tensor(places, {dtype = "int32"}), {axis = -1})
+  local order = {}
+  for first = 0, #places == 1 and axis == -1 and -1 or x.shape[axis] - #places, #places do
+    for _, place in ipairs(places) do order[#order + 1] = first + place end
+  end
+  if #order < 2 then return x end
+  return bdl.take(bdl.moveaxis(x, axis, -1), bdl.tensor(order, {dtype = "int32"}), {axis = -1})
 end
 
 --- {name in the case, tensor} for every trace of the learner.
@@ -138,6 +142,15 @@ local function traces(self, learner, c)
           add(in_order(bwg[where], 1, c.places[j + 1]), brainscale and "trace.etrace_bwg.%d.%s" or "trace.r%d.g%d.%s",
               brainscale and pair or i, brainscale and key or j, key)
         end
+      end
+    end
+  end
+  for j, group in ipairs(learner.etrace_s and c.groups or {}) do -- UORO
+    add(in_order(learner.etrace_s[("group %d"):format(group.index)], 1, c.places[j]), "trace_s.g%d", j - 1)
+    for path, weight in self.params:items() do
+      for _, leaf in ipairs(self.leaves(weight.value)) do
+        local theta = learner.etrace_theta[("%s%s -> group %d"):format(path, leaf[1], group.index)]
+        if theta ~= nil then add(bdl.maybe_state(theta), "trace_theta.g%d.%s%s", j - 1, self.weights.name[weight], leaf[1]) end
       end
     end
   end

@@ -170,7 +170,7 @@ run: $(OUT)/bdl  ## build, then simulate a network of 4,000 neurons (MODEL=model
 	$(OUT)/bdl run $(MODEL)
 
 # Areas of reference data that are compared in single precision, too.
-SINGLE   := autodiff cells events networks neurons optim seeds surrogate synapses units
+SINGLE   := autodiff cells etrace events networks neurons optim seeds surrogate synapses units
 TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
 SUITES   := $(TESTS) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
             $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/,$(wildcard tests/golden/*/)) $(SINGLE:%=tests/golden/%/f32/))

@@ -29,7 +29,8 @@ end
 --- The names that a line of code defines: LIF; LIF.update.
 local CODE = {
   "^%s*local ([%w_]+) =", "^%s*[%w_]+%.([%w_]+) =", "^%s*[%w_]+%.([%w_]+),", "^%s*function %l[%w_]*%.([%w_]+)%(",
-  "^%s*function M%.([%w_]+)%(", "^%s*[%w_.]+%(?[%w_, ]-%s?\"([%w_]+)\"", "^%s*local [%w_]+ = [%w_.]+%(?[%w_, ]-%s?\"([%w_]+)\"",
+  "^%s*function M%.([%w_]+)%(",
+  "^%s*[%w_.]+%(?[%w_, ]-%s?\"([%w_]+)\"", "^%s*local [%w_]+ = [%w_.]+%(?[%w_, ]-%s?\"([%w_]+)\"",
 }
 
 local function names_of(block)

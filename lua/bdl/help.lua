@@ -41,7 +41,8 @@ function help.names(area)
   local module = module_of(area)
   local meta, list, seen = getmetatable(module), {}, {}
   local function add(name)
-    if type(name) == "string" and not name:find "^_" and not seen[name] and not (area == "bdl" and meta.__submodules[name]) then
+    local hidden = type(name) ~= "string" or name:find "^_" or area == "bdl" and meta.__submodules[name]
+    if not hidden and not seen[name] then
       seen[name] = true
       list[#list + 1] = name
     end
@@ -295,7 +296,10 @@ function help.text(page)
 end
 
 --- The first line of what a module or a page says.
-local function purpose(lines) return lines[1] and (lines[1]:match "^(.-):  " or lines[1]:match "^(.-)[.;]%s" or lines[1]:gsub("[.:]$", "")) or "" end
+local function purpose(lines)
+  local line = lines[1] or ""
+  return line:match "^(.-):  " or line:match "^(.-)[.;]%s" or line:match "^(.-)[.:]?$"
+end
 
 local function about(area)
   if area == "bdl" then return "arrays, States, transforms and compilation" end
@@ -433,7 +437,9 @@ function help.help(x)
       end
     end
   end
-  if not query then core.fail("TypeError", 2, "help: a public class, function or name of bdl is needed, not a %s", class.typename(x)) end
+  if not query then
+    core.fail("TypeError", 2, "help: a public class, function or name of bdl is needed, not a %s", class.typename(x))
+  end
   local text, hint = help.lookup(query)
   if not text then core.fail("KeyError", 2, "help: nothing is called '%s'%s", query, hint) end
   print(text)

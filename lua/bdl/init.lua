@@ -26,13 +26,15 @@ end
 --    nil stays nil ({allow_none = false}: ValueError); an initialiser or function is called with the sizes, batch first;
 --    a scalar stays a scalar; an array must broadcast to the sizes, a batch repeats it along a new first axis;
 --    a State is filled anew and returned.
+--  opts: allow_none, who (what messages call it).
 --  Errors: ValueError, sizes that do not fit.
 --  Example:
 --    print(bdl.init.param(bdl.init.Normal(0, 1), {2, 3}))
 function M.param(x, sizes, batch_size, opts)
+  local who = opts and opts.who or "param"
   if x == nil or x == none then
     if opts and opts.allow_none == false then
-      core.fail("ValueError", 2, "param: a value or an initialiser is needed, not nil")
+      core.fail("ValueError", 2, "%s: a value or an initialiser is needed, not nil", who)
     end
     return nil
   end
@@ -48,7 +50,7 @@ function M.param(x, sizes, batch_size, opts)
   if type(x) == "table" then x = core.tensor(x) end
   if type(x) == "userdata" and not core.is_tensor(x) and core.unit_of(x) then x = 1.0 * x end -- u.mV alone is one of it
   if type(x) ~= "number" and not core.is_tensor(x) then
-    core.fail("TypeError", 2, "param: a number, an array or an initialiser is needed, not a %s", class.typename(x))
+    core.fail("TypeError", 2, "%s: a number, an array or an initialiser is needed, not a %s", who, class.typename(x))
   end
   if type(x) == "number" or x.ndim == 0 then return real(x) end
   local from, fits = x.shape, x.ndim <= #shape
@@ -57,7 +59,7 @@ function M.param(x, sizes, batch_size, opts)
     fits = fits and (from[k] == want or from[k] == 1)
   end
   if not fits then
-    core.fail("ValueError", 2, "param: an array [%s] does not broadcast to the sizes [%s]",
+    core.fail("ValueError", 2, "%s: an array [%s] does not broadcast to the sizes [%s]", who,
               table.concat({table.unpack(from)}, ","), table.concat(shape, ","))
   end
   if batch_size then x = filled(x, sizes_of("param", shape, batch_size)) end

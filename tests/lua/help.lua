@@ -30,7 +30,8 @@ local SHOWN = {"nn", "surrogate", "init", "optim", "metric", "functional", "inpu
 --- Classes that hold others, or are there to be extended: no equation of their own.
 local FRAMES = {}
 for name in ("Module Dynamics Neuron Spiking SynOut ElementWiseBlock RNNCell Sequential Flatten Unflatten EnvironContext Identity Vmap Map"
-             .. " Param Const Metric MetricState MultiMetric Transform Regularization Description Delay DelayAccess StateWithDelay InputDelay InterpolationRegistry"
+             .. " Param Const Metric MetricState MultiMetric Transform Regularization Description Delay"
+             .. " DelayAccess StateWithDelay InputDelay InterpolationRegistry"
              .. " Optimizer OptimState LRScheduler Surrogate ChainedReg ChainT ChainedScheduler"):gmatch "%S+" do
   FRAMES[name] = true
 end
@@ -91,7 +92,9 @@ local function untold(page, object)
   local text = table.concat(page.States or {}, " ") .. " " .. table.concat(page.text, " ")
   for path, s in object:states():items() do
     local field = tostring(path):match "^([%w_]+)" or tostring(path)
-    if rawequal(object[field], s) and not text:find("%f[%w_]" .. field .. "%f[^%w_]") then return "no word of the State " .. field end
+    if rawequal(object[field], s) and not text:find("%f[%w_]" .. field .. "%f[^%w_]") then
+      return "no word of the State " .. field
+    end
   end
 end
 
@@ -100,7 +103,8 @@ for _, area in ipairs(SHOWN) do
     t.eq(complaints(area, function(page, name)
       if not page then return nil end
       if not page.Example then return "no example" end
-      if not table.concat(page.Example, "\n"):find("%f[%w_]" .. name:gsub("%d", "%%d") .. "%f[^%w_]") then return "the example does not use it" end
+      local use = "%f[%w_]" .. name:gsub("%d", "%%d") .. "%f[^%w_]"  -- Conv2d stands for Conv1d, too
+      if not table.concat(page.Example, "\n"):find(use) then return "the example does not use it" end
       local value = bdl[area][name]
       local cls = class.is_class(value) and value or nil
       local made, ok, err

@@ -54,6 +54,9 @@ function RNNCell:setup(defaults, ...)
   self.out_size = a.num_out
   self.num_in = self.in_size[-1]
   self.num_out = self.out_size[-1]
+  if not self.num_in or not self.num_out then
+    core.fail("ValueError", 3, "%s: num_in and num_out are counts, or lists with at least one", spec[0])
+  end
   self.state_init = a.state_init
   if a.activation then self.activation = activation_of(spec[0], a.activation) end
   return a

@@ -11,6 +11,7 @@ local class = require "bdl.class"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
+local constants = require "bdl.nn.constants"
 local integrate = require "bdl.nn.integrate"
 local none = require "bdl.none".none
 local Dynamics = require "bdl.nn.dynamics".Dynamics
@@ -32,7 +33,7 @@ end
 
 function Synapse:__init(a, params)
   Synapse.super.__init(self, {a.size, keep_size = a.keep_size, name = a.name or none})
-  for name in params:gmatch "%S+" do self[name] = init.param(a[name], self.varshape) end
+  constants.set(self, a, params)
   self.g_initializer = a.g_initializer
 end
 

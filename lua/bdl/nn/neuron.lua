@@ -5,9 +5,9 @@
 local core = require "bdl.core"
 local trace = require "bdl.augment.trace"
 local class = require "bdl.class"
+local constants = require "bdl.nn.constants"
 local dynamics = require "bdl.nn.dynamics"
 local surrogate = require "bdl.surrogate"
-local u = require "bdl.units"
 local none = require "bdl.none".none
 
 --- A population that spikes; to be extended, mostly through nn.Spiking.
@@ -48,55 +48,29 @@ end
 --- Not a State, nor absent.
 local function is_value(x) return type(x) == "number" or core.is_tensor(x) end
 
---- The least number in x, nil where x is traced or no number.
-local function least(x)
-  if type(x) == "number" then return x end
-  if not core.is_tensor(x) or core.is_traced(x) then return nil end
-  local axes = {}
-  for k = 1, x.ndim do axes[k] = k - 1 end
-  return core.item(core.bind("reduce_min", {axes = axes}, core.mantissa(x)))
-end
-
---- Parameters that divide, by what their names begin with.
-local DIVISORS = {"^tau", "^delta_", "^C$"}
-
---- Stop at a value of self[name] that no equation has room for.
-local function check_param(self, name)
-  local x, top, who = self[name], self.V_th, class.qualified_name(class.of(self))
-  local low, divides = least(x), name ~= "tau_ref"
-  local is_scale = false
-  for _, pattern in ipairs(DIVISORS) do is_scale = is_scale or name:find(pattern) ~= nil end
-  if is_scale and low and not (low > 0 or low == 0 and not divides) then
-    core.fail("ValueError", 5, "%s: %s must be %s, not %s", who, name, divides and "> 0" or ">= 0", tostring(x))
-  end
-  local unit = core.unit_of(x)
-  if name:find "^tau" and unit and not pcall(core.convert, x, u.ms) then
-    core.fail("UnitMismatchError", 5, "%s: %s is a time, not in <%s>", who, name, tostring(unit))
-  end
-  if name:find "^V_" and is_value(x) and is_value(top) and not pcall(function() return x - top end) then
-    core.fail("UnitMismatchError", 5, "%s: %s is in <%s>, V_th in <%s>; both are potentials", who, name, tostring(unit or 1),
-              tostring(core.unit_of(top) or 1))
-  end
-end
-
---- self[name] = parameter a[name], for words of names.
---  Errors: ValueError a tau, a capacitance or a width that is not > 0 (tau_ref: < 0), V_th not above V_reset;
---  UnitMismatchError a tau that is no time, potentials V_.. of other units than V_th.
+--- constants.set, and: V_th lies above V_reset, potentials V_.. have the dimension of V_th.
+--  Errors: those of constants.set; ValueError; UnitMismatchError.
 function Neuron:set_params(a, names)
-  for name in names:gmatch "%S+" do self[name] = require "bdl.init".param(a[name], self.varshape) end
-  for name in names:gmatch "%S+" do check_param(self, name) end
+  constants.set(self, a, names)
+  local top, who = self.V_th, class.qualified_name(class.of(self))
+  for name in names:gmatch "%f[%w_]V_[%w_]+" do
+    local x = self[name]
+    if is_value(x) and is_value(top) and not pcall(function() return x - top end) then
+      core.fail("UnitMismatchError", 4, "%s: %s is in <%s>, V_th in <%s>; both are potentials", who, name, tostring(core.unit_of(x) or 1),
+                tostring(core.unit_of(top) or 1))
+    end
+  end
   if is_value(self.V_th) and is_value(self.V_reset) then
-    local gap = least(self.V_th - self.V_reset)
+    local gap = constants.least(self.V_th - self.V_reset)
     if gap and not (gap > 0) then
-      core.fail("ValueError", 4, "%s: V_th must lie above V_reset; they are %s and %s", class.qualified_name(class.of(self)),
-                tostring(self.V_th), tostring(self.V_reset))
+      core.fail("ValueError", 4, "%s: V_th must lie above V_reset; they are %s and %s", who, tostring(self.V_th), tostring(self.V_reset))
     end
   end
 end
 
 --- Is x known to be > 0 everywhere?
 function Neuron.is_positive(x)
-  local low = least(x)
+  local low = constants.least(x)
   return low ~= nil and low > 0
 end
 

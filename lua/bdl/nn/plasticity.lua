@@ -8,6 +8,7 @@ local args = require "bdl.args"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
+local constants = require "bdl.nn.constants"
 local integrate = require "bdl.nn.integrate"
 local none = require "bdl.none".none
 local Dynamics = require "bdl.nn.dynamics".Dynamics
@@ -16,7 +17,7 @@ local M = {}
 
 local function make(self, a, names)
   Dynamics.__init(self, {a.size, name = a.name or none})
-  for name in names:gmatch "%S+" do self[name] = init.param(a[name], self.varshape) end
+  constants.set(self, a, names)
 end
 
 --- Short-term facilitation and depression:  tau_f du/dt = -u,  tau_d dx/dt = 1 - x;  at a spike u += U (1 - u),

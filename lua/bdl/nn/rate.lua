@@ -9,6 +9,7 @@ local environ = require "bdl.environ"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
+local constants = require "bdl.nn.constants"
 local step = require "bdl.nn.integrate".step
 local none = require "bdl.none".none
 local Dynamics = require "bdl.nn.dynamics".Dynamics
@@ -37,7 +38,7 @@ function WilsonCowan:__init(...)
   local a = args({"size", tau_E = 10*u.ms, tau_I = 10*u.ms, w_EE = 16.0, w_IE = 12.0, w_EI = 15.0, w_II = 3.0, a_E = 1.3, theta_E = 4.0,
                   a_I = 2.0, theta_I = 3.7, r = 1.0, E_initializer = init.Constant(0.0), I_initializer = init.Constant(0.0), name = none}, ...)
   WilsonCowan.super.__init(self, {a.size, name = a.name or none})
-  require "bdl.nn.neuron".Neuron.set_params(self, a, CONSTANTS)
+  constants.set(self, a, CONSTANTS)
   self.E_initializer, self.I_initializer = a.E_initializer, a.I_initializer
 end
 
@@ -79,11 +80,14 @@ function CANN1D:__init(...)
   local a = args({"num", tau = 1*u.ms, tau_v = 48*u.ms, m = 0.0, k = 8.1, a = 0.5, A = 10.0, J0 = 4.0, z_min = -math.pi, z_max = math.pi,
                   name = none}, ...)
   CANN1D.super.__init(self, {a.num, name = a.name or none})
-  if not (a.z_max > a.z_min) then core.fail("ValueError", 2, "nn.CANN1D: z_min (%s) lies above z_max (%s)", tostring(a.z_min), tostring(a.z_max)) end
-  self.z_min, self.z_max = a.z_min, a.z_max
-  require "bdl.nn.neuron".Neuron.set_params(self, a, "tau tau_v m k a A J0")
+  constants.set(self, a, "z_min z_max", {})
+  local ring = self.z_max - self.z_min
+  if not (constants.least(ring) > 0) then
+    core.fail("ValueError", 2, "nn.CANN1D: z_min (%s) lies above z_max (%s)", tostring(a.z_min), tostring(a.z_max))
+  end
+  constants.set(self, a, "tau tau_v m k a A J0")
   local i = core.bind("iota", {shape = {a.num}, axis = 0, dtype = (core.precision())})
-  self.x = i * ((a.z_max - a.z_min) / math.max(a.num - 1, 1)) + a.z_min
+  self.x = i * (ring / math.max(a.num - 1, 1)) + self.z_min
   local d = self:distance(core.bind("reshape", {shape = {a.num, 1}}, self.x) - self.x)
   self.conn = self.J0 * bind("exp", -0.5 * (d / self.a) ^ 2) / (math.sqrt(2 * math.pi) * self.a)
 end

@@ -6,6 +6,7 @@
 local core = require "bdl.core"
 local args = require "bdl.args"
 local init = require "bdl.init"
+local constants = require "bdl.nn.constants"
 local integrate = require "bdl.nn.integrate"
 local layer = require "bdl.nn.layer"
 local none = require "bdl.none".none
@@ -37,7 +38,7 @@ function LeakyRateReadout:__init(...)
   LeakyRateReadout.super.__init(self, a.name)
   self.in_size = a.in_size
   self.out_size = a.out_size
-  self.tau = init.param(a.tau, self.out_size)
+  constants.set(self, a, "tau", self.out_size)
   self.r_init = a.r_init
   self:keep(layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))
 end

@@ -14,6 +14,7 @@ local event = require "bdl.event"
 local init = require "bdl.init"
 local state = require "bdl.state"
 local u = require "bdl.units"
+local constants = require "bdl.nn.constants"
 local integrate = require "bdl.nn.integrate"
 local none = require "bdl.none".none
 local Module = require "bdl.nn.module".Module
@@ -42,7 +43,7 @@ function STDP.spec(spec)
 end
 
 --- Errors: ValueError a time constant <= 0, w_min above w_max; ShapeError weights of another shape.
-function STDP:make(a, constants)
+function STDP:make(a, names)
   Module.__init(self, a.name)
   self.in_size, self.out_size = a.n_pre, a.n_post
   local m, n, who = self.in_size[-1], self.out_size[-1], class.qualified_name(class.of(self))
@@ -59,16 +60,9 @@ function STDP:make(a, constants)
     self.connection = a.weight
     class.rawfield(self, "_columns", {rows, pointers, places})
   end
-  for name in ("w_min w_max " .. constants):gmatch "%S+" do
-    self[name] = a[name]
-    if name:find "^tau" and not core.is_traced(a[name]) then
-      local tau = a[name]
-      tau = core.is_tensor(tau) and core.item(core.mantissa(tau)) or tau
-      if not (tau > 0) then core.fail("ValueError", 3, "%s: %s must be > 0, not %s", who, name, tostring(a[name])) end
-    end
-  end
-  local gap = a.w_max - a.w_min
-  if not ((core.is_tensor(gap) and core.item(core.mantissa(gap)) or gap) >= 0) then
+  constants.set(self, a, "w_min w_max " .. names, {})
+  local gap = constants.least(self.w_max - self.w_min)
+  if gap and not (gap >= 0) then
     core.fail("ValueError", 3, "%s: w_min (%s) lies above w_max (%s)", who, tostring(a.w_min), tostring(a.w_max))
   end
   self.weight = state.LongTermState(weight)

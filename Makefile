@@ -130,6 +130,11 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# What one file needs alone does not rebuild the others when it comes or goes.
+HDF5 := runtime/file/hdf5_lib
+$(OUT)/obj/$(HDF5).o $(OUT)/tidy/$(HDF5).c: private CPPFLAGS += $(HDF5_CFLAGS)
+$(OUT)/obj/$(HDF5).o: $(BUILD)/deps-$(NEED).mk
+
 $(OUT)/obj/kernels/%.o: kernels/%.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$@)

@@ -43,6 +43,7 @@ check() {
     test)
       want libcmocka-dev header cmocka.h
       wish openmpi-bin found mpirun
+      wish libhdf5-dev pkg-config --exists hdf5
       ;;
     clang)
       want clang found clang
@@ -79,7 +80,11 @@ if [ -n "$missing$wished" ]; then
   [ -z "$wished" ] || echo "tests are skipped without:$wished" >&2
 fi
 
+# HDF5 is used where it is there.
+hdf5=
+! pkg-config --exists hdf5 || hdf5=hdf5
 echo "LUA_CFLAGS := $(pkg-config --cflags lua5.4)"
 echo "LUA_LIBS := $(pkg-config --libs lua5.4)"
 echo "DEP_CFLAGS := $(pkg-config --cflags libffi zlib)"
-echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi zlib)"
+echo "HDF5_CFLAGS := ${hdf5:+-DBDL_HDF5 $(pkg-config --cflags hdf5)}"
+echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi zlib $hdf5)"

@@ -4,6 +4,7 @@
 --   data/csv      csv                             text
 --   data/check    check                           numbers and labels that training can use
 --   data/loader   loader                          batches, shuffled by a key
+--   data/shd      shd                             spoken words as spikes (HDF5)
 --   data/encode   encode.LatencyEncoder, ..       numbers to spikes
 --   data/events   frames                          lists of events to counts a step
 --
@@ -12,7 +13,7 @@ local class = require "bdl.class"
 
 local data = {}
 
-for _, subject in ipairs{"file", "csv", "check", "loader", "events"} do
+for _, subject in ipairs{"file", "csv", "check", "loader", "events", "shd"} do
   for name, f in pairs(require("bdl.data." .. subject)) do data[name] = f end
 end
 --- encode: numbers to spikes over time, data.encode.PoissonEncoder and others.

@@ -1,11 +1,12 @@
 /*
-** file_lua.c -- arrays of files, for lua/bdl/data.lua.
+** file_lua.c -- arrays of files, for lua/bdl/data.
 */
 #include <string.h>
 
 #include "binding/embedded.h"
 #include "binding/lbdl.h"
 #include "file/file.h"
+#include "file/hdf5.h"
 
 /* ---- reading -------------------------------------------------------------------------------------- */
 
@@ -46,6 +47,15 @@ static int l_names(lua_State *L) {
   return 1;
 }
 
+/* An uninitialised tensor, pushed; its data. */
+static void *push_new(lua_State *L, const bdl_aval *a) {
+  lbdl_collect(L);
+  lbdl_tensor *x = lbdl_new_tensor(L);
+  lbdl_check(L, bdl_tensor_new(bdl_device_cpu(lbdl_ctx(L)), a, &x->t));
+  lbdl_made(L, &x->t, 1);
+  return bdl_tensor_data(&x->t);
+}
+
 /* core.file_read(reader, i) -> tensor i, from 1 */
 static int l_read(lua_State *L) {
   bdl_npz *f = check_reader(L);
@@ -53,11 +63,79 @@ static int l_read(lua_State *L) {
   if (i < 1 || i > bdl_npz_count(f)) return lbdl_error(L, BDL_EINDEX, "array %d of %d", (int)i, (int)bdl_npz_count(f));
   bdl_aval a;
   lbdl_check(L, bdl_npz_aval(f, i - 1, &a));
-  lbdl_collect(L);
-  lbdl_tensor *x = lbdl_new_tensor(L);
-  lbdl_check(L, bdl_tensor_new(bdl_device_cpu(lbdl_ctx(L)), &a, &x->t));
-  lbdl_made(L, &x->t, 1);
-  lbdl_check(L, bdl_npz_read(f, i - 1, &a, bdl_tensor_data(&x->t)));
+  lbdl_check(L, bdl_npz_read(f, i - 1, &a, push_new(L, &a)));
+  return 1;
+}
+
+/* ---- HDF5 ------------------------------------------------------------------------------------------ */
+
+#define HDF5 "bdl.HDF5"
+
+static bdl_hdf5 *check_hdf5(lua_State *L) {
+  bdl_hdf5 *f = *(bdl_hdf5 **)luaL_checkudata(L, 1, HDF5);
+  if (!f) lbdl_error(L, BDL_EIO, "the file is closed");
+  return f;
+}
+
+static int hdf5_gc(lua_State *L) { /* also core.hdf5_close(file) */
+  bdl_hdf5 **f = luaL_checkudata(L, 1, HDF5);
+  bdl_hdf5_close(*f);
+  *f = NULL;
+  return 0;
+}
+
+/* core.hdf5_open(path) -> file */
+static int l_hdf5_open(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  bdl_hdf5 **f = lua_newuserdatauv(L, sizeof *f, 0);
+  *f = NULL;
+  luaL_setmetatable(L, HDF5);
+  lbdl_check(L, bdl_hdf5_open(lbdl_ctx(L), path, f));
+  return 1;
+}
+
+/* core.hdf5_kind(file, name) -> "array", "ragged" or "text", and the length of its first axis; nil: there is none */
+static int l_hdf5_kind(lua_State *L) {
+  static const char *const kinds[] = {"array", "ragged", "text"};
+  bdl_hdf5 *f = check_hdf5(L);
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  bool there = false;
+  lbdl_check(L, bdl_hdf5_has(f, luaL_checkstring(L, 2), &there));
+  if (!there) return 0;
+  lbdl_check(L, bdl_hdf5_type(f, lua_tostring(L, 2), &kind, &a));
+  lua_pushstring(L, kinds[kind]);
+  lua_pushinteger(L, a.ndim > 0 ? a.shape[0] : 1);
+  return 2;
+}
+
+/* core.hdf5_read(file, name) -> the tensor of an array */
+static int l_hdf5_read(lua_State *L) {
+  bdl_hdf5 *f = check_hdf5(L);
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  lbdl_check(L, bdl_hdf5_type(f, luaL_checkstring(L, 2), &kind, &a));
+  lbdl_check(L, bdl_hdf5_read(f, lua_tostring(L, 2), &a, push_new(L, &a)));
+  return 1;
+}
+
+/* core.hdf5_row(file, name, i) -> row i, from 1: a vector, or a text */
+static int l_hdf5_row(lua_State *L) {
+  bdl_hdf5 *f = check_hdf5(L);
+  const char *name = luaL_checkstring(L, 2);
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  const void *data = NULL;
+  int64_t n = 0;
+  lbdl_check(L, bdl_hdf5_type(f, name, &kind, &a));
+  lbdl_check(L, bdl_hdf5_row(f, name, luaL_checkinteger(L, 3) - 1, &data, &n));
+  if (kind == BDL_HDF5_TEXT) {
+    lua_pushlstring(L, n ? data : "", (size_t)n);
+    return 1;
+  }
+  a = bdl_aval_make(a.dtype, 1, &n);
+  void *copy = push_new(L, &a);
+  if (n > 0) memcpy(copy, data, bdl_aval_bytes(&a));
   return 1;
 }
 
@@ -152,13 +230,17 @@ void lbdl_open_file(lua_State *L) {
   static const luaL_Reg reader[] = {{"__gc", reader_gc}, {"__close", reader_gc}, {NULL, NULL}};
   luaL_newmetatable(L, READER);
   luaL_setfuncs(L, reader, 0);
+  static const luaL_Reg hdf5[] = {{"__gc", hdf5_gc}, {"__close", hdf5_gc}, {NULL, NULL}};
+  luaL_newmetatable(L, HDF5);
+  luaL_setfuncs(L, hdf5, 0);
   static const luaL_Reg writer[] = {{"__gc", writer_gc}, {"__close", writer_gc}, {NULL, NULL}};
   luaL_newmetatable(L, WRITER);
   luaL_setfuncs(L, writer, 0);
-  lua_pop(L, 2);
+  lua_pop(L, 3);
   static const luaL_Reg functions[] = {
     {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded}, {"file_create", l_create},
-    {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add}, {"file_finish", l_finish}, {"file_discard", writer_gc}, {NULL, NULL},
+    {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add}, {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open},
+    {"hdf5_close", hdf5_gc}, {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -252,3 +252,60 @@ t.test("events that are none", function()
   t.raises("ValueError", "dt is a time greater than 0", data.frames, {0.0}, {1}, {n_steps = 2, dt = 0, n_units = 3})
   t.raises("TypeError", "both of one sample, or both lists", data.frames, {{0.0}}, {1}, opts)
 end)
+
+-- ---- HDF5 -------------------------------------------------------------------------------------------------------------
+
+local SHD = "tests/file/hdf5/shd.h5"
+local ok, why = pcall(data.shd, SHD)
+
+if not ok and why.kind == "NotSupportedError" then
+  t.skip("spoken words as spikes", tostring(why))
+else
+  t.test("shd: events, labels and what comes with them", function()
+    local d <close> = data.shd(SHD)
+    t.eq(#d, 4)
+    t.eq(d.labels, {3, 0, 19, 7})
+    t.eq(d.classes, 20)
+    local times, units = d:events(1)
+    t.eq(times:to(u.ms).mantissa, {0, 250, 500})
+    t.eq(units, {0, 699, 13})
+    t.eq(#d:events(2), 0)
+    t.eq(d:extra "speaker", {0, 1, 1, 11})
+    t.eq(d:extra "keys", {"zero", "one", "fünf"})
+    t.eq(d:extra "meta_info/gender", {"male", "female", "male"})
+    t.eq(d:extra "meta_info/body_height", {180, 170.5, 168})
+  end)
+
+  t.test("shd: batches are frames, in the order of the loader", function()
+    local d <close> = data.shd(SHD, {n_steps = 10, dt = 100*u.ms})
+    local x, y = d:batch{3, 0}
+    t.eq({table.unpack(x.shape)}, {10, 2, 700})
+    t.eq(y, {7, 3})
+    t.eq(x:sum{axis = {1, 3}}, {3, 3})             -- the event at 1 s of the last sample is out of the window
+    t.eq(x[3][2][700], 1)                          -- sample 0, unit 699, 0.25 s
+    local seen = {}
+    for a, b in data.loader(d, {batch_size = 3, shuffle = 1})() do
+      t.eq(a.shape[2], #b)
+      for _, label in ipairs(b:totable()) do seen[#seen + 1] = label end
+    end
+    table.sort(seen)
+    t.eq(seen, {0, 3, 7, 19})
+  end)
+
+  t.test("shd: files that are none, and what they lack", function()
+    t.raises("IOError", "cannot read no.h5: No such file", data.shd, "no.h5")
+    t.raises("IOError", "README.md, /: cannot open it", data.shd, "README.md")
+    t.raises("ValueError", "shd.h5, /labels has a label outside of 0 to 18 at %[3%]", data.shd, SHD, {classes = 19})
+    t.raises("TypeError", "no option 'nsteps' %(did you mean 'n_steps'", data.shd, SHD, {nsteps = 3})
+    local d <close> = data.shd(SHD, {n_units = 500})
+    t.raises("IndexError", "samples are numbered 1 to 4, not 5", d.events, d, 5)
+    t.raises("KeyError", "no data set /extra/colour", d.extra, d, "colour")
+    t.raises("TypeError", "batches need the options n_steps and dt", d.batch, d, {0})
+    local e <close> = data.shd(SHD, {n_units = 500, n_steps = 3, dt = 1*u.second})
+    t.raises("IndexError", "unit 699 of sample 2 is none of 0 to 499", e.batch, e, {1, 0})
+    d:close()
+    t.raises("IOError", "closed", d.events, d, 1)
+    local whole = read(SHD)
+    t.raises("IOError", "cut.h5, /: cannot open it", data.shd, write("cut.h5", whole:sub(1, 4000)))
+  end)
+end

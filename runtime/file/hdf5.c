@@ -1,0 +1,212 @@
+/*
+** hdf5.c -- what hdf5.h promises, by a process of its own: libhdf5 trusts files, and a damaged one can make it write where it
+** should not, or run forever.  So a child of this process reads, and answers requests over a socket; when it dies, or has had its
+** time, that is an error of the file.
+*/
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "file/hdf5_lib.h"
+
+struct bdl_hdf5 {
+  bdl_context *ctx;
+  char *path;
+  uint64_t size;
+  int socket;  /* -1: the reader is gone */
+  pid_t reader;
+  void *row;   /* the last one */
+  uint64_t row_bytes;
+};
+
+/* ---- the socket ---- */
+
+bool bdl_hdf5_send(int socket, const void *data, uint64_t n) {
+  for (uint64_t done = 0; done < n;) {
+    const ssize_t k = send(socket, (const char *)data + done, n - done, MSG_NOSIGNAL);
+    if (k < 0 && errno != EINTR) return false;
+    if (k > 0) done += (uint64_t)k;
+  }
+  return true;
+}
+
+bool bdl_hdf5_receive(int socket, void *data, uint64_t n) {
+  for (uint64_t done = 0; done < n;) {
+    const ssize_t k = read(socket, (char *)data + done, n - done);
+    if (k == 0 || (k < 0 && errno != EINTR)) return false;
+    if (k > 0) done += (uint64_t)k;
+  }
+  return true;
+}
+
+/* ---- the reader ---- */
+
+/* In the child: nothing but the library runs, and what dies leaves neither a dump nor a word. */
+static void become_reader(bdl_hdf5 *f, int socket) {
+  const struct rlimit none = {0, 0};
+  const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  setrlimit(RLIMIT_CORE, &none);
+  signal(SIGPROF, SIG_DFL); /* the end of its time */
+  if (null >= 0) dup2(null, STDERR_FILENO);
+  bdl_hdf5_serve(f->ctx, f->path, f->size, socket);
+  _exit(0);
+}
+
+static bdl_status start_reader(bdl_hdf5 *f) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: no socket to its reader: %s", f->path, strerror(errno));
+  f->reader = fork();
+  if (f->reader == 0) {
+    close(ends[0]);
+    become_reader(f, ends[1]);
+  }
+  close(ends[1]);
+  f->socket = ends[0];
+  if (f->reader < 0) return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: no process for it: %s", f->path, strerror(errno));
+  return BDL_OK;
+}
+
+/* Waits for the reader; the signal that it died of, or 0. */
+static int stop_reader(bdl_hdf5 *f) {
+  int status = 0;
+  if (f->socket >= 0) close(f->socket);
+  f->socket = -1;
+  if (f->reader > 0)
+    while (waitpid(f->reader, &status, 0) < 0 && errno == EINTR) continue;
+  f->reader = -1;
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static bdl_status reader_died(bdl_hdf5 *f, const char *name) {
+  const int sig = stop_reader(f);
+  const char *how = sig == SIGPROF ? "it found no end" : sig ? strsignal(sig) : "no answer";
+  return bdl_fail(f->ctx, BDL_EIO, "%s, %s: libhdf5 broke down over it (%s): damaged", f->path, name, how);
+}
+
+/* Until there is an answer, or Ctrl-C. */
+static bdl_status wait_for_reader(bdl_hdf5 *f) {
+  struct pollfd p = {.fd = f->socket, .events = POLLIN};
+  while (poll(&p, 1, 100) <= 0) {
+    if (!f->ctx->interrupted) continue;
+    f->ctx->interrupted = 0;
+    kill(f->reader, SIGKILL);
+    stop_reader(f);
+    return bdl_fail(f->ctx, BDL_EINTERRUPT, "interrupted while %s was read", f->path);
+  }
+  return BDL_OK;
+}
+
+/* What a healthy reader may say. */
+static bool sensible(const bdl_hdf5 *f, const bdl_hdf5_answer *a) {
+  return (unsigned)a->status < BDL_STATUS_COUNT && (unsigned)a->kind <= BDL_HDF5_TEXT && (unsigned)a->aval.dtype < BDL_DTYPE_COUNT &&
+         bdl_aval_check(f->ctx, &a->aval) == BDL_OK && a->n >= 0 && a->bytes / 8192 <= f->size;
+}
+
+/* The head of the answer; a->bytes bytes are to be received. */
+static bdl_status ask(bdl_hdf5 *f, bdl_hdf5_what what, const char *name, int64_t i, bdl_hdf5_answer *a) {
+  bdl_hdf5_request q = {.what = what, .i = i};
+  if (f->socket < 0) return bdl_fail(f->ctx, BDL_EIO, "%s, %s: the file broke down before", f->path, name);
+  if (strlen(name) >= sizeof q.name) return bdl_fail(f->ctx, BDL_EKEY, "%s has no data set %s", f->path, name);
+  memcpy(q.name, name, strlen(name));
+  if (!bdl_hdf5_send(f->socket, &q, sizeof q)) return reader_died(f, name);
+  TRY(wait_for_reader(f));
+  if (!bdl_hdf5_receive(f->socket, a, sizeof *a) || !sensible(f, a)) return reader_died(f, name);
+  a->message[sizeof a->message - 1] = '\0';
+  return a->status == BDL_OK ? BDL_OK : bdl_fail(f->ctx, a->status, "%s", a->message);
+}
+
+/* ---- what hdf5.h promises ---- */
+
+static bdl_status open_file(bdl_hdf5 *f, const char *path) {
+  struct stat st;
+  bdl_hdf5_answer a;
+  f->path = bdl_strdup(f->ctx, path);
+  if (!f->path) return BDL_ENOMEM;
+  if (stat(path, &st) < 0) return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: %s", path, strerror(errno));
+  if (!S_ISREG(st.st_mode)) return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: it is no regular file", path);
+  f->size = (uint64_t)st.st_size;
+  TRY(start_reader(f));
+  return ask(f, BDL_HDF5_OPEN, "/", 0, &a);
+}
+
+bdl_status bdl_hdf5_open(bdl_context *c, const char *path, bdl_hdf5 **out) {
+  if (!bdl_hdf5_built()) {
+    bdl_fail(c, BDL_ENOTSUP, "cannot read %s: this bdl was built without HDF5", path);
+    bdl_hint(c, "install libhdf5-dev (apt-get install libhdf5-dev) and build bdl again: make clean all");
+    return BDL_ENOTSUP;
+  }
+  bdl_hdf5 *f = bdl_calloc(c, sizeof *f);
+  if (!f) return BDL_ENOMEM;
+  f->ctx = c;
+  f->socket = -1;
+  f->reader = -1;
+  const bdl_status s = open_file(f, path);
+  if (s == BDL_OK) *out = f;
+  else bdl_hdf5_close(f);
+  return s;
+}
+
+static void drop_row(bdl_hdf5 *f) {
+  if (f->row) bdl_free(f->ctx, f->row, f->row_bytes);
+  f->row = NULL;
+}
+
+void bdl_hdf5_close(bdl_hdf5 *f) {
+  if (!f) return;
+  const bdl_hdf5_request end = {.what = BDL_HDF5_END};
+  drop_row(f);
+  if (f->socket >= 0) bdl_hdf5_send(f->socket, &end, sizeof end); /* another reader may hold a copy of our end open */
+  stop_reader(f);
+  if (f->path) bdl_free(f->ctx, f->path, strlen(f->path) + 1);
+  bdl_free(f->ctx, f, sizeof *f);
+}
+
+bdl_status bdl_hdf5_has(bdl_hdf5 *f, const char *name, bool *yes) {
+  bdl_hdf5_answer a;
+  TRY(ask(f, BDL_HDF5_HAS, name, 0, &a));
+  *yes = a.n > 0;
+  return BDL_OK;
+}
+
+bdl_status bdl_hdf5_type(bdl_hdf5 *f, const char *name, bdl_hdf5_kind *kind, bdl_aval *a) {
+  bdl_hdf5_answer answer;
+  TRY(ask(f, BDL_HDF5_TYPE, name, 0, &answer));
+  *kind = answer.kind;
+  *a = answer.aval;
+  return BDL_OK;
+}
+
+bdl_status bdl_hdf5_read(bdl_hdf5 *f, const char *name, const bdl_aval *a, void *data) {
+  bdl_hdf5_answer answer;
+  TRY(ask(f, BDL_HDF5_READ, name, 0, &answer));
+  if (!bdl_aval_eq(a, &answer.aval) || answer.bytes != bdl_aval_bytes(a) || !bdl_hdf5_receive(f->socket, data, answer.bytes))
+    return reader_died(f, name);
+  return BDL_OK;
+}
+
+bdl_status bdl_hdf5_row(bdl_hdf5 *f, const char *name, int64_t i, const void **data, int64_t *n) {
+  bdl_hdf5_answer answer;
+  drop_row(f);
+  TRY(ask(f, BDL_HDF5_ROW, name, i, &answer));
+  f->row_bytes = answer.bytes;
+  f->row = bdl_alloc(f->ctx, f->row_bytes);
+  const uint64_t size = bdl_dtype_size(answer.aval.dtype);
+  if (!f->row || (uint64_t)answer.n != answer.bytes / size || !bdl_hdf5_receive(f->socket, f->row, answer.bytes)) {
+    const bool memory = !f->row;
+    if (!memory) return reader_died(f, name);
+    kill(f->reader, SIGKILL); /* its answer is in the way */
+    stop_reader(f);
+    return BDL_ENOMEM;
+  }
+  *data = f->row;
+  *n = answer.n;
+  return BDL_OK;
+}

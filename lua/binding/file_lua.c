@@ -195,7 +195,7 @@ static int l_put(lua_State *L) {
   return 0;
 }
 
-/* core.file_rows(writer, name, row) -> an array that grows by rows of the type of the tensor `row`; good until the finish */
+/* core.file_rows(writer, name, row) -> an array that grows by rows of the type of the tensor `row`; until the finish */
 static int l_rows(lua_State *L) {
   bdl_npz_rows *r = NULL;
   lbdl_check(L, bdl_npz_rows_new(*check_writer(L), luaL_checkstring(L, 2), &lbdl_to_tensor(L, 3)->t.aval, &r));
@@ -208,11 +208,12 @@ static int l_add(lua_State *L) {
   check_writer(L);
   bdl_npz_rows *r = lua_touserdata(L, 2);
   const bdl_tensor *x = packed(L, 3);
-  const bdl_aval *row = bdl_npz_rows_type(r), rest = bdl_aval_make(x->aval.dtype, BDL_MAX(x->aval.ndim - 1, 0), x->aval.shape + 1);
+  const bdl_aval *row = bdl_npz_rows_type(r);
+  const bdl_aval rest = bdl_aval_make(x->aval.dtype, BDL_MAX(x->aval.ndim - 1, 0), x->aval.shape + 1);
   if (x->aval.ndim == 0 || !bdl_aval_eq(&rest, row)) {
     char want[BDL_AVAL_TEXT], got[BDL_AVAL_TEXT];
-    return lbdl_error(L, BDL_ESHAPE, "rows of %s were begun; %s was given, and its first axis counts rows", bdl_aval_text(row, true, want),
-                      bdl_aval_text(&x->aval, true, got));
+    return lbdl_error(L, BDL_ESHAPE, "rows of %s were begun; %s was given, and its first axis counts rows",
+                      bdl_aval_text(row, true, want), bdl_aval_text(&x->aval, true, got));
   }
   lbdl_check(L, bdl_npz_rows_add(r, bdl_tensor_data(x), x->aval.shape[0]));
   return 0;
@@ -238,9 +239,10 @@ void lbdl_open_file(lua_State *L) {
   luaL_setfuncs(L, writer, 0);
   lua_pop(L, 3);
   static const luaL_Reg functions[] = {
-    {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded}, {"file_create", l_create},
-    {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add}, {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open},
-    {"hdf5_close", hdf5_gc}, {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row}, {NULL, NULL},
+    {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded},
+    {"file_create", l_create}, {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add},
+    {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open}, {"hdf5_close", hdf5_gc},
+    {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

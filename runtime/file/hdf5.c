@@ -1,7 +1,7 @@
 /*
-** hdf5.c -- what hdf5.h promises, by a process of its own: libhdf5 trusts files, and a damaged one can make it write where it
-** should not, or run forever.  So a child of this process reads, and answers requests over a socket; when it dies, or has had its
-** time, that is an error of the file.
+** hdf5.c -- what hdf5.h promises, by a process of its own: libhdf5 trusts files, and a damaged one can make it write where
+** it should not, or run forever.  So a child of this process reads, and answers requests over a socket; when it dies, or
+** has had its time, that is an error of the file.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -70,7 +70,8 @@ static bdl_status start_reader(bdl_hdf5 *f) {
   }
   close(ends[1]);
   f->socket = ends[0];
-  if (f->reader < 0) return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: no process for it: %s", f->path, strerror(errno));
+  if (f->reader < 0)
+    return bdl_fail(f->ctx, BDL_EIO, "cannot read %s: no process for it: %s", f->path, strerror(errno));
   return BDL_OK;
 }
 
@@ -106,8 +107,8 @@ static bdl_status wait_for_reader(bdl_hdf5 *f) {
 
 /* What a healthy reader may say. */
 static bool sensible(const bdl_hdf5 *f, const bdl_hdf5_answer *a) {
-  return (unsigned)a->status < BDL_STATUS_COUNT && (unsigned)a->kind <= BDL_HDF5_TEXT && (unsigned)a->aval.dtype < BDL_DTYPE_COUNT &&
-         bdl_aval_check(f->ctx, &a->aval) == BDL_OK && a->n >= 0 && a->bytes / 8192 <= f->size;
+  return (unsigned)a->status < BDL_STATUS_COUNT && (unsigned)a->kind <= BDL_HDF5_TEXT && a->n >= 0 &&
+         bdl_aval_check(f->ctx, &a->aval) == BDL_OK && a->bytes / 8192 <= f->size;
 }
 
 /* The head of the answer; a->bytes bytes are to be received. */
@@ -187,9 +188,8 @@ bdl_status bdl_hdf5_type(bdl_hdf5 *f, const char *name, bdl_hdf5_kind *kind, bdl
 bdl_status bdl_hdf5_read(bdl_hdf5 *f, const char *name, const bdl_aval *a, void *data) {
   bdl_hdf5_answer answer;
   TRY(ask(f, BDL_HDF5_READ, name, 0, &answer));
-  if (!bdl_aval_eq(a, &answer.aval) || answer.bytes != bdl_aval_bytes(a) || !bdl_hdf5_receive(f->socket, data, answer.bytes))
-    return reader_died(f, name);
-  return BDL_OK;
+  const bool fits = bdl_aval_eq(a, &answer.aval) && answer.bytes == bdl_aval_bytes(a);
+  return fits && bdl_hdf5_receive(f->socket, data, answer.bytes) ? BDL_OK : reader_died(f, name);
 }
 
 bdl_status bdl_hdf5_row(bdl_hdf5 *f, const char *name, int64_t i, const void **data, int64_t *n) {

@@ -1,5 +1,5 @@
 /*
-** hdf5_lib.c -- reading through libhdf5, in the process of hdf5.c's reader: one request after the other until it is told to end.
+** hdf5_lib.c -- reading through libhdf5, in the reader process of hdf5.c: one request after the other.
 */
 #include "file/hdf5_lib.h"
 
@@ -84,7 +84,9 @@ static bdl_status read_dtype(const library *f, const char *name, set *s) {
   } else {
     known = dtype_of(s->type, &s->aval.dtype);
   }
-  if (!known) return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: only integers, floats, lists of them and texts are read", f->path, name);
+  if (!known)
+    return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: only integers, floats, lists of them and texts are read", f->path,
+                    name);
   s->memory = s->kind == BDL_HDF5_RAGGED ? H5Tvlen_create(native(s->aval.dtype)) : H5Tcopy(native(s->aval.dtype));
   return s->memory < 0 ? library_fail(f, name, "cannot make its type") : BDL_OK;
 }
@@ -94,16 +96,19 @@ static bdl_status read_shape(const library *f, const char *name, set *s) {
   char text[BDL_AVAL_TEXT];
   const int ndim = H5Sget_simple_extent_ndims(s->space);
   if (ndim < 0 || H5Sget_simple_extent_type(s->space) == H5S_NULL) return library_fail(f, name, "has no shape");
-  if (ndim > BDL_MAX_NDIM) return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: %d axes; a tensor has at most %d", f->path, name, ndim, BDL_MAX_NDIM);
+  if (ndim > BDL_MAX_NDIM)
+    return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: %d axes; a tensor has at most %d", f->path, name, ndim, BDL_MAX_NDIM);
   if (s->kind != BDL_HDF5_ARRAY && ndim != 1)
-    return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: lists of numbers and texts in %d axes; one is read", f->path, name, ndim);
+    return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: lists of numbers and texts in %d axes; one is read", f->path, name,
+                    ndim);
   if (H5Sget_simple_extent_dims(s->space, shape, NULL) < 0) return library_fail(f, name, "has no shape");
   s->aval.ndim = ndim;
   for (int i = 0; i < ndim; i++) s->aval.shape[i] = shape[i] > INT64_MAX ? -1 : (int64_t)shape[i];
-  if (bdl_aval_check(f->ctx, &s->aval) != BDL_OK) return bdl_fail(f->ctx, BDL_EIO, "%s, %s: %s", f->path, name, f->ctx->error.message);
+  if (bdl_aval_check(f->ctx, &s->aval) != BDL_OK)
+    return bdl_fail(f->ctx, BDL_EIO, "%s, %s: %s", f->path, name, f->ctx->error.message);
   if (bdl_aval_bytes(&s->aval) / 8192 > f->size) /* deflate packs 1032 to 1, and a number grows eightfold at most */
-    return bdl_fail(f->ctx, BDL_EIO, "%s, %s: a file of %llu bytes cannot hold %s", f->path, name, (unsigned long long)f->size,
-                    bdl_aval_text(&s->aval, true, text));
+    return bdl_fail(f->ctx, BDL_EIO, "%s, %s: a file of %llu bytes cannot hold %s", f->path, name,
+                    (unsigned long long)f->size, bdl_aval_text(&s->aval, true, text));
   return BDL_OK;
 }
 
@@ -169,7 +174,8 @@ static void drop_row(library *f) {
 }
 
 /* The selected row as the library gives it: a list, or a text of fixed or of any length. */
-static bdl_status read_row(library *f, const char *name, const set *s, hid_t one, hid_t how, const void **data, int64_t *n) {
+static bdl_status read_row(library *f, const char *name, const set *s, hid_t one, hid_t how, const void **data,
+                           int64_t *n) {
   const bool any_length = s->kind == BDL_HDF5_RAGGED || H5Tis_variable_str(s->type) > 0;
   f->memory = BDL_OK;
   herr_t status = 0;
@@ -196,9 +202,11 @@ static bdl_status read_row(library *f, const char *name, const set *s, hid_t one
 
 static bdl_status select_row(library *f, const char *name, int64_t i, set *s, const void **data, int64_t *n) {
   const hsize_t at = (hsize_t)i, count = 1;
-  if (s->kind == BDL_HDF5_ARRAY) return bdl_fail(f->ctx, BDL_ETYPE, "%s, %s is an array; it has no rows", f->path, name);
+  if (s->kind == BDL_HDF5_ARRAY)
+    return bdl_fail(f->ctx, BDL_ETYPE, "%s, %s is an array; it has no rows", f->path, name);
   if (i < 0 || i >= s->aval.shape[0])
-    return bdl_fail(f->ctx, BDL_EINDEX, "%s, %s: row %lld of %lld", f->path, name, (long long)i, (long long)s->aval.shape[0]);
+    return bdl_fail(f->ctx, BDL_EINDEX, "%s, %s: row %lld of %lld", f->path, name, (long long)i,
+                    (long long)s->aval.shape[0]);
   const hid_t one = H5Screate_simple(1, &count, NULL), how = H5Pcreate(H5P_DATASET_XFER);
   bdl_status status = BDL_OK;
   if (one < 0 || how < 0 || H5Sselect_hyperslab(s->space, H5S_SELECT_SET, &at, NULL, &count, NULL) < 0 ||
@@ -217,7 +225,8 @@ static bdl_status read_array(const library *f, const char *name, const set *s, v
   if (s->kind != BDL_HDF5_ARRAY) return bdl_fail(f->ctx, BDL_ETYPE, "%s, %s is no array", f->path, name);
   *data = bdl_alloc(f->ctx, bdl_aval_bytes(&s->aval));
   if (!*data) return BDL_ENOMEM;
-  return H5Dread(s->id, s->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, *data) < 0 ? library_fail(f, name, "cannot read it") : BDL_OK;
+  const herr_t status = H5Dread(s->id, s->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, *data);
+  return status < 0 ? library_fail(f, name, "cannot read it") : BDL_OK;
 }
 
 /* A request has a second of the processor and another for each 10 MB of the file; then this process dies. */
@@ -265,6 +274,8 @@ void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket)
 
 bool bdl_hdf5_built(void) { return false; }
 
-void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket) { (void)c, (void)path, (void)size, (void)socket; }
+void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket) {
+  (void)c, (void)path, (void)size, (void)socket;
+}
 
 #endif

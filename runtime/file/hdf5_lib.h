@@ -9,7 +9,9 @@
 
 enum { BDL_HDF5_NAME = 256 };
 
-typedef enum bdl_hdf5_what { BDL_HDF5_OPEN, BDL_HDF5_HAS, BDL_HDF5_TYPE, BDL_HDF5_READ, BDL_HDF5_ROW, BDL_HDF5_END } bdl_hdf5_what;
+typedef enum bdl_hdf5_what {
+  BDL_HDF5_OPEN, BDL_HDF5_HAS, BDL_HDF5_TYPE, BDL_HDF5_READ, BDL_HDF5_ROW, BDL_HDF5_END
+} bdl_hdf5_what;
 
 typedef struct bdl_hdf5_request {
   bdl_hdf5_what what;

@@ -51,7 +51,8 @@ void bdl_source_close(bdl_source *s) {
 }
 
 bdl_status bdl_source_read(const bdl_source *s, uint64_t at, void *data, size_t n) {
-  if (at > s->size || n > s->size - at) return bdl_source_fail(s, s->size, "the file ends here, %zu bytes were to follow from byte %llu",
+  if (at > s->size || n > s->size - at)
+    return bdl_source_fail(s, s->size, "the file ends here, %zu bytes were to follow from byte %llu",
                                                                n, (unsigned long long)at);
   if (s->bytes) {
     memcpy(data, s->bytes + at, n);
@@ -60,7 +61,8 @@ bdl_status bdl_source_read(const bdl_source *s, uint64_t at, void *data, size_t 
   for (size_t done = 0; done < n;) {
     const ssize_t k = pread(s->fd, (char *)data + done, n - done, (off_t)(at + done));
     if (k < 0 && errno == EINTR) continue;
-    if (k <= 0) return bdl_source_fail(s, at + done, "%s", k ? strerror(errno) : "the file became shorter while it was read");
+    if (k <= 0)
+      return bdl_source_fail(s, at + done, "%s", k ? strerror(errno) : "the file became shorter while it was read");
     done += (size_t)k;
   }
   return BDL_OK;
@@ -103,7 +105,8 @@ static bdl_status prepare(bdl_sink *k, const char *path) {
   if (!k->path) return BDL_ENOMEM;
   k->buffer = bdl_alloc(k->ctx, BDL_SINK_BUFFER);
   if (!k->buffer) return BDL_ENOMEM;
-  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return bdl_fail(k->ctx, BDL_EIO, "cannot write %s: it is a folder", path);
+  if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+    return bdl_fail(k->ctx, BDL_EIO, "cannot write %s: it is a folder", path);
   return open_beside(k);
 }
 

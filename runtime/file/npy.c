@@ -42,10 +42,12 @@ typedef struct text {
   uint64_t origin; /* of s in the member */
 } text;
 
-static bdl_status text_fail(const text *t, const char *what) { return bdl_member_fail(t->m, BDL_EIO, t->origin + t->at, "%s", what); }
+static bdl_status text_fail(const text *t, const char *what) {
+  return bdl_member_fail(t->m, BDL_EIO, t->origin + t->at, "%s", what);
+}
 
 static char look(text *t) {
-  while (t->at < t->n && (t->s[t->at] == ' ' || t->s[t->at] == '\n' || t->s[t->at] == '\t' || t->s[t->at] == '\r')) t->at++;
+  while (t->at < t->n && t->s[t->at] && strchr(" \n\t\r", t->s[t->at])) t->at++;
   return t->at < t->n ? t->s[t->at] : '\0';
 }
 
@@ -102,7 +104,8 @@ static bdl_status shape(text *t, bdl_aval *a) {
   a->ndim = 0;
   while (!skip(t, ')')) {
     if (a->ndim == BDL_MAX_NDIM)
-      return bdl_member_fail(t->m, BDL_ENOTSUP, t->origin + t->at, "more axes than the %d that a tensor can have", BDL_MAX_NDIM);
+      return bdl_member_fail(t->m, BDL_ENOTSUP, t->origin + t->at, "more axes than the %d that a tensor can have",
+                             BDL_MAX_NDIM);
     TRY(extent(t, &a->shape[a->ndim++]));
     if (!skip(t, ',') && (look(t) != ')' || a->ndim == 1)) return text_fail(t, "',' expected"); /* (3) is no tuple */
   }
@@ -111,7 +114,7 @@ static bdl_status shape(text *t, bdl_aval *a) {
 
 static bdl_status unsupported(const text *t, const char *what) {
   bdl_member_fail(t->m, BDL_ENOTSUP, t->origin + t->at, "%s", what);
-  bdl_hint(t->m->source->ctx, "bool, integers of 8 to 64 bits and floats of 16 to 64 bits are read; convert the array with NumPy's astype");
+  bdl_hint(t->m->source->ctx, "bool, integers of 8 to 64 bits and floats of 16 to 64 bits are read; convert with NumPy's astype");
   return BDL_ENOTSUP;
 }
 
@@ -146,7 +149,8 @@ static bdl_status dict(text *t, bdl_npy *h) {
     if (!strcmp(key, "descr")) bit = 1;
     else if (!strcmp(key, "fortran_order")) bit = 2;
     else if (!strcmp(key, "shape")) bit = 4;
-    if (!bit || (seen & bit)) return text_fail(t, bit ? "a key given twice" : "not one of the keys descr, fortran_order, shape");
+    if (!bit || (seen & bit))
+      return text_fail(t, bit ? "a key given twice" : "not one of the keys descr, fortran_order, shape");
     seen |= bit;
     TRY(bit == 1 ? descr(t, h) : bit == 2 ? truth(t, &h->fortran) : shape(t, &h->aval));
     if (!skip(t, ',') && look(t) != '}') return text_fail(t, "',' or '}' expected");
@@ -160,14 +164,18 @@ bdl_status bdl_npy_header(bdl_member *m, bdl_npy *h) {
   bdl_context *c = m->source->ctx;
   memset(h, 0, sizeof *h);
   TRY(bdl_member_read(m, head, MAGIC_SIZE + 2));
-  if (memcmp(head, MAGIC, MAGIC_SIZE) != 0) return bdl_member_fail(m, BDL_EIO, 0, "no array: a .npy begins with \\x93NUMPY");
+  if (memcmp(head, MAGIC, MAGIC_SIZE) != 0)
+    return bdl_member_fail(m, BDL_EIO, 0, "no array: a .npy begins with \\x93NUMPY");
   const int version = head[MAGIC_SIZE], wide = version > 1 ? 4 : 2;
   if (version < 1 || version > 3 || head[MAGIC_SIZE + 1] != 0)
-    return bdl_member_fail(m, BDL_EIO, MAGIC_SIZE, "version %d.%d of .npy; 1.0, 2.0 and 3.0 are read", version, head[MAGIC_SIZE + 1]);
+    return bdl_member_fail(m, BDL_EIO, MAGIC_SIZE, "version %d.%d of .npy; 1.0, 2.0 and 3.0 are read", version,
+                           head[MAGIC_SIZE + 1]);
   TRY(bdl_member_read(m, head + MAGIC_SIZE + 2, (size_t)wide));
   size_t n = 0;
   for (int i = wide; i-- > 0;) n = n << 8 | head[MAGIC_SIZE + 2 + i];
-  if (n > TEXT_MOST) return bdl_member_fail(m, BDL_EIO, MAGIC_SIZE + 2, "a header of %zu bytes; an array's has less than %d", n, TEXT_MOST);
+  if (n > TEXT_MOST)
+    return bdl_member_fail(m, BDL_EIO, MAGIC_SIZE + 2, "a header of %zu bytes; an array's has less than %d", n,
+                           TEXT_MOST);
   char *s = bdl_alloc(c, n + 1);
   if (!s) return BDL_ENOMEM;
   text t = {.m = m, .s = s, .n = n, .origin = m->given};
@@ -181,7 +189,8 @@ bdl_status bdl_npy_header(bdl_member *m, bdl_npy *h) {
   const uint64_t size = (uint64_t)bdl_aval_numel(&h->aval) * forms[h->form].size;
   if (m->size - m->given != size) {
     char aval[BDL_AVAL_TEXT];
-    return bdl_member_fail(m, BDL_EIO, m->given, "%" PRIu64 " bytes follow, %s of '%s' needs %" PRIu64, m->size - m->given,
+    return bdl_member_fail(m, BDL_EIO, m->given, "%" PRIu64 " bytes follow, %s of '%s' needs %" PRIu64,
+                           m->size - m->given,
                            strchr(bdl_aval_text(&h->aval, true, aval), '['), forms[h->form].code, size);
   }
   return BDL_OK;
@@ -194,11 +203,13 @@ size_t bdl_npy_print(const bdl_aval *a, char out[BDL_NPY_HEADER]) {
   n = snprintf(out + START, BDL_NPY_HEADER - START, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
                f == BOOL ? '|' : big_endian() ? '>' : '<', forms[f].code);
   for (int i = 0; i < a->ndim; i++) {
-    const int k = snprintf(out + START + n, (size_t)(BDL_NPY_HEADER - START - n), i ? ", %" PRId64 : "%" PRId64, a->shape[i]);
+    const int k = snprintf(out + START + n, (size_t)(BDL_NPY_HEADER - START - n), i ? ", %" PRId64 : "%" PRId64,
+                           a->shape[i]);
     if (i == 0) first = k;
     n += k;
   }
-  n += snprintf(out + START + n, (size_t)(BDL_NPY_HEADER - START - n), "%s), }%*s", a->ndim == 1 ? "," : "", a->ndim ? GROWTH - first : 0, "");
+  n += snprintf(out + START + n, (size_t)(BDL_NPY_HEADER - START - n), "%s), }%*s", a->ndim == 1 ? "," : "",
+                a->ndim ? GROWTH - first : 0, "");
   const int pad = ALIGN - (START + n + 1) % ALIGN; /* numpy pads by 64 where none is needed, too */
   memset(out + START + n, ' ', (size_t)pad);
   n += pad;
@@ -302,7 +313,8 @@ bdl_status bdl_npy_data(bdl_member *m, const bdl_npy *h, void *data) {
       uint8_t *p = chunk + i * size;
       if (h->swapped) swap_bytes(p, size);
       if (convert((form)h->form, p, (char *)data + (size_t)w.position * width)) continue;
-      s = bdl_member_fail(m, BDL_EVALUE, at + (uint64_t)(i * size), "a number of uint64 beyond 2^63 - 1, the largest of int64");
+      s = bdl_member_fail(m, BDL_EVALUE, at + (uint64_t)(i * size),
+                          "a number of uint64 beyond 2^63 - 1, the largest of int64");
     }
   }
   bdl_free(m->source->ctx, chunk, (size_t)CHUNK * 8);

@@ -113,7 +113,8 @@ bdl_status bdl_npz_read(bdl_npz *f, int64_t i, const bdl_aval *a, void *data) {
   bdl_member m = {0};
   bdl_npy h;
   bdl_status s = open_array(f, i, &m, &h);
-  if (s == BDL_OK && !bdl_aval_eq(a, &h.aval)) s = bdl_member_fail(&m, BDL_EIO, 0, "the file changed while it was read");
+  if (s == BDL_OK && !bdl_aval_eq(a, &h.aval))
+    s = bdl_member_fail(&m, BDL_EIO, 0, "the file changed while it was read");
   if (s == BDL_OK) s = bdl_npy_data(&m, &h, data);
   if (s == BDL_OK) s = bdl_member_end(&m);
   bdl_member_close(&m);

@@ -48,11 +48,14 @@ bdl_status bdl_npz_create(bdl_context *c, const char *path, bool compress, bdl_n
 static bdl_status take_name(bdl_npz_writer *w, const char *name, const char **kept) {
   const size_t most = 0xffff - 4;
   if (w->alone && w->names.n > 0)
-    return bdl_fail(w->ctx, BDL_EVALUE, "%s: a .npy holds one array, and has '%s'; name the file .npz to have '%s' too", w->sink.path,
+    return bdl_fail(w->ctx, BDL_EVALUE,
+                    "%s: a .npy holds one array, and has '%s'; name the file .npz to have '%s' too", w->sink.path,
                     w->names.v[0], name);
-  if (!*name || strlen(name) > most) return bdl_fail(w->ctx, BDL_EVALUE, "%s: an array's name has 1 to %zu bytes", w->sink.path, most);
+  if (!*name || strlen(name) > most)
+    return bdl_fail(w->ctx, BDL_EVALUE, "%s: an array's name has 1 to %zu bytes", w->sink.path, most);
   for (int64_t i = 0; i < w->names.n; i++)
-    if (!strcmp(w->names.v[i], name)) return bdl_fail(w->ctx, BDL_EVALUE, "%s has an array '%s' already", w->sink.path, name);
+    if (!strcmp(w->names.v[i], name))
+      return bdl_fail(w->ctx, BDL_EVALUE, "%s has an array '%s' already", w->sink.path, name);
   *kept = bdl_arena_strdup(&w->arena, name);
   return *kept && BDL_PUSH(w->ctx, w->names, *kept) ? BDL_OK : BDL_ENOMEM;
 }
@@ -89,7 +92,8 @@ bdl_status bdl_npz_put(bdl_npz_writer *w, const char *name, const bdl_aval *a, c
 bdl_status bdl_npz_rows_new(bdl_npz_writer *w, const char *name, const bdl_aval *row, bdl_npz_rows **out) {
   TRY(bdl_aval_check(w->ctx, row));
   if (row->ndim == BDL_MAX_NDIM)
-    return bdl_fail(w->ctx, BDL_EVALUE, "%s: rows of '%s' have %d axes, one more than fits", w->sink.path, name, row->ndim);
+    return bdl_fail(w->ctx, BDL_EVALUE, "%s: rows of '%s' have %d axes, one more than fits", w->sink.path, name,
+                    row->ndim);
   TRY(take_name(w, name, &name));
   bdl_npz_rows *r = bdl_arena_alloc(&w->arena, sizeof *r);
   if (!r || !BDL_RESERVE(w->ctx, w->rows, w->rows.n + 1)) return BDL_ENOMEM;
@@ -125,7 +129,8 @@ static bdl_status move_rows(bdl_npz_writer *w, bdl_npz_rows *r, uint8_t *buffer)
 }
 
 static bdl_status complete(bdl_npz_writer *w, uint8_t *buffer) {
-  if (w->alone && w->names.n == 0) return bdl_fail(w->ctx, BDL_EVALUE, "%s: a .npy holds one array, but has none", w->sink.path);
+  if (w->alone && w->names.n == 0)
+    return bdl_fail(w->ctx, BDL_EVALUE, "%s: a .npy holds one array, but has none", w->sink.path);
   for (int64_t i = 0; i < w->rows.n; i++) TRY(move_rows(w, w->rows.v[i], buffer));
   if (!w->alone) TRY(bdl_zip_finish(&w->zip));
   return bdl_sink_commit(&w->sink);

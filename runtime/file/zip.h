@@ -56,7 +56,8 @@ bdl_status bdl_member_read(bdl_member *m, void *data, size_t n);
 bdl_status bdl_member_end(bdl_member *m);
 void bdl_member_close(bdl_member *m);
 /* "x.npz, a.npy: byte 12: ...", counted in the member; gives s. */
-bdl_status bdl_member_fail(const bdl_member *m, bdl_status s, uint64_t at, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+bdl_status bdl_member_fail(const bdl_member *m, bdl_status s, uint64_t at, const char *fmt, ...)
+  __attribute__((format(printf, 4, 5)));
 
 /* ---- writing ---- */
 
@@ -81,7 +82,8 @@ bdl_status bdl_zip_finish(bdl_zip_writer *w); /* the directory */
 /* ---- both ---- */
 
 #define BDL_ZIP_WINDOW 65536
-enum { BDL_ZIP_LOCAL = 30, BDL_ZIP_CENTRAL = 46, BDL_ZIP_END = 22, BDL_ZIP_LOCATOR = 20, BDL_ZIP_END64 = 56 }; /* sizes of records */
+/* Sizes of records. */
+enum { BDL_ZIP_LOCAL = 30, BDL_ZIP_CENTRAL = 46, BDL_ZIP_END = 22, BDL_ZIP_LOCATOR = 20, BDL_ZIP_END64 = 56 };
 #define BDL_ZIP_LOCAL_SIGN 0x04034b50u
 #define BDL_ZIP_CENTRAL_SIGN 0x02014b50u
 #define BDL_ZIP_END_SIGN 0x06054b50u

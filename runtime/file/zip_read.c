@@ -49,7 +49,8 @@ static bdl_status find_directory(const bdl_source *s, directory *d) {
   if (at >= BDL_ZIP_LOCATOR && u32(locator) == BDL_ZIP_LOCATOR_SIGN) {
     const uint64_t limit = at - BDL_ZIP_LOCATOR;
     at = u64(locator + 8);
-    if (at > limit || limit - at < BDL_ZIP_END64) return bdl_source_fail(s, limit + 8, "the 64-bit end of the archive is not at %llu",
+    if (at > limit || limit - at < BDL_ZIP_END64)
+      return bdl_source_fail(s, limit + 8, "the 64-bit end of the archive is not at %llu",
                                                                          (unsigned long long)at);
     TRY(bdl_source_read(s, at, end64, sizeof end64));
     if (u32(end64) != BDL_ZIP_END64_SIGN) return bdl_source_fail(s, at, "no 64-bit end of an archive here");
@@ -61,7 +62,8 @@ static bdl_status find_directory(const bdl_source *s, directory *d) {
     return bdl_source_fail(s, at, "the directory (%llu bytes from %llu) does not end here", (unsigned long long)d->size,
                            (unsigned long long)d->at);
   if (d->n > d->size / BDL_ZIP_CENTRAL)
-    return bdl_source_fail(s, at, "%llu members do not fit a directory of %llu bytes", (unsigned long long)d->n, (unsigned long long)d->size);
+    return bdl_source_fail(s, at, "%llu members do not fit a directory of %llu bytes", (unsigned long long)d->n,
+                           (unsigned long long)d->size);
   return BDL_OK;
 }
 
@@ -87,7 +89,8 @@ static bdl_status read_extra(const bdl_source *s, uint64_t at, const uint8_t *p,
 /* One record at p, of which n bytes are left; its length. */
 static bdl_status read_entry(bdl_zip *z, uint64_t at, const uint8_t *p, size_t n, bdl_zip_entry *e, size_t *length) {
   const bdl_source *s = z->source;
-  if (n < BDL_ZIP_CENTRAL || u32(p) != BDL_ZIP_CENTRAL_SIGN) return bdl_source_fail(s, at, "no record of a member here");
+  if (n < BDL_ZIP_CENTRAL || u32(p) != BDL_ZIP_CENTRAL_SIGN)
+    return bdl_source_fail(s, at, "no record of a member here");
   const size_t name = u16(p + 28), extra = u16(p + 30), comment = u16(p + 32);
   *length = BDL_ZIP_CENTRAL + name + extra + comment;
   if (*length > n) return bdl_source_fail(s, at, "the record of a member is longer than the directory");
@@ -100,7 +103,8 @@ static bdl_status read_entry(bdl_zip *z, uint64_t at, const uint8_t *p, size_t n
   TRY(read_extra(s, at + BDL_ZIP_CENTRAL + name, p + BDL_ZIP_CENTRAL + name, extra, e));
   if (u16(p + 8) & 1) return bdl_source_fail(s, at, "member '%s' is encrypted", text);
   if (e->method != BDL_ZIP_STORED && e->method != BDL_ZIP_DEFLATED)
-    return bdl_source_fail(s, at, "member '%s' is packed by method %d; stored (0) and deflate (8) are read", text, e->method);
+    return bdl_source_fail(s, at, "member '%s' is packed by method %d; stored (0) and deflate (8) are read", text,
+                           e->method);
   if (e->at > z->directory || z->directory - e->at < BDL_ZIP_LOCAL || e->packed > z->directory - e->at - BDL_ZIP_LOCAL)
     return bdl_source_fail(s, at, "member '%s' is not within the archive", text);
   if (e->method == BDL_ZIP_STORED ? e->size != e->packed : e->size / 1032 > e->packed) /* deflate packs 258 bytes in 2 bits */
@@ -137,7 +141,8 @@ bdl_status bdl_member_fail(const bdl_member *m, bdl_status s, uint64_t at, const
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  return bdl_fail(m->source->ctx, s, "%s%s%s: byte %llu: %s", m->source->name, m->name ? ", " : "", m->name ? m->name : "",
+  return bdl_fail(m->source->ctx, s, "%s%s%s: byte %llu: %s", m->source->name, m->name ? ", " : "",
+                  m->name ? m->name : "",
                   (unsigned long long)at, text);
 }
 
@@ -150,7 +155,8 @@ bdl_status bdl_member_open(const bdl_zip *z, int64_t i, bdl_member *m) {
   uint8_t local[BDL_ZIP_LOCAL];
   *m = (bdl_member){.source = z->source, .name = e->name, .size = e->size, .expected = e->crc};
   TRY(bdl_source_read(z->source, e->at, local, sizeof local));
-  if (u32(local) != BDL_ZIP_LOCAL_SIGN) return bdl_source_fail(z->source, e->at, "member '%s' does not begin here", e->name);
+  if (u32(local) != BDL_ZIP_LOCAL_SIGN)
+    return bdl_source_fail(z->source, e->at, "member '%s' does not begin here", e->name);
   m->at = e->at + BDL_ZIP_LOCAL + u16(local + 26) + u16(local + 28);
   if (m->at > z->directory || e->packed > z->directory - m->at)
     return bdl_source_fail(z->source, e->at + 26, "member '%s' is not within the archive", e->name);
@@ -183,7 +189,8 @@ static bdl_status unpack(bdl_member *m, void *data, size_t n, size_t *done) {
     if (status == Z_MEM_ERROR) return BDL_ENOMEM;
     if (status == Z_BUF_ERROR && m->at == m->end) break; /* it wants more than there is */
     if (status != Z_OK && status != Z_STREAM_END)
-      return bdl_member_fail(m, BDL_EIO, m->given + *done, "packed data is damaged (%s), before byte %llu of the file", m->z.msg ? m->z.msg : "deflate",
+      return bdl_member_fail(m, BDL_EIO, m->given + *done, "packed data is damaged (%s), before byte %llu of the file",
+                             m->z.msg ? m->z.msg : "deflate",
                              (unsigned long long)(m->at - m->z.avail_in));
   }
   return BDL_OK;
@@ -191,10 +198,14 @@ static bdl_status unpack(bdl_member *m, void *data, size_t n, size_t *done) {
 
 bdl_status bdl_member_read(bdl_member *m, void *data, size_t n) {
   size_t done = n;
-  if (n > m->size - m->given) return bdl_member_fail(m, BDL_EIO, m->size, "ends here, %zu bytes were to follow", (size_t)(n - (m->size - m->given)));
+  if (n > m->size - m->given)
+    return bdl_member_fail(m, BDL_EIO, m->size, "ends here, %zu bytes were to follow",
+                           (size_t)(n - (m->size - m->given)));
   if (m->deflated) {
     TRY(unpack(m, data, n, &done));
-    if (done < n) return bdl_member_fail(m, BDL_EIO, m->given + done, "packed data ends here, %llu bytes were to come", (unsigned long long)m->size);
+    if (done < n)
+      return bdl_member_fail(m, BDL_EIO, m->given + done, "packed data ends here, %llu bytes were to come",
+                             (unsigned long long)m->size);
   } else {
     TRY(bdl_source_read(m->source, m->at, data, n));
     m->at += n;
@@ -210,9 +221,11 @@ bdl_status bdl_member_end(bdl_member *m) {
   BDL_ASSERT(m->given == m->size, "the end of a member before its last byte");
   if (m->deflated) TRY(unpack(m, &more, 1, &n));
   if (n > 0 || (m->deflated && (m->at != m->end || m->z.avail_in > 0)))
-    return bdl_member_fail(m, BDL_EIO, m->size, "more packed data than the %llu bytes that it should be", (unsigned long long)m->size);
+    return bdl_member_fail(m, BDL_EIO, m->size, "more packed data than the %llu bytes that it should be",
+                           (unsigned long long)m->size);
   if (m->name && m->crc != m->expected)
-    return bdl_member_fail(m, BDL_EIO, 0, "the checksum of the member is %08x, of its data %08x: damaged", m->expected, m->crc);
+    return bdl_member_fail(m, BDL_EIO, 0, "the checksum of the member is %08x, of its data %08x: damaged", m->expected,
+                           m->crc);
   return BDL_OK;
 }
 

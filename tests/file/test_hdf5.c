@@ -131,7 +131,8 @@ static bdl_status read_all(bdl_context *c, const char *path) {
       int64_t n = 0;
       s = bdl_hdf5_row(f, names[k], i, &row, &n);
     }
-    if (s != BDL_OK && s != BDL_ENOMEM && !strstr(c->error.message, path)) fail_msg("%s: %s", names[k], c->error.message);
+    if (s != BDL_OK && s != BDL_ENOMEM && !strstr(c->error.message, path))
+      fail_msg("%s: %s", names[k], c->error.message);
     if (all == BDL_OK) all = s;
   }
   bdl_hdf5_close(f);
@@ -182,6 +183,7 @@ static void damaged_files_are_survived(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_context, free_context)
-  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(what_is_not_there), TEST(damaged_files_are_survived)};
+  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(what_is_not_there),
+                                     TEST(damaged_files_are_survived)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -431,12 +431,14 @@ static void malformed_headers(void **state) {
     memcpy(b.p + b.n, cases[i].text, n);
     b.n += n + 12;
     assert_int_not_equal(read_all(c, b.p, b.n), BDL_OK);
-    if (!strstr(c->error.message, cases[i].error)) fail_msg("%s: '%s' has no '%s'", cases[i].text, c->error.message, cases[i].error);
+    if (!strstr(c->error.message, cases[i].error))
+      fail_msg("%s: '%s' has no '%s'", cases[i].text, c->error.message, cases[i].error);
     assert_non_null(strstr(c->error.message, "x: byte "));
   }
 }
 
-static const char *const corpus[] = {"little.npz", "big.npz", "zip64.npz", "fortran.npy", "scalar.npy", "empty.npy", "v2.npy", "text.npy"};
+static const char *const corpus[] = {"little.npz", "big.npz", "zip64.npz", "fortran.npy", "scalar.npy", "empty.npy",
+                                     "v2.npy", "text.npy"};
 
 /* Of a file in memory of its own, so that the address sanitizer sees what lies behind. */
 static bdl_status read_copy(bdl_context *c, const uint8_t *p, size_t n) {
@@ -475,7 +477,8 @@ static void every_damaged_byte_is_survived(void **state) {
         b.p[at] = was;
         if (s == BDL_OK) continue;
         refused++;
-        if (s != BDL_ENOMEM && !strstr(c->error.message, "byte ")) fail_msg("%s at %zu: %s", corpus[i], at, c->error.message);
+        if (s != BDL_ENOMEM && !strstr(c->error.message, "byte "))
+          fail_msg("%s at %zu: %s", corpus[i], at, c->error.message);
       }
     assert_true(refused > (int64_t)b.n);
   }

@@ -106,14 +106,18 @@ t.test("files that are not there, or are no arrays", function()
   t.raises("TypeError", "the path is a string, not a nil", data.load)
   t.raises("IOError", "byte 0: neither a .npy nor a .npz", data.load, write("x.npz", "hello"))
   local whole = read "tests/file/numpy/little.npz"
-  t.raises("IOError", "x.npz: byte 2000: no end of a zip archive here: cut short%?", data.load, write("x.npz", whole:sub(1, 2000)))
+  t.raises("IOError", "x.npz: byte 2000: no end of a zip archive here: cut short%?", data.load,
+           write("x.npz", whole:sub(1, 2000)))
   local at = whole:find("shape", 1, true)
-  t.raises("IOError", "x.npz, b1.npy: byte %d+: not one of the keys", data.load, write("x.npz", whole:sub(1, at - 1) .. "shane" .. whole:sub(at + 5)))
-  t.raises("NotSupportedError", "complex.npy: byte 20: dtype '<c8'\n *bool, integers", data.load, "tests/file/numpy/complex.npy")
+  t.raises("IOError", "x.npz, b1.npy: byte %d+: not one of the keys", data.load,
+           write("x.npz", whole:sub(1, at - 1) .. "shane" .. whole:sub(at + 5)))
+  t.raises("NotSupportedError", "complex.npy: byte 20: dtype '<c8'\n *bool, integers", data.load,
+           "tests/file/numpy/complex.npy")
 end)
 
 t.test("what cannot be saved", function()
-  t.raises("UnitMismatchError", "'V' is in mV, files have plain numbers\n *write x / unit", data.save, path "x.npz", {V = bdl.ones(2) * u.mV})
+  t.raises("UnitMismatchError", "'V' is in mV, files have plain numbers\n *write x / unit", data.save, path "x.npz",
+           {V = bdl.ones(2) * u.mV})
   t.raises("ValueError", "'x.txt' ends neither in .npz nor in .npy", data.save, "x.txt", {a = 1})
   t.raises("TypeError", "arrays by name", data.save, path "x.npz", bdl.ones(2))
   t.raises("TypeError", "a name is a string, not a number", data.save, path "x.npz", {bdl.ones(2)})
@@ -121,10 +125,11 @@ t.test("what cannot be saved", function()
   t.raises("IOError", "No such file or directory", data.save, path "no/x.npz", {a = 1})
   t.raises("TypeError", "State", data.save, path "x.npz", {a = bdl.State(1)})
   t.raises("ValueError", "a text of UTF%-8", data.save, path "x.npz", {["\xff"] = 1})
-  t.raises("TraceContextError", "has no value yet", bdl.jit(function(x) data.save(path "x.npz", {a = x}) end), bdl.ones(2))
+  t.raises("TraceContextError", "has no value yet", bdl.jit(function(x) data.save(path "x.npz", {a = x}) end),
+           bdl.ones(2))
 end)
 
--- ---- text -------------------------------------------------------------------------------------------------------------
+-- ---- text -----------------------------------------------------------------------------------------------------------
 
 local IRIS = '\xef\xbb\xbf# flowers\nlength, width ,species\n5.1,3,setosa\n4.9,2,"virg, ""in""\nica"\r\n\n7,2,setosa\n'
 
@@ -150,8 +155,10 @@ end)
 
 t.test("csv: what is wrong is named by file, line and column", function()
   local file = write("iris.csv", IRIS)
-  t.raises("ValueError", "iris.csv:3: column 'species' is 'setosa', no number\n *labels = {'species'}", data.csv, file, {header = true, comment = "#"})
-  t.raises("KeyError", "no column 'widht' of 3 %(did you mean 'width'", data.csv, file, {header = true, comment = "#", columns = {"widht"}})
+  t.raises("ValueError", "iris.csv:3: column 'species' is 'setosa', no number\n *labels = {'species'}", data.csv, file,
+           {header = true, comment = "#"})
+  t.raises("KeyError", "no column 'widht' of 3 %(did you mean 'width'", data.csv, file,
+           {header = true, comment = "#", columns = {"widht"}})
   t.raises("KeyError", "no column 4 of 3", data.csv, file, {header = true, comment = "#", columns = {4}})
   t.raises("ValueError", "a.csv:2: 1 fields, 2 in the first row", data.csv, write("a.csv", "1,2\n3\n"))
   t.raises("ValueError", "a.csv:2: column 2 has no number\n *missing", data.csv, write("a.csv", "1,2\n3,\n"))
@@ -162,7 +169,7 @@ t.test("csv: what is wrong is named by file, line and column", function()
   t.raises("TypeError", "no option 'headr' %(did you mean 'header'", data.csv, file, {headr = true})
 end)
 
--- ---- batches ----------------------------------------------------------------------------------------------------------
+-- ---- batches --------------------------------------------------------------------------------------------------------
 
 t.test("a loader goes through all samples once, in pieces", function()
   local x, y = bdl.arange(10) * 2, bdl.arange(10)
@@ -206,8 +213,10 @@ end)
 t.test("what a loader refuses", function()
   local x = bdl.zeros(3, 2)
   t.raises("ShapeError", "array 2 has 4 samples, array 1 3", data.loader, {x, bdl.arange(4)})
-  t.raises("ShapeError", "labels has 4 samples, images 3", data.loader, {x, bdl.arange(4)}, {names = {"images", "labels"}})
-  t.raises("ValueError", "labels has a label outside of 0 to 1 at %[3%]", data.loader, {x, bdl.arange(3)}, {names = {"x", "labels"}, classes = 2})
+  t.raises("ShapeError", "labels has 4 samples, images 3", data.loader, {x, bdl.arange(4)},
+           {names = {"images", "labels"}})
+  t.raises("ValueError", "labels has a label outside of 0 to 1 at %[3%]", data.loader, {x, bdl.arange(3)},
+           {names = {"x", "labels"}, classes = 2})
   t.raises("ValueError", "array 1 has NaN at %[2, 1%] and 1 more", data.loader, {bdl.tensor{{0, 1}, {0/0, 0/0}}})
   t.raises("ValueError", "batch_size is a number from 1, not 0", data.loader, {x}, {batch_size = 0})
   t.raises("TypeError", "a data set is a list of arrays, {x, y}", data.loader, data.digits())
@@ -224,7 +233,7 @@ t.test("check names what is no number and no class", function()
   t.raises("TraceContextError", "has no value yet", bdl.jit(function(x) return data.check(x) end), bdl.ones(2))
 end)
 
--- ---- events -----------------------------------------------------------------------------------------------------------
+-- ---- events ---------------------------------------------------------------------------------------------------------
 
 t.test("events fall into steps; those outside of the window are left out", function()
   local times, units = bdl.tensor{0.0, 1.5, 0.9, 3.2, 2.999, -0.1} * u.ms, {0, 1, 0, 1, 1, 0}
@@ -247,13 +256,15 @@ t.test("events that are none", function()
   t.raises("IndexError", "unit %-1 of sample 2 is none", data.frames, {{0.0}, {0.0}}, {{0}, {-1}}, opts)
   t.raises("ShapeError", "2 times and 1 units", data.frames, {0.0, 1.0}, {1}, opts)
   t.raises("ValueError", "a time of sample 1 is NaN", data.frames, {{0/0}, {}}, {{1}, {}}, opts)
-  t.raises("UnitMismatchError", "times are in <1>, dt in <ms>", data.frames, {0.0}, {1}, {n_steps = 2, dt = 1*u.ms, n_units = 3})
-  t.raises("TypeError", "option dt, the length of a step, is missing", data.frames, {0.0}, {1}, {n_steps = 2, n_units = 3})
+  t.raises("UnitMismatchError", "times are in <1>, dt in <ms>", data.frames, {0.0}, {1},
+           {n_steps = 2, dt = 1*u.ms, n_units = 3})
+  t.raises("TypeError", "option dt, the length of a step, is missing", data.frames, {0.0}, {1},
+           {n_steps = 2, n_units = 3})
   t.raises("ValueError", "dt is a time greater than 0", data.frames, {0.0}, {1}, {n_steps = 2, dt = 0, n_units = 3})
   t.raises("TypeError", "both of one sample, or both lists", data.frames, {{0.0}}, {1}, opts)
 end)
 
--- ---- HDF5 -------------------------------------------------------------------------------------------------------------
+-- ---- HDF5 -----------------------------------------------------------------------------------------------------------
 
 local SHD = "tests/file/hdf5/shd.h5"
 local ok, why = pcall(data.shd, SHD)

@@ -20,7 +20,8 @@ local function none_of(who, name, x, bad, what)
   if x.size == 0 then return end
   local n = core.item(A.sum(core.cast(bad, "int32")))
   if n > 0 then
-    core.fail("ValueError", 3, "%s: %s has %s%s%s", who, name, what, first(bad), n > 1 and (" and %d more"):format(n - 1) or "")
+    core.fail("ValueError", 3, "%s: %s has %s%s%s", who, name, what, first(bad),
+              n > 1 and (" and %d more"):format(n - 1) or "")
   end
 end
 
@@ -40,8 +41,11 @@ function M.check(x, opts)
   if math.type(classes) ~= "integer" or classes < 1 then
     core.fail("ValueError", 2, "data.check: classes is their number, not %s", base.text(classes))
   end
-  if base.KIND[x.dtype] ~= 1 then core.fail("TypeError", 2, "data.check: %s are labels, integers, not %s", name, base.text(x)) end
-  none_of("data.check", name, x, A.lt(plain, 0) | A.ge(plain, classes), ("a label outside of 0 to %d"):format(classes - 1))
+  if base.KIND[x.dtype] ~= 1 then
+    core.fail("TypeError", 2, "data.check: %s are labels, integers, not %s", name, base.text(x))
+  end
+  none_of("data.check", name, x, A.lt(plain, 0) | A.ge(plain, classes),
+          ("a label outside of 0 to %d"):format(classes - 1))
   return x
 end
 

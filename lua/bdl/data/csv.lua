@@ -11,7 +11,9 @@ local KNOWN = base.names "header columns labels separator missing comment skip d
 local MISSING = {[""] = true, nan = true, NaN = true, NA = true}
 
 local function read_text(path)
-  if type(path) ~= "string" then core.fail("TypeError", 3, "data.csv: the path is a string, not a %s", class.typename(path)) end
+  if type(path) ~= "string" then
+    core.fail("TypeError", 3, "data.csv: the path is a string, not a %s", class.typename(path))
+  end
   local f <close>, why = io.open(path, "rb")
   local text, reason
   if f then text, reason = f:read "a" end
@@ -123,8 +125,8 @@ local function classes(rows, k)
   return list, texts
 end
 
---- The numbers of a file of text:  one array [rows, columns], or, with header = true, an ordered map from the names in the first row
---  to arrays [rows].  Whole numbers become integers.  Options:
+--- The numbers of a file of text:  one array [rows, columns], or, with header = true, an ordered map from the names in
+--  the first row to arrays [rows].  Whole numbers become integers.  Options:
 --    columns    those to read, names or numbers from 1           separator  "," (or "\t", ";", ..)
 --    labels     columns of texts, which become classes from 0 in alphabetical order; the second result has their texts
 --    missing    the number for an empty field, NA or nan         comment    what begins lines to leave out
@@ -138,10 +140,13 @@ function M.csv(path, opts)
   end
   local rows = rows_of(path, read_text(path), separator, opts.comment)
   for _ = 1, opts.skip or 0 do table.remove(rows, 1) end
-  local names = opts.header and (table.remove(rows, 1) or core.fail("ValueError", 2, "%s: no header, the file is empty", path)) or nil
+  local names = opts.header and table.remove(rows, 1) or nil
+  if opts.header and not names then core.fail("ValueError", 2, "%s: no header, the file is empty", path) end
   local width = #(names or rows[1] or {})
   for _, row in ipairs(rows) do
-    if #row ~= width then core.fail("ValueError", 2, "%s:%d: %d fields, %d in the first row", path, row.line, #row, width) end
+    if #row ~= width then
+      core.fail("ValueError", 2, "%s:%d: %d fields, %d in the first row", path, row.line, #row, width)
+    end
   end
   local chosen = {}
   for k = 1, width do chosen[k] = k end
@@ -158,7 +163,9 @@ function M.csv(path, opts)
     columns[i] = {list = list, whole = whole}
     all_whole = all_whole and whole
   end
-  local function tensor(list, whole) return core.tensor(list, opts.dtype or select(whole and 2 or 1, core.precision())) end
+  local function tensor(list, whole)
+    return core.tensor(list, opts.dtype or select(whole and 2 or 1, core.precision()))
+  end
   local map = util.PrettyMapping()
   if names then
     for i, column in ipairs(columns) do map[names[chosen[i]]] = tensor(column.list, column.whole) end

@@ -19,8 +19,8 @@ local M = {}
 
 local KEY = base.names "key"
 
---- rows : as in parameters;  call(self, x, n, rng, who).  n : what is given for it if `time` is "any", a number of steps if it is
---  "steps", and no argument if it is "none".
+--- rows : as in parameters;  call(self, x, n, rng, who).  n : whatever is given if `time` is "any", a number of steps if it
+--  is "steps", and no argument if it is "none".
 local function encoder(name, rows, time, call)
   local Encoder = class(name)
   M[name] = Encoder
@@ -33,7 +33,9 @@ local function encoder(name, rows, time, call)
       core.fail("ValueError", 2, "%s: a number of steps from 1 is needed, not %s", who, base.text(n))
     end
     x = base.array(x)
-    if core.unit_of(x) then core.fail("UnitMismatchError", 2, "%s encodes plain numbers, not <%s>", who, tostring(core.unit_of(x))) end
+    if core.unit_of(x) then
+      core.fail("UnitMismatchError", 2, "%s encodes plain numbers, not <%s>", who, tostring(core.unit_of(x)))
+    end
     return call(self, x, n, opts.key and random.RandomState(opts.key) or random.DEFAULT, who)
   end
   return Encoder
@@ -72,15 +74,17 @@ end
 
 local MIN_VAL, MAX_VAL = {"min_val", none}, {"max_val", none}
 
--- ---- the time of one spike -------------------------------------------------------------------------------------------
+-- ---- the time of one spike ------------------------------------------------------------------------------------------
 
 --- One spike each, the earlier the larger x is, 0 .. 1;  in steps, T = tau/dt, F = first_spk_time/dt:
---    linear   (T - F - 1) (1 - x) + F            log   (T - F - 1) log(x / (x - threshold)) + F, of the charging of an RC circuit
---  encoder(x, n_time): n_time, a time, takes the place of tau if normalize.  Below the threshold the spike is the last, or, with
---  clip, none.
+--    linear   (T - F - 1) (1 - x) + F
+--    log      (T - F - 1) log(x / (x - threshold)) + F, of the charging of an RC circuit
+--  encoder(x, n_time): n_time, a time, takes the place of tau if normalize.  Below the threshold the spike is the last, or,
+--  with clip, none.
 encoder("LatencyEncoder", {
   MIN_VAL, MAX_VAL, {"method", "log", one_of = {"linear", "log"}}, {"threshold", 0.01, least = 0, most = 1},
-  {"clip", false}, {"tau", none, free = true}, {"normalize", false}, {"first_spk_time", none, free = true}, {"epsilon", 1e-7, above = 0},
+  {"clip", false}, {"tau", none, free = true}, {"normalize", false}, {"first_spk_time", none, free = true},
+  {"epsilon", 1e-7, above = 0},
 }, "any", function(self, data, n_time, _, who)
   local ms = core.unit_of(environ.get "dt") and require "bdl.units".ms or 1
   local tau = self.tau == nil and 1.0 * ms or self.tau
@@ -98,8 +102,11 @@ encoder("LatencyEncoder", {
   return one_at(A.round(steps), math.floor(T), x.dtype)
 end)
 
---- One spike each in the order of x [n], the largest first (invert: last): at (1 - x) (n_steps - 1), or use_values = false, by rank.
-encoder("RankOrderEncoder", {{"use_values", true}, {"normalize", true}, {"invert", false}}, "steps", function(self, x, n, _, who)
+--- One spike each in the order of x [n], the largest first (invert: last): at (1 - x) (n_steps - 1), or, use_values =
+--  false, by rank.
+encoder("RankOrderEncoder", {
+  {"use_values", true}, {"normalize", true}, {"invert", false},
+}, "steps", function(self, x, n, _, who)
   if x.ndim ~= 1 then core.fail("ShapeError", 3, "%s orders a vector, not %s", who, base.text(x)) end
   local y = base.float(x)
   if self.normalize then
@@ -116,7 +123,7 @@ encoder("RankOrderEncoder", {{"use_values", true}, {"normalize", true}, {"invert
   return one_at(A.clip(steps, 0, n - 1), n, x.dtype)
 end)
 
--- ---- rates -----------------------------------------------------------------------------------------------------------
+-- ---- rates ----------------------------------------------------------------------------------------------------------
 
 local CURVES = {
   linear = function(x) return x end,
@@ -126,14 +133,15 @@ local CURVES = {
 
 --- Spikes at a rate from min_rate to max_rate (gain), as x goes from 0 to 1: x, (e^x - 1)/(e - 1), or sqrt(x).
 encoder("RateEncoder", {
-  {"gain", 100.0, free = true}, {"method", "linear", one_of = {"linear", "exponential", "sqrt"}}, {"min_rate", 0.0, free = true},
-  {"max_rate", none, free = true}, {"normalize", false}, MIN_VAL, MAX_VAL,
+  {"gain", 100.0, free = true}, {"method", "linear", one_of = {"linear", "exponential", "sqrt"}},
+  {"min_rate", 0.0, free = true}, {"max_rate", none, free = true}, {"normalize", false}, MIN_VAL, MAX_VAL,
 }, "steps", function(self, x, n, rng)
   local least, most = hertz(self.min_rate), hertz(self.max_rate == nil and self.gain or self.max_rate)
   return spikes_at(least + CURVES[self.method](base.float(scaled(self, x))) * (most - least), x.dtype, over_time(n, x), rng)
 end)
 
---- A step spikes if a Poisson variable of mean x dt is not 0; x in Hz, or, normalize, times max_rate.  time_window is not used.
+--- A step spikes if a Poisson variable of mean x dt is not 0; x in Hz, or, normalize, times max_rate.  time_window is not
+--  used.
 encoder("PoissonEncoder", {
   {"time_window", 1000.0}, {"normalize", false}, {"max_rate", 100.0, free = true},
 }, "steps", function(self, x, n, rng)
@@ -144,11 +152,12 @@ end)
 
 --- Spikes with probability scale x in every step.
 encoder("BernoulliEncoder", {{"scale", 1.0}, {"normalize", true}, MIN_VAL, MAX_VAL}, "steps", function(self, x, n, rng)
-  return core.cast(rng:bernoulli(A.clip(base.float(scaled(self, x)) * self.scale, 0, 1), {size = over_time(n, x)}), x.dtype)
+  return core.cast(rng:bernoulli(A.clip(base.float(scaled(self, x)) * self.scale, 0, 1), {size = over_time(n, x)}),
+                   x.dtype)
 end)
 
---- x [..] to [n, n_neurons, ..]: neuron i spikes at max_rate exp(-(x - c_i)^2 / (2 sigma^2)), centres c_i even from min_val to
---  max_val, sigma (the distance of two) their width.
+--- x [..] to [n, n_neurons, ..]: neuron i spikes at max_rate exp(-(x - c_i)^2 / (2 sigma^2)), centres c_i even from min_val
+--  to max_val, sigma (the distance of two) their width.
 encoder("PopulationEncoder", {
   {"n_neurons", none, integer = true, least = 1}, {"min_val", 0.0}, {"max_val", 1.0}, {"sigma", none, above = 0},
   {"max_rate", 100.0, free = true},
@@ -161,7 +170,7 @@ encoder("PopulationEncoder", {
   return A.moveaxis(spikes_at(rates, base.real(), {n, table.unpack(rates.shape)}, rng), -1, 2)
 end)
 
--- ---- counts, changes, patterns ---------------------------------------------------------------------------------------
+-- ---- counts, changes, patterns --------------------------------------------------------------------------------------
 
 --- [n, ..shape] with 1 at flat positions (from 0), a list.
 local function ones_at(positions, shape, dtype)
@@ -190,8 +199,8 @@ encoder("SpikeCountEncoder", {
   return ones_at(positions, over_time(n, x), x.dtype)
 end)
 
---- x [time, ..] to the same: a spike where x changes by the threshold or more (positive_only: rises).  normalize: each series has
---  its range scaled to 0 .. 1 before.
+--- x [time, ..] to the same: a spike where x changes by the threshold or more (positive_only: rises).  normalize: each
+--  series has its range scaled to 0 .. 1 before.
 encoder("DeltaEncoder", {
   {"threshold", 0.1}, {"positive_only", false}, {"absolute", false}, {"normalize", true},
 }, "none", function(self, x, _, _, who)
@@ -216,8 +225,9 @@ encoder("StepCurrentEncoder", {
   return A.broadcast_to(A.expand_dims(current, 1), over_time(n, x))
 end)
 
---- Integers x [m], 0 .. n_patterns - 1, to [m pattern_length, n_patterns]: each is a volley of spikes of its neuron, 0.3 pattern_length of
---  them, shifted by 2 a class, with times jittered by a share of the length.  x is concrete.  Errors: ValueError, x is no class.
+--- Integers x [m], 0 .. n_patterns - 1, to [m pattern_length, n_patterns]: each is a volley of spikes of its neuron, 0.3
+--  pattern_length of them, shifted by 2 a class, with times jittered by a share of the length.  x is concrete.
+--  Errors: ValueError, x is no class.
 encoder("TemporalEncoder", {
   {"n_patterns", none, integer = true, least = 1}, {"pattern_length", 10, integer = true, least = 1}, {"jitter", 0.1, least = 0},
 }, "none", function(self, x, _, rng, who)

@@ -15,16 +15,19 @@ end
 
 local function count(who, opts, name)
   local n = opts[name]
-  if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 4, "%s: %s is a number from 1, not %s", who, name, base.text(n)) end
+  if math.type(n) ~= "integer" or n < 1 then
+    core.fail("ValueError", 4, "%s: %s is a number from 1, not %s", who, name, base.text(n))
+  end
   return n
 end
 
---- x in the unit of dt, in double precision: a step is a quotient of times, and single precision takes 0.3/0.1 for 2.99.
+--- x in the unit of dt, in double precision: a step is a quotient, and single precision takes 0.3/0.1 for 2.99.
 local function plain_time(who, name, x, dt)
   local unit = core.unit_of(dt)
   local ok, converted = pcall(core.convert, core.is_tensor(x) and x or core.tensor(x), unit)
   if not ok then
-    core.fail("UnitMismatchError", 4, "%s: %s are in <%s>, dt in <%s>", who, name, tostring(core.unit_of(x) or 1), tostring(unit or 1))
+    core.fail("UnitMismatchError", 4, "%s: %s are in <%s>, dt in <%s>", who, name, tostring(core.unit_of(x) or 1),
+              tostring(unit or 1))
   end
   return core.cast(core.mantissa(converted), "float64")
 end
@@ -35,13 +38,15 @@ local function positions(who, times, units, opts, b, n_samples)
   times, units = vector(who, "times", times), vector(who, "units", units)
   if #times ~= #units then core.fail("ShapeError", 3, "%s: %d times and %d units%s", who, #times, #units, label) end
   if #times == 0 then return A.zeros({0}, {dtype = "int64"}) end
-  if base.KIND[units.dtype] ~= 1 then core.fail("TypeError", 3, "%s: units are integers, not %s%s", who, base.text(units), label) end
+  if base.KIND[units.dtype] ~= 1 then
+    core.fail("TypeError", 3, "%s: units are integers, not %s%s", who, base.text(units), label)
+  end
   local lo, hi = core.item(A.min(units)), core.item(A.max(units))
   if lo < 0 or hi >= opts.n_units then
     core.fail("IndexError", 3, "%s: unit %d%s is none of 0 to %d", who, lo < 0 and lo or hi, label, opts.n_units - 1)
   end
   local start = opts.start == nil and 0 or plain_time(who, "start", opts.start, opts.dt)
-  local t = (plain_time(who, "times", times, opts.dt) - start) / core.cast(core.tensor(core.mantissa(opts.dt)), "float64")
+  local t = (plain_time(who, "times", times, opts.dt) - start) / plain_time(who, "dt", opts.dt, opts.dt)
   if core.item(A.any(A.isnan(t))) then core.fail("ValueError", 3, "%s: a time%s is NaN", who, label) end
   local inside = A.ge(t, 0) & A.lt(t, opts.n_steps)
   local step = core.cast(A.where(inside, t, opts.n_steps), "int64")
@@ -50,8 +55,9 @@ end
 
 local function is_list(x) return type(x) == "table" and getmetatable(x) == nil and type(x[1]) ~= "number" end
 
---- Counts [n_steps, n_units] of a sample's events: of unit i at times from k dt to below (k + 1) dt, after `start` (0), in step k;
---  events outside of the n_steps steps are left out.  Of lists of times and of units, a sample each: [n_steps, samples, n_units].
+--- Counts [n_steps, n_units] of a sample's events: of unit i at times from k dt to below (k + 1) dt, after `start` (0),
+--  in step k; events outside of the n_steps steps are left out.  Of lists of times and of units, a sample each:
+--  [n_steps, samples, n_units].
 --  times : [k], with the unit of a time if dt has one;  units : integers [k] from 0.
 --  Options: n_steps, dt, n_units; start; binary = true: 1 where there is any event.
 --  Errors: IndexError a unit that is none; ValueError a time that is NaN.
@@ -60,7 +66,8 @@ function M.frames(times, units, opts)
   opts = base.options(who, opts, KNOWN)
   local n_steps, n_units, dt = count(who, opts, "n_steps"), count(who, opts, "n_units"), opts.dt
   if dt == nil then core.fail("TypeError", 2, "%s: option dt, the length of a step, is missing", who) end
-  if not (type(dt) == "number" or core.is_tensor(dt) and dt.ndim == 0) or not (core.item(core.tensor(core.mantissa(dt))) > 0) then
+  local scalar = type(dt) == "number" or core.is_tensor(dt) and dt.ndim == 0
+  if not scalar or not (core.item(core.tensor(core.mantissa(dt))) > 0) then
     core.fail("ValueError", 2, "%s: dt is a time greater than 0, not %s", who, base.text(dt))
   end
   local list = is_list(times)

@@ -8,7 +8,8 @@ local M = {}
 
 local function path_argument(who, path)
   if type(path) == "string" and path ~= "" and not path:find "\0" then return path end
-  core.fail("TypeError", 3, "data.%s: the path is a string, not %s", who, path == "" and "an empty one" or "a " .. class.typename(path))
+  core.fail("TypeError", 3, "data.%s: the path is a string, not %s", who,
+            path == "" and "an empty one" or "a " .. class.typename(path))
 end
 
 local function read_all(reader, alone)
@@ -48,7 +49,9 @@ M.Writer = Writer
 
 --- A name that every reader of the file understands.
 local function name_argument(who, name)
-  if type(name) ~= "string" then core.fail("TypeError", 3, "data.%s: a name is a string, not a %s", who, class.typename(name)) end
+  if type(name) ~= "string" then
+    core.fail("TypeError", 3, "data.%s: a name is a string, not a %s", who, class.typename(name))
+  end
   if name == "" or not utf8.len(name) or name:find "\0" then
     core.fail("ValueError", 3, "data.%s: a name is a text of UTF-8, not %q", who, name)
   end
@@ -67,7 +70,9 @@ end
 function Writer:__init(path, opts)
   opts = base.options("data.writer", opts, base.names "compress")
   path = path_argument("writer", path)
-  if not path:find "%.np[yz]$" then core.fail("ValueError", 2, "data.writer: '%s' ends neither in .npz nor in .npy", path) end
+  if not path:find "%.np[yz]$" then
+    core.fail("ValueError", 2, "data.writer: '%s' ends neither in .npz nor in .npy", path)
+  end
   self._file = core.file_create(path, opts.compress)
 end
 

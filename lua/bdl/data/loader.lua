@@ -17,23 +17,29 @@ local KNOWN = base.names "batch_size shuffle drop_last names classes"
 --     for x, y in train() do .. end
 --   end
 --
---  Each call goes through the data once.  shuffle: a key or integer, or true for one from the default generator; every pass has an
---  order of its own, and loaders of one key have the same.  drop_last leaves out a last batch that is smaller; #loader counts.
---  Floats must be finite, and labels, the last array, be below `classes` if that is given; `names` is what errors call the arrays.
---  A data set may also be an object with :batch(ids), ids int32[n] from 0, that gives what a pass shall give, and a length.
+--  Each call goes through the data once.  shuffle: a key or integer, or true for one from the default generator; every
+--  pass has an order of its own, and loaders of one key have the same.  drop_last leaves out a last batch that is smaller;
+--  #loader counts batches.  Floats must be finite, and labels, the last array, be below `classes` if that is given; `names`
+--  is what errors call the arrays.  A data set may also be an object with a length and :batch(ids), ids int32[n] from 0,
+--  which gives what a pass shall give.
 --  Errors: ShapeError arrays of several lengths; ValueError as data.check.
 local Loader = class "Loader"
 M.Loader = Loader
 
 local function arrays_of(self, list, opts)
   local names = opts.names or {}
-  if type(names) ~= "table" then core.fail("TypeError", 4, "data.loader: names is a list of texts, not %s", base.text(names)) end
+  if type(names) ~= "table" then
+    core.fail("TypeError", 4, "data.loader: names is a list of texts, not %s", base.text(names))
+  end
   for k, x in ipairs(list) do
     list[k] = base.array(x)
     local name = names[k] or ("array %d"):format(k)
-    if list[k].ndim == 0 then core.fail("ShapeError", 4, "data.loader: %s is a scalar; the first axis counts samples", name) end
+    if list[k].ndim == 0 then
+      core.fail("ShapeError", 4, "data.loader: %s is a scalar; the first axis counts samples", name)
+    end
     if #list[k] ~= #list[1] then
-      core.fail("ShapeError", 4, "data.loader: %s has %d samples, %s %d", name, #list[k], names[1] or "array 1", #list[1])
+      core.fail("ShapeError", 4, "data.loader: %s has %d samples, %s %d", name, #list[k], names[1] or "array 1",
+                #list[1])
     end
     check(list[k], {name = name, classes = k == #list and opts.classes or nil})
   end
@@ -58,11 +64,14 @@ function Loader:__init(dataset, opts)
     self.n_samples = #dataset
     self._take = function(ids) return dataset:batch(ids) end
   else
-    core.fail("TypeError", 2, "data.loader: a data set is a list of arrays, {x, y}, or has a method batch; not a %s", class.typename(dataset))
+    core.fail("TypeError", 2, "data.loader: a data set is a list of arrays, {x, y}, or has a method batch; not a %s",
+              class.typename(dataset))
   end
   self.batch_size = size
   self.drop_last = opts.drop_last == true
-  if opts.shuffle then self._key = opts.shuffle == true and random.split_key() or random.RandomState(opts.shuffle).value end
+  if opts.shuffle then
+    self._key = opts.shuffle == true and random.split_key() or random.RandomState(opts.shuffle).value
+  end
   self._passes = 0
 end
 

@@ -19,9 +19,9 @@ local M = {}
 --   local times, units = shd:events(1)             -- float32[k] s, int32[k], of the first sample
 --   for x, y in bdl.data.loader(shd, {batch_size = 256, shuffle = 7})() do .. end      -- x [100, 256, 700], y int32[256]
 --
---  Options: n_steps, dt (for batches), n_units (700), binary (0 and 1 instead of counts), classes (one more than the largest label).
---  #shd samples; shd.labels int32[n].  Errors: IOError; KeyError, part of the layout is missing; ValueError, a label is no class;
---  NotSupportedError, bdl was built without HDF5.
+--  Options: n_steps, dt (for batches), n_units (700), binary (0 and 1 instead of counts), classes (one more than the
+--  largest label).  #shd samples; shd.labels int32[n].  Errors: IOError; KeyError, part of the layout is missing;
+--  ValueError, a label is no class; NotSupportedError, bdl was built without HDF5.
 local SHD = class "SHD"
 M.SHD = SHD
 
@@ -31,18 +31,23 @@ local function part(self, name, kind)
   local found, n = core.hdf5_kind(self._file, name)
   if found == kind then return n end
   core.hint "the layout is /spikes/times and /spikes/units, a list a sample, and /labels"
-  core.fail("KeyError", 4, "data.shd: %s has %s", self._path, found and ("an %s in %s, not %s"):format(found, name, kind) or "no data set " .. name)
+  core.fail("KeyError", 4, "data.shd: %s has %s", self._path,
+            found and ("an %s in %s, not %s"):format(found, name, kind) or "no data set " .. name)
 end
 
 function SHD:__init(path, opts)
   opts = base.options("data.shd", opts, KNOWN)
-  if type(path) ~= "string" then core.fail("TypeError", 2, "data.shd: the path is a string, not a %s", class.typename(path)) end
+  if type(path) ~= "string" then
+    core.fail("TypeError", 2, "data.shd: the path is a string, not a %s", class.typename(path))
+  end
   self._path = path
   self._file = core.hdf5_open(path)
   local n = part(self, "/labels", "array")
   for _, name in ipairs{"/spikes/times", "/spikes/units"} do
     local rows = part(self, name, "ragged")
-    if rows ~= n then core.fail("ShapeError", 2, "data.shd: %s has %d rows in %s and %d labels", path, rows, name, n) end
+    if rows ~= n then
+      core.fail("ShapeError", 2, "data.shd: %s has %d rows in %s and %d labels", path, rows, name, n)
+    end
   end
   local labels = core.hdf5_read(self._file, "/labels")
   if labels.ndim ~= 1 or base.KIND[labels.dtype] ~= 1 then

@@ -73,6 +73,7 @@ local NAMES = {
   Simulation = lazily("bdl.simulation", function(m) return m.Simulation end),
   run = lazily("bdl.simulation", function(m) return m.run end),
   snapshot = lazily("bdl.snapshot", function(m) return m.snapshot end),
+  HookCancellationError = lazily("bdl.hook", function(m) return m.HookCancellationError end),
   checkify = lazily("bdl.checkify", function(m) return m.checkify end),
   check_error = lazily("bdl.checkify", function(m) return m.check_error end),
   CheckError = lazily("bdl.checkify", function(m) return m.CheckError end),

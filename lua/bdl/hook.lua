@@ -18,6 +18,9 @@ local suggest = require "bdl.suggest"
 
 local hook = {any = false}  -- any: is there a hook at all?
 
+--- The kind of the error of a write that a hook cancelled:  if e.kind == bdl.HookCancellationError then ..
+hook.HookCancellationError = "HookCancellationError"
+
 local KINDS = {"init", "read", "restore", "write_after", "write_before"}
 local ON_ERROR = {raise = true, log = true, ignore = true}
 local PASS = {InterruptError = true, BudgetError = true, MemoryError = true}  -- not the hook's business
@@ -92,7 +95,7 @@ function hook.clear(target, kind)
 end
 
 local function failed(h, err)
-  if type(err) == "table" and (PASS[err.kind] or err.kind == "HookCancellationError") then error(err, 0) end
+  if type(err) == "table" and (PASS[err.kind] or err.kind == hook.HookCancellationError) then error(err, 0) end
   h.errors = h.errors + 1
   if h.disable_on_error and h.errors >= h.max_errors then h.enabled = false end
   if h.on_error == "raise" then error(err, 0) end
@@ -136,7 +139,7 @@ function hook.write(self, value, get, set)
     local ctx = {value = value, old_value = old, transformed_value = value, cancel = false}
     run(self, "write_before", ctx, function(h)
       if ctx.cancel then
-        core.fail("HookCancellationError", 3, "%s: %s", h.name, ctx.cancel_reason or "the hook cancelled the write")
+        core.fail(hook.HookCancellationError, 3, "%s: %s", h.name, ctx.cancel_reason or "the hook cancelled the write")
       end
     end)
     value = ctx.transformed_value

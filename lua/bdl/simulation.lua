@@ -15,6 +15,7 @@ local none = require "bdl.none".none
 local progress = require "bdl.progress"
 local reach = require "bdl.reach"
 local state = require "bdl.state"
+local trap = require "bdl.trap"
 local util = require "bdl.util"
 
 local CHUNK_BYTES, CHUNK_STEPS = 1 << 20, 1 << 16 -- a chunk's rows stay in the cache; Ctrl-C waits for one chunk at most
@@ -155,16 +156,30 @@ local function steps_of(who, duration)
   return n
 end
 
+--- Raises at the step from `first` on that makes a NaN; the monitors get the steps before it.
+local function stop_at_nan(self, states, kept, first)
+  trap.raise(self._step, states, kept, first, function(i) self._run(core.tensor(first, "int32"), core.tensor(i + 1, "int32")) end,
+             function(i) return observed_step(self, i) end, function(i)
+    for _, m in ipairs(self.monitors) do
+      m:take(first, i)
+      m:flush()
+    end
+  end)
+end
+
 --- Chunks from the step that the clock shows to `last`.
 local function advance(self, last, begin)
   local clock = self._clock
+  local trapped = self._trap and self:states()
   for _, m in ipairs(self.monitors) do m:reserve(begin, last) end
   while self.i < last do
     local first = self.i
     local stop = math.min(first + self._chunk, last)
     if self._bar then self._bar:at(first) end
+    local kept = trapped and trap.keep(trapped)
     local ok, e = pcall(self._run, core.tensor(first, "int32"), core.tensor(stop, "int32"))
     local now = self.i
+    if kept and trap.find(trapped) then stop_at_nan(self, trapped, kept, first) end
     if ok and now == first then                  -- traced only, bdl check: nothing runs
       now = stop
       clock.value = core.tensor(stop, "int32")
@@ -202,11 +217,12 @@ end
 
 --- duration : a time, or an integer, which counts steps.  Returns self.
 --  opts : pbar, true or a name for the line of progress;  to, a path .npz: what is recorded goes there and not into memory, the
---  arrays of a monitor under its name: "spikes.i", "spikes.step", "trace.V (mV)".
+--  arrays of a monitor under its name: "spikes.i", "spikes.step", "trace.V (mV)";  debug_nan, true: the first NaN in a State is an
+--  error that says which step and operation made it, at its line, and what the State was in the steps before.
 --  Ctrl-C raises InterruptError between two steps: the model, the clock and the monitors are those of the last whole step.
 --  Another error leaves them as they were before its chunk.
 function Simulation:run(...)
-  local a = require "bdl.args"({[0] = "Simulation:run", "duration", pbar = none, to = none}, ...)
+  local a = require "bdl.args"({[0] = "Simulation:run", "duration", pbar = none, to = none, debug_nan = false}, ...)
   local n = steps_of("Simulation:run", a.duration)
   ready(self)
   local begin = self.i
@@ -216,6 +232,7 @@ function Simulation:run(...)
   end
   local bar <close> = progress.part(a.pbar, begin, last)
   rawset(self, "_bar", bar)
+  rawset(self, "_trap", a.debug_nan)
   if a.to ~= nil then advance_to(self, a.to, last, begin) else advance(self, last, begin) end
   return self
 end
@@ -231,10 +248,10 @@ end
 
 local M = {Simulation = Simulation}
 
---- Simulation(step, {monitors =}):run(duration, {pbar =, to =})
+--- Simulation(step, {monitors =}):run(duration, {pbar =, to =, debug_nan =})
 function M.run(step, duration, opts)
-  local a = require "bdl.args"({[0] = "run", monitors = {}, pbar = none, to = none}, opts or {})
-  return Simulation(step, {monitors = a.monitors}):run(duration, {pbar = a.pbar, to = a.to})
+  local a = require "bdl.args"({[0] = "run", monitors = {}, pbar = none, to = none, debug_nan = false}, opts or {})
+  return Simulation(step, {monitors = a.monitors}):run(duration, {pbar = a.pbar, to = a.to, debug_nan = a.debug_nan})
 end
 
 return M

@@ -73,8 +73,10 @@ bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor 
     s = grow(id, m); /* every element may be an event */
     if (s != BDL_OK || m == 0) break;
     const int64_t found = e->k->compact[BDL_BOOL]((int32_t *)id->buf->data + id->n, row, m, 0);
-    if (step->n + found > most)
-      return bdl_fail(c, BDL_EBUDGET, "more than %lld events at step %lld", (long long)most, (long long)(first + k));
+    if (step->n + found > most) {
+      const long long at = first + k;
+      return bdl_fail(c, BDL_EBUDGET, "more than %lld events at step %lld", (long long)most, at);
+    }
     s = grow(step, found);
     if (s != BDL_OK) break;
     for (int64_t i = 0; i < found; i++) ((int64_t *)step->buf->data)[step->n + i] = first + k;

@@ -312,3 +312,25 @@ t.test("set_lr: the rate of the updates from then on, of compiled ones too", fun
   t.raises("ValueError", "optim.SGD: lr", opt.set_lr, opt, -1)
   t.raises("TypeError", "optim.SGD: lr", opt.set_lr, opt, "fast")
 end)
+
+t.test("LBFGS with a line search: the reference's first steps, and down to the minimum of a curved valley", function()
+  bdl.environ.context({precision = 64}, function()
+    local w = bdl.ParamState{x = bdl.tensor(-1.2), y = bdl.tensor{1.0}*u.mV}
+    local function loss() return (1 - w.value.x)^2 + 5*(w.value.y[1]/u.mV - w.value.x^2)^2 end
+    local opt = optim.LBFGS{1.0, memory_size = 3, linesearch = "backtracking"}
+    opt:register_trainable_weights(w)
+    local step = bdl.jit(function()
+      local g, l = bdl.grad(loss, w, {return_value = true})()
+      opt:update(g, {value = l, value_fn = loss})
+    end)
+    for _, want in ipairs{{-0.708804863195509, 1.14446915788367}, {-0.804360264289164, 1.06276771835893}, {-0.914863554599372, 0.90978437799267},
+                          {-0.862778142038124, 0.873073904361157}, {-0.476303594878239, 0.411424584954178}} do
+      step()
+      t.close({w.value.x:item(), (w.value.y / u.mV):totable()[1]}, want, 1e-9)
+    end
+    for _ = 1, 20 do step() end
+    t.close(loss():item(), 0, 0, 1e-12)
+    t.raises("TypeError", "with a line search write update%(grads, {value = loss", opt.update, opt, {x = bdl.tensor(0.0), y = bdl.zeros(1)})
+    t.raises("ValueError", "linesearch is one of 'backtracking', not 'zoom'", optim.LBFGS, {linesearch = "zoom"})
+  end)
+end)

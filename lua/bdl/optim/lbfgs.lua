@@ -8,18 +8,22 @@
 --    opt:update(bdl.tensor{0.1, 0.2, 0.3})
 --    print(w.value)
 local array = require "bdl.array"
+local compile = require "bdl.compile"
 local core = require "bdl.core"
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 local OptimState = require "bdl.optim.scheduler".OptimState
+local none = require "bdl.none".none
 
---- Quasi-Newton:  w <- w - lr H g, H the estimate of the inverse Hessian.  For full batches; without line search.
---  weight_decay
---  is added to the direction.
+--- Quasi-Newton:  w <- w - lr H g, H the estimate of the inverse Hessian.  For full batches.
+--  weight_decay is added to the direction.
 --  memory_size : steps that the estimate remembers
 --  scale_init_precond : it starts from <s,y>/<y,y>, at first min(1, 1/|g|); else from 1
+--  linesearch : "backtracking", steps are shortened until the loss falls; see LBFGS.update
 local LBFGS = Optimizer:extend "LBFGS"
 
-LBFGS.rows = {{"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true}}
+LBFGS.rows = {
+  {"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true}, {"linesearch", none, one_of = {"backtracking"}},
+}
 LBFGS.default_lr = 1.0
 LBFGS.decays = "update"
 
@@ -53,10 +57,53 @@ function LBFGS:registered()
   end
   local zero = array.zeros_like(join(lists))
   local rows = array.tile(zero:reshape(1, -1), self.memory_size, 1)
-  self.history = {weights = OptimState(zero), gradient = OptimState(zero), steps = OptimState(rows), changes = OptimState(rows)}
+  self.history = {length = OptimState(core.tensor(1.0, zero.dtype)), weights = OptimState(zero), gradient = OptimState(zero), steps = OptimState(rows), changes = OptimState(rows)}
 end
 
 local function push(rows, x) return array.concatenate{rows[{{2, rows.shape[1]}}], x:reshape(1, -1)} end
+
+local DECREASE, INCREASE, SLOPE, ROUNDS = 0.8, 1.5, 1e-4, 100
+
+--- d shortened until w - lr d lowers the loss by SLOPE of what the slope along it says, at most ROUNDS times; from INCREASE the
+--  length of the step before, at most 1.  The gradient in place of a d that does not lead down.  Leaves the weights anywhere.
+--  Source: Nocedal & Wright (2006), Numerical Optimization. Springer, algorithm 3.1.
+local function searched(self, d, values)
+  local h, opts, rates = self.history, self._search, {}
+  for k, w in ipairs(self._weights) do
+    rates[k] = {}
+    for i, x in ipairs(values[k]) do rates[k][i] = array.full_like(x, 1.0) * core.cast(self.groups[w.group].lr.value, x.dtype) end
+  end
+  local g, rate = h.gradient.value, join(rates)
+  d = array.where((d * g):sum():gt(0), d, g)
+  local slope = -(rate * d * g):sum()
+  local function number(x) return core.cast(core.mantissa(core.is_tensor(x) and x or core.tensor(x)), d.dtype) end
+  local now = number(opts.value == nil and opts.value_fn() or opts.value)
+  local like = {}
+  for k, w in ipairs(self._weights) do
+    local leaves, def = core.flatten(w.state.value)
+    like[k] = {def = def, units = {}}
+    for i, x in ipairs(leaves) do like[k].units[i] = core.unit_of(x) or false end
+  end
+  local function loss_after(t)
+    local moved = {}
+    for k, leaves in ipairs(values) do moved[k] = table.move(leaves, 1, #leaves, 1, {}) end
+    split(join(values) - t * rate * d, moved)
+    for k, w in ipairs(self._weights) do
+      for i, unit in ipairs(like[k].units) do moved[k][i] = unit and core.with_unit(moved[k][i], unit) or moved[k][i] end
+      w.state.value = core.unflatten(like[k].def, moved[k])
+    end
+    return number(opts.value_fn())
+  end
+  local first = array.minimum(INCREASE * h.length.value, 1.0)
+  local t = compile.while_loop(function(t, loss, n)
+    return array.logical_and(array.logical_not(loss:le(now + SLOPE * t * slope)), n:lt(ROUNDS))
+  end, function(t, _, n)
+    t = DECREASE * t
+    return t, loss_after(t), n + 1
+  end, first, loss_after(first), core.tensor(0, "int32"))
+  h.length.value = t
+  return t * d
+end
 
 function LBFGS:prepare(lists, values)
   local h, g, w = self.history, join(lists), join(values)
@@ -79,8 +126,25 @@ function LBFGS:prepare(lists, values)
   for k = 1, self.memory_size do
     g = g + (alpha[k] - rho[k] * (changes[k] * g):sum()) * steps[k]
   end
+  if self._search then g = searched(self, g, values) end
   split(g, lists)
 end
+
+--- One step.  With linesearch = "backtracking" options are needed: value_fn, a function that gives the loss of the weights as they
+--  are, and value, the loss now (by default value_fn()).
+--  Errors: TypeError, no value_fn.
+function LBFGS:update(grads, opts)
+  if not self.linesearch then return Optimizer.update(self, grads) end
+  if type(opts) ~= "table" or type(opts.value_fn) ~= "function" then
+    core.fail("TypeError", 2, "optim.LBFGS: with a line search write update(grads, {value = loss, value_fn = f}), f() the loss")
+  end
+  rawset(self, "_search", opts)
+  local ok, err = pcall(Optimizer.update, self, grads)
+  rawset(self, "_search", nil)
+  if not ok then error(err, 0) end
+end
+
+LBFGS.step = LBFGS.update
 
 function LBFGS:rule(g) return g end
 

@@ -431,7 +431,12 @@ end
 --- The entries of a dense matrix that are not 0.
 function conn.from_dense(matrix) return event.CSR.fromdense(tensor_of("from_dense", "matrix", matrix)) end
 
-require "bdl.conn.kernel"(conn, {options = options, places = places, positive = positive, alone = alone, per_entry = per_entry, delay_of = delay_of})
+local helpers = {
+  options = options, count = count, probability = probability, given = given, alone = alone, seed_of = seed_of, places = places,
+  positive = positive, per_entry = per_entry, delay_of = delay_of, from_pairs = from_pairs,
+}
+require "bdl.conn.kernel"(conn, helpers)
+require "bdl.conn.lattice"(conn, helpers)
 
 return class.qualify(setmetatable(conn, {__index = function(_, name)
   core.fail("KeyError", 2, "bdl.conn has no '%s'%s", tostring(name), suggest.hint(tostring(name), require "bdl.util".sorted_keys(conn)))

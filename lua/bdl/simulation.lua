@@ -10,10 +10,11 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local compile = require "bdl.compile"
 local environ = require "bdl.environ"
-local monitor = require "bdl.monitor"
+local base = require "bdl.monitor.base"
 local none = require "bdl.none".none
 local progress = require "bdl.progress"
 local reach = require "bdl.reach"
+local sources = require "bdl.monitor.sources"
 local state = require "bdl.state"
 local trap = require "bdl.trap"
 local util = require "bdl.util"
@@ -38,7 +39,7 @@ function Simulation:__init(...)
   local list, keys = {}, util.sorted_keys(a.monitors)
   for k, key in ipairs(keys) do
     list[k] = a.monitors[key]
-    if not class.isa(list[k], monitor.Monitor) then
+    if not class.isa(list[k], base.Monitor) then
       core.fail("TypeError", 2, "Simulation: a monitor is needed, not a %s", class.typename(list[k]))
     end
     list[k]:join(self)
@@ -64,7 +65,7 @@ local function times(i, dt) return dt ~= nil and {i = i, t = i * dt} or {i = i} 
 
 --- One step and what the monitors read of it: a list of values for each.
 local function observed_step(self, i)
-  local heard <close> = monitor.listen(self.monitors)
+  local heard <close> = sources.listen(self.monitors)
   local results = table.pack(environ.context(times(i, environ.peek "dt"), self._step, i))
   local values = {}
   for k, m in ipairs(self.monitors) do values[k] = m:read(heard, results) end

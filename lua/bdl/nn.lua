@@ -2,10 +2,10 @@
 --  A class is loaded when it is first named: nn.LIF comes from nn/lif.lua.
 return require "bdl.lazy"("nn", {
   module = "Module size Description",
-  collective = "call_order call_all_fns init_all_states reset_all_states vmap_call_all_fns vmap_init_all_states vmap_reset_all_states",
+  collective = "call_order call_all_fns init_all_states reset_all_states vmap_call_all_fns vmap_init_all_states vmap_reset_all_states assign_state_values",
   mapped = "Vmap Map",
   metrics = "MetricState Metric AverageMetric WelfordMetric AccuracyMetric PrecisionMetric RecallMetric F1ScoreMetric ConfusionMatrix MultiMetric",
-  dynamics = "Dynamics receive_update_input not_receive_update_output",
+  dynamics = "Dynamics receive_update_input receive_update_output not_receive_update_output",
   integrate = "exp_euler_step",
   window = "window_steps",
   neuron = "Neuron",

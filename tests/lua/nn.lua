@@ -338,3 +338,32 @@ t.test("a module by its pure function forward(states, params, x)", function()
   function Leaky:forward() return {} end
   t.raises("KeyError", "Leaky: forward returns states without 'v'", m, 1.0)
 end)
+
+t.test("assign_state_values: what fits is written, what does not is told, a bad value leaves all as it was", function()
+  local net = nn.Module()
+  net.a, net.layers = nn.Linear(2, 1), {nn.LIF(2)}
+  nn.init_all_states(net)
+  local saved = {}
+  for path, s in net:states():items() do saved[path] = s.value end
+  net.layers[1].V.value = bdl.ones(2)*u.mV
+  local unexpected, missing = nn.assign_state_values(net, saved, {["layers.1.V"] = bdl.full({2}, 3.0)*u.mV})
+  t.eq({#unexpected, #missing}, {0, 0})
+  t.close(net.layers[1].V.value / u.mV, {3, 3})
+  unexpected, missing = nn.assign_state_values(net, {["b.w"] = 1, ["a.weight"] = bdl.State(saved["a.weight"])})
+  t.eq(unexpected, {"b.w"})
+  t.eq(missing, {"layers[1].V"})
+  t.raises("UnitMismatchError", nil, nn.assign_state_values, net, {["layers[1].V"] = bdl.ones(2), ["a.weight"] = saved["a.weight"]})
+  t.close(net.layers[1].V.value / u.mV, {3, 3})
+  t.raises("TypeError", "a map of paths and values", nn.assign_state_values, net, 3)
+end)
+
+t.test("an after-update gets the result again after receive_update_output", function()
+  local cells, seen = nn.init_all_states(nn.IF(1)), nil
+  local watch = nn.not_receive_update_output(function(...) seen = select("#", ...) end)
+  cells:add_after_update("watch", watch)
+  bdl.environ.context({dt = 1*u.ms}, cells, 0*u.mA)
+  t.eq(seen, 0)
+  t.ok(rawequal(nn.receive_update_output(watch), watch))
+  bdl.environ.context({dt = 1*u.ms}, cells, 0*u.mA)
+  t.eq(seen, 1)
+end)

@@ -3,6 +3,7 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local filters = require "bdl.filter"
 local graph = require "bdl.graph"
+local paths = require "bdl.path"
 local state = require "bdl.state"
 local vmap = require "bdl.augment.vmap"
 local Module = require "bdl.nn.module".Module
@@ -170,6 +171,41 @@ function M.vmap_reset_all_states(target, ...)
     call_all("reset_state", target, predicate(opts.node_to_exclude), "raise", table.unpack(args, 1, args.n))
   end, {axis_size = opts.axis_size, in_states = lanes})()
   return target
+end
+
+--- assign_state_values(model, values, ..) -> unexpected, missing: writes the States of a model from maps path -> value (or State), later
+--  maps over earlier ones; unexpected are paths that the model has not, missing those of its States that no map has, both sorted.
+--  Errors: TypeError, no map; those of State writes, which leave every State as it was.
+--  Example:
+--    local layer = bdl.nn.Linear(2, 1)
+--    local unexpected, missing = bdl.nn.assign_state_values(layer, {weight = {weight = bdl.ones(2, 1), bias = bdl.zeros(1)}})
+--    print(#unexpected, #missing)
+function M.assign_state_values(target, ...)
+  local states, known, given = graph.states(target), {}, {}
+  for path in states:items() do known[paths.format(paths.parse(path))] = path end
+  for k = 1, select("#", ...) do
+    local values = select(k, ...)
+    if type(values) ~= "table" or class.isa(values, state.State) then
+      core.fail("TypeError", 2, "assign_state_values: a map of paths and values is needed, not a %s", class.typename(values))
+    end
+    for path, value in pairs(values) do given[paths.format(paths.parse(path))] = state.maybe_state(value) end
+  end
+  local before, unexpected, missing = {}, {}, {}
+  for path, value in pairs(given) do
+    local s = known[path] and states[known[path]]
+    if s then before[s] = {s.value, value} else unexpected[#unexpected + 1] = path end
+  end
+  for path in pairs(known) do missing[#missing + 1] = given[path] == nil and path or nil end
+  table.sort(unexpected)
+  table.sort(missing)
+  local ok, err = pcall(function()
+    for s, values in pairs(before) do s.value = values[2] end
+  end)
+  if not ok then
+    for s, values in pairs(before) do s.value = values[1] end
+    error(err, 0)
+  end
+  return unexpected, missing
 end
 
 return M

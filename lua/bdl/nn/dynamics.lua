@@ -109,6 +109,15 @@ function M.receive_update_input(x)
   return x
 end
 
+--- x, an after-update, will get the result of the call, as it does unless not_receive_update_output said otherwise.
+--  Example:
+--    local cells = bdl.nn.init_all_states(bdl.nn.PoissonEncoder(2))
+--    cells:add_after_update("show", bdl.nn.receive_update_output(function(spikes) print(spikes) end))
+function M.receive_update_output(x)
+  ignores_output[x] = nil
+  return x
+end
+
 --- x, an after-update, will not get the result of the call.
 --  Example:
 --    local cells = bdl.nn.init_all_states(bdl.nn.PoissonEncoder(2))

@@ -10,7 +10,7 @@
 local bdl = require "bdl"
 local nn, online, u = bdl.nn, bdl.online, bdl.units
 
-local s = bdl.settings{epochs = 40, hidden = 128, batch = 32, lr = 0.01, hold = 4, rule = "D_RTRL"}
+local s = bdl.settings{epochs = 40, hidden = 128, batch = 32, lr = 0.01, hold = 4, rule = "D_RTRL", decay = 0.9, gain = 2.0, beta = 0.2, every = false}
 bdl.environ.set{dt = 1*u.ms}
 
 local digits = bdl.data.digits()
@@ -20,9 +20,9 @@ local y_train, y_test = digits.y_train, digits.y_test                  -- [n], 0
 local Net = nn.Module:extend "Net"
 
 function Net:__init()
-  self.neurons = online.nn.ALIF{s.hidden, tau = 5*u.ms, tau_a = 100*u.ms, V_th = 1*u.mV, beta = 0.2*u.mV, spk_fun = bdl.surrogate.ReluGrad(1.0)}
+  self.neurons = online.nn.ALIF{s.hidden, tau = 5*u.ms, tau_a = 100*u.ms, V_th = 1*u.mV, beta = s.beta*u.mV, spk_fun = bdl.surrogate.ReluGrad(1.0)}
   self.plasticity = online.nn.STP{s.hidden, tau_f = 500*u.ms, tau_d = 100*u.ms}
-  local input, recurrent = bdl.init.KaimingNormal(2.0), bdl.init.KaimingNormal(0.2)
+  local input, recurrent = bdl.init.KaimingNormal(s.gain), bdl.init.KaimingNormal(0.2)
   self.synapse = nn.AlignPostProj{
     comm = online.nn.Linear{8 + s.hidden, s.hidden, b_init = bdl.init.ZeroInit{unit = u.mS},
       w_init = bdl.concatenate({input{8, s.hidden}, recurrent{s.hidden, s.hidden}}, {axis = 1}) * u.mS},
@@ -40,7 +40,7 @@ function Net:update(row)
 end
 
 local net = Net()
-local learner = online.compile(net, s.rule, bdl.zeros(s.batch, 8), {batch_size = s.batch})
+local learner = online.compile(net, s.rule, bdl.zeros(s.batch, 8), {batch_size = s.batch, decay_or_rank = s.rule ~= "D_RTRL" and s.decay or nil})
 local schedule = bdl.optim.CosineAnnealingLR{s.lr, T_max = s.epochs}
 local optimizer = bdl.optim.Adam(schedule)
 optimizer:register_trainable_weights(learner:param_states())
@@ -58,7 +58,7 @@ local function step(ids)
   learner:reset_state()
   local grads, losses = learner:etrace_grad(in_time(x_train[ids]), function(row)
     return bdl.metric.softmax_cross_entropy_with_integer_labels(learner(row), y):mean()
-  end, {mask = last_row})
+  end, {mask = not s.every and last_row or nil})
   optimizer:update(grads)
   return losses[-1]
 end

@@ -197,7 +197,7 @@ function HiddenPerturbation:__init(info, program)
   local hidden = info.step.hidden
   self.perturb_vars, self.perturb_hidden_paths, self.perturb_hidden_states = {}, {}, {}
   for a, h in ipairs(hidden) do
-    self.perturb_vars[a] = info.var(-a, h.type)
+    self.perturb_vars[a] = info.var(#info.step.p.inputs + a - 1, h.type)
     self.perturb_hidden_paths[a] = h.path
     self.perturb_hidden_states[a] = h.state
   end

@@ -86,6 +86,7 @@ PROGRAM := $(filter-out tools/embed.c,$(wildcard tools/*.c))
 TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
 FUZZERS := $(wildcard tests/fuzz/*.c)
+SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/cpu/*.h)
 
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
@@ -192,7 +193,8 @@ golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32,
 	@$(OUT)/bdl run --quiet tests/golden/run.lua
 
 fuzz: $(FUZZERS:tests/fuzz/%.c=$(BUILD)/fuzz/%)  ## build the fuzz drivers; FUZZ=seconds also runs each so long
-	@$(if $(FUZZ),for f in $^; do mkdir -p $$f.corpus && $$f -max_total_time=$(FUZZ) -timeout=10 $$f.corpus || exit 1; done)
+	@$(if $(FUZZ),for f in $^; do mkdir -p $$f.corpus && \
+	  $$f -max_total_time=$(FUZZ) -timeout=10 $$f.corpus $(SEEDS) || exit 1; done)
 
 $(BUILD)/fuzz-asan/libbdl.a: force
 	@$(MAKE) CC=clang SAN=address,undefined,fuzzer-no-link BUILD=$(BUILD)/fuzz $@

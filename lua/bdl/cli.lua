@@ -329,6 +329,7 @@ command("env", "", "", "What bdl finds on this machine, and the environment vari
   row("precision", ("%s, %s"):format(float, int))
   row("BLAS", core.blas() or "none found")
   row("MPI", core.world_library() or "none found; pmap has one device")
+  row("HDF5", core.hdf5_built() and "built in" or "not built in; with libhdf5-dev it would be")
   local size, rank = core.world()
   row("processes", size == 1 and "1" or ("%d, this is %d"):format(size, rank + 1))
   row("memory limit", limit > 0 and limit .. " bytes" or "none")

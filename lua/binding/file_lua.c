@@ -84,6 +84,12 @@ static int hdf5_gc(lua_State *L) { /* also core.hdf5_close(file) */
   return 0;
 }
 
+/* core.hdf5_built() -> was libhdf5 there when bdl was built? */
+static int l_hdf5_built(lua_State *L) {
+  lua_pushboolean(L, bdl_hdf5_built());
+  return 1;
+}
+
 /* core.hdf5_open(path) -> file */
 static int l_hdf5_open(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
@@ -219,11 +225,12 @@ static int l_add(lua_State *L) {
   return 0;
 }
 
-/* core.file_finish(writer): the file is there under its name */
+/* core.file_finish(writer): the file is there under its name; not from `bdl check`, whose numbers are none */
 static int l_finish(lua_State *L) {
   bdl_npz_writer **w = check_writer(L), *writer = *w;
   *w = NULL;
-  lbdl_check(L, bdl_npz_finish(writer));
+  if (lbdl_of(L)->check) bdl_npz_discard(writer);
+  else lbdl_check(L, bdl_npz_finish(writer));
   return 0;
 }
 
@@ -242,7 +249,8 @@ void lbdl_open_file(lua_State *L) {
     {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded},
     {"file_create", l_create}, {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add},
     {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open}, {"hdf5_close", hdf5_gc},
-    {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row}, {NULL, NULL},
+    {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row},
+    {"hdf5_built", l_hdf5_built}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

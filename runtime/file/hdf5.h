@@ -14,7 +14,8 @@ typedef struct bdl_hdf5 bdl_hdf5;
 
 typedef enum bdl_hdf5_kind { BDL_HDF5_ARRAY, BDL_HDF5_RAGGED, BDL_HDF5_TEXT } bdl_hdf5_kind;
 
-/* Errors: BDL_ENOTSUP built without libhdf5; BDL_EIO. */
+bool bdl_hdf5_built(void); /* was libhdf5 there? */
+/* Errors: BDL_ENOTSUP it was not; BDL_EIO. */
 bdl_status bdl_hdf5_open(bdl_context *c, const char *path, bdl_hdf5 **f);
 void bdl_hdf5_close(bdl_hdf5 *f); /* NULL is fine */
 

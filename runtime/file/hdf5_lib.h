@@ -29,7 +29,6 @@ typedef struct bdl_hdf5_answer {
   char message[sizeof(((bdl_error *)0)->message)];
 } bdl_hdf5_answer;
 
-bool bdl_hdf5_built(void);
 /* Answers until the end.  size: of the file. */
 void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket);
 

@@ -101,6 +101,14 @@ t.test("a writer leaves the whole file or none", function()
   t.eq(#data.load(path "x.npz"), 0)
 end)
 
+t.test("bdl check writes no files", function()
+  local model, out = write("saves.lua", ("bdl.data.save(%q, {a = 1})\n"):format(path "saved.npz")), path "saved.npz"
+  t.shell(("%s check %s"):format(os.getenv "BDL", model))
+  t.eq(io.open(out), nil)
+  t.shell(("%s run --quiet %s"):format(os.getenv "BDL", model))
+  t.eq(data.load(out).a, 1)
+end)
+
 t.test("files that are not there, or are no arrays", function()
   t.raises("IOError", "cannot read no/such.npz: No such file", data.load, "no/such.npz")
   t.raises("TypeError", "the path is a string, not a nil", data.load)

@@ -3,7 +3,7 @@
 --  "count_uniform", and one draw after the other from there.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
-local enc, u = bdl.data.encode, bdl.units
+local enc, u = bdl.encode, bdl.units
 
 local WANT = {
   latency_linear = {{8,5}, "0000100000000100000000100010000000010000"},

@@ -1,10 +1,11 @@
---- Encoders: numbers to spikes over time, the first axis of what they give.  Names, arguments and numbers as in braintools.
+--- Numbers to spikes over time, the first axis of what an encoder gives.  Also bdl.data.encode.
 --
---   local spikes = encode.PoissonEncoder{normalize = true}(x, 100)            x [..] -> [100, ..], 0 or 1, in the dtype of x
---   local spikes = encode.PoissonEncoder{normalize = true}(x, 100, {key = 7})  the same spikes every time
+--   local spikes = encode.RateEncoder()(x, 100)                 x [..] -> [100, ..], 0 or 1, in the dtype of x
+--   local spikes = encode.RateEncoder()(x, 100, {key = 7})      the same spikes every time
 --
 --  Where chance is involved, it comes from the default generator or from option key.  Rates are in Hz, times quantities or,
 --  where dt has no unit, numbers as dt is one.
+--  Source: names, arguments and numbers as in braintools.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local environ = require "bdl.environ"
@@ -81,6 +82,9 @@ local MIN_VAL, MAX_VAL = {"min_val", none}, {"max_val", none}
 --    log      (T - F - 1) log(x / (x - threshold)) + F, of the charging of an RC circuit
 --  encoder(x, n_time): n_time, a time, takes the place of tau if normalize.  Below the threshold the spike is the last, or,
 --  with clip, none.
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local spikes = bdl.encode.LatencyEncoder{method = "linear", tau = 10*bdl.units.ms}{0.2, 0.9}
 encoder("LatencyEncoder", {
   MIN_VAL, MAX_VAL, {"method", "log", one_of = {"linear", "log"}}, {"threshold", 0.01, least = 0, most = 1},
   {"clip", false}, {"tau", none, free = true}, {"normalize", false}, {"first_spk_time", none, free = true},
@@ -104,6 +108,8 @@ end)
 
 --- One spike each in the order of x [n], the largest first (invert: last): at (1 - x) (n_steps - 1), or, use_values =
 --  false, by rank.
+--  Example:
+--    local spikes = bdl.encode.RankOrderEncoder()({0.1, 0.8, 0.3}, 10)
 encoder("RankOrderEncoder", {
   {"use_values", true}, {"normalize", true}, {"invert", false},
 }, "steps", function(self, x, n, _, who)
@@ -132,6 +138,9 @@ local CURVES = {
 }
 
 --- Spikes at a rate from min_rate to max_rate (gain), as x goes from 0 to 1: x, (e^x - 1)/(e - 1), or sqrt(x).
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local spikes = bdl.encode.RateEncoder{gain = 200*bdl.units.Hz}({0.1, 0.5, 0.9}, 100)
 encoder("RateEncoder", {
   {"gain", 100.0, free = true}, {"method", "linear", one_of = {"linear", "exponential", "sqrt"}},
   {"min_rate", 0.0, free = true}, {"max_rate", none, free = true}, {"normalize", false}, MIN_VAL, MAX_VAL,
@@ -142,6 +151,9 @@ end)
 
 --- A step spikes if a Poisson variable of mean x dt is not 0; x in Hz, or, normalize, times max_rate.  time_window is not
 --  used.
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local spikes = bdl.encode.PoissonEncoder()({10.0, 50.0}, 100)
 encoder("PoissonEncoder", {
   {"time_window", 1000.0}, {"normalize", false}, {"max_rate", 100.0, free = true},
 }, "steps", function(self, x, n, rng)
@@ -151,6 +163,8 @@ encoder("PoissonEncoder", {
 end)
 
 --- Spikes with probability scale x in every step.
+--  Example:
+--    local spikes = bdl.encode.BernoulliEncoder{scale = 0.5}({0.1, 0.9}, 100)
 encoder("BernoulliEncoder", {{"scale", 1.0}, {"normalize", true}, MIN_VAL, MAX_VAL}, "steps", function(self, x, n, rng)
   return core.cast(rng:bernoulli(A.clip(base.float(scaled(self, x)) * self.scale, 0, 1), {size = over_time(n, x)}),
                    x.dtype)
@@ -158,6 +172,9 @@ end)
 
 --- x [..] to [n, n_neurons, ..]: neuron i spikes at max_rate exp(-(x - c_i)^2 / (2 sigma^2)), centres c_i even from min_val
 --  to max_val, sigma (the distance of two) their width.
+--  Example:
+--    bdl.environ.set{dt = 1*bdl.units.ms}
+--    local spikes = bdl.encode.PopulationEncoder{10}(0.3, 100)
 encoder("PopulationEncoder", {
   {"n_neurons", none, integer = true, least = 1}, {"min_val", 0.0}, {"max_val", 1.0}, {"sigma", none, above = 0},
   {"max_rate", 100.0, free = true},
@@ -184,6 +201,8 @@ local function even(k, count, n) return count > 1 and k * (n - 1) // (count - 1)
 
 --- Exactly floor(max_spikes x) spikes each, at random ("random") or even ("uniform") steps.  x is concrete.
 --  Errors: ValueError, more spikes than steps.
+--  Example:
+--    local spikes = bdl.encode.SpikeCountEncoder{max_spikes = 5}({0.2, 1.0}, 20)
 encoder("SpikeCountEncoder", {
   {"max_spikes", 10, integer = true, least = 1}, {"distribution", "random", one_of = {"uniform", "random"}}, {"normalize", true},
 }, "steps", function(self, x, n, rng, who)
@@ -201,6 +220,8 @@ end)
 
 --- x [time, ..] to the same: a spike where x changes by the threshold or more (positive_only: rises).  normalize: each
 --  series has its range scaled to 0 .. 1 before.
+--  Example:
+--    local spikes = bdl.encode.DeltaEncoder{threshold = 0.3}{0, 0.1, 0.8, 0.7, 0.2}
 encoder("DeltaEncoder", {
   {"threshold", 0.1}, {"positive_only", false}, {"absolute", false}, {"normalize", true},
 }, "none", function(self, x, _, _, who)
@@ -217,6 +238,8 @@ encoder("DeltaEncoder", {
 end)
 
 --- Currents current_scale x + offset, the same in all n steps.
+--  Example:
+--    local current = bdl.encode.StepCurrentEncoder{10*bdl.units.nA}({0.1, 0.5}, 100)
 encoder("StepCurrentEncoder", {
   {"current_scale", 10.0, free = true}, {"offset", none, free = true}, {"normalize", true}, MIN_VAL, MAX_VAL,
 }, "steps", function(self, x, n)
@@ -228,6 +251,8 @@ end)
 --- Integers x [m], 0 .. n_patterns - 1, to [m pattern_length, n_patterns]: each is a volley of spikes of its neuron, 0.3
 --  pattern_length of them, shifted by 2 a class, with times jittered by a share of the length.  x is concrete.
 --  Errors: ValueError, x is no class.
+--  Example:
+--    local spikes = bdl.encode.TemporalEncoder{3}{0, 1, 2, 1}
 encoder("TemporalEncoder", {
   {"n_patterns", none, integer = true, least = 1}, {"pattern_length", 10, integer = true, least = 1}, {"jitter", 0.1, least = 0},
 }, "none", function(self, x, _, rng, who)
@@ -251,4 +276,4 @@ encoder("TemporalEncoder", {
   return ones_at(positions, {#x * length, n}, base.real())
 end)
 
-return class.qualify(M, "data.encode")
+return class.qualify(M, "encode")

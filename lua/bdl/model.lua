@@ -137,8 +137,9 @@ local function text_of(e, frames)
   return position and position .. ": " .. rest or rest
 end
 
---- A hint where Lua tells of a field that init_state would have set.
+--- A hint where Lua tells of a field that init_state would have set, or that string.format got a tensor.
 local function hint_of(e)
+  if type(e) == "string" and e:find "number expected, got bdl%.Tensor" then return "\n    write x:item() for the number of a tensor" end
   local module = package.loaded["bdl.nn.module"]
   local self = type(e) == "string" and module and module.missing_state(e)
   return self and ("\n    %s has no States yet: %s"):format(require "bdl.class".typename(self), module.HINT) or ""

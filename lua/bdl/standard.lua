@@ -13,8 +13,8 @@ function ipairs(x)
   return ipairs_of_lua(x)
 end
 
---- The number of a concrete scalar tensor; Lua's own would answer nil.
+--- The number of a concrete scalar tensor without a unit; Lua's own would answer nil.
 function tonumber(x, ...)
-  if core.is_tensor(x) then return core.item(x) end
+  if core.is_tensor(x) then return x:item() end
   return tonumber_of_lua(x, ...)
 end

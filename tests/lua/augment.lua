@@ -136,7 +136,7 @@ t.test("grad with respect to States, arguments, both; loss and auxiliary values"
 end)
 
 t.test("grad wants a real scalar, and says what it got", function()
-  t.raises("TypeError", "Output had shape float32%[2%]", function() bdl.grad(function(x) return x end)(bdl.ones(2)) end)
+  t.raises("TypeError", "Output had shape float32%[2%].-loss:mean%(%)", function() bdl.grad(function(x) return x end)(bdl.ones(2)) end)
   t.raises("TypeError", "has_aux", function() bdl.grad(function(x) return x:sum(), x end)(bdl.ones(2)) end)
 end)
 

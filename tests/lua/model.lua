@@ -108,6 +108,10 @@ local y = loop() + 1]], "m.lua:3: attempt to index a nil value (local 'none')", 
   t.ok(not out:find("[bdl]", 1, true), out)
 end)
 
+t.test("a tensor given to string.format comes with a hint", function()
+  fails("print(('%.2f'):format(bdl.ones(1)))", "m.lua:1: bad argument #1 to 'format' (number expected, got bdl.Tensor)\n    write x:item()")
+end)
+
 t.test("a field that init_state would have set comes with a hint", function()
   fails("local n = bdl.nn.LIF(2)\nprint(n.V.value)", "m.lua:2: attempt to index a nil value (field 'V')\n    LIF has no States yet: call nn.init")
   t.ok(not fails("local n = bdl.nn.init_all_states(bdl.nn.LIF(2))\nprint(n.W.value)", "m.lua:2: attempt to index"):find "init_state")

@@ -81,6 +81,7 @@ t.test("groups have a rate and a decay of their own", function()
   t.close(a.value, {0.9, 0.9})
   t.close(b.value, {0.5, 0.5})
   t.eq(#opt.groups, 2)
+  t.raises("TypeError", "not a Linear.-model:states%(bdl.ParamState%)", function() opt:register_trainable_weights(bdl.nn.Linear(1, 1)) end)
   t.raises("TypeError", "a group has no option 'rate'", function() opt:add_param_group({c = a}, {rate = 1}) end)
 end)
 

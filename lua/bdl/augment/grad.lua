@@ -23,6 +23,7 @@ local function check_scalar(d)
   local p = d.p
   local y = p.types[1]
   if p.defs[1] == "*" and #y.shape == 0 and t.is_float(y.dtype) then return end
+  core.hint "write loss:mean() or loss:sum(); several outputs have augment.vector_grad and augment.jacobian"
   core.fail("TypeError", 4, "%s: the loss must be a real scalar. Output had shape %s", d.who, p.defs[1] == "*" and t.type_text(y) or p.defs[1])
 end
 

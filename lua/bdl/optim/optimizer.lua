@@ -133,6 +133,7 @@ local function collect(self, x, group, path, keys)
               table.move(keys, 1, #keys, 1, {[#keys + 1] = key}))
     end
   else
+    if class.isa(x, graph.Node) then core.hint "those of a model are model:states(bdl.ParamState)" end
     core.fail("TypeError", 3, "%s: the weights are States, one, a list or a map, not a %s", who(self), class.typename(x))
   end
 end

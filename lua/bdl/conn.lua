@@ -147,6 +147,8 @@ local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int3
 -- ---- random ----------------------------------------------------------------------------------------------------------
 
 --- Every pair with probability p, rows ascending: the matrix of event.JITCScalarR with that seed.
+--  Example:
+--    print(bdl.conn.fixed_prob(10, 8, 0.2))
 function conn.fixed_prob(m, n, p, opts)
   opts = options("fixed_prob", opts)
   m, n = count("fixed_prob", "pre", m), count("fixed_prob", "post", n)
@@ -168,6 +170,8 @@ local function fixed(who, opts, rows, cols, k, m, n)
 end
 
 --- k targets for each pre neuron.  replace = false: k different ones.
+--  Example:
+--    print(bdl.conn.fixed_num_post(10, 8, 3))
 function conn.fixed_num_post(m, n, k, opts)
   opts = options("fixed_num_post", opts, "replace")
   m, n = count("fixed_num_post", "pre", m), count("fixed_num_post", "post", n)
@@ -175,6 +179,8 @@ function conn.fixed_num_post(m, n, k, opts)
 end
 
 --- k sources for each post neuron.  replace = false: k different ones.
+--  Example:
+--    print(bdl.conn.fixed_num_pre(10, 8, 3))
 function conn.fixed_num_pre(m, n, k, opts)
   opts = options("fixed_num_pre", opts, "replace")
   m, n = count("fixed_num_pre", "pre", m), count("fixed_num_pre", "post", n)
@@ -253,16 +259,27 @@ end
 
 --- Probability prob * exp(-r^2 / (2 scale^2)) at distance r; positions [m, d] and [n, d].
 --  Options: scale, prob (1), max_distance, period (a length, or one a dimension; 0: not periodic).
+--  Example:
+--    local places = bdl.random.rand(5, 2)
+--    print(bdl.conn.gaussian(places, places, {prob = 0.8, scale = 0.2}))
 conn.gaussian = by_distance("gaussian", "gaussian")
 --- Probability prob * exp(-r / scale).
+--  Example:
+--    local places = bdl.random.rand(5, 2)
+--    print(bdl.conn.exponential(places, places, {prob = 0.8, scale = 0.2}))
 conn.exponential = by_distance("exponential", "exponential")
 --- Probability prob up to max_distance.
+--  Example:
+--    local places = bdl.random.rand(5, 2)
+--    print(bdl.conn.disc(places, places, {prob = 0.8, max_distance = 0.3}))
 conn.disc = by_distance("disc", "disc")
 
 -- ---- graphs ----------------------------------------------------------------------------------------------------------
 
 --- n neurons on a ring, each to its k nearest (k even); each connection goes to a random other neuron with probability p.
 --  Source: Watts & Strogatz 1998.
+--  Example:
+--    print(bdl.conn.small_world(10, 4, 0.1))
 function conn.small_world(n, k, p, opts)
   opts = options("small_world", opts)
   n, k, p = count("small_world", "the number of neurons", n, 1), count("small_world", "the number of neighbours", k), probability("small_world", p)
@@ -297,6 +314,8 @@ end
 
 --- n neurons, each new one joined in both directions to m before it, chosen by how many connections they have.
 --  Source: Barabasi & Albert 1999.
+--  Example:
+--    print(bdl.conn.scale_free(10, 2))
 function conn.scale_free(n, m, opts)
   opts = options("scale_free", opts)
   m = count("scale_free", "the number of connections", m, 1)
@@ -320,6 +339,8 @@ end
 local function float(x) return x.dtype:find "float" and x or core.cast(x, (core.precision())) end
 
 --- Everyone to everyone with one weight: a sum, whatever the sizes.
+--  Example:
+--    print(bdl.conn.AllToAll(4, 3, 0.5))
 local AllToAll = event.Connection:extend "AllToAll"
 conn.AllToAll = AllToAll
 
@@ -341,6 +362,8 @@ function AllToAll:product(v, events, post_side)
 end
 
 --- All pairs.  A weight for each pair ([m, n]) makes a dense matrix.
+--  Example:
+--    print(bdl.conn.all_to_all(4, 3))
 function conn.all_to_all(m, n, opts)
   opts = options("all_to_all", opts)
   m, n = count("all_to_all", "pre", m), count("all_to_all", "post", n)
@@ -364,6 +387,8 @@ function conn.all_to_all(m, n, opts)
 end
 
 --- Neuron i to neuron i.
+--  Example:
+--    print(bdl.conn.OneToOne(4, 0.5))
 local OneToOne = event.Connection:extend "OneToOne"
 conn.OneToOne = OneToOne
 
@@ -380,6 +405,8 @@ function OneToOne:product(v, events)
 end
 
 --- n pairs; weight: one, or one a pair.
+--  Example:
+--    print(bdl.conn.one_to_one(4))
 function conn.one_to_one(n, opts)
   opts = options("one_to_one", opts)
   n = count("one_to_one", "the number of neurons", n)
@@ -407,6 +434,8 @@ local function ids(who, what, x, limit)
 end
 
 --- From pairs pre[e], post[e] (counted from 0) in any order; weights and delays in the order of the pairs.
+--  Example:
+--    print(bdl.conn.from_coo(bdl.tensor{0, 1, 1}, bdl.tensor{2, 0, 1}, {2, 3}, {weight = 0.5}))
 function conn.from_coo(pre, post, shape, opts)
   opts = options("from_coo", opts)
   local m, n = extents("from_coo", shape)
@@ -417,6 +446,8 @@ function conn.from_coo(pre, post, shape, opts)
 end
 
 --- From compressed rows; checked as event.CSR.
+--  Example:
+--    print(bdl.conn.from_csr(bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}, {2, 3}, {weight = 0.5}))
 function conn.from_csr(indices, indptr, shape, opts)
   opts = options("from_csr", opts)
   given("from_csr", opts)
@@ -429,6 +460,8 @@ function conn.from_csr(indices, indptr, shape, opts)
 end
 
 --- The entries of a dense matrix that are not 0.
+--  Example:
+--    print(bdl.conn.from_dense(bdl.tensor{{0., 1.}, {2., 0.}}))
 function conn.from_dense(matrix) return event.CSR.fromdense(tensor_of("from_dense", "matrix", matrix)) end
 
 local helpers = {

@@ -150,24 +150,25 @@ local function inherited(area, cls, block, section)
   return docs.parse(above, cls.name)[section] or inherited(area, cls, above, section)
 end
 
-local function other_areas(area)
-  local list = {}
-  for _, other in ipairs(help.areas()) do
-    if other ~= area then list[#list + 1] = other end
-  end
-  return list
-end
+local values  -- value -> its places that have comments
 
 --- The area and name of an equal value elsewhere, of the same name if there is one; for what stands in several modules.
 local function elsewhere(area, as, value)
-  if type(value) ~= "function" and type(value) ~= "table" then return nil end
-  local found
-  for _, other in ipairs(other_areas(area)) do
-    for _, name in ipairs(help.names(other)) do
-      if docs.index(other)[name] and rawequal(module_of(other)[name], value) then
-        if not found or name == as and found[2] ~= as then found = {other, name} end
+  if not values then
+    values = {}
+    for _, other in ipairs(help.areas()) do
+      for _, name in ipairs(help.names(other)) do
+        local x = docs.index(other)[name] and module_of(other)[name]
+        if type(x) == "function" or type(x) == "table" then
+          values[x] = values[x] or {}
+          table.insert(values[x], {other, name})
+        end
       end
     end
+  end
+  local found
+  for _, place in ipairs(values[value] or {}) do
+    if place[1] ~= area and (not found or place[2] == as and found[2] ~= as) then found = place end
   end
   if found then return found[1], found[2] end
 end

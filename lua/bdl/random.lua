@@ -7,6 +7,8 @@
 -- so this holds in compiled functions and loops too.  Options of every draw: size (a number or list), key (a key or an
 -- integer), dtype.  Size and key may also follow the parameters by position.
 -- Sources: Salmon et al. 2011 (Threefry-2x32, 20 rounds); keys and layouts of draws as in JAX.
+--  Example:
+--    print(bdl.random.NAME{size = 3})
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -42,17 +44,26 @@ local function to_key(who, x)
 end
 
 --- The key of an integer.
+--  Example:
+--    print(bdl.random.key(42))
 function random.key(seed) return to_key("key", seed) end
 
 --- n (2) keys derived from a key: uint32[n,2].
+--  Example:
+--    print(bdl.random.split(42, 3))
 function random.split(key, n) return draws.split(to_key("split", key), n or 2) end
 
 --- The key derived from a key and an integer.
+--  Example:
+--    print(bdl.random.fold_in(42, 7))
 function random.fold_in(key, x) return draws.fold_in(to_key("fold_in", key), x) end
 
 -- ---- generators ------------------------------------------------------------------------------------------------------
 
 --- A generator: a State that holds a key; rng:normal(..) and all other draws.
+--  Example:
+--    local rng = bdl.random.RandomState(42)
+--    print(rng:normal(0, 1, {size = 3}))
 local RandomState = state.State:extend "RandomState"
 random.RandomState = RandomState
 
@@ -66,11 +77,17 @@ function RandomState:__init(seed, opts)
 end
 
 --- seed: start anew from an integer or a key (nil: the clock).
+--  Example:
+--    bdl.random.seed(42)
 function RandomState:seed(seed) self.value = to_key("seed", seed == nil and clock() or seed) end
 
 --- set_key: draws go on from this key.
+--  Example:
+--    bdl.random.set_key(42)
 function RandomState:set_key(key) self.value = to_key("set_key", key) end
 --- get_key: the key that the next draw starts from.
+--  Example:
+--    print(bdl.random.get_key())
 function RandomState:get_key() return self.value end
 
 --- backup_key: keeps the key until restore_key puts it back.  Errors: ValueError, one is kept already, none is kept.
@@ -89,6 +106,8 @@ end
 
 --- split_key: n new keys uint32[n,2], or one (uint32[2]) without n; the generator keeps another.
 --  Errors: TypeError, ValueError where n is not a whole number from 1.
+--  Example:
+--    print(bdl.random.split_key(3))
 function RandomState:split_key(n)
   if n == nil then
     local kept, new = draws.halves(self.value)
@@ -106,6 +125,8 @@ end
 function RandomState:clone() return RandomState(self:split_key()) end
 
 --- The generator behind the functions of this module; seed 0 until it is seeded.
+--  Example:
+--    print(bdl.random.DEFAULT:normal())
 random.DEFAULT = RandomState(0, {name = "random.DEFAULT"})
 
 for _, name in ipairs{"seed", "set_key", "get_key", "split_key", "backup_key", "restore_key"} do
@@ -113,12 +134,18 @@ for _, name in ipairs{"seed", "set_key", "get_key", "split_key", "backup_key", "
 end
 
 --- default_rng: the default generator, or a new one from a seed or key.
+--  Example:
+--    print(bdl.random.default_rng(42):normal())
+--  Example:
+--    print(bdl.random.default_rng(42):normal())
 function random.default_rng(seed)
   if seed == nil then return random.DEFAULT end
   return RandomState(seed)
 end
 
 --- A new generator: from a seed or key, or split off the default one.
+--  Example:
+--    print(bdl.random.clone_rng(42):normal())
 function random.clone_rng(seed)
   if seed == nil then return random.DEFAULT:clone() end
   return RandomState(seed)
@@ -126,6 +153,8 @@ end
 
 --- Draws inside come from this seed or key; the default generator goes on afterwards as if they had not been.
 --  `local _ <close> = seed_context(42)`, or seed_context(42, f, ...) which returns what f(...) returns.
+--  Example:
+--    print(bdl.random.seed_context(42, bdl.random.normal))
 function random.seed_context(seed, f, ...)
   local before = random.DEFAULT.value
   random.set_key(seed)
@@ -302,7 +331,11 @@ standard("ranf", draws.uniform)
 standard("sample", draws.uniform)
 
 --- rand: evenly in [0, 1):  rand(2, 3), rand{2, 3}, rand{size = {2, 3}}: dimensions by position.
+--  Example:
+--    print(bdl.random.rand(2, 3))
 --- randn: normal, mean 0 and variance 1:  randn(2, 3), randn{2, 3}, randn{size = {2, 3}}: dimensions by position.
+--  Example:
+--    print(bdl.random.randn(2, 3))
 local function dimensions(name, draw)
   RandomState[name] = function(rng, ...)
     local args = table.pack(...)
@@ -329,6 +362,8 @@ define("uniform", {"low", "high"}, function(a, key, shape)
 end)
 
 --- Restricted to [lower, upper]; mean and std of the whole normal.
+--  Example:
+--    print(bdl.random.truncated_normal(-1.0, 1.0))
 define("truncated_normal", {"lower", "upper", "mean", "std"}, function(a, key, shape)
   need("truncated_normal", a, "lower", "upper")
   local lo, hi = a.lower, a.upper
@@ -350,6 +385,8 @@ end)
 local function integer_of(a) return a.dtype or (select(2, core.precision())) end
 
 --- In [low, high); randint(n) is in [0, n).
+--  Example:
+--    print(bdl.random.randint(6))
 define("randint", {"low", "high"}, function(a, key, shape)
   need("randint", a, "low")
   local lo, hi = a.low, a.high
@@ -358,6 +395,8 @@ define("randint", {"low", "high"}, function(a, key, shape)
 end)
 
 --- In [low, high].
+--  Example:
+--    print(bdl.random.random_integers(1, 6))
 define("random_integers", {"low", "high"}, function(a, key, shape)
   need("random_integers", a, "low")
   local lo, hi = a.low, a.high
@@ -399,6 +438,8 @@ local function axis_of(who, axis, ndim)
 end
 
 --- permutation, shuffle: x in random order along an axis; of a number n, the indices 0 .. n-1.
+--  Example:
+--    print(bdl.random.NAME(5))
 local function permutation(a, key)
   local x = numbers("permutation", a.x)
   local axis = axis_of("permutation", a.axis, x.ndim)
@@ -412,6 +453,8 @@ define("permutation", {"x", "axis"}, permutation)
 define("shuffle", {"x", "axis"}, permutation)
 
 --- Elements of a along an axis (of a number: indices below it).  Options: replace (true), p (probabilities), axis.
+--  Example:
+--    print(bdl.random.choice(10, {size = 3, replace = false}))
 define("choice", {"a", "size", "replace", "p", "axis"}, function(a, key)
   local x, shape = numbers("choice", a.a), a.size or {}
   local axis = axis_of("choice", a.axis, x.ndim)
@@ -433,6 +476,8 @@ define("choice", {"a", "size", "replace", "p", "axis"}, function(a, key)
 end)
 
 --- Indices along an axis (-1) of logits, with probabilities softmax(logits).
+--  Example:
+--    print(bdl.random.categorical(bdl.tensor{0.0, 1.0}))
 define("categorical", {"logits", "axis"}, function(a, key)
   need("categorical", a, "logits")
   local logits = core.is_tensor(a.logits) and a.logits or core.tensor(a.logits)
@@ -453,6 +498,8 @@ require "bdl.random.compound"{
 -- ---- like another tensor ---------------------------------------------------------------------------------------------
 
 --- Integers in [low, high) of the shape and, where it is one of integers, the dtype of x.  low 0, high the largest of x.
+--  Example:
+--    print(bdl.random.randint_like(bdl.zeros(3), 0, 6))
 define("randint_like", {"x", "low", "high"}, function(a, key)
   need("randint_like", a, "x")
   local x, axes = a.x, {}
@@ -463,7 +510,11 @@ define("randint_like", {"x", "low", "high"}, function(a, key)
 end)
 
 --- rand_like: evenly in [0, 1), of the shape and dtype of x.
+--  Example:
+--    print(bdl.random.rand_like(bdl.ones(3)))
 --- randn_like: normal, mean 0 and variance 1, of the shape and dtype of x.
+--  Example:
+--    print(bdl.random.randn_like(bdl.ones(3)))
 for name, draw in pairs{rand_like = draws.uniform, randn_like = draws.normal} do
   define(name, {"x"}, function(a, key)
     need(name, a, "x")

@@ -25,7 +25,9 @@ for _, area in ipairs(help.areas()) do
 end
 
 --- Areas whose names are examples of models, or act on them: each shows how it is used.
-local SHOWN = {"nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode"}
+local SHOWN = {
+  "nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode", "quad", "conn", "random",
+}
 
 --- Classes that hold others, or are there to be extended: no equation of their own.
 local FRAMES = {}

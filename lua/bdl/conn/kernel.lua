@@ -47,6 +47,9 @@ return function(conn, help)
   local function gauss(r2, sigma) return array.exp(-r2 / (2 * sigma^2)) end
 
   --- e^(-r^2 / (2 sigma^2)), over 2 pi sigma^2 unless normalize = false, up to max_distance (3 sigma).
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.gaussian_kernel(places, places, {sigma = 0.2}))
   define("gaussian_kernel", "sigma! max_distance", "normalize", function(dx, dy, x, opts)
     local r2 = dx^2 + dy^2
     local w = gauss(r2, x.sigma)
@@ -57,6 +60,9 @@ return function(conn, help)
 
   --- e^(-r^2 / (2 sigma^2)) cos(2 pi frequency x' + phase), x' along theta; up to max_distance (3 sigma).  frequency in cycles a length
   --  of the positions.  Source: Daugman (1985), J. Opt. Soc. Am. A 2.
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.gabor_kernel(places, places, {sigma = 0.2, frequency = 2.0, theta = 0.5}))
   define("gabor_kernel", "sigma! max_distance", "frequency theta phase", function(dx, dy, x, opts)
     for _, name in ipairs{"frequency", "theta"} do
       if type(opts[name]) ~= "number" then core.fail("TypeError", 3, "conn.gabor_kernel: %s is a number, not %s", name, tostring(opts[name])) end
@@ -75,12 +81,18 @@ return function(conn, help)
 
   --- Difference of Gaussians: amplitude_center (1) of sigma_center less amplitude_surround (0.8) of sigma_surround, up to max_distance
   --  (3 sigma_surround).
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.dog_kernel(places, places, {sigma_center = 0.1, sigma_surround = 0.2}))
   define("dog_kernel", "sigma_center! sigma_surround! max_distance", "amplitude_center amplitude_surround", function(dx, dy, x, opts)
     return difference(dx, dy, x.sigma_center, x.sigma_surround, opts.amplitude_center or 1.0, opts.amplitude_surround or 0.8,
                       x.max_distance or 3 * x.sigma_surround)
   end)
 
   --- 2 of sigma less 1 of sqrt(2) sigma, up to max_distance (4 sigma).
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.mexican_hat(places, places, {sigma = 0.2}))
   define("mexican_hat", "sigma! max_distance", "", function(dx, dy, x)
     return difference(dx, dy, x.sigma, math.sqrt(2) * x.sigma, 2.0, 1.0, x.max_distance or 4 * x.sigma)
   end)
@@ -107,6 +119,9 @@ return function(conn, help)
   --  kernel : the matrix, rows from -y to y, columns from -x to x
   --  kernel_size : the length of its longer side
   --  threshold : magnitudes up to it are not connected, 0
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.conv2d_kernel(places, places, {kernel = {{0, 1}, {1, 0}}, kernel_size = 0.5}))
   define("conv2d_kernel", "kernel_size!", "kernel threshold", function(dx, dy, x, opts)
     local kernel = opts.kernel
     if core.is_tensor(kernel) then kernel = core.totable(kernel) end
@@ -126,16 +141,25 @@ return function(conn, help)
   end
 
   --- Edges of a direction: "horizontal" or "vertical".
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.sobel_kernel(places, places, {kernel_size = 0.5}))
   define("sobel_kernel", "kernel_size!", "direction", function(dx, dy, x, opts)
     return entries(dx, dy, choice("sobel_kernel", "direction", opts.direction or "horizontal", SOBEL), x.kernel_size)
   end)
 
   --- kernel_type: "4-connected" or "8-connected".
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.laplacian_kernel(places, places, {kernel_size = 0.5}))
   define("laplacian_kernel", "kernel_size!", "kernel_type", function(dx, dy, x, opts)
     return entries(dx, dy, choice("laplacian_kernel", "kernel_type", opts.kernel_type or "4-connected", LAPLACE), x.kernel_size)
   end)
 
   --- f(dx, dy), of arrays [m, n], within the circle of diameter kernel_size, where its magnitude is above threshold (0).
+  --  Example:
+  --    local places = bdl.random.rand(5, 2)
+  --    print(bdl.conn.custom_kernel(places, places, {kernel_size = 0.5, f = function(dx, dy) return dx - dy end}))
   define("custom_kernel", "kernel_size!", "f threshold", function(dx, dy, x, opts)
     if type(opts.f) ~= "function" then core.fail("TypeError", 3, "conn.custom_kernel: f is a function of dx and dy, not %s", tostring(opts.f)) end
     local w = opts.f(dx, dy)

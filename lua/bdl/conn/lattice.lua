@@ -19,6 +19,8 @@ return function(conn, help)
   end
 
   --- Each of n neurons on a ring to the k next ones, and to the k before it unless bidirectional = false.
+  --  Example:
+  --    print(bdl.conn.ring(8, 1))
   function conn.ring(n, k, opts)
     opts = help.options("ring", opts, "bidirectional")
     n = help.count("ring", "the number of neurons", n, 3)
@@ -41,6 +43,8 @@ return function(conn, help)
 
   --- Each neuron of a grid {rows, columns} to those beside it: connectivity "von_neumann" (4) or "moore" (8); periodic = true: the
   --  edges meet.  The neuron of row i and column j, both from 0, is i columns + j.
+  --  Example:
+  --    print(bdl.conn.grid2d({3, 4}))
   function conn.grid2d(size, opts)
     opts = help.options("grid2d", opts, "connectivity", "periodic")
     if type(size) ~= "table" or #size ~= 2 then core.fail("TypeError", 2, "conn.grid2d: size = {rows, columns} is needed") end
@@ -68,6 +72,8 @@ return function(conn, help)
 
   --- n neurons in n_modules parts of equal size, the first ones larger by one where they do not divide: pairs of one part with
   --  probability intra_prob (0.3), of two with inter_prob (0.01).
+  --  Example:
+  --    print(bdl.conn.modular(12, 3))
   function conn.modular(n, n_modules, opts)
     opts = help.options("modular", opts, "intra_prob", "inter_prob")
     n = help.count("modular", "the number of neurons", n, 1)

@@ -3,6 +3,9 @@
 --  delays : a time or a list of times.  A delay shorter than dt asks the history of heun, rk4 and the corrected methods for times
 --  after t.
 --  Source: Bellen & Zennaro, Numerical Methods for Delay Differential Equations (2003), 3.
+--  Example:
+--    bdl.environ.set{dt = 0.1}
+--    print(bdl.quad.NAME(function(t, y, late) return -late end, bdl.ones(2), 0.0, function(t) return bdl.ones(2) end, 0.5))
 local core = require "bdl.core"
 local change = require "bdl.quad.change"
 local tableau = require "bdl.quad.tableau"

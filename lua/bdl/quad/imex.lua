@@ -2,6 +2,9 @@
 --  these converge where dt |dg/dy| < 1.
 --  Sources: Ascher, Ruuth & Wetton (1995), SIAM J. Numer. Anal. 32 (euler, cnab);  Ascher, Ruuth & Spiteri (1997), Appl. Numer. Math.
 --  25, 2.6 (ars222).
+--  Example:
+--    bdl.environ.set{dt = 0.1}
+--    print(bdl.quad.NAME(function(y, t) return 1 - y end, function(y, t) return -y end, bdl.ones(2), 0.0))
 local change = require "bdl.quad.change"
 
 local M = {}
@@ -42,6 +45,10 @@ end)
 
 --- imex_cnab_step: imex_cnab_step(f, g, y, y_previous, t, ...): Crank-Nicolson and Adams-Bashforth, order 2; y_previous
 --  is y at t - dt.
+--  Example:
+--    bdl.environ.set{dt = 0.1}
+--    local y = bdl.ones(2)
+--    print(bdl.quad.imex_cnab_step(function(y, t) return 1 - y end, function(y, t) return -y end, y, y, 0.0))
 define("cnab", true, function(y, t, h, F, G, solve, previous)
   local known = change.add(y, {1.5, -0.5, 0.5}, {F(y, t), F(previous, t - h), G(y, t)})
   return solve(known, known, 0.5, t + h)

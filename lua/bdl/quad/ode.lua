@@ -1,5 +1,8 @@
 --- Steps of  dy/dt = f(y, t, ...).  y : a number, tensor or tree.  With {return_error = true} the embedded methods return an
 --  estimate of the error of the step, too.
+--  Example:
+--    bdl.environ.set{dt = 0.1}
+--    print(bdl.quad.NAME(function(y, t) return -y end, bdl.ones(2), 0.0))
 local core = require "bdl.core"
 local tree = require "bdl.tree"
 local integrate = require "bdl.nn.integrate"

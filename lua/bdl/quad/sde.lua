@@ -3,6 +3,9 @@
 --  sde_type: "ito", the default of methods that can be both, or "stra" (Stratonovich); srk2, srk3 and srk4 are of Stratonovich's.
 --  Sources: Kloeden & Platen, Numerical Solution of Stochastic Differential Equations (1992), 9.1, 11.1, 12.2;
 --  tamed_euler: Hutzenthaler, Jentzen & Kloeden (2012), Ann. Appl. Probab. 22;  heun, srk: Rumelin (1982), SIAM J. Numer. Anal. 19.
+--  Example:
+--    bdl.environ.set{dt = 0.1}
+--    print(bdl.quad.NAME(function(y, t) return -y end, function(y, t) return 0.1 * y end, bdl.ones(2), 0.0))
 local core = require "bdl.core"
 local tree = require "bdl.tree"
 local integrate = require "bdl.nn.integrate"

@@ -30,11 +30,17 @@ local function gamma(key, shape, dtype, a) return rejection().gamma(key, shape, 
 local function chisquare(key, shape, dtype, df) return gamma(key, shape, dtype, df / 2.0) * 2.0 end
 
 --- Gamma:  density x^(shape - 1) e^-x / Gamma(shape).
+--  Example:
+--    print(bdl.random.standard_gamma(2.0))
 shaped("standard_gamma", {"shape"}, gamma)
 --- Chi-square:  the sum of df squares of N(0, 1).
+--  Example:
+--    print(bdl.random.chisquare(3.0))
 shaped("chisquare", {"df"}, chisquare)
 
 --- Gamma:  scale times a variable of density x^(shape - 1) e^-x / Gamma(shape).
+--  Example:
+--    print(bdl.random.gamma(2.0))
 define("gamma", {"shape", "scale"}, function(a, key, shape)
   need("gamma", a, "shape")
   local dtype = float_of(a, a.shape, a.scale)
@@ -42,6 +48,8 @@ define("gamma", {"shape", "scale"}, function(a, key, shape)
 end)
 
 --- Beta:  density proportional to x^(a - 1) (1 - x)^(b - 1).
+--  Example:
+--    print(bdl.random.beta(2.0, 3.0))
 shaped("beta", {"a", "b"}, function(key, shape, dtype, a, b)
   local k1, k2 = draws.halves(key)
   local x, y = gamma(k1, shape, dtype, a), gamma(k2, shape, dtype, b)
@@ -49,9 +57,13 @@ shaped("beta", {"a", "b"}, function(key, shape, dtype, a, b)
 end)
 
 --- log of Gamma(a, 1), which does not underflow where a is small.
+--  Example:
+--    print(bdl.random.loggamma(2.0))
 shaped("loggamma", {"a"}, function(key, shape, dtype, a) return rejection().loggamma(key, shape, dtype, a) end)
 
 --- standard_t, t: Student's t with df degrees of freedom:  z / sqrt(chisquare(df)/df), z of N(0, 1).
+--  Example:
+--    print(bdl.random.NAME(3.0))
 for _, name in ipairs{"standard_t", "t"} do
   shaped(name, {"df"}, function(key, shape, dtype, df)
     local k1, k2 = draws.halves(key)
@@ -60,6 +72,8 @@ for _, name in ipairs{"standard_t", "t"} do
 end
 
 --- Fisher's F:  (chisquare(dfnum)/dfnum) / (chisquare(dfden)/dfden).
+--  Example:
+--    print(bdl.random.f(3.0, 5.0))
 shaped("f", {"dfnum", "dfden"}, function(key, shape, dtype, m, n)
   local k1, k2 = draws.halves(key)
   return (chisquare(k1, shape, dtype, m) / m) / (chisquare(k2, shape, dtype, n) / n)
@@ -79,9 +93,13 @@ local function noncentral_chisquare(key, shape, dtype, df, nonc)
 end
 
 --- Noncentral chi-square:  the sum of df squares of N(m_i, 1), nonc = sum of m_i^2.
+--  Example:
+--    print(bdl.random.noncentral_chisquare(3.0, 1.0))
 shaped("noncentral_chisquare", {"df", "nonc"}, noncentral_chisquare)
 
 --- Noncentral F:  (noncentral_chisquare(dfnum, nonc)/dfnum) / (chisquare(dfden)/dfden).
+--  Example:
+--    print(bdl.random.noncentral_f(3.0, 5.0, 1.0))
 shaped("noncentral_f", {"dfnum", "dfden", "nonc"}, function(key, shape, dtype, m, n, nonc)
   local k1, k2 = draws.halves(key)
   return (noncentral_chisquare(k1, shape, dtype, m, nonc) / m) / (chisquare(k2, shape, dtype, n) / n)
@@ -100,17 +118,25 @@ local function counts(name, names, draw)
 end
 
 --- Poisson:  P(k) = lam^k e^-lam / k!
+--  Example:
+--    print(bdl.random.poisson(4.0))
 counts("poisson", {"lam"}, poisson)
 --- Successes in n trials of probability p.
+--  Example:
+--    print(bdl.random.binomial(10, 0.3))
 counts("binomial", {"n", "p"}, function(key, shape, n, p) return rejection().binomial(key, shape, n, p) end)
 
 --- Trials up to the first success: 1, 2, ..
+--  Example:
+--    print(bdl.random.geometric(0.3))
 counts("geometric", {"p"}, function(key, shape, p)
   p = draws.real(p, "float64")
   return op.max(op.ceil(op.log(draws.positive(key, shape, "float64")) / op.log1p(-p)), 1.0)
 end)
 
 --- Failures before the n-th success.
+--  Example:
+--    print(bdl.random.negative_binomial(3, 0.5))
 counts("negative_binomial", {"n", "p"}, function(key, shape, n, p)
   local k1, k2 = draws.halves(key)
   p = draws.real(p, "float64")
@@ -119,6 +145,8 @@ end)
 
 --- Logarithmic series:  P(k) = -p^k / (k log(1 - p)),  k = 1, 2, ..
 --  Source: Kemp (1981), Efficient generation of logarithmically distributed pseudo-random variables. J R Stat Soc C 30.
+--  Example:
+--    print(bdl.random.logseries(0.5))
 counts("logseries", {"p"}, function(key, shape, p)
   local k1, k2 = draws.halves(key)
   local q = -bind("expm1", {}, op.log1p(-draws.real(p, "float64")) * draws.positive(k1, shape, "float64"))
@@ -126,15 +154,21 @@ counts("logseries", {"p"}, function(key, shape, p)
 end)
 
 --- How many of nsample, drawn without putting back, are of the ngood among ngood + nbad; -1 where that cannot be.
+--  Example:
+--    print(bdl.random.hypergeometric(5, 3, 4))
 counts("hypergeometric", {"ngood", "nbad", "nsample"}, function(key, shape, ngood, nbad, nsample)
   return rejection().hypergeometric(key, shape, ngood, nbad, nsample)
 end)
 
 --- Powers: n >= 1 with a probability of n^-a;  a > 1, else -1.
+--  Example:
+--    print(bdl.random.zipf(2.0))
 counts("zipf", {"a"}, function(key, shape, a) return rejection().zipf(key, shape, a) end)
 
 --- How often each of k outcomes comes in n trials: {.., k}.  pvals [.., k] : probabilities, the last one is what the others leave.
 --  Errors: ValueError, a probability is negative or those before the last exceed 1 together.
+--  Example:
+--    print(bdl.random.multinomial(10, bdl.tensor{0.2, 0.3, 0.5}))
 define("multinomial", {"n", "pvals"}, function(a, key, shape)
   need("multinomial", a, "n", "pvals")
   local p = draws.real(a.pvals, "float64")
@@ -164,6 +198,8 @@ define("multinomial", {"n", "pvals"}, function(a, key, shape)
 end)
 
 --- A random orthogonal matrix [.., n, n], all alike likely.  Source: Mezzadri (2007), How to generate random matrices.
+--  Example:
+--    print(bdl.random.orthogonal(3))
 define("orthogonal", {"n"}, function(a, key)
   need("orthogonal", a, "n")
   if math.type(a.n) ~= "integer" or a.n < 1 then core.fail("ValueError", 3, "random.orthogonal: n is a whole number >= 1, not %s", tostring(a.n)) end
@@ -174,12 +210,16 @@ define("orthogonal", {"n"}, function(a, key)
 end)
 
 --- Around mu, concentration kappa; in [-pi, pi].
+--  Example:
+--    print(bdl.random.vonmises(0.0, 2.0))
 shaped("vonmises", {"mu", "kappa"}, function(key, shape, dtype, mu, kappa)
   local x = rejection().vonmises(key, shape, dtype, kappa) + mu
   return op.mod(x + math.pi, 2 * math.pi) - math.pi
 end)
 
 --- Pareto, from 0 on:  density a / (1 + x)^(a + 1).
+--  Example:
+--    print(bdl.random.pareto(3.0))
 shaped("pareto", {"a"}, function(key, shape, dtype, a)
   return bind("expm1", {}, draws.exponential(key, shape, dtype) / a)
 end)
@@ -187,9 +227,13 @@ end)
 local function weibull(key, shape, dtype, a) return op.pow(draws.exponential(key, shape, dtype), 1.0 / a) end
 
 --- Weibull:  density a x^(a - 1) e^(-x^a).
+--  Example:
+--    print(bdl.random.weibull(2.0))
 shaped("weibull", {"a"}, weibull)
 
 --- Weibull:  scale times (-log U)^(1/a), U even in (0, 1).
+--  Example:
+--    print(bdl.random.weibull_min(2.0))
 define("weibull_min", {"a", "scale"}, function(a, key, shape)
   need("weibull_min", a, "a")
   local dtype = float_of(a, a.a, a.scale)
@@ -197,6 +241,8 @@ define("weibull_min", {"a", "scale"}, function(a, key, shape)
 end)
 
 --- Power:  density a x^(a - 1) in [0, 1].
+--  Example:
+--    print(bdl.random.power(2.0))
 shaped("power", {"a"}, function(key, shape, dtype, a)
   return op.pow(-bind("expm1", {}, -draws.exponential(key, shape, dtype)), 1.0 / a)
 end)
@@ -204,6 +250,8 @@ end)
 --- Inverse normal:  density sqrt(scale/(2 pi x^3)) exp(-scale (x - mean)^2/(2 mean^2 x)).
 --  Source: Michael, Schucany & Haas (1976), Generating random variates using transformations with multiple roots. Am
 --    Stat 30.
+--  Example:
+--    print(bdl.random.wald(1.0, 2.0))
 shaped("wald", {"mean", "scale"}, function(key, shape, dtype, mean, scale)
   local k1, k2 = draws.halves(key)
   local y = draws.normal(k1, shape, dtype)^2
@@ -212,6 +260,8 @@ shaped("wald", {"mean", "scale"}, function(key, shape, dtype, mean, scale)
 end)
 
 --- Triangular:  density rising from left to mode, falling to right.
+--  Example:
+--    print(bdl.random.triangular(0.0, 0.3, 1.0))
 shaped("triangular", {"left", "mode", "right"}, function(key, shape, dtype, left, mode, right)
   local u, width = draws.uniform(key, shape, dtype), right - left
   local rising = left + op.sqrt(u * width * (mode - left))
@@ -220,9 +270,13 @@ shaped("triangular", {"left", "mode", "right"}, function(key, shape, dtype, left
 end)
 
 --- Speeds of three normal components: the root of a chi-square of 3.
+--  Example:
+--    print(bdl.random.maxwell{size = 3})
 standard("maxwell", function(key, shape, dtype) return op.sqrt(chisquare(key, shape, dtype, core.tensor(3.0, dtype))) end)
 
 --- A random point of the simplex, along a last axis of the length of alpha.
+--  Example:
+--    print(bdl.random.dirichlet(bdl.tensor{1.0, 2.0}))
 define("dirichlet", {"alpha"}, function(a, key)
   need("dirichlet", a, "alpha")
   local alpha, shape = a.alpha, a.size or {}
@@ -236,6 +290,8 @@ define("dirichlet", {"alpha"}, function(a, key)
 end)
 
 --- Shape {.., n} : mean [n], cov [n,n].
+--  Example:
+--    print(bdl.random.multivariate_normal(bdl.zeros(2), bdl.eye(2)))
 define("multivariate_normal", {"mean", "cov"}, function(a, key)
   need("multivariate_normal", a, "mean", "cov")
   local shape, n = a.size or {}, a.mean.shape[1]

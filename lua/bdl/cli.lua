@@ -50,6 +50,7 @@ local OPTIONS = {
   profile = {nil, nil, "print where the time of compiled programs went"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
+  groups = {nil, nil, "hidden groups and relations of online learners instead, as bdl etrace"},
   dot = {"FILE", nil, "write the graph for Graphviz to a file as well"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
 }
@@ -220,9 +221,10 @@ function(opts, rest)
   return found > 0 and FAILED or check_settings(opts)
 end)
 
-command("dump", "model.lua [arguments]", "after plan precision set", [[
+command("dump", "model.lua [arguments]", "after plan groups precision set", [[
 Prints every program that the model compiles, and its plan.  The model is traced only, as by `bdl check`.]],
 function(opts, rest)
+  if opts.groups then return commands.etrace.run(opts, rest) end
   local path = model_of(rest)
   local dump = require "bdl.dump"
   local after = opts.after

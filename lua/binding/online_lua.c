@@ -89,6 +89,30 @@ static void push_outputs(lua_State *L, const int *v, int rows, int cols) {
   }
 }
 
+/* Operations inside of the equations of p, which have no traces: {name, inside, file, line} appended to the list on top. */
+static void push_inner(lua_State *L, const bdl_prog *p, const char *inside) {
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    if (e->prim == BDL_P_etrace_op && inside) {
+      lua_createtable(L, 0, 4);
+      lua_pushstring(L, e->params[0].progs[0]->name);
+      lua_setfield(L, -2, "name");
+      lua_pushstring(L, inside);
+      lua_setfield(L, -2, "inside");
+      if (e->src.file) {
+        lua_pushstring(L, e->src.file);
+        lua_setfield(L, -2, "file");
+        set_int(L, "line", e->src.line);
+      }
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+    if (e->prim == BDL_P_etrace_op) continue;
+    for (int k = 0; k < e->n_params; k++)
+      for (int b = 0; e->params[k].kind == BDL_PK_PROGS && b < e->params[k].n; b++)
+        push_inner(L, e->params[k].progs[b], bdl_prims[e->prim].name);
+  }
+}
+
 static int structure_gc(lua_State *L) {
   bdl_structure *z = lua_touserdata(L, 1);
   if (z->arena.ctx) bdl_online_structure_fini(z);
@@ -101,6 +125,7 @@ static int structure_gc(lua_State *L) {
 **   d, df         d[a][b]: the output that is dh_a/dh_b; df[a][j]: dh_a/dy_j; 0: there is none
 **   group         of each hidden value
 **   ops           see push_op; first: the output that is the first operand
+**   inner         operations inside of loops and branches: {name, inside, file, line}
 **   cuts          {hidden =, op =, prim =, file =, line =}
 **   before, after, inputs  atoms of the hidden values and of all inputs
 */
@@ -139,6 +164,9 @@ static int l_structure(lua_State *L) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "inputs");
+  lua_newtable(L);
+  push_inner(L, p, NULL);
+  lua_setfield(L, -2, "inner");
   lua_createtable(L, z->n_cuts, 0);
   for (int i = 0; i < z->n_cuts; i++) {
     const bdl_eqn *e = &p->eqns.v[z->cut[i].eqn];

@@ -90,11 +90,21 @@ static bdl_status unrolled(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *in)
   return BDL_OK;
 }
 
+/* May all branches run where one was meant to?  They have no effect and cannot fail. */
+static bool harmless(const bdl_eqn *e) {
+  for (int b = 0; b < e->params[0].n; b++) {
+    const bdl_prog *p = e->params[0].progs[b];
+    for (int64_t i = 0; i < p->eqns.n; i++)
+      if (bdl_ir_has_effect(&p->eqns.v[i]) || bdl_ir_can_fail(&p->eqns.v[i])) return false;
+  }
+  return true;
+}
+
 static bdl_status equation(bdl_rewrite *r, const bdl_eqn *e) {
   bool op = false;
   for (int b = 0; e->n_params && e->params[e->n_params - 1].kind == BDL_PK_PROGS && b < e->params[e->n_params - 1].n; b++)
     op |= holds_op(e->params[e->n_params - 1].progs[b]);
-  const bool shown = e->prim == BDL_P_cond || (e->prim == BDL_P_scan && e->params[2].i > 0 && e->params[2].i <= LONGEST);
+  const bool shown = (e->prim == BDL_P_cond && harmless(e)) || (e->prim == BDL_P_scan && e->params[2].i > 0 && e->params[2].i <= LONGEST);
   if (!op || !shown) return bdl_ir_rw_copy(r, e);
   bdl_atom *in = bdl_ir_rw_operands(r, e);
   if (!in) return BDL_ENOMEM;

@@ -15,8 +15,8 @@
 
 #include "ir/ir.h"
 
-/* p with calls and checkpoints inlined; branches and short loops that hold an etrace_op are written out, so that it stands
-** among the equations of q.  Inputs and outputs stay.  Errors: BDL_ENOMEM. */
+/* p with calls and checkpoints inlined; branches (where all may run) and short loops that hold an etrace_op are written out, so
+** that it stands among the equations of q.  Inputs and outputs stay.  Errors: BDL_ENOMEM. */
 bdl_status bdl_online_flatten(const bdl_prog *p, bdl_prog **q);
 
 /* Hidden values of a flat step: in[a] is an input, out[a] an output's atom. */

@@ -41,7 +41,7 @@ t.test("bdl etrace says what was found and what it takes", function()
                         "excluded_weight_to_weight +cell%.Wr%.weight_op", "excluded_non_temporal +out%.weight_op", "traces: 256 B", "gradient: approximate"} do
     t.ok(text:find(line), line .. " in\n" .. text)
   end
-  text, status = run("etrace", "print(1)")
+  text, status = run("dump --groups", "print(1)")
   t.eq(status, 1)
   t.ok(text:find "no learner is compiled", text)
 end)

@@ -184,6 +184,10 @@ function M.find_hidden_param_op_relations_from_minfo(info, of_path, report)
       list[#list].index = #list
     end
   end
+  for _, op in ipairs(z.inner) do
+    report[#report + 1] = {kind = "excluded_control_flow", op = op.name,
+                           message = ("%s%s stands inside of a %s: no trace; its gradient is that of the step"):format(op.name, place(op), op.inside)}
+  end
   return list
 end
 

@@ -1,7 +1,7 @@
 --- Several hidden states in one State: parts of the last axis, by position or name.
 --
---   s = bdl.HiddenGroupState(value)                 value [.., n] of one unit;  s:get_value(1), s:get_value "1", s.num_state, s.varshape
---   s = bdl.HiddenTreeState{v = v, i = i}           parts [..] of any units, kept as plain numbers; names in sorted order
+--   s = bdl.HiddenGroupState(value)         value [.., n] of one unit;  s:get_value(1), s:get_value "1", s.num_state
+--   s = bdl.HiddenTreeState{v = v, i = i}   parts [..] of any units, kept as plain numbers; names in sorted order
 --   s:set_value{v = v}   s:set_value{x1, x2}        some parts, or all from the first on
 --
 -- Positions count from 1, negative ones from the end.  s.value is all of them, of a tree without units.
@@ -13,14 +13,16 @@ local util = require "bdl.util"
 
 local M = {}
 
---- Several hidden states of one unit in one State, parts of the last axis: s:get_value(i), s:set_value{..}, s.num_state.
+--- Several hidden states of one unit in one State, parts of the last axis: s:get_value(i), s:set_value{..},
+--  s.num_state.
 local HiddenGroupState = state.HiddenState:extend "HiddenGroupState"
 M.HiddenGroupState = HiddenGroupState
 
 function HiddenGroupState:__check(value)
   state.HiddenState.__check(self, value)
   if value.ndim < 2 then
-    core.fail("ValueError", 3, "%s: the value is [.., n], n states in the last axis of at least 2, not of %d axes", class.of(self).name, value.ndim)
+    core.fail("ValueError", 3, "%s: the value is [.., n], n states in the last axis of at least 2, not of %d axes",
+              class.of(self).name, value.ndim)
   end
 end
 
@@ -93,7 +95,8 @@ end
 --  Errors: TypeError no table; ValueError none given; ShapeError another shape than the parts'; UnitMismatchError.
 function HiddenGroupState:set_value(values)
   if type(values) ~= "table" or getmetatable(values) ~= nil then
-    core.fail("TypeError", 2, "set_value: a list of parts or a table by position and name is needed, not a %s", class.typename(values))
+    core.fail("TypeError", 2, "set_value: a list of parts or a table by position and name is needed, not a %s",
+              class.typename(values))
   end
   if next(values) == nil then core.fail("ValueError", 2, "set_value: no part is given") end
   local old = core.mantissa(self.value)
@@ -107,7 +110,8 @@ function HiddenGroupState:set_value(values)
     local same = x.ndim == #shape
     for k, n in ipairs(shape) do same = same and x.shape[k] == n end
     if not same then
-      core.fail("ShapeError", 2, "set_value: part %s is [%s], not [%s]", tostring(key), table.concat({table.unpack(x.shape)}, ","), table.concat(shape, ","))
+      core.fail("ShapeError", 2, "set_value: part %s is [%s], not [%s]", tostring(key),
+                table.concat({table.unpack(x.shape)}, ","), table.concat(shape, ","))
     end
     parts[i] = core.cast(core.mantissa(x), old.dtype)
   end
@@ -128,7 +132,8 @@ function HiddenTreeState:__init(parts, opts)
   for i, key in ipairs(names) do
     local x = parts[key]
     if not core.is_tensor(x) then
-      core.fail("TypeError", 2, "HiddenTreeState: part %s is one tensor or quantity, not a %s", tostring(key), class.typename(x))
+      core.fail("TypeError", 2, "HiddenTreeState: part %s is one tensor or quantity, not a %s", tostring(key),
+                class.typename(x))
     end
     units[i], list[i], names[i] = core.unit_of(x) or false, core.mantissa(x), tostring(key)
     local same = x.ndim == list[1].ndim

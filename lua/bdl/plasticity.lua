@@ -1,8 +1,9 @@
---- Event-driven changes of weights: only the rows of presynaptic or the columns of postsynaptic events are read and written.
---  Weights touched are kept in w_min..w_max (either may be nil), constants.  Spikes [n] are active where true or > 0.
---  opts.factor [n] multiplies what each active one adds.
---  Forward the loop runs over the active ones.  A derivative goes by all stored weights: to w and the trace where an update kept
---  within the bounds, to the factor, and to float spikes as if they were multiplied in, as in products with events.
+--- Event-driven changes of weights: only the rows of presynaptic or the columns of postsynaptic events are read and
+--  written. Weights touched are kept in w_min..w_max (either may be nil), constants.  Spikes [n] are active where true
+--  or > 0. opts.factor [n] multiplies what each active one adds.
+--  Forward the loop runs over the active ones.  A derivative goes by all stored weights: to w and the trace where an
+--  update kept within the bounds, to the factor, and to float spikes as if they were multiplied in, as in products with
+--  events.
 --  Source: brainevent; Knight & Nowotny (2018) for the split by rows.
 local core = require "bdl.core"
 local none = require "bdl.none".none
@@ -35,7 +36,7 @@ end
 
 --- w changed by the events of `spikes`.  rule says how w is stored:
 --    change(x, i, jump, add)  x after event i, where add(old, jump, i) is what becomes of old weights;
---    by_event(v), by_trace(v)  the element of a vector over the spiking, over the other side that belongs to each weight.
+--    by_event(v), by_trace(v)  for each weight its element of a vector over the spiking side, over the other side.
 local function update(w, spikes, trace, w_min, w_max, opts, rule)
   local unit, lo, hi = core.unit_of(w), like(w, w_min), like(w, w_max)
   local function bounded(x)
@@ -45,7 +46,8 @@ local function update(w, spikes, trace, w_min, w_max, opts, rule)
 
   local function by_events(x, events, jump, factor)
     local function add(old, change, i)
-      return bounded(old + (factor and change * reshape(core.bind("dynamic_slice", {sizes = {1}}, factor, i)) or change))
+      return bounded(old + (factor and change * reshape(core.bind("dynamic_slice", {sizes = {1}}, factor, i))
+                            or change))
     end
     local ids, count = core.bind("event_ids", NONE, events)
     local _, after = require "bdl.compile".while_loop(function(k) return bind("lt", k, count) end, function(k, y)
@@ -79,7 +81,7 @@ local function update(w, spikes, trace, w_min, w_max, opts, rule)
   return core.with_unit(f(core.mantissa(w), spikes, jump), unit)
 end
 
--- ---- dense -------------------------------------------------------------------------------------------------------------------------
+-- ---- dense ----------------------------------------------------------------------------------------------------------
 
 local function zero() return core.tensor(0, "int32") end
 
@@ -114,7 +116,7 @@ function M.update_dense_on_binary_post(w, pre_trace, post_spike, w_min, w_max, o
   })
 end
 
--- ---- compressed rows and columns -----------------------------------------------------------------------------------------------------
+-- ---- compressed rows and columns ------------------------------------------------------------------------------------
 
 --- The longest row, at least 1.  Errors: TraceContextError, a traced indptr.
 local function longest(indptr)
@@ -174,7 +176,8 @@ function M.update_csr_on_binary_post(w, indices, indptr, weight_indices, pre_tra
   end
   local by_columns = of_rows(indices, indptr, pre_trace.shape[1])
   return update(w, post_spike, pre_trace, w_min, w_max, opts, {
-    by_event = function(v) return in_place(by_columns(v)) end, by_trace = function(v) return in_place(gather(v, indices)) end,
+    by_event = function(v) return in_place(by_columns(v)) end, by_trace = function(v) return in_place(gather(v,
+        indices)) end,
     change = function(x, j, jump, add)
       local from, mine = window(indptr, j, size, nnz)
       local places = cut(weight_indices, size, from)
@@ -193,12 +196,14 @@ end
 --- opts.shape = {m, n} is needed.  Errors: TypeError, it is missing.
 function M.update_csc_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
   local shape = opts and opts.shape
-  if type(shape) ~= "table" or #shape ~= 2 then core.fail("TypeError", 2, "update_csc_on_binary_pre: the option shape = {rows, columns} is needed") end
+  if type(shape) ~= "table" or #shape ~= 2 then
+    core.fail("TypeError", 2, "update_csc_on_binary_pre: the option shape = {rows, columns} is needed")
+  end
   local columns, pointers, places = M.csr_to_csc_index(indices, indptr, {shape[2], shape[1]})
   return M.update_csr_on_binary_post(w, columns, pointers, places, post_trace, pre_spike, w_min, w_max, opts)
 end
 
--- ---- rows of a fixed number of entries -----------------------------------------------------------------------------------------------
+-- ---- rows of a fixed number of entries ------------------------------------------------------------------------------
 
 --- w and indices [rows, k]:  w[r, :] += trace[indices[r, :]] for each active r.
 local function fixed(who, w, indices, spikes, trace, w_min, w_max, opts)
@@ -220,17 +225,20 @@ local function fixed(who, w, indices, spikes, trace, w_min, w_max, opts)
   })
 end
 
---- w, indices [m, k] of k targets for each pre neuron:  w[i, :] += post_trace[indices[i, :]] for each active i of pre_spike.
+--- w, indices [m, k] of k targets for each pre neuron:  w[i, :] += post_trace[indices[i, :]] for each active i of
+--  pre_spike.
 function M.update_fixed_post_conn_on_binary_pre(w, indices, pre_spike, post_trace, w_min, w_max, opts)
   return fixed("update_fixed_post_conn_on_binary_pre", w, indices, pre_spike, post_trace, w_min, w_max, opts)
 end
 
---- w, indices [n, k] of k sources for each post neuron:  w[j, :] += pre_trace[indices[j, :]] for each active j of post_spike.
+--- w, indices [n, k] of k sources for each post neuron:  w[j, :] += pre_trace[indices[j, :]] for each active j of
+--  post_spike.
 function M.update_fixed_pre_conn_on_binary_post(w, indices, pre_trace, post_spike, w_min, w_max, opts)
   return fixed("update_fixed_pre_conn_on_binary_post", w, indices, post_spike, pre_trace, w_min, w_max, opts)
 end
 
---- A matrix by rows, by columns:  indices, indptr, shape -> rows [nnz], column pointers [n + 1], places in the data by rows [nnz].
+--- A matrix by rows, by columns:  indices, indptr, shape -> rows [nnz], column pointers [n + 1], places in the data by
+--  rows [nnz].
 function M.csr_to_csc_index(indices, indptr, shape)
   local rows, p = {}, core.totable(indptr)
   for i = 1, #p - 1 do

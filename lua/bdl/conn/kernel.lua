@@ -1,6 +1,7 @@
---- Connections by kernels: the weight of a pair is a function of where the pre neuron lies from the post neuron, pre - post, in the
---  plane of the first two coordinates of positions [n, d]; pairs of weight 0 are not connected.  Called with the helpers of conn.lua.
---  Besides those of all builders, options are lengths in the unit of the positions; weight multiplies the kernel.
+--- Connections by kernels: the weight of a pair is a function of where the pre neuron lies from the post neuron, pre -
+--  post, in the plane of the first two coordinates of positions [n, d]; pairs of weight 0 are not connected.  Called
+--  with the helpers of conn.lua. Besides those of all builders, options are lengths in the unit of the positions;
+--  weight multiplies the kernel.
 local core = require "bdl.core"
 local array = require "bdl.array"
 local event = require "bdl.event"
@@ -15,14 +16,16 @@ return function(conn, help)
   --- Distances along both axes [m, n], and lengths as numbers.
   local function plane(who, pre, post, lengths)
     local a, b, x = help.places(who, pre, post, lengths)
-    if a.shape[2] < 2 then core.fail("ShapeError", 3, "conn.%s: kernels are of the plane, the positions [n,%d] are not", who, a.shape[2]) end
+    if a.shape[2] < 2 then
+      core.fail("ShapeError", 3, "conn.%s: kernels are of the plane, the positions [n,%d] are not", who, a.shape[2])
+    end
     for name, length in pairs(x) do x[name] = help.positive(who, name, length) end
     local function along(k) return core.cast(a[{{}, k}]:reshape(-1, 1) - b[{{}, k}]:reshape(1, -1), "float64") end
     return along(1), along(2), x
   end
 
-  --- A builder conn.<who>(pre, post, opts); lengths: "sigma! max_distance", ! those that must be there; names: its other options;
-  --  value(dx, dy, lengths, opts) -> [m, n].
+  --- A builder conn.<who>(pre, post, opts); lengths: "sigma! max_distance", ! those that must be there; names: its
+  --  other options; value(dx, dy, lengths, opts) -> [m, n].
   local function define(who, lengths, names, value)
     conn[who] = function(pre, post, opts)
       local known, given = {}, {}
@@ -30,7 +33,9 @@ return function(conn, help)
       for name in lengths:gmatch "[%w_]+" do known[#known + 1] = name end
       opts = help.options(who, opts, table.unpack(known))
       for name, needed in lengths:gmatch "([%w_]+)(!?)" do
-        if needed == "!" and opts[name] == nil then core.fail("TypeError", 2, "conn.%s: argument '%s' is missing", who, name) end
+        if needed == "!" and opts[name] == nil then
+          core.fail("TypeError", 2, "conn.%s: argument '%s' is missing", who, name)
+        end
         given[name] = opts[name]
       end
       local dx, dy, x = plane(who, pre, post, given)
@@ -58,14 +63,16 @@ return function(conn, help)
     return zero_unless(array.logical_and(r2:le(most^2), w:gt(LEAST_GAUSSIAN)), w)
   end)
 
-  --- e^(-r^2 / (2 sigma^2)) cos(2 pi frequency x' + phase), x' along theta; up to max_distance (3 sigma).  frequency in cycles a length
-  --  of the positions.  Source: Daugman (1985), J. Opt. Soc. Am. A 2.
+  --- e^(-r^2 / (2 sigma^2)) cos(2 pi frequency x' + phase), x' along theta; up to max_distance (3 sigma).  frequency in
+  --  cycles a length of the positions.  Source: Daugman (1985), J. Opt. Soc. Am. A 2.
   --  Example:
   --    local places = bdl.random.rand(5, 2)
   --    print(bdl.conn.gabor_kernel(places, places, {sigma = 0.2, frequency = 2.0, theta = 0.5}))
   define("gabor_kernel", "sigma! max_distance", "frequency theta phase", function(dx, dy, x, opts)
     for _, name in ipairs{"frequency", "theta"} do
-      if type(opts[name]) ~= "number" then core.fail("TypeError", 3, "conn.gabor_kernel: %s is a number, not %s", name, tostring(opts[name])) end
+      if type(opts[name]) ~= "number" then
+        core.fail("TypeError", 3, "conn.gabor_kernel: %s is a number, not %s", name, tostring(opts[name]))
+      end
     end
     local r2, most = dx^2 + dy^2, x.max_distance or 3 * x.sigma
     local along = dx * math.cos(opts.theta) + dy * math.sin(opts.theta)
@@ -79,13 +86,15 @@ return function(conn, help)
     return zero_unless(array.logical_and(r2:le(most^2), w:abs():gt(LEAST_DOG)), w)
   end
 
-  --- Difference of Gaussians: amplitude_center (1) of sigma_center less amplitude_surround (0.8) of sigma_surround, up to max_distance
-  --  (3 sigma_surround).
+  --- Difference of Gaussians: amplitude_center (1) of sigma_center less amplitude_surround (0.8) of sigma_surround, up
+  --  to max_distance (3 sigma_surround).
   --  Example:
   --    local places = bdl.random.rand(5, 2)
   --    print(bdl.conn.dog_kernel(places, places, {sigma_center = 0.1, sigma_surround = 0.2}))
-  define("dog_kernel", "sigma_center! sigma_surround! max_distance", "amplitude_center amplitude_surround", function(dx, dy, x, opts)
-    return difference(dx, dy, x.sigma_center, x.sigma_surround, opts.amplitude_center or 1.0, opts.amplitude_surround or 0.8,
+  define("dog_kernel", "sigma_center! sigma_surround! max_distance", "amplitude_center amplitude_surround",
+         function(dx, dy, x, opts)
+    return difference(dx, dy, x.sigma_center, x.sigma_surround, opts.amplitude_center or 1.0, opts.amplitude_surround
+                      or 0.8,
                       x.max_distance or 3 * x.sigma_surround)
   end)
 
@@ -97,8 +106,8 @@ return function(conn, help)
     return difference(dx, dy, x.sigma, math.sqrt(2) * x.sigma, 2.0, 1.0, x.max_distance or 4 * x.sigma)
   end)
 
-  --- The entry of a matrix of h rows (y) and w columns (x) next to (dx, dy), the longer side as long as `size`; threshold: the largest
-  --  magnitude that is not connected.
+  --- The entry of a matrix of h rows (y) and w columns (x) next to (dx, dy), the longer side as long as `size`;
+  --  threshold: the largest magnitude that is not connected.
   local function entries(dx, dy, kernel, size, threshold)
     local h, w = #kernel, #kernel[1]
     local pitch = size / math.max(h, w)
@@ -132,12 +141,14 @@ return function(conn, help)
   end)
 
   local SOBEL = {horizontal = {{-1, -2, -1}, {0, 0, 0}, {1, 2, 1}}, vertical = {{-1, 0, 1}, {-2, 0, 2}, {-1, 0, 1}}}
-  local LAPLACE = {["4-connected"] = {{0, 1, 0}, {1, -4, 1}, {0, 1, 0}}, ["8-connected"] = {{1, 1, 1}, {1, -8, 1}, {1, 1, 1}}}
+  local LAPLACE = {["4-connected"] = {{0, 1, 0}, {1, -4, 1}, {0, 1, 0}},
+                   ["8-connected"] = {{1, 1, 1}, {1, -8, 1}, {1, 1, 1}}}
 
   local function choice(who, name, value, choices)
     if choices[value] then return choices[value] end
     local names = require "bdl.util".sorted_keys(choices)
-    core.fail("ValueError", 4, "conn.%s: %s is one of '%s', not '%s'", who, name, table.concat(names, "', '"), tostring(value))
+    core.fail("ValueError", 4, "conn.%s: %s is one of '%s', not '%s'", who, name, table.concat(names, "', '"),
+              tostring(value))
   end
 
   --- Edges of a direction: "horizontal" or "vertical".
@@ -153,15 +164,19 @@ return function(conn, help)
   --    local places = bdl.random.rand(5, 2)
   --    print(bdl.conn.laplacian_kernel(places, places, {kernel_size = 0.5}))
   define("laplacian_kernel", "kernel_size!", "kernel_type", function(dx, dy, x, opts)
-    return entries(dx, dy, choice("laplacian_kernel", "kernel_type", opts.kernel_type or "4-connected", LAPLACE), x.kernel_size)
+    return entries(dx, dy, choice("laplacian_kernel", "kernel_type", opts.kernel_type or "4-connected", LAPLACE),
+                   x.kernel_size)
   end)
 
-  --- f(dx, dy), of arrays [m, n], within the circle of diameter kernel_size, where its magnitude is above threshold (0).
+  --- f(dx, dy), of arrays [m, n], within the circle of diameter kernel_size, where its magnitude is above threshold
+  --  (0).
   --  Example:
   --    local places = bdl.random.rand(5, 2)
   --    print(bdl.conn.custom_kernel(places, places, {kernel_size = 0.5, f = function(dx, dy) return dx - dy end}))
   define("custom_kernel", "kernel_size!", "f threshold", function(dx, dy, x, opts)
-    if type(opts.f) ~= "function" then core.fail("TypeError", 3, "conn.custom_kernel: f is a function of dx and dy, not %s", tostring(opts.f)) end
+    if type(opts.f) ~= "function" then
+      core.fail("TypeError", 3, "conn.custom_kernel: f is a function of dx and dy, not %s", tostring(opts.f))
+    end
     local w = opts.f(dx, dy)
     return zero_unless(array.logical_and((dx^2 + dy^2):le((x.kernel_size / 2)^2), w:abs():gt(opts.threshold or 0.0)), w)
   end)

@@ -1,4 +1,5 @@
---- Connections within one population by where neurons stand in it: rings, grids, modules.  Called with the helpers of conn.lua.
+--- Connections within one population by where neurons stand in it: rings, grids, modules.  Called with the helpers of
+--  conn.lua.
 local core = require "bdl.core"
 local array = require "bdl.array"
 local event = require "bdl.event"
@@ -9,7 +10,9 @@ return function(conn, help)
 
   local function switch(who, name, x, default)
     if x == nil then return default end
-    if type(x) ~= "boolean" then core.fail("TypeError", 3, "conn.%s: %s is true or false, not %s", who, name, tostring(x)) end
+    if type(x) ~= "boolean" then
+      core.fail("TypeError", 3, "conn.%s: %s is true or false, not %s", who, name, tostring(x))
+    end
     return x
   end
 
@@ -41,17 +44,21 @@ return function(conn, help)
     moore = {{-1, -1}, {-1, 0}, {-1, 1}, {0, -1}, {0, 1}, {1, -1}, {1, 0}, {1, 1}},
   }
 
-  --- Each neuron of a grid {rows, columns} to those beside it: connectivity "von_neumann" (4) or "moore" (8); periodic = true: the
-  --  edges meet.  The neuron of row i and column j, both from 0, is i columns + j.
+  --- Each neuron of a grid {rows, columns} to those beside it: connectivity "von_neumann" (4) or "moore" (8); periodic
+  --  = true: the edges meet.  The neuron of row i and column j, both from 0, is i columns + j.
   --  Example:
   --    print(bdl.conn.grid2d({3, 4}))
   function conn.grid2d(size, opts)
     opts = help.options("grid2d", opts, "connectivity", "periodic")
-    if type(size) ~= "table" or #size ~= 2 then core.fail("TypeError", 2, "conn.grid2d: size = {rows, columns} is needed") end
+    if type(size) ~= "table" or #size ~= 2 then
+      core.fail("TypeError", 2, "conn.grid2d: size = {rows, columns} is needed")
+    end
     local rows, columns = help.count("grid2d", "rows", size[1], 1), help.count("grid2d", "columns", size[2], 1)
     help.given("grid2d", opts)
     local around = AROUND[opts.connectivity or "von_neumann"]
-    if not around then fail("grid2d", "connectivity is 'von_neumann' or 'moore', not '%s'", tostring(opts.connectivity)) end
+    if not around then
+      fail("grid2d", "connectivity is 'von_neumann' or 'moore', not '%s'", tostring(opts.connectivity))
+    end
     local pre, post, periodic = {}, {}, switch("grid2d", "periodic", opts.periodic, false)
     for i = 0, rows - 1 do
       for j = 0, columns - 1 do
@@ -70,8 +77,8 @@ return function(conn, help)
     return joined("grid2d", pre, post, rows * columns, opts)
   end
 
-  --- n neurons in n_modules parts of equal size, the first ones larger by one where they do not divide: pairs of one part with
-  --  probability intra_prob (0.3), of two with inter_prob (0.01).
+  --- n neurons in n_modules parts of equal size, the first ones larger by one where they do not divide: pairs of one
+  --  part with probability intra_prob (0.3), of two with inter_prob (0.01).
   --  Example:
   --    print(bdl.conn.modular(12, 3))
   function conn.modular(n, n_modules, opts)
@@ -79,7 +86,8 @@ return function(conn, help)
     n = help.count("modular", "the number of neurons", n, 1)
     n_modules = help.count("modular", "the number of modules", n_modules, 1)
     if n_modules > n then fail("modular", "%d modules of %d neurons", n_modules, n) end
-    local intra, inter = help.probability("modular", opts.intra_prob or 0.3), help.probability("modular", opts.inter_prob or 0.01)
+    local intra, inter = help.probability("modular", opts.intra_prob or 0.3),
+      help.probability("modular", opts.inter_prob or 0.01)
     local part = {}
     for m = 0, n_modules - 1 do
       for _ = 1, n // n_modules + (m < n % n_modules and 1 or 0) do part[#part + 1] = m end

@@ -32,7 +32,7 @@ function BinaryArray:rmatmul(w)
   return core.bind("event_dot", {transpose = true}, self.value, w)
 end
 
--- ---- words -------------------------------------------------------------------------------------------------------------------------
+-- ---- words ----------------------------------------------------------------------------------------------------------
 
 local WIDTH = 32
 
@@ -45,9 +45,12 @@ local function cut(x, axis, a, b)
 end
 
 --- The numbers of the bits, along the axis after `axis`.
-local function bit_numbers(x, axis) return core.bind("iota", {shape = {table.unpack(x.shape)}, axis = axis + 1, dtype = "uint32"}) end
+local function bit_numbers(x, axis)
+  return core.bind("iota", {shape = {table.unpack(x.shape)}, axis = axis + 1, dtype = "uint32"})
+end
 
---- Which entries are active, 32 a word along the axis (1): uint32 [.., ceil(n/32), ..]; bit k of word j is entry 32 j + k.
+--- Which entries are active, 32 a word along the axis (1): uint32 [.., ceil(n/32), ..]; bit k of word j is entry 32 j +
+--  k.
 function M.bitpack(x, axis)
   if class.isa(x, BinaryArray) then x = x.value end
   x = base.array(x)
@@ -61,15 +64,18 @@ function M.bitpack(x, axis)
   return core.bind("reduce_sum", {axes = {k + 1}}, bind("shl", bits, bit_numbers(bits, k)))
 end
 
---- The n entries that bitpack packed along the axis (1), as booleans.  Errors: TypeError no words; ShapeError too few words.
+--- The n entries that bitpack packed along the axis (1), as booleans.  Errors: TypeError no words; ShapeError too few
+--  words.
 function M.bitunpack(words, n, axis)
   if not core.is_tensor(words) or words.dtype ~= "uint32" then
-    core.fail("TypeError", 2, "bitunpack: words of bitpack are uint32, not %s", core.is_tensor(words) and words.dtype or class.typename(words))
+    core.fail("TypeError", 2, "bitunpack: words of bitpack are uint32, not %s", core.is_tensor(words) and words.dtype
+              or class.typename(words))
   end
   local k = base.axis("bitunpack", axis or 1, words.ndim)
   local shape = {table.unpack(words.shape)}
   if math.type(n) ~= "integer" or n < 0 or n > shape[k + 1] * WIDTH then
-    core.fail("ShapeError", 2, "bitunpack: %d words hold at most %d entries, not %s", shape[k + 1], shape[k + 1] * WIDTH, tostring(n))
+    core.fail("ShapeError", 2, "bitunpack: %d words hold at most %d entries, not %s", shape[k + 1],
+              shape[k + 1] * WIDTH, tostring(n))
   end
   table.insert(shape, k + 2, WIDTH)
   local dims = {}
@@ -80,7 +86,8 @@ function M.bitunpack(words, n, axis)
   table.remove(shape, k + 2)
   local start, stop, step = {}, {}, {}
   for i = 1, #shape do start[i], stop[i], step[i] = 0, i == k + 1 and n or shape[i], 1 end
-  return bind("ne", core.bind("slice", {start = start, stop = stop, step = step}, base.reshape(bits, shape)), core.tensor(0, "uint32"))
+  return bind("ne", core.bind("slice", {start = start, stop = stop, step = step}, base.reshape(bits, shape)),
+              core.tensor(0, "uint32"))
 end
 
 --- Spikes with their words: packed[k] along axis k.
@@ -93,15 +100,17 @@ function BitPackedBinary:__init(value)
   for k = 1, self.value.ndim do self.packed[k] = M.bitpack(self.value, k) end
 end
 
---- Spikes [n] or [n, batch] with the list of the active: active_ids i32[n], of which the first n_active count, ascending; of [n, batch]
---  the rows with a spike.  packed : words, along the last axis.
+--- Spikes [n] or [n, batch] with the list of the active: active_ids i32[n], of which the first n_active count,
+--  ascending; of [n, batch] the rows with a spike.  packed : words, along the last axis.
 local CompactBinary = BinaryArray:extend "CompactBinary"
 M.CompactBinary = CompactBinary
 
 function CompactBinary:__init(value)
   BinaryArray.__init(self, value)
   local x = self.value
-  if x.ndim ~= 1 and x.ndim ~= 2 then core.fail("ShapeError", 2, "CompactBinary: spikes are [n] or [n, batch], not of %d axes", x.ndim) end
+  if x.ndim ~= 1 and x.ndim ~= 2 then
+    core.fail("ShapeError", 2, "CompactBinary: spikes are [n] or [n, batch], not of %d axes", x.ndim)
+  end
   self.packed = M.bitpack(x, x.ndim)
   local active = x.dtype == "bool" and x or bind("gt", x, 0)
   if x.ndim == 2 then active = bind("gt", core.bind("reduce_sum", {axes = {1}}, core.cast(active, "int32")), 0) end

@@ -20,12 +20,14 @@ local OPERATIONS = {
   ixor = {function(x, y) return x * (1 - y) + (1 - x) * y end, function(x, y) return bind("xor", x, y) end},
 }
 
---- x op y, op one of "add", "or", "and", "iand" (not x and y), "xor", "ixor" (the same).  Errors: ValueError, no such operation.
+--- x op y, op one of "add", "or", "and", "iand" (not x and y), "xor", "ixor" (the same).  Errors: ValueError, no such
+--  operation.
 function M.spike_bitwise(x, y, op)
   local forms = OPERATIONS[op]
   if not forms then
     local names = require "bdl.util".sorted_keys(OPERATIONS)
-    core.fail("ValueError", 2, "spike_bitwise: the operation is one of '%s', not '%s'%s", table.concat(names, "', '"), tostring(op),
+    core.fail("ValueError", 2, "spike_bitwise: the operation is one of '%s', not '%s'%s", table.concat(names, "', '"),
+              tostring(op),
               suggest.hint(tostring(op), names))
   end
   x, y = tensor(x), tensor(y)

@@ -11,7 +11,8 @@ local Input = signal.Input
 local function zeros(n, like)
   local shape = {table.unpack(like.shape)}
   shape[1] = n
-  return core.with_unit(core.bind("broadcast", {shape = shape, dims = {}}, core.tensor(0.0, like.dtype)), core.unit_of(like))
+  return core.with_unit(core.bind("broadcast", {shape = shape, dims = {}}, core.tensor(0.0, like.dtype)),
+                        core.unit_of(like))
 end
 
 --- a and then b, of one unit.
@@ -40,7 +41,9 @@ local function derived(name, init, make)
 end
 
 local function check_input(self, x)
-  if not class.isa(x, Input) then core.fail("TypeError", 3, "%s: an input was expected, not a %s", self:label(), class.typename(x)) end
+  if not class.isa(x, Input) then
+    core.fail("TypeError", 3, "%s: an input was expected, not a %s", self:label(), class.typename(x))
+  end
 end
 
 local function longer(a, b)
@@ -50,7 +53,8 @@ local function longer(a, b)
 end
 
 local OPERATORS = {
-  ["+"] = function(a, b) return a + b end, ["-"] = function(a, b) return a - b end, ["*"] = function(a, b) return a * b end,
+  ["+"] = function(a, b) return a + b end, ["-"] = function(a, b) return a - b end,
+    ["*"] = function(a, b) return a * b end,
   ["/"] = function(a, b) return a / b end, max = function(a, b) return core.bind("max", {}, a, b) end,
   min = function(a, b) return core.bind("min", {}, a, b) end,
 }
@@ -63,7 +67,8 @@ local OPERATORS = {
 derived("Composite", function(self, a, b, operator)
   if not class.isa(a, Input) then check_input(self, b) end
   if not OPERATORS[operator] then
-    core.fail("ValueError", 2, "input.Composite: operator is '+', '-', '*', '/', 'max' or 'min', not '%s'", tostring(operator))
+    core.fail("ValueError", 2, "input.Composite: operator is '+', '-', '*', '/', 'max' or 'min', not '%s'",
+              tostring(operator))
   end
   for _, x in ipairs{a, b} do
     if not class.isa(x, Input) and type(x) ~= "number" and not core.is_tensor(x) then check_input(self, x) end
@@ -71,7 +76,8 @@ derived("Composite", function(self, a, b, operator)
   self.input1 = a
   self.input2 = b
   self.operator = operator
-  self.duration = class.isa(a, Input) and class.isa(b, Input) and longer(a.duration, b.duration) or (class.isa(a, Input) and a or b).duration
+  self.duration = class.isa(a, Input) and class.isa(b, Input) and longer(a.duration, b.duration)
+    or (class.isa(a, Input) and a or b).duration
 end, function(self)
   local a, b = self.input1, self.input2
   if not class.isa(a, Input) then return OPERATORS[self.operator](a, b()) end
@@ -176,7 +182,8 @@ end, function(self)
   local x = self.input_obj()
   local parts = {}
   for k = 1, self.n_times do parts[k] = core.mantissa(x) end
-  return core.with_unit(self.n_times > 1 and core.bind("concatenate", {axis = 0}, table.unpack(parts)) or parts[1], core.unit_of(x))
+  return core.with_unit(self.n_times > 1 and core.bind("concatenate", {axis = 0}, table.unpack(parts)) or parts[1],
+                        core.unit_of(x))
 end)
 
 --- func(array).

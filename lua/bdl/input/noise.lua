@@ -42,14 +42,16 @@ signal.define(M, "WienerProcess", "wiener_process", {{"duration"}, {"sigma", 1.0
 --    bdl.environ.set{dt = 1*u.ms}
 --    print(bdl.input.ou_process(0*u.nA, 1*u.nA, 5*u.ms, 20*u.ms))
 --    print(bdl.input.OUProcess(0*u.nA, 1*u.nA, 5*u.ms, 20*u.ms)())
-signal.define(M, "OUProcess", "ou_process", {{"mean"}, {"sigma", least = 0}, {"tau", above = 0}, {"duration"}, N, T_START, T_END, SEED},
+signal.define(M, "OUProcess", "ou_process", {{"mean"}, {"sigma", least = 0}, {"tau", above = 0}, {"duration"}, N,
+                                             T_START, T_END, SEED},
   nil, function(self)
     local mean, unit = self:split "mean"
     local sigma = self:number("sigma", self.sigma, unit)
     local from, to, n = self:window(math.floor)
     local part = self:dt() / self:time "tau"
     local noise = draw(self, "normal", from, to) * (sigma * root_dt(self))
-    local start = core.bind("broadcast", {shape = self.n == 1 and {} or {self.n}, dims = {}}, core.tensor(mean, noise.dtype))
+    local start = core.bind("broadcast", {shape = self.n == 1 and {} or {self.n}, dims = {}},
+                            core.tensor(mean, noise.dtype))
     local _, x = require "bdl.compile".scan(function(x, xi)
       local new = x + (mean - x) * part + xi
       return new, new
@@ -68,7 +70,10 @@ signal.define(M, "Poisson", "poisson", {{"rate", least = 0}, {"duration"}, {"amp
     local amplitude, unit = self:split "amplitude"
     local from, to, n = self:window(math.floor)
     local p = self:cycles "rate"
-    if p > 1 then core.fail("ValueError", 2, "%s: rate dt is a probability, not %g; a smaller dt holds a spike a step", self:label(), p) end
+    if p > 1 then
+      core.fail("ValueError", 2, "%s: rate dt is a probability, not %g; a smaller dt holds a spike a step",
+                self:label(), p)
+    end
     local uniform = draw(self, "uniform", from, to)
     local spikes = core.cast(core.bind("lt", {}, uniform, p), uniform.dtype) * amplitude
     return core.with_unit(signal.placed(spikes, from, n), unit)

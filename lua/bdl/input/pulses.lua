@@ -23,13 +23,15 @@ local function count(x) return core.is_tensor(x) and x.ndim == 1 and x.shape[1] 
 --    bdl.environ.set{dt = 1*u.ms}
 --    print(bdl.input.spike({2*u.ms, 5*u.ms}, 1*u.ms, 1*u.nA, 10*u.ms))
 --    print(bdl.input.Spike({2*u.ms, 5*u.ms}, 10*u.ms, 1*u.ms, 1*u.nA)())
-local Spike = signal.define(M, "Spike", "spike", {{"sp_times", free = true}, {"sp_lens", none, free = true}, {"sp_sizes", 1.0, free = true},
+local Spike = signal.define(M, "Spike", "spike", {{"sp_times", free = true}, {"sp_lens", none, free = true},
+                                                  {"sp_sizes", 1.0, free = true},
                                                   {"duration"}}, "sp_times duration sp_lens sp_sizes", function(self)
   local n, unit, list = self:n_steps(), core.unit_of(each(self.sp_sizes, 1)), {}
   for i = 1, n do list[i] = 0.0 end
   for k = 1, count(self.sp_times) do
     local start, length = each(self.sp_times, k), each(self.sp_lens, k)
-    local from, to = math.floor(self:steps("a spike time", start)), math.floor(self:steps("the end of a spike", start + length))
+    local from, to = math.floor(self:steps("a spike time", start)), math.floor(self:steps("the end of a spike",
+        start + length))
     local size = self:number("a spike size", each(self.sp_sizes, k), unit)
     for i = from + 1, math.min(to, n) do list[i] = size end
   end
@@ -55,7 +57,8 @@ end
 --    print(bdl.input.gaussian_pulse(1*u.nA, 10*u.ms, 2*u.ms, 20*u.ms))
 --    print(bdl.input.GaussianPulse(1*u.nA, 10*u.ms, 2*u.ms, 20*u.ms)())
 signal.define(M, "GaussianPulse", "gaussian_pulse",
-  {{"amplitude"}, {"center"}, {"sigma", above = 0}, {"duration"}, {"n", 1, integer = true, least = 1}}, nil, function(self)
+  {{"amplitude"}, {"center"}, {"sigma", above = 0}, {"duration"}, {"n", 1, integer = true, least = 1}}, nil,
+    function(self)
     local amplitude, unit = self:split "amplitude"
     local dt, n = self:dt(), self:n_steps()
     local center, sigma = self:time "center", self:time "sigma"
@@ -70,7 +73,8 @@ local function decaying(self, f, unit)
   local start = self.t_start == nil and 0 or self:steps "t_start"
   local last = self:steps(self.t_end == nil and "duration" or "t_end")
   if start > last then
-    core.fail("ValueError", 3, "%s: t_end, %s, is before t_start, %s", self:label(), tostring(self.t_end or self.duration), tostring(self.t_start))
+    core.fail("ValueError", 3, "%s: t_end, %s, is before t_start, %s", self:label(),
+              tostring(self.t_end or self.duration), tostring(self.t_start))
   end
   local from = math.floor(start)
   return signal.series(n, from, from + math.ceil(last - start), function(k) return f(k * dt) end, unit)
@@ -98,10 +102,14 @@ signal.define(M, "ExponentialDecay", "exponential_decay",
 --    print(bdl.input.double_exponential(1*u.nA, 1*u.ms, 5*u.ms, 20*u.ms))
 --    print(bdl.input.DoubleExponential(1*u.nA, 1*u.ms, 5*u.ms, 20*u.ms)())
 signal.define(M, "DoubleExponential", "double_exponential",
-  {{"amplitude"}, {"tau_rise", above = 0}, {"tau_decay", above = 0}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil, function(self)
+  {{"amplitude"}, {"tau_rise", above = 0}, {"tau_decay", above = 0}, {"duration"}, {"t_start", none}, {"t_end", none}},
+    nil, function(self)
     local amplitude, unit = self:split "amplitude"
     local rise, decay = self:time "tau_rise", self:time "tau_decay"
-    if rise == decay then core.fail("ValueError", 2, "%s: tau_rise and tau_decay must differ, both are %s", self:label(), tostring(self.tau_rise)) end
+    if rise == decay then
+      core.fail("ValueError", 2, "%s: tau_rise and tau_decay must differ, both are %s", self:label(),
+                tostring(self.tau_rise))
+    end
     local norm = 1.0
     if decay > rise then
       local peak = rise * decay / (decay - rise) * math.log(decay / rise)
@@ -117,7 +125,8 @@ signal.define(M, "DoubleExponential", "double_exponential",
 --    print(bdl.input.burst(1*u.nA, 200*u.Hz, 5*u.ms, 5*u.ms, 2, 20*u.ms))
 --    print(bdl.input.Burst(2, 1*u.nA, 200*u.Hz, 5*u.ms, 5*u.ms, 20*u.ms)())
 signal.define(M, "Burst", "burst",
-  {{"burst_amp"}, {"burst_freq", least = 0}, {"burst_duration"}, {"inter_burst_interval"}, {"n_bursts", integer = true, least = 0}, {"duration"}},
+  {{"burst_amp"}, {"burst_freq", least = 0}, {"burst_duration"}, {"inter_burst_interval"},
+   {"n_bursts", integer = true, least = 0}, {"duration"}},
   "n_bursts burst_amp burst_freq burst_duration inter_burst_interval duration", function(self)
     local amplitude, unit = self:split "burst_amp"
     local n, cycles, list = self:n_steps(), self:cycles "burst_freq", {}
@@ -125,7 +134,9 @@ signal.define(M, "Burst", "burst",
     for i = 1, n do list[i] = 0.0 end
     for b = 0, self.n_bursts - 1 do
       local from = math.floor(b * (length + gap))
-      for i = from, math.min(from + math.ceil(length), n) - 1 do list[i + 1] = amplitude * math.sin(2*pi * cycles * (i - from)) end
+      for i = from, math.min(from + math.ceil(length), n) - 1 do
+        list[i + 1] = amplitude * math.sin(2*pi * cycles * (i - from))
+      end
     end
     return signal.array(list, unit)
   end)

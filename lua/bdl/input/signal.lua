@@ -1,4 +1,5 @@
---- What inputs share: objects that give an array when called, their arguments as numbers in the units of dt and of the input.
+--- What inputs share: objects that give an array when called, their arguments as numbers in the units of dt and of the
+--  input.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local environ = require "bdl.environ"
@@ -29,11 +30,12 @@ end
 --- The number of steps of the array.
 function Input:n_steps() return math.ceil(self:steps "duration") end
 
--- ---- composition -----------------------------------------------------------------------------------------------------------------
+-- ---- composition ----------------------------------------------------------------------------------------------------
 
 local function compose(name, ...) return require("bdl.input.compose")[name](...) end
 
---- a + b, a - b, a * b, a / b, where one may be a number or a quantity;  a | b the larger;  a & b one after the other;  -a.
+--- a + b, a - b, a * b, a / b, where one may be a number or a quantity;  a | b the larger;  a & b one after the other; 
+--  -a.
 for metamethod, operator in pairs{__add = "+", __sub = "-", __mul = "*", __div = "/"} do
   Input[metamethod] = function(a, b) return compose("Composite", a, b, operator) end
 end
@@ -48,7 +50,7 @@ function Input:smooth(tau) return compose("Smoothed", self, tau) end
 function Input:tile(n_times) return compose("Repeated", self, n_times) end
 function Input:apply(func) return compose("Transformed", self, func) end
 
--- ---- arguments -------------------------------------------------------------------------------------------------------------------
+-- ---- arguments ------------------------------------------------------------------------------------------------------
 
 --- The number of a scalar; of one in single precision the shortest decimal that it is: 0.1, not 0.10000000149.
 local function decimal(x)
@@ -68,7 +70,8 @@ function Input:label() return class.qualified_name(class.of(self)) end
 --- Stops where x is no known scalar.
 local function check_scalar(self, name, x)
   if core.is_traced(x) then
-    core.fail("TraceContextError", 4, "%s: %s must be known while tracing; scale the input by what is traced", self:label(), name)
+    core.fail("TraceContextError", 4, "%s: %s must be known while tracing; scale the input by what is traced",
+              self:label(), name)
   elseif type(x) ~= "number" and not (core.is_tensor(x) and x.ndim == 0) then
     core.fail("TypeError", 4, "%s: %s is a number or a quantity, not a %s", self:label(), name, class.typename(x))
   end
@@ -81,7 +84,8 @@ function Input:number(name, x, unit)
   local from = core.unit_of(x)
   local ok, one = pcall(core.convert, from and 1.0 * from or 1.0, unit)
   if not ok then
-    core.fail("UnitMismatchError", 3, "%s: %s is in <%s>, not in <%s>", self:label(), name, tostring(unit or 1), tostring(from or 1))
+    core.fail("UnitMismatchError", 3, "%s: %s is in <%s>, not in <%s>", self:label(), name, tostring(unit or 1),
+              tostring(from or 1))
   end
   return decimal(x) * decimal(one)
 end
@@ -101,14 +105,16 @@ function Input:time(name, x)
   return self:number(name, x == nil and self[name] or x, unit)
 end
 
---- The same in steps: a number, whole where it is within rounding of a whole one.  Errors: ValueError, negative or not finite.
+--- The same in steps: a number, whole where it is within rounding of a whole one.  Errors: ValueError, negative or not
+--  finite.
 function Input:steps(name, x)
   if x == nil then x = self[name] end
   check_scalar(self, name, x)
   self:dt()
   local q = window.in_steps(self:label() .. ": " .. name, x)
   if not (q >= 0 and q < 2 ^ 31) then
-    core.fail("ValueError", 3, "%s: %s is a time of at least 0 and less than 2^31 steps, not %s", self:label(), name, tostring(x))
+    core.fail("ValueError", 3, "%s: %s is a time of at least 0 and less than 2^31 steps, not %s", self:label(), name,
+              tostring(x))
   end
   return q
 end
@@ -119,7 +125,7 @@ function Input:window(round)
   local n, last = self:n_steps(), self.t_end == nil and "duration" or "t_end"
   local from, to = self.t_start == nil and 0 or round(self:steps "t_start"), round(self:steps(last))
   if from > to or to > n then
-    core.fail("ValueError", 3, "%s: the window is 0 <= t_start <= t_end <= duration; found t_start = %s, t_end = %s, duration = %s", self:label(),
+    core.fail("ValueError", 3, "%s: 0 <= t_start <= t_end <= duration; found t_start = %s, t_end = %s, duration = %s", self:label(),
               tostring(self.t_start or 0), tostring(self[last]), tostring(self.duration))
   end
   return from, to, n
@@ -132,7 +138,8 @@ function Input:cycles(name)
   local per = core.unit_of(f)
   local one = (per and 1.0 * per or 1.0) * (unit and 1.0 * unit or 1.0)
   if core.is_tensor(one) and core.unit_of(one) then
-    core.fail("UnitMismatchError", 3, "%s: %s is in 1/time, dt in <%s>; it is in <%s>", self:label(), name, tostring(unit or 1), tostring(per or 1))
+    core.fail("UnitMismatchError", 3, "%s: %s is in 1/time, dt in <%s>; it is in <%s>", self:label(), name,
+              tostring(unit or 1), tostring(per or 1))
   end
   return decimal(f) * decimal(one) * dt
 end
@@ -143,7 +150,7 @@ function Input:split(name)
   return decimal(self[name]), core.unit_of(self[name])
 end
 
--- ---- arrays ------------------------------------------------------------------------------------------------------------------------
+-- ---- arrays ---------------------------------------------------------------------------------------------------------
 
 --- Numbers of Lua as an array of the precision, with the unit.
 function M.array(list, unit) return core.with_unit(core.tensor(list, (core.precision())), unit) end
@@ -161,11 +168,12 @@ function M.placed(x, from, n)
   local lo, hi, inner = {from}, {n - from - x.shape[1]}, {0}
   for k = 2, x.ndim do lo[k], hi[k], inner[k] = 0, 0, 0 end
   local unit = core.unit_of(x)
-  return core.with_unit(core.bind("pad", {lo = lo, hi = hi, inner = inner}, core.mantissa(x), core.tensor(0.0, x.dtype)), unit)
+  return core.with_unit(core.bind("pad", {lo = lo, hi = hi, inner = inner}, core.mantissa(x),
+                                  core.tensor(0.0, x.dtype)), unit)
 end
 
---- A class of inputs and the function that makes one and calls it.  rows as in `parameters`; a class's arguments stand in the order
---  of the names `order` (nil: that of the rows), a function's in that of the rows.
+--- A class of inputs and the function that makes one and calls it.  rows as in `parameters`; a class's arguments stand
+--  in the order of the names `order` (nil: that of the rows), a function's in that of the rows.
 function M.define(module, name, f, rows, order, generate)
   local Class = Input:extend(name)
   module[name] = Class

@@ -55,7 +55,8 @@ end
 --    bdl.environ.set{dt = 1*u.ms}
 --    print(bdl.input.section({0*u.nA, 1*u.nA}, {5*u.ms, 5*u.ms}))
 --    print(bdl.input.Section({0*u.nA, 1*u.nA}, {5*u.ms, 5*u.ms})())
-local Section = signal.define(M, "Section", "section", {{"values", free = true}, {"durations", free = true}, {"return_length", false}}, nil,
+local Section = signal.define(M, "Section", "section", {{"values", free = true}, {"durations", free = true},
+                                                        {"return_length", false}}, nil,
   function(self)
     local array = pieces(self)
     if self.return_length then return array, self.duration end
@@ -80,11 +81,15 @@ function Constant:__init(list)
   self.values, self.durations = {}, {}
   for k, pair in ipairs(type(list) == "table" and getmetatable(list) == nil and list or {}) do
     if type(pair) ~= "table" or getmetatable(pair) ~= nil or #pair ~= 2 then
-      core.fail("TypeError", 2, "input.Constant: item %d is a pair {value, duration}, not a %s", k, class.typename(pair))
+      core.fail("TypeError", 2, "input.Constant: item %d is a pair {value, duration}, not a %s", k,
+                class.typename(pair))
     end
     self.values[k], self.durations[k] = pair[1], pair[2]
   end
-  if #self.values == 0 then core.fail("TypeError", 2, "input.Constant: a list of pairs {value, duration} was expected, not a %s", class.typename(list)) end
+  if #self.values == 0 then
+    core.fail("TypeError", 2, "input.Constant: a list of pairs {value, duration} was expected, not a %s",
+              class.typename(list))
+  end
   self.duration = total(self.durations)
 end
 
@@ -103,10 +108,13 @@ end
 --    bdl.environ.set{dt = 1*u.ms}
 --    print(bdl.input.step({1*u.nA, 2*u.nA}, {2*u.ms, 5*u.ms}, 10*u.ms))
 --    print(bdl.input.Step({1*u.nA, 2*u.nA}, {2*u.ms, 5*u.ms}, 10*u.ms)())
-local Step = signal.define(M, "Step", "step", {{"amplitudes", free = true}, {"step_times", free = true}, {"duration", none}}, nil, function(self)
+local Step = signal.define(M, "Step", "step", {{"amplitudes", free = true}, {"step_times", free = true},
+                                               {"duration", none}}, nil, function(self)
   local n, unit = math.floor(self:steps "duration"), core.unit_of(item(self.amplitudes, 1))
   local starts, order, list = {}, {}, {}
-  for k = 1, #self.amplitudes do starts[k], order[k] = math.floor(self:steps("a step time", item(self.step_times, k))), k end
+  for k = 1, #self.amplitudes do
+    starts[k], order[k] = math.floor(self:steps("a step time", item(self.step_times, k))), k
+  end
   table.sort(order, function(a, b) return starts[a] < starts[b] or starts[a] == starts[b] and a < b end)
   for i = 1, n do list[i] = 0.0 end
   for _, k in ipairs(order) do
@@ -127,12 +135,14 @@ end
 --    bdl.environ.set{dt = 1*u.ms}
 --    print(bdl.input.ramp(0*u.nA, 1*u.nA, 10*u.ms))
 --    print(bdl.input.Ramp(0*u.nA, 1*u.nA, 10*u.ms)())
-signal.define(M, "Ramp", "ramp", {{"c_start"}, {"c_end"}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil, function(self)
+signal.define(M, "Ramp", "ramp", {{"c_start"}, {"c_end"}, {"duration"}, {"t_start", none}, {"t_end", none}}, nil,
+              function(self)
   local first, unit = self:split "c_start"
   local last = self:number("c_end", self.c_end, unit)
   local from, to, n = self:window(math.ceil)
   local slope = to - from > 1 and (last - first) / (to - from - 1) or 0.0
-  return signal.series(n, from, to, function(k) return k > 0 and k == to - from - 1 and last or first + k * slope end, unit)
+  return signal.series(n, from, to, function(k) return k > 0 and k == to - from - 1 and last or first + k * slope end,
+                       unit)
 end)
 
 return M

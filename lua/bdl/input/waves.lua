@@ -76,11 +76,13 @@ signal.define(M, "Chirp", "chirp",
    {"method", "linear", one_of = {"linear", "logarithmic"}}, {"bias", false}}, nil, function(self)
     local amplitude, unit = self:split "amplitude"
     local from, to, n = self:window(math.floor)
-    local span = self:steps(self.t_end == nil and "duration" or "t_end") - (self.t_start == nil and 0 or self:steps "t_start")
+    local span = self:steps(self.t_end == nil and "duration" or "t_end") - (self.t_start == nil and 0
+                                                                            or self:steps "t_start")
     local f0, f1, bias = self:cycles "f_start", self:cycles "f_end", self.bias and amplitude or 0.0
     local logarithmic = self.method == "logarithmic"
     if logarithmic and not (f0 > 0 and f1 > 0) then
-      core.fail("ValueError", 2, "%s: a logarithmic chirp is between frequencies greater than 0, not %s and %s", self:label(),
+      core.fail("ValueError", 2, "%s: a logarithmic chirp is between frequencies greater than 0, not %s and %s",
+                self:label(),
                 tostring(self.f_start), tostring(self.f_end))
     end
     local cycles = function(k) return f0*k + 0.5*(f1 - f0) * k*k / span end
@@ -99,7 +101,8 @@ signal.define(M, "Chirp", "chirp",
 --    print(bdl.input.noisy_sinusoidal(1*u.nA, 100*u.Hz, 0.1*u.nA, 20*u.ms))
 --    print(bdl.input.NoisySinusoidal(1*u.nA, 100*u.Hz, 0.1*u.nA, 20*u.ms)())
 signal.define(M, "NoisySinusoidal", "noisy_sinusoidal",
-  {{"amplitude"}, {"frequency", least = 0}, {"noise_amplitude", least = 0}, {"duration"}, {"t_start", none}, {"t_end", none},
+  {{"amplitude"}, {"frequency", least = 0}, {"noise_amplitude", least = 0}, {"duration"}, {"t_start", none},
+   {"t_end", none},
    {"seed", none, free = true}}, nil, function(self)
     local amplitude, unit = self:split "amplitude"
     local from, to, n = self:window(math.floor)

@@ -13,14 +13,17 @@ local M = {}
 local LEVELS = 10
 local level_of = setmetatable({}, {__mode = "k"})
 
---- call_order(level)(f): among all methods of a model, f runs after those without a level, in ascending order of levels.
+--- call_order(level)(f): among all methods of a model, f runs after those without a level, in ascending order of
+--  levels.
 --  level : 0..9 (any integer with check_order_boundary = false).  Errors: TypeError, ValueError.
 --  Example:
 --    local Late = bdl.nn.Module:extend "Late"
 --    Late.init_state = bdl.nn.call_order(1)(function(self) self.made = true end)
 function M.call_order(level, opts)
   level = level == nil and 0 or level
-  if math.type(level) ~= "integer" then core.fail("TypeError", 2, "call_order: a level is an integer, not %s", tostring(level)) end
+  if math.type(level) ~= "integer" then
+    core.fail("TypeError", 2, "call_order: a level is an integer, not %s", tostring(level))
+  end
   if not (opts and opts.check_order_boundary == false) and (level < 0 or level >= LEVELS) then
     core.fail("ValueError", 2, "call_order: a level is from 0 to %d, not %d", LEVELS - 1, level)
   end
@@ -40,13 +43,15 @@ local function call_all(method, target, excluded, if_absent, ...)
     if class.isa(node, Module) and not excluded(path, node) then
       local f = node[method]
       if f == nil then
-        local text = ("%s%s has no method '%s'"):format(class.typename(node), path == "" and "" or (" at '%s'"):format(path), method)
+        local text = ("%s%s has no method '%s'"):format(class.typename(node), path == "" and ""
+                                                        or (" at '%s'"):format(path), method)
         if if_absent == "raise" then core.fail("KeyError", 3, "call_all_fns: %s", text) end
         if if_absent == "warn" then warn("bdl: call_all_fns: " .. text) end
       elseif level_of[f] then
         later[#later + 1] = {f, node, level_of[f], #later}
       elseif type(f) ~= "function" then
-        core.fail("TypeError", 3, "call_all_fns: '%s' of %s is not a function but a %s", method, class.typename(node), class.typename(f))
+        core.fail("TypeError", 3, "call_all_fns: '%s' of %s is not a function but a %s", method, class.typename(node),
+                  class.typename(f))
       else
         f(node, ...)
       end
@@ -67,18 +72,21 @@ end
 
 local function is_plain(x) return type(x) == "table" and getmetatable(x) == nil end
 
---- call_all_fns(model, "name", arguments, opts) -> model: the method of every Module, with one argument or a list of them.
---  opts: node_to_exclude, a filter;  fn_if_not_exist: "raise" (default), "pass", "none" or "warn".
+--- call_all_fns(model, "name", arguments, opts) -> model: the method of every Module, with one argument or a list of
+--  them. opts: node_to_exclude, a filter;  fn_if_not_exist: "raise" (default), "pass", "none" or "warn".
 --  Errors: KeyError, a module lacks the method; TypeError, ValueError.
 --  Example:
 --    local net = bdl.nn.Sequential(bdl.nn.GRUCell(3, 4))
 --    bdl.nn.call_all_fns(net, "init_state", 2)
 function M.call_all_fns(target, name, arguments, opts)
   opts = opts or {}
-  if type(name) ~= "string" then core.fail("TypeError", 2, "call_all_fns: the name of a method is a string, not a %s", class.typename(name)) end
+  if type(name) ~= "string" then
+    core.fail("TypeError", 2, "call_all_fns: the name of a method is a string, not a %s", class.typename(name))
+  end
   local if_absent = opts.fn_if_not_exist or "raise"
   if not IF_ABSENT[if_absent] then
-    core.fail("ValueError", 2, "call_all_fns: fn_if_not_exist is 'raise', 'pass', 'none' or 'warn', not '%s'", tostring(if_absent))
+    core.fail("ValueError", 2, "call_all_fns: fn_if_not_exist is 'raise', 'pass', 'none' or 'warn', not '%s'",
+              tostring(if_absent))
   end
   local list = is_plain(arguments) and arguments or {arguments}
   return call_all(name, target, predicate(opts.node_to_exclude), if_absent, table.unpack(list))
@@ -106,7 +114,8 @@ local function by_name(method)
   end
 end
 
---- Makes the States of all modules of a model: init_all_states(model, batch_size?, {node_to_exclude = filter}?) -> model.
+--- Makes the States of all modules of a model: init_all_states(model, batch_size?, {node_to_exclude = filter}?) ->
+--  model.
 --  Example:
 --    local cell = bdl.nn.init_all_states(bdl.nn.GRUCell(3, 4), 2)
 --    print(cell.h.value.shape)
@@ -125,11 +134,12 @@ local function check_lanes(who, opts)
 end
 
 local function in_lanes(opts, f)
-  vmap.vmap_new_states(f, {axis_size = opts.axis_size, state_tag = opts.state_tag, state_to_exclude = opts.state_to_exclude})()
+  vmap.vmap_new_states(f, {axis_size = opts.axis_size, state_tag = opts.state_tag,
+                           state_to_exclude = opts.state_to_exclude})()
 end
 
---- vmap_call_all_fns(model, "name", arguments, {axis_size = n, state_tag =, node_to_exclude =, fn_if_not_exist =}) -> model: the same in
---  n lanes; States that are made have lanes in front.
+--- vmap_call_all_fns(model, "name", arguments, {axis_size = n, state_tag =, node_to_exclude =, fn_if_not_exist =}) ->
+--  model: the same in n lanes; States that are made have lanes in front.
 --  Example:
 --    local cell = bdl.nn.vmap_call_all_fns(bdl.nn.GRUCell(3, 4), "init_state", {}, {axis_size = 5})
 --    print(cell.h.value.shape)
@@ -139,8 +149,8 @@ function M.vmap_call_all_fns(target, name, arguments, opts)
   return target
 end
 
---- vmap_init_all_states(model, .., {axis_size = n, state_tag =, state_to_exclude =, node_to_exclude =}) -> model: nn.init_all_states in n
---  lanes; all States that it makes have lanes in front.
+--- vmap_init_all_states(model, .., {axis_size = n, state_tag =, state_to_exclude =, node_to_exclude =}) -> model:
+--  nn.init_all_states in n lanes; all States that it makes have lanes in front.
 --  Example:
 --    local cell = bdl.nn.vmap_init_all_states(bdl.nn.GRUCell(3, 4), {axis_size = 5})
 --    print(cell.h.value.shape)
@@ -153,8 +163,8 @@ function M.vmap_init_all_states(target, ...)
   return target
 end
 
---- vmap_reset_all_states(model, .., {axis_size = n, state_tag =, node_to_exclude =}) -> model: nn.reset_all_states in n lanes of the States
---  of a step that have n lanes in front (of those with the tag).
+--- vmap_reset_all_states(model, .., {axis_size = n, state_tag =, node_to_exclude =}) -> model: nn.reset_all_states in n
+--  lanes of the States of a step that have n lanes in front (of those with the tag).
 --  Example:
 --    local cell = bdl.nn.vmap_init_all_states(bdl.nn.GRUCell(3, 4), {axis_size = 5})
 --    bdl.nn.vmap_reset_all_states(cell, {axis_size = 5})
@@ -173,12 +183,14 @@ function M.vmap_reset_all_states(target, ...)
   return target
 end
 
---- assign_state_values(model, values, ..) -> unexpected, missing: writes the States of a model from maps path -> value (or State), later
---  maps over earlier ones; unexpected are paths that the model has not, missing those of its States that no map has, both sorted.
+--- assign_state_values(model, values, ..) -> unexpected, missing: writes the States of a model from maps path -> value
+--  (or State), later maps over earlier ones; unexpected are paths that the model has not, missing those of its States
+--  that no map has, both sorted.
 --  Errors: TypeError, no map; those of State writes, which leave every State as it was.
 --  Example:
 --    local layer = bdl.nn.Linear(2, 1)
---    local unexpected, missing = bdl.nn.assign_state_values(layer, {weight = {weight = bdl.ones(2, 1), bias = bdl.zeros(1)}})
+--    local values = {weight = {weight = bdl.ones(2, 1), bias = bdl.zeros(1)}}
+--    local unexpected, missing = bdl.nn.assign_state_values(layer, values)
 --    print(#unexpected, #missing)
 function M.assign_state_values(target, ...)
   local states, known, given = graph.states(target), {}, {}
@@ -186,7 +198,8 @@ function M.assign_state_values(target, ...)
   for k = 1, select("#", ...) do
     local values = select(k, ...)
     if type(values) ~= "table" or class.isa(values, state.State) then
-      core.fail("TypeError", 2, "assign_state_values: a map of paths and values is needed, not a %s", class.typename(values))
+      core.fail("TypeError", 2, "assign_state_values: a map of paths and values is needed, not a %s",
+                class.typename(values))
     end
     for path, value in pairs(values) do given[paths.format(paths.parse(path))] = state.maybe_state(value) end
   end

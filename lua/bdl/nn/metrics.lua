@@ -1,5 +1,5 @@
---- Metrics that are gathered over batches:  m:update{logits = .., labels = ..},  m:compute(),  m:reset().  What they count are States, so
---  they work in compiled functions.  labels, predictions : classes, integers from 0.
+--- Metrics that are gathered over batches:  m:update{logits = .., labels = ..},  m:compute(),  m:reset().  What they
+--  count are States, so they work in compiled functions.  labels, predictions : classes, integers from 0.
 local core = require "bdl.core"
 local array = require "bdl.array"
 local args = require "bdl.args"
@@ -23,7 +23,8 @@ local function total(x) return array.sum(core.cast(x, "int32")) end
 local MetricState = state.LongTermState:extend "MetricState"
 M.MetricState = MetricState
 
---- What metrics share: subclasses define reset, update(named values), compute.  Metrics that get more names than they know leave them.
+--- What metrics share: subclasses define reset, update(named values), compute.  Metrics that get more names than they
+--  know leave them.
 --  Example:
 --    local Most = bdl.nn.Metric:extend "Most"
 --    function Most:reset() self.most = bdl.nn.MetricState(bdl.tensor(0.)) end
@@ -34,7 +35,8 @@ M.Metric = Metric
 
 for _, method in ipairs{"reset", "update", "compute"} do
   Metric[method] = function(self)
-    core.fail("NotImplementedError", 2, "%s: a metric defines %s(self%s)", class.typename(self), method, method == "update" and ", values" or "")
+    core.fail("NotImplementedError", 2, "%s: a metric defines %s(self%s)", class.typename(self), method,
+              method == "update" and ", values" or "")
   end
 end
 
@@ -51,14 +53,15 @@ end
 --- The named value.  Errors: TypeError, it is missing.
 local function given(self, values, name)
   if type(values) ~= "table" or getmetatable(values) ~= nil or values[name] == nil then
-    core.fail("TypeError", 3, "%s: update{%s = ..} is missing its '%s'", class.qualified_name(class.of(self)), name, name)
+    core.fail("TypeError", 3, "%s: update{%s = ..} is missing its '%s'", class.qualified_name(class.of(self)), name,
+              name)
   end
   return tensor(values[name])
 end
 
 local function add(s, x) s.value = s.value + core.cast(x, s.value.dtype) end
 
--- ---- means -------------------------------------------------------------------------------------------------------------------------
+-- ---- means ----------------------------------------------------------------------------------------------------------
 
 --- The mean of all numbers of all updates, total / count:  m:update{values = losses}.
 --  argname : the name in update
@@ -85,8 +88,8 @@ end
 function AverageMetric:update(values) average(self, given(self, values, self.argname)) end
 function AverageMetric:compute() return self.total.value / self.count.value end
 
---- Mean, standard deviation and its error over all numbers, stable for large means:  compute() gives {mean =, standard_deviation =,
---  standard_error_of_mean =}.
+--- Mean, standard deviation and its error over all numbers, stable for large means:  compute() gives {mean =,
+--  standard_deviation =, standard_error_of_mean =}.
 --  argname : the name in update
 --  States: count, mean, m2.  Source: Welford (1962), Technometrics 4; Chan, Golub & LeVeque (1983) for batches.
 --  Example:
@@ -120,12 +123,13 @@ function WelfordMetric:compute()
   return {mean = self.mean.value, standard_deviation = deviation, standard_error_of_mean = deviation / array.sqrt(n)}
 end
 
--- ---- classes -----------------------------------------------------------------------------------------------------------------------
+-- ---- classes --------------------------------------------------------------------------------------------------------
 
 --- Errors: TypeError, no integers.
 local function integers(self, name, x)
   if not x.dtype:find "int" then
-    core.fail("TypeError", 3, "%s: %s are classes, integers from 0, not %s", class.qualified_name(class.of(self)), name, x.dtype)
+    core.fail("TypeError", 3, "%s: %s are classes, integers from 0, not %s", class.qualified_name(class.of(self)), name,
+              x.dtype)
   end
   return core.cast(x, "int32")
 end
@@ -142,14 +146,16 @@ M.AccuracyMetric = AccuracyMetric
 function AccuracyMetric:update(values)
   local logits, labels = given(self, values, "logits"), given(self, values, "labels")
   if logits.ndim ~= labels.ndim + 1 then
-    core.fail("ShapeError", 2, "nn.AccuracyMetric: logits of %d axes need labels of one less, not %d", logits.ndim, labels.ndim)
+    core.fail("ShapeError", 2, "nn.AccuracyMetric: logits of %d axes need labels of one less, not %d", logits.ndim,
+              labels.ndim)
   end
   average(self, bind("eq", array.argmax(logits, {axis = -1}), integers(self, "labels", labels)))
 end
 
 --- Flat predictions and labels.  Errors: ShapeError, other numbers of them.
 local function pairs_of(self, values)
-  local p, y = integers(self, "predictions", given(self, values, "predictions")), integers(self, "labels", given(self, values, "labels"))
+  local p, y = integers(self, "predictions", given(self, values, "predictions")),
+    integers(self, "labels", given(self, values, "labels"))
   if p.size ~= y.size then
     core.fail("ShapeError", 3, "%s: %d predictions and %d labels", class.qualified_name(class.of(self)), p.size, y.size)
   end
@@ -173,21 +179,25 @@ end
 
 local AVERAGES = {micro = true, macro = true, weighted = true}
 
---- What precision, recall and F1 count: num_classes (nil: two classes, 1 is positive), average = "macro", "micro" or "weighted".
+--- What precision, recall and F1 count: num_classes (nil: two classes, 1 is positive), average = "macro", "micro" or
+--  "weighted".
 local Counted = Metric:extend "Counted"
 
 function Counted:__init(...)
   local a = args({"num_classes", "average", num_classes = none, average = "macro"}, ...)
   if not AVERAGES[a.average] then
-    core.fail("ValueError", 2, "%s: average is 'micro', 'macro' or 'weighted', not '%s'", class.qualified_name(class.of(self)), tostring(a.average))
+    core.fail("ValueError", 2, "%s: average is 'micro', 'macro' or 'weighted', not '%s'",
+              class.qualified_name(class.of(self)), tostring(a.average))
   end
   if a.num_classes ~= nil and not (math.type(a.num_classes) == "integer" and a.num_classes > 0) then
-    core.fail("ValueError", 2, "%s: num_classes is a whole number > 0, not %s", class.qualified_name(class.of(self)), tostring(a.num_classes))
+    core.fail("ValueError", 2, "%s: num_classes is a whole number > 0, not %s", class.qualified_name(class.of(self)),
+              tostring(a.num_classes))
   end
   self.num_classes = a.num_classes
   self.average = a.average
   local shape = {a.num_classes}
-  count(self, {{"true_positives", shape, "int32"}, {"false_positives", shape, "int32"}, {"false_negatives", shape, "int32"}})
+  count(self, {{"true_positives", shape, "int32"}, {"false_positives", shape, "int32"},
+               {"false_negatives", shape, "int32"}})
 end
 
 Counted.reset = cleared
@@ -229,7 +239,8 @@ local function counted(name, f)
   M[name].compute = function(self) return averaged(self, f) end
 end
 
---- PrecisionMetric: of what was predicted as a class, the part that is it:  p = tp / (tp + fp);  update{predictions = [..], labels = [..]}.
+--- PrecisionMetric: of what was predicted as a class, the part that is it:  p = tp / (tp + fp);  update{predictions =
+--  [..], labels = [..]}.
 --  num_classes : absent: two classes, 1 is positive
 --  average : over classes: "macro" the mean, "weighted" by how many there are, "micro" all samples together
 --  States: true_positives, false_positives, false_negatives.  Source: van Rijsbergen (1979), Information Retrieval
@@ -262,7 +273,8 @@ counted("F1ScoreMetric", function(tp, fp, fn)
   return ratio(2 * p * r, p + r)
 end)
 
---- How often each class was predicted for each:  matrix[label, prediction] += 1;  update{predictions = [..], labels = [..]}.
+--- How often each class was predicted for each:  matrix[label, prediction] += 1;  update{predictions = [..], labels =
+--  [..]}.
 --  num_classes : n; the result is int32[n, n]
 --  States: matrix.  Errors: ValueError, a class is not in 0..num_classes - 1.
 --  Source: Kohavi & Provost (1998), Glossary of terms, Machine Learning 30:271
@@ -288,14 +300,16 @@ function ConfusionMatrix:update(values)
   local p, y = pairs_of(self, values)
   local n = self.num_classes
   for what, x in pairs{predictions = p, labels = y} do
-    debug_.error_if(array.any(bind("or", bind("lt", x, 0), bind("ge", x, n))), ("nn.ConfusionMatrix: %s lie outside of 0 to %d"):format(what, n - 1))
+    debug_.error_if(array.any(bind("or", bind("lt", x, 0), bind("ge", x, n))),
+                    ("nn.ConfusionMatrix: %s lie outside of 0 to %d"):format(what, n - 1))
   end
-  add(self.matrix, core.bind("dot", {lhs_contract = {0}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}}, is_class(y, n), is_class(p, n)))
+  add(self.matrix, core.bind("dot", {lhs_contract = {0}, rhs_contract = {0}, lhs_batch = {}, rhs_batch = {}},
+                             is_class(y, n), is_class(p, n)))
 end
 
 function ConfusionMatrix:compute() return self.matrix.value end
 
--- ---- several -----------------------------------------------------------------------------------------------------------------------
+-- ---- several --------------------------------------------------------------------------------------------------------
 
 --- Metrics by name, updated together; compute() gives a table by name.
 --  Example:

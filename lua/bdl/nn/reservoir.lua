@@ -1,4 +1,5 @@
---- Reservoir of an echo state network: leaky units with fixed random weights; a linear readout of their states is what is trained.
+--- Reservoir of an echo state network: leaky units with fixed random weights; a linear readout of their states is what
+--  is trained.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local array = require "bdl.array"
@@ -12,7 +13,8 @@ local module = require "bdl.nn.module"
 
 local M = {}
 
---- The largest |eigenvalue| of a square matrix, concrete: |A^k|^(1/k) for k = 2^26 by squaring.   Source: Gelfand (1941).
+--- The largest |eigenvalue| of a square matrix, concrete: |A^k|^(1/k) for k = 2^26 by squaring.   Source: Gelfand
+--  (1941).
 local function spectral_radius(a)
   a = core.cast(core.mantissa(a), "float64")
   local log_radius, power = 0.0, 1.0
@@ -27,7 +29,8 @@ end
 
 M.spectral_radius = spectral_radius
 
---- h = f(x W_in + r W_rec + b), r' = (1 - leaky_rate) r + leaky_rate h;  activation_type "external": f of r' instead of in h.
+--- h = f(x W_in + r W_rec + b), r' = (1 - leaky_rate) r + leaky_rate h;  activation_type "external": f of r' instead of
+--  in h.
 --  leaky_rate : the part of r that is new in a step, 0 to 1
 --  activation : f, a function or the name of one in bdl.functional
 --  activation_type : "internal" or "external"
@@ -39,7 +42,8 @@ M.spectral_radius = spectral_radius
 --  noise_type : "normal", of deviation 1, or "uniform", -1 to 1
 --  trainable : whether weights are ParamStates, else LongTermStates
 --  States: W_in, W_rec, b, the weights; r, [num_out], 0 at first.
---  Source: Jaeger (2001), The echo state approach. GMD Report 148; Lukosevicius (2012), A practical guide to applying echo
+--  Source: Jaeger (2001), The echo state approach. GMD Report 148; Lukosevicius (2012), A practical guide to applying
+--    echo
 --    state networks.
 --  Example:
 --    local m = bdl.nn.init_all_states(bdl.nn.Reservoir(3, 50, {spectral_radius = 0.9}))
@@ -54,7 +58,9 @@ local function check_part(name, x, most)
 end
 
 local function check_choice(name, x, a, b)
-  if x ~= a and x ~= b then core.fail("ValueError", 4, "nn.Reservoir: %s is '%s' or '%s', not '%s'", name, a, b, tostring(x)) end
+  if x ~= a and x ~= b then
+    core.fail("ValueError", 4, "nn.Reservoir: %s is '%s' or '%s', not '%s'", name, a, b, tostring(x))
+  end
 end
 
 --- An initialiser's matrix of which that part is kept.
@@ -67,8 +73,10 @@ end
 
 function Reservoir:__init(...)
   local a = args({"in_size", "num_out", leaky_rate = 0.3, activation = "tanh", activation_type = "internal",
-                  W_in_initializer = init.Normal(0.0, 0.1), W_rec_initializer = init.Normal(0.0, 0.1), b_initializer = init.ZeroInit(),
-                  in_connectivity = 0.1, rec_connectivity = 0.1, comp_type = "dense", spectral_radius = none, noise_in = 0.0, noise_rec = 0.0,
+                  W_in_initializer = init.Normal(0.0, 0.1), W_rec_initializer = init.Normal(0.0, 0.1),
+                    b_initializer = init.ZeroInit(),
+                  in_connectivity = 0.1, rec_connectivity = 0.1, comp_type = "dense", spectral_radius = none,
+                    noise_in = 0.0, noise_rec = 0.0,
                   noise_type = "normal", trainable = false, name = none}, ...)
   Reservoir.super.__init(self, a.name)
   self.in_size = a.in_size
@@ -82,9 +90,12 @@ function Reservoir:__init(...)
   local f = a.activation
   if type(f) == "string" then f = rawget(functional, f) or core.methods[f] end
   if f == nil or type(f) ~= "function" and not class.of(f) then
-    core.fail("ValueError", 2, "nn.Reservoir: activation is a function or the name of one, not '%s'", tostring(a.activation))
+    core.fail("ValueError", 2, "nn.Reservoir: activation is a function or the name of one, not '%s'",
+              tostring(a.activation))
   end
-  for _, name in ipairs{"leaky_rate", "activation_type", "comp_type", "noise_in", "noise_rec", "noise_type"} do self[name] = a[name] end
+  for _, name in ipairs{"leaky_rate", "activation_type", "comp_type", "noise_in", "noise_rec", "noise_type"} do
+    self[name] = a[name]
+  end
   class.rawfield(self, "_activation", f)
   local n = self.out_size[-1]
   local w_in = thinned(a.W_in_initializer, {self.in_size[-1], n}, a.in_connectivity)
@@ -93,7 +104,8 @@ function Reservoir:__init(...)
     local radius = spectral_radius(w_rec)
     if radius == 0 and a.spectral_radius > 0 then
       core.hint "raise rec_connectivity or the number of units"
-      core.fail("ValueError", 2, "nn.Reservoir: W_rec has no eigenvalue but 0, it cannot be scaled to a spectral radius of %g", a.spectral_radius)
+      core.fail("ValueError", 2, "nn.Reservoir: W_rec has no eigenvalue but 0, it cannot be scaled to a radius of %g",
+                a.spectral_radius)
     end
     if radius > 0 then w_rec = w_rec * (a.spectral_radius / radius) end
   end
@@ -107,7 +119,9 @@ function Reservoir:__init(...)
     end
     self[name] = Kept(w)
   end
-  if not rawequal(a.b_initializer, none) then self.b = Kept(init.param(a.b_initializer, {n}, nil, {allow_none = false})) end
+  if not rawequal(a.b_initializer, none) then
+    self.b = Kept(init.param(a.b_initializer, {n}, nil, {allow_none = false}))
+  end
 end
 
 function Reservoir:init_state(batch_size) self.r = state.HiddenState(init.Constant(0.0)(self.out_size, batch_size)) end
@@ -128,7 +142,8 @@ end
 function Reservoir:update(x)
   x = core.is_tensor(x) and x or core.tensor(x)
   if x.ndim == 0 or x.shape[-1] ~= self.in_size[-1] then
-    core.fail("ShapeError", 2, "nn.Reservoir: inputs of %d numbers were expected, not [%s]", self.in_size[-1], table.concat({table.unpack(x.shape)}, ","))
+    core.fail("ShapeError", 2, "nn.Reservoir: inputs of %d numbers were expected, not [%s]", self.in_size[-1],
+              table.concat({table.unpack(x.shape)}, ","))
   end
   local r = self.r.value
   local h = product(self, noisy(self, core.cast(x, r.dtype), self.noise_in), "W_in") + product(self, r, "W_rec")

@@ -17,7 +17,8 @@ local function text(x) return "[" .. table.concat({table.unpack(x.shape)}, ",") 
 local function input(self, x)
   x = core.is_tensor(x) and x or core.tensor(x)
   if x.ndim == 0 or x.shape[-1] ~= self.in_size[-1] then
-    core.fail("ShapeError", 3, "%s: an input of %d neurons was expected, not %s", class.qualified_name(class.of(self)), self.in_size[-1], text(x))
+    core.fail("ShapeError", 3, "%s: an input of %d neurons was expected, not %s", class.qualified_name(class.of(self)),
+              self.in_size[-1], text(x))
   end
   return x
 end
@@ -41,7 +42,8 @@ local EventLinear = Module:extend "EventLinear"
 M.EventLinear = EventLinear
 
 function EventLinear:__init(...)
-  local a = args({"in_size", "out_size", "weight", float_as_event = true, param_type = state.ParamState, name = none}, ...)
+  local a = args({"in_size", "out_size", "weight", float_as_event = true, param_type = state.ParamState, name = none},
+                 ...)
   EventLinear.super.__init(self, a.name)
   check_kind(a.param_type)
   self.in_size = a.in_size
@@ -81,7 +83,9 @@ M.FixedNumConn = FixedNumConn
 --- conn_num as a count of `most`.
 local function number(who, n, most)
   if math.type(n) == "float" then
-    if not (n >= 0 and n <= 1) then core.fail("ValueError", 3, "%s: conn_num as a part is from 0.0 to 1.0, not %s", who, tostring(n)) end
+    if not (n >= 0 and n <= 1) then
+      core.fail("ValueError", 3, "%s: conn_num as a part is from 0.0 to 1.0, not %s", who, tostring(n))
+    end
     return math.floor(n * most)
   elseif math.type(n) ~= "integer" then
     core.fail("TypeError", 3, "%s: conn_num is a count or a part, not a %s", who, class.typename(n))
@@ -92,7 +96,8 @@ local function number(who, n, most)
 end
 
 function FixedNumConn:__init(...)
-  local a = args({"in_size", "out_size", "conn_num", "conn_weight", efferent_target = "post", afferent_ratio = 1.0, allow_multi_conn = true,
+  local a = args({"in_size", "out_size", "conn_num", "conn_weight", efferent_target = "post", afferent_ratio = 1.0,
+                  allow_multi_conn = true,
                   seed = none, param_type = state.ParamState, name = none}, ...)
   FixedNumConn.super.__init(self, a.name)
   local who = class.qualified_name(class.of(self))
@@ -111,7 +116,8 @@ function FixedNumConn:__init(...)
   local k = number(who, a.conn_num, to_post and n or m)
   for _, name in ipairs{"efferent_target", "afferent_ratio", "allow_multi_conn", "seed"} do self[name] = a[name] end
   self.conn_num = k
-  local A = conn[to_post and "fixed_num_post" or "fixed_num_pre"](m, n, k, {seed = a.seed, replace = a.allow_multi_conn})
+  local A = conn[to_post and "fixed_num_post" or "fixed_num_pre"](m, n, k,
+                                                                  {seed = a.seed, replace = a.allow_multi_conn})
   if a.afferent_ratio < 1 and k > 0 then
     local random = require "bdl.random"
     local kept = random.rand{size = {rows}, key = a.seed and random.fold_in(random.key(a.seed), 1)}:lt(a.afferent_ratio)

@@ -1,4 +1,5 @@
---- Limited-memory BFGS: the gradient times an estimate of the inverse Hessian from the last steps of weights and gradients.
+--- Limited-memory BFGS: the gradient times an estimate of the inverse Hessian from the last steps of weights and
+--  gradients.
 --  Source: Nocedal (1980), Updating quasi-Newton matrices with limited storage. Math Comput 35; Nocedal & Wright
 --    (2006), Numerical
 --    Optimization. Springer, algorithm 7.4.
@@ -22,7 +23,8 @@ local none = require "bdl.none".none
 local LBFGS = Optimizer:extend "LBFGS"
 
 LBFGS.rows = {
-  {"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true}, {"linesearch", none, one_of = {"backtracking"}},
+  {"memory_size", 10, least = 1, integer = true}, {"scale_init_precond", true},
+    {"linesearch", none, one_of = {"backtracking"}},
 }
 LBFGS.default_lr = 1.0
 LBFGS.decays = "update"
@@ -57,21 +59,25 @@ function LBFGS:registered()
   end
   local zero = array.zeros_like(join(lists))
   local rows = array.tile(zero:reshape(1, -1), self.memory_size, 1)
-  self.history = {length = OptimState(core.tensor(1.0, zero.dtype)), weights = OptimState(zero), gradient = OptimState(zero), steps = OptimState(rows), changes = OptimState(rows)}
+  self.history = {length = OptimState(core.tensor(1.0, zero.dtype)), weights = OptimState(zero),
+                  gradient = OptimState(zero), steps = OptimState(rows), changes = OptimState(rows)}
 end
 
 local function push(rows, x) return array.concatenate{rows[{{2, rows.shape[1]}}], x:reshape(1, -1)} end
 
 local DECREASE, INCREASE, SLOPE, ROUNDS = 0.8, 1.5, 1e-4, 100
 
---- d shortened until w - lr d lowers the loss by SLOPE of what the slope along it says, at most ROUNDS times; from INCREASE the
---  length of the step before, at most 1.  The gradient in place of a d that does not lead down.  Leaves the weights anywhere.
+--- d shortened until w - lr d lowers the loss by SLOPE of what the slope along it says, at most ROUNDS times; from
+--  INCREASE the length of the step before, at most 1.  The gradient in place of a d that does not lead down.  Leaves
+--  the weights anywhere.
 --  Source: Nocedal & Wright (2006), Numerical Optimization. Springer, algorithm 3.1.
 local function searched(self, d, values)
   local h, opts, rates = self.history, self._search, {}
   for k, w in ipairs(self._weights) do
     rates[k] = {}
-    for i, x in ipairs(values[k]) do rates[k][i] = array.full_like(x, 1.0) * core.cast(self.groups[w.group].lr.value, x.dtype) end
+    for i, x in ipairs(values[k]) do
+      rates[k][i] = array.full_like(x, 1.0) * core.cast(self.groups[w.group].lr.value, x.dtype)
+    end
   end
   local g, rate = h.gradient.value, join(rates)
   d = array.where((d * g):sum():gt(0), d, g)
@@ -89,7 +95,9 @@ local function searched(self, d, values)
     for k, leaves in ipairs(values) do moved[k] = table.move(leaves, 1, #leaves, 1, {}) end
     split(join(values) - t * rate * d, moved)
     for k, w in ipairs(self._weights) do
-      for i, unit in ipairs(like[k].units) do moved[k][i] = unit and core.with_unit(moved[k][i], unit) or moved[k][i] end
+      for i, unit in ipairs(like[k].units) do
+        moved[k][i] = unit and core.with_unit(moved[k][i], unit) or moved[k][i]
+      end
       w.state.value = core.unflatten(like[k].def, moved[k])
     end
     return number(opts.value_fn())
@@ -130,13 +138,13 @@ function LBFGS:prepare(lists, values)
   split(g, lists)
 end
 
---- One step.  With linesearch = "backtracking" options are needed: value_fn, a function that gives the loss of the weights as they
---  are, and value, the loss now (by default value_fn()).
+--- One step.  With linesearch = "backtracking" options are needed: value_fn, a function that gives the loss of the
+--  weights as they are, and value, the loss now (by default value_fn()).
 --  Errors: TypeError, no value_fn.
 function LBFGS:update(grads, opts)
   if not self.linesearch then return Optimizer.update(self, grads) end
   if type(opts) ~= "table" or type(opts.value_fn) ~= "function" then
-    core.fail("TypeError", 2, "optim.LBFGS: with a line search write update(grads, {value = loss, value_fn = f}), f() the loss")
+    core.fail("TypeError", 2, "optim.LBFGS: with a line search write update(grads, {value = loss, value_fn = f})")
   end
   rawset(self, "_search", opts)
   local ok, err = pcall(Optimizer.update, self, grads)

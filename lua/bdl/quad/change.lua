@@ -45,15 +45,18 @@ local function extents(x) return core.is_tensor(x) and x.shape or {} end
 local function check_change(who, what, per, path, y, slope, k)
   local at = path == "" and "" or " at " .. path
   if units.get_dim(k) ~= units.get_dim(y) then
-    core.fail("UnitMismatchError", 4, "%s: %s gives <%s>%s for y in <%s> and dt in <%s>; it must give y per %s", who, what,
-              tostring(units.get_unit(slope)), at, tostring(units.get_unit(y)), tostring(units.get_unit(environ.get "dt")), per)
+    core.fail("UnitMismatchError", 4, "%s: %s gives <%s>%s for y in <%s> and dt in <%s>; it must give y per %s", who,
+              what,
+              tostring(units.get_unit(slope)), at, tostring(units.get_unit(y)),
+                tostring(units.get_unit(environ.get "dt")), per)
   end
   if type(y) == "number" then return end
   local a, b = extents(y), extents(k)
   for i = 0, #b - 1 do
     local n = i < #a and a[#a - i]
     if not n or b[#b - i] ~= n and b[#b - i] ~= 1 then
-      core.fail("ShapeError", 4, "%s: %s gives the shape [%s]%s for y of [%s]", who, what, table.concat({table.unpack(b)}, ","), at,
+      core.fail("ShapeError", 4, "%s: %s gives the shape [%s]%s for y of [%s]", who, what,
+                table.concat({table.unpack(b)}, ","), at,
                 table.concat({table.unpack(a)}, ","))
     end
   end

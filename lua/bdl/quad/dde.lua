@@ -1,7 +1,7 @@
 --- Steps of  dy/dt = f(t, y, y(t - delays[1]), y(t - delays[2]), .., ...).
 --  history(t) gives y at an earlier time, like  function(t) return delay:retrieve_at_time(t) end  of a Delay;
---  delays : a time or a list of times.  A delay shorter than dt asks the history of heun, rk4 and the corrected methods for times
---  after t.
+--  delays : a time or a list of times.  A delay shorter than dt asks the history of heun, rk4 and the corrected methods
+--    for times after t.
 --  Source: Bellen & Zennaro, Numerical Methods for Delay Differential Equations (2003), 3.
 --  Example:
 --    bdl.environ.set{dt = 0.1}

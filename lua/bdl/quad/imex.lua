@@ -1,7 +1,7 @@
---- Steps of  dy/dt = f(y, t, ...) + g(y, t, ...):  f explicit, g, the stiff part, implicit, by max_iter (2) fixed-point iterations;
---  these converge where dt |dg/dy| < 1.
---  Sources: Ascher, Ruuth & Wetton (1995), SIAM J. Numer. Anal. 32 (euler, cnab);  Ascher, Ruuth & Spiteri (1997), Appl. Numer. Math.
---  25, 2.6 (ars222).
+--- Steps of  dy/dt = f(y, t, ...) + g(y, t, ...):  f explicit, g, the stiff part, implicit, by max_iter (2) fixed-point
+--  iterations; these converge where dt |dg/dy| < 1.
+--  Sources: Ascher, Ruuth & Wetton (1995), SIAM J. Numer. Anal. 32 (euler, cnab);  Ascher, Ruuth & Spiteri (1997),
+--  Appl. Numer. Math. 25, 2.6 (ars222).
 --  Example:
 --    bdl.environ.set{dt = 0.1}
 --    print(bdl.quad.NAME(function(y, t) return 1 - y end, function(y, t) return -y end, bdl.ones(2), 0.0))

@@ -1,5 +1,5 @@
---- Steps of  dy/dt = f(y, t, ...).  y : a number, tensor or tree.  With {return_error = true} the embedded methods return an
---  estimate of the error of the step, too.
+--- Steps of  dy/dt = f(y, t, ...).  y : a number, tensor or tree.  With {return_error = true} the embedded methods
+--  return an estimate of the error of the step, too.
 --  Example:
 --    bdl.environ.set{dt = 0.1}
 --    print(bdl.quad.NAME(function(y, t) return -y end, bdl.ones(2), 0.0))
@@ -11,7 +11,8 @@ local tableau = require "bdl.quad.tableau"
 
 local M = {}
 
---- The estimate of DOP853: that of order 5, less where that of order 3 is larger.  |e5|^2 / sqrt(|e5|^2 + 0.01 |e3|^2), signed.
+--- The estimate of DOP853: that of order 5, less where that of order 3 is larger.  |e5|^2 / sqrt(|e5|^2 + 0.01 |e3|^2),
+--  signed.
 local function error_of_dopri8(method, zero, k)
   local third = {}
   for s, b in ipairs(method.b) do third[s] = b - method.third[s] end
@@ -22,7 +23,8 @@ local function error_of_dopri8(method, zero, k)
     local x, y = core.mantissa(a), core.is_tensor(b) and core.mantissa(unit and core.convert(b, unit) or b) or b
     local square = x * x
     local size = core.bind("sqrt", {}, square + 0.01 * (y * y))
-    local part = core.bind("div", {}, core.bind("abs", {}, x), core.bind("select", {}, core.bind("gt", {}, size, 0.0), size, 1.0))
+    local part = core.bind("div", {}, core.bind("abs", {}, x), core.bind("select", {}, core.bind("gt", {}, size, 0.0),
+                                                                         size, 1.0))
     return core.with_unit(x * core.bind("select", {}, core.bind("gt", {}, size, 0.0), part, 1.0), unit)
   end, e5, e3)
 end
@@ -72,9 +74,12 @@ end
 --- ode_dopri8_step, ode_rk87_dopri_step: Order 8 with an estimate of the error.
 --  Source: Hairer, Norsett & Wanner (1993), Solving Ordinary Differential Equations I.
 for name, method in pairs(tableau.METHODS) do explicit(name, method) end
-for alias, name in pairs{bs32 = "rk23", rk45_dopri = "dopri5", rk87_dopri = "dopri8"} do explicit(alias, tableau.METHODS[name]) end
+for alias, name in pairs{bs32 = "rk23", rk45_dopri = "dopri5", rk87_dopri = "dopri8"} do
+  explicit(alias, tableau.METHODS[name])
+end
 
---- Exponential Euler, y one tensor:  y + dt exprel(dt J) f(y, t),  J = df/dy element by element.  Exact where f is linear in y.
+--- Exponential Euler, y one tensor:  y + dt exprel(dt J) f(y, t),  J = df/dy element by element.  Exact where f is
+--  linear in y.
 function M.ode_expeuler_step(f, y, t, ...)
   change.check_function("ode_expeuler_step", "f", f)
   change.begin("ode_expeuler_step", {}, y, t)

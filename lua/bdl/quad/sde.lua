@@ -1,8 +1,10 @@
---- Steps of  dy = f(y, t, ...) dt + g(y, t, ...) dW,  where g gives y per root of time and dW is sqrt(dt) N(0, 1), for each number
---  of y its own, from the default generator, the leaves of y in order.
---  sde_type: "ito", the default of methods that can be both, or "stra" (Stratonovich); srk2, srk3 and srk4 are of Stratonovich's.
+--- Steps of  dy = f(y, t, ...) dt + g(y, t, ...) dW,  where g gives y per root of time and dW is sqrt(dt) N(0, 1), for
+--  each number of y its own, from the default generator, the leaves of y in order.
+--  sde_type: "ito", the default of methods that can be both, or "stra" (Stratonovich); srk2, srk3 and srk4 are of
+--  Stratonovich's.
 --  Sources: Kloeden & Platen, Numerical Solution of Stochastic Differential Equations (1992), 9.1, 11.1, 12.2;
---  tamed_euler: Hutzenthaler, Jentzen & Kloeden (2012), Ann. Appl. Probab. 22;  heun, srk: Rumelin (1982), SIAM J. Numer. Anal. 19.
+--  tamed_euler: Hutzenthaler, Jentzen & Kloeden (2012), Ann. Appl. Probab. 22;  heun, srk: Rumelin (1982), SIAM J.
+--  Numer. Anal. 19.
 --  Example:
 --    bdl.environ.set{dt = 0.1}
 --    print(bdl.quad.NAME(function(y, t) return -y end, function(y, t) return 0.1 * y end, bdl.ones(2), 0.0))
@@ -87,7 +89,8 @@ end)
 --- sde_srk2_step, sde_srk3_step, sde_srk4_step: the Runge-Kutta methods of these orders with dW as part of the slope.
 for name, method in pairs{srk2 = "rk2", srk3 = "rk3", srk4 = "rk4"} do
   define(name, {}, function(y, t, h, F, G, normal)
-    return (tableau.step(tableau.METHODS[method], y, t, h, function(x, at) return change.add(F(x, at), {1}, {times(G(x, at), normal)}) end))
+    return (tableau.step(tableau.METHODS[method], y, t, h, function(x, at) return change.add(F(x, at), {1},
+        {times(G(x, at), normal)}) end))
   end)
 end
 

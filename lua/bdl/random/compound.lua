@@ -81,14 +81,15 @@ end)
 
 local function poisson(key, shape, lam) return rejection().poisson(key, shape, lam) end
 
---- Chi-square of df with the sum of squared means nonc: for df > 1 a chi-square of df - 1 and a squared N(sqrt(nonc), 1), else a
---  chi-square of df + 2 Poisson(nonc / 2).
+--- Chi-square of df with the sum of squared means nonc: for df > 1 a chi-square of df - 1 and a squared N(sqrt(nonc),
+--  1), else a chi-square of df + 2 Poisson(nonc / 2).
 local function noncentral_chisquare(key, shape, dtype, df, nonc)
   local keys = draws.split(key, 3)
   local more = core.cast(poisson(draws.row(keys, 0), shape, nonc * 0.5), dtype)
   local z = draws.normal(draws.row(keys, 1), shape, dtype) + op.sqrt(nonc)
   local wide = draws.broadcast(op.gt(df, 1.0), shape)
-  local x = chisquare(draws.row(keys, 2), shape, dtype, op.select(wide, draws.broadcast(df, shape) - 1.0, df + 2.0 * more))
+  local x = chisquare(draws.row(keys, 2), shape, dtype, op.select(wide, draws.broadcast(df, shape) - 1.0,
+                                                                  df + 2.0 * more))
   return op.select(wide, x + z * z, x)
 end
 
@@ -165,7 +166,8 @@ end)
 --    print(bdl.random.zipf(2.0))
 counts("zipf", {"a"}, function(key, shape, a) return rejection().zipf(key, shape, a) end)
 
---- How often each of k outcomes comes in n trials: {.., k}.  pvals [.., k] : probabilities, the last one is what the others leave.
+--- How often each of k outcomes comes in n trials: {.., k}.  pvals [.., k] : probabilities, the last one is what the
+--  others leave.
 --  Errors: ValueError, a probability is negative or those before the last exceed 1 together.
 --  Example:
 --    print(bdl.random.multinomial(10, bdl.tensor{0.2, 0.3, 0.5}))
@@ -180,7 +182,8 @@ define("multinomial", {"n", "pvals"}, function(a, key, shape)
   local before = bind("slice", {start = start, stop = stop, step = step}, p)
   local sums = bind("reduce_sum", {axes = {axis}}, before)
   local bad = op["or"](op.gt(sums, 1.0 + 1e-6), op.lt(bind("reduce_min", {axes = {axis}}, p), 0.0))
-  require "bdl.debug".error_if(bad, "random.multinomial: pvals are probabilities; those before the last are at most 1 together")
+  local message = "random.multinomial: pvals are probabilities; those before the last are at most 1 together"
+  require "bdl.debug".error_if(bad, message)
   local n = draws.real(a.n, "float64")
   local size = a.size or shape(n, sums)
   local order = {axis}
@@ -188,7 +191,8 @@ define("multinomial", {"n", "pvals"}, function(a, key, shape)
   local first = bind("permute", {axes = order}, before)
   local start_key = key()
   local last, each = require "bdl.compile".scan(function(c, q)
-    local x = rejection().binomial(draws.fold_in(start_key, c.i), size, c.n, op.min(op.max(q / op.max(c.p, 1e-300), 0.0), 1.0))
+    local x = rejection().binomial(draws.fold_in(start_key, c.i), size, c.n,
+                                   op.min(op.max(q / op.max(c.p, 1e-300), 0.0), 1.0))
     return {n = c.n - x, p = c.p - q, i = c.i + 1}, x
   end, {n = draws.broadcast(n, size), p = draws.full(size, "float64", 1.0), i = core.tensor(0, "int32")}, first)
   local counts, back = bind("concatenate", {axis = 0}, each, last.n:reshape({1, table.unpack(size)})), {}
@@ -202,7 +206,9 @@ end)
 --    print(bdl.random.orthogonal(3))
 define("orthogonal", {"n"}, function(a, key)
   need("orthogonal", a, "n")
-  if math.type(a.n) ~= "integer" or a.n < 1 then core.fail("ValueError", 3, "random.orthogonal: n is a whole number >= 1, not %s", tostring(a.n)) end
+  if math.type(a.n) ~= "integer" or a.n < 1 then
+    core.fail("ValueError", 3, "random.orthogonal: n is a whole number >= 1, not %s", tostring(a.n))
+  end
   local shape = a.size or {}
   shape[#shape + 1], shape[#shape + 2] = a.n, a.n
   local dtype = float_of(a)
@@ -272,7 +278,8 @@ end)
 --- Speeds of three normal components: the root of a chi-square of 3.
 --  Example:
 --    print(bdl.random.maxwell{size = 3})
-standard("maxwell", function(key, shape, dtype) return op.sqrt(chisquare(key, shape, dtype, core.tensor(3.0, dtype))) end)
+standard("maxwell", function(key, shape, dtype) return op.sqrt(chisquare(key, shape, dtype,
+                                                                         core.tensor(3.0, dtype))) end)
 
 --- A random point of the simplex, along a last axis of the length of alpha.
 --  Example:
@@ -283,7 +290,8 @@ define("dirichlet", {"alpha"}, function(a, key)
   local dtype = float_of(a, alpha)
   shape[#shape + 1] = alpha.shape[1]
   local x = gamma(key(), shape, dtype, alpha)
-  local sum = bind("reshape", {shape = {table.unpack(shape, 1, #shape - 1)}}, bind("reduce_sum", {axes = {#shape - 1}}, x))
+  local sum = bind("reshape", {shape = {table.unpack(shape, 1, #shape - 1)}},
+                   bind("reduce_sum", {axes = {#shape - 1}}, x))
   local dims = {}
   for k = 1, #shape - 1 do dims[k] = k - 1 end
   return x / bind("broadcast", {shape = shape, dims = dims}, sum)
@@ -299,7 +307,8 @@ define("multivariate_normal", {"mean", "cov"}, function(a, key)
   shape[#shape + 1] = n
   local root = bind("cholesky", {}, draws.real(a.cov, dtype))
   local z = draws.normal(key(), shape, dtype)
-  return bind("dot", {lhs_contract = {#shape - 1}, rhs_contract = {1}, lhs_batch = {}, rhs_batch = {}}, z, root) + a.mean
+  return bind("dot", {lhs_contract = {#shape - 1}, rhs_contract = {1}, lhs_batch = {}, rhs_batch = {}}, z,
+              root) + a.mean
 end)
 
 end

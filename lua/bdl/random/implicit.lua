@@ -1,5 +1,5 @@
---- Derivatives of draws by a parameter of their shape.  For a draw x with the distribution function F(x; a) and density f,
---  dx/da = -(dF/da) / f,  whatever way the draw was made.
+--- Derivatives of draws by a parameter of their shape.  For a draw x with the distribution function F(x; a) and density
+--  f, dx/da = -(dF/da) / f,  whatever way the draw was made.
 --  Source: Figurnov, Mohamed & Mnih (2018), Implicit reparameterization gradients.
 local core = require "bdl.core"
 local draws = require "bdl.random.draws"
@@ -19,7 +19,7 @@ function M.differentiable(draw, slope)
   end)
 end
 
--- ---- gamma -------------------------------------------------------------------------------------------------------------
+-- ---- gamma ----------------------------------------------------------------------------------------------------------
 
 --- Nodes and weights of the integral over v > 0 of what decays as e^-v:  v = exp(u - e^-u).
 --  Source: Takahasi & Mori (1974), Double exponential formulas for numerical integration.
@@ -65,10 +65,11 @@ function M.gamma_log_slope(a, log_x)
   local x, g = op.exp(log_x), op.digamma(a) - log_x
   local small = op.lt(x, 1.0)
   local by_series = slope_by_series(a, op.min(x, 1.0), g)
-  return core.cast(op.select(small, by_series, slope_by_quadrature(a, op.max(x, 1.0), op.digamma(a) - op.max(log_x, 0.0))), dtype)
+  return core.cast(op.select(small, by_series, slope_by_quadrature(a, op.max(x, 1.0),
+                                                                   op.digamma(a) - op.max(log_x, 0.0))), dtype)
 end
 
--- ---- von Mises ---------------------------------------------------------------------------------------------------------
+-- ---- von Mises ------------------------------------------------------------------------------------------------------
 
 --- The mean of cos x of von Mises(kappa):  I1 / I0, by the trapezoidal rule, from 300 on by its expansion.
 local function mean_cosine(kappa)
@@ -99,8 +100,8 @@ local function unit_interval(n)
   return core.tensor(nodes, "float64"), core.tensor(weights, "float64")
 end
 
---- dx / dkappa of a draw x of von Mises(kappa) around 0: minus the change of its distribution function over the density,
---  the integral from 0 to x of (mean of cos - cos t) e^(kappa (cos t - cos x)).
+--- dx / dkappa of a draw x of von Mises(kappa) around 0: minus the change of its distribution function over the
+--  density, the integral from 0 to x of (mean of cos - cos t) e^(kappa (cos t - cos x)).
 function M.vonmises_slope(kappa, x)
   local dtype = x.dtype
   kappa, x = core.cast(kappa, "float64"), core.cast(x, "float64")

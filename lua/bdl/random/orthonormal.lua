@@ -1,5 +1,6 @@
 --- The factor Q of x = QR with a positive diagonal of R; x [.., m, n], m >= n, in double precision.
---  R is the Cholesky factor of x'x; the second round removes the rounding of the first.   Source: Yamamoto et al. (2015).
+--  R is the Cholesky factor of x'x; the second round removes the rounding of the first.   Source: Yamamoto et al.
+--  (2015).
 local array = require "bdl.array"
 
 local function transposed(x) return array.swapaxes(x, -1, -2) end

@@ -1,6 +1,6 @@
---- Draws that need a loop: gamma, Poisson, binomial, von Mises.  Every lane goes on until it was accepted; lanes draw from
---  keys folded with the number of the round, so the result depends on the key alone.  Lanes whose parameters make no
---  distribution end at once, as NaN or -1.
+--- Draws that need a loop: gamma, Poisson, binomial, von Mises.  Every lane goes on until it was accepted; lanes draw
+--  from keys folded with the number of the round, so the result depends on the key alone.  Lanes whose parameters make
+--  no distribution end at once, as NaN or -1.
 
 local core = require "bdl.core"
 local draws = require "bdl.random.draws"
@@ -30,9 +30,10 @@ local function until_accepted(key, shape, dtype, done, try)
   end).x
 end
 
--- ---- gamma -------------------------------------------------------------------------------------------------------------
+-- ---- gamma ----------------------------------------------------------------------------------------------------------
 
---- A draw of Gamma(a', 1), a' = a, or a + 1 where a < 1, and the uniform number whose power 1/a makes it one of a there.
+--- A draw of Gamma(a', 1), a' = a, or a + 1 where a < 1, and the uniform number whose power 1/a makes it one of a
+--  there.
 --  Source: Marsaglia & Tsang (2000), A simple method for generating gamma variables.
 local function boosted_gamma(key, shape, dtype, a)
   local boost, loop = draws.halves(key)
@@ -72,7 +73,7 @@ function rejection.loggamma(key, shape, dtype, a)
   end, implicit.gamma_log_slope)(draws.broadcast(draws.real(a, dtype), shape))
 end
 
--- ---- counts ------------------------------------------------------------------------------------------------------------
+-- ---- counts ---------------------------------------------------------------------------------------------------------
 
 --- Poisson(lam), float64.  Source: arrivals of exponential gaps below 10; PTRS (Hoermann 1993) from there.
 function rejection.poisson(key, shape, lam)
@@ -105,8 +106,8 @@ function rejection.poisson(key, shape, lam)
   return op.select(valid, op.select(large, many, few), full(shape, dtype, -1.0))
 end
 
---- Binomial(n, p), float64.  Source: geometric gaps between successes (Devroye 1986) while n p < 10; BTRS (Hoermann 1993)
---  from there; p > 1/2 counts failures.
+--- Binomial(n, p), float64.  Source: geometric gaps between successes (Devroye 1986) while n p < 10; BTRS (Hoermann
+--  1993) from there; p > 1/2 counts failures.
 function rejection.binomial(key, shape, n, p)
   local dtype = "float64"
   n, p = draws.broadcast(draws.real(n, dtype), shape), draws.broadcast(draws.real(p, dtype), shape)
@@ -152,7 +153,8 @@ function rejection.hypergeometric(key, shape, ngood, nbad, nsample)
   local valid = both(both(op.ge(good, 0.0), op.ge(bad, 0.0)), both(op.ge(n, 0.0), op.le(n, all)))
   local flip = op.gt(n * 2.0, all)
   local few = op.select(valid, op.select(flip, all - n, n), full(shape, dtype, 0.0))
-  local taken = rounds(key, shape, {x = full(shape, dtype, 0.0), i = full(shape, dtype, 0.0), done = op.le(few, 0.0)}, function(k, c)
+  local taken = rounds(key, shape, {x = full(shape, dtype, 0.0), i = full(shape, dtype, 0.0), done = op.le(few, 0.0)},
+                       function(k, c)
     local hit = both(op.lt(uniform(k, shape, dtype) * (all - c.i), good - c.x), op["not"](c.done))
     local i = c.i + 1.0
     return {x = op.select(hit, c.x + 1.0, c.x), i = i, done = op.ge(i, few)}
@@ -176,7 +178,7 @@ function rejection.zipf(key, shape, a)
   return op.select(valid, x, full(shape, dtype, -1.0))
 end
 
--- ---- angles ------------------------------------------------------------------------------------------------------------
+-- ---- angles ---------------------------------------------------------------------------------------------------------
 
 --- Von Mises around 0, kappa > 0.  Source: Best & Fisher 1979.
 local function vonmises(key, shape, dtype, kappa)
@@ -198,7 +200,8 @@ local function vonmises(key, shape, dtype, kappa)
 end
 
 function rejection.vonmises(key, shape, dtype, kappa)
-  return implicit.differentiable(function(k) return vonmises(key, shape, dtype, k) end, implicit.vonmises_slope)(draws.broadcast(draws.real(kappa, dtype), shape))
+  return implicit.differentiable(function(k) return vonmises(key, shape, dtype, k) end,
+                                 implicit.vonmises_slope)(draws.broadcast(draws.real(kappa, dtype), shape))
 end
 
 return rejection

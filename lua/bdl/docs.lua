@@ -98,6 +98,9 @@ function docs.index(area)
   return headed
 end
 
+--- Does a block of the index name it in front?
+function docs.headed(index, name) return rawget(index, name) ~= nil end
+
 local SECTIONS = {States = true, Errors = true, Source = true, Example = true, Options = true}
 
 --- {items = lines, and {names =, meaning =} for `name, name : meaning`; text = the lines among them;
@@ -105,9 +108,9 @@ local SECTIONS = {States = true, Errors = true, Source = true, Example = true, O
 function docs.parse(block, name)
   local parts, section, meant = {text = {}, items = {}}, nil, nil
   if not block then return parts end
-  local function put(line)
+  local function put(line, first)
     local title, rest = line:match "^(%u%l+): *(.*)$"
-    if title and SECTIONS[title] then
+    if title and SECTIONS[title] and not first then
       section, meant, line = title, nil, rest
       parts[title] = parts[title] or {}
       if rest == "" then return end
@@ -133,7 +136,7 @@ function docs.parse(block, name)
     if section ~= "Example" then
       line = line:gsub("%s%s+(%u%l+: )", function(title) return SECTIONS[title:match "%a+"] and "\n" .. title end)
     end
-    for part in (line .. "\n"):gmatch "(.-)\n" do put(part) end
+    for part in (line .. "\n"):gmatch "(.-)\n" do put(part, i == 1 and part == line) end
   end
   return parts
 end

@@ -70,14 +70,16 @@ local function block_at(f)
   return docs.at(module, info.linedefined)
 end
 
---- The block of a name, of another name of the same value, or of the function itself.
+--- The block with the name in front, of the function itself, of the name in code, or of another name of the same value.
 local function block_of(area, name, value)
   local index = docs.index(area)
+  local own = type(value) == "function" and not docs.headed(index, name) and block_at(value)
+  if own then return own, name end
   if index[name] then return index[name], name end
   for _, other in ipairs(help.names(area)) do
     if index[other] and rawequal(module_of(area)[other], value) then return index[other], other end
   end
-  return type(value) == "function" and block_at(value) or nil, name
+  return nil, name
 end
 
 --- A default as one would write it.
@@ -299,7 +301,7 @@ end
 --- The first line of what a module or a page says.
 local function purpose(lines)
   local line = lines[1] or ""
-  return line:match "^(.-):  " or line:match "^(.-)[.;]%s" or line:match "^(.-)[.:]?$"
+  return line:match "^(.-):  " or line:match "^(.-[^.])[.;]%s" or line:match "^(.-)[.:]?$"
 end
 
 local function about(area)
@@ -403,6 +405,9 @@ function help.lookup(query)
     for _, name in ipairs(matches(words[1], help.names(area))) do places[#places + 1] = {area, name} end
   else
     places = words[1] and places_of(words[1]) or {}
+    for i, place in ipairs(places) do
+      if place[1] == "bdl" and query:find "^bdl%." then table.insert(places, 1, table.remove(places, i)) end
+    end
   end
   for i, place in ipairs(places) do
     local page

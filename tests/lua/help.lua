@@ -57,6 +57,8 @@ t.test("help finds names, classes, functions and objects; others are errors", fu
   t.ok(printed(bdl.metric.cv):find "^metric.cv%(spike_matrix%)")
   t.ok(printed "NN.lif.get_SPIKE" == printed "nn.LIF:get_spike")
   t.ok(printed(bdl.optim):find "Adam")
+  t.ok(printed "bdl.check":find "^bdl.check")
+  t.ok(printed "sigmoid":find "Also: surrogate.sigmoid, bdl.sigmoid")
   t.raises("KeyError", "nothing is called 'nn.LIFF' %(did you mean 'LIF'%?%)", bdl.help, "nn.LIFF")
   t.raises("TypeError", "a public class, function or name of bdl is needed, not a number", bdl.help, 3)
 end)

@@ -192,6 +192,23 @@ t.test("a run to a file leaves the memory alone, and after an error the file has
   os.remove(path)
 end)
 
+t.test("the memory of a run to a file does not grow with its length", function()
+  local path = os.tmpname()
+  local f = assert(io.open(path, "w"))
+  f:write(([[
+    local x = bdl.State(bdl.zeros(1000))
+    local sim = bdl.Simulation(function(i) x.value = x.value + i end, {monitors = {bdl.monitor.StateMonitor(x, "x")}})
+    sim:run(15000, {to = "%s.npz"})
+    print("peak", require "bdl.core".memory().peak)
+  ]]):format(path))
+  f:close()
+  local text = t.shell(("%s run %s"):format(os.getenv "BDL" or "bdl", path))
+  os.remove(path)
+  os.remove(path .. ".npz")
+  local peak = tonumber(text:match "peak%s+(%d+)")
+  t.ok(peak and peak < 30e6, text)               -- the file has 60 MB
+end)
+
 t.test("memory is known before a run", function()
   local N, I = neurons(10)
   local V, S = StateMonitor(N, "V", {every = 10}), SpikeMonitor(N, {most = 1000})

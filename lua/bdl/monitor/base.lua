@@ -158,11 +158,23 @@ function Monitor:spill(writer, key)
   end
 end
 
+--- Lua does not see how large the records are that it would collect: every so many bytes it is told.
+local GARBAGE = 8 << 20
+
 function Monitor:flush()
-  local arrays = rawget(self, "_arrays")
+  local arrays, written = rawget(self, "_arrays"), rawget(self, "_written") or 0
   if not arrays then return end
-  for _, name in ipairs(self:columns()) do arrays[name]:add(core.mantissa(self[name])) end
+  for _, name in ipairs(self:columns()) do
+    local x = self[name]
+    arrays[name]:add(core.mantissa(x))
+    written = written + M.bytes_of(x)
+  end
   self:clear()
+  if written > GARBAGE then
+    written = 0
+    collectgarbage()
+  end
+  rawset(self, "_written", written)
 end
 
 --- An empty record of rows like those of x.

@@ -293,26 +293,6 @@ end
 
 local function eager_now() return core.eager() and not core.tracing() end
 
---- f, xs with the bar of a loop: its steps are counted by one more sequence, and each shows itself.
-local function counted(bar, f, has_carry, xs, length, reverse)
-  local n = length_of(xs, length)
-  if n == nil or n == 0 then return f, xs end
-  local progress = require "bdl.progress"
-  local count = core.bind("iota", {shape = {n}, axis = 0, dtype = "int32"})
-  if reverse then count = core.bind("reverse", {axes = {0}}, count) end
-  local last = #xs + 1
-  return function(...)
-    local args = table.pack(...)
-    local i = table.remove(args)
-    local results = table.pack(f(table.unpack(args, 1, args.n - 1)))
-    local first = has_carry and 2 or 1
-    local y = results[first]
-    if results.n > first then y = {table.unpack(results, first, results.n)} end
-    progress.step(bar, n, i, {carry = has_carry and results[1] or nil, y = y})
-    return table.unpack(results, 1, results.n)
-  end, table.move({count}, 1, 1, last, table.move(xs, 1, #xs, 1, {}))
-end
-
 --- The loop over f, compiled or step by step, with its bar.
 local function looped(who, opts, f, has_carry, carry, xs, length, reverse)
   local bar = opts.pbar
@@ -320,7 +300,7 @@ local function looped(who, opts, f, has_carry, carry, xs, length, reverse)
     if not class.isa(bar, require "bdl.progress".ProgressBar) then
       core.fail("TypeError", 3, "%s: pbar is true, a name or a ProgressBar, not a %s", who, class.typename(bar))
     end
-    f, xs = counted(bar, f, has_carry, xs, length, reverse)
+    f, xs = require "bdl.progress".counted(bar, f, has_carry, xs, length_of(xs, length), reverse)
     bar = nil
   end
   if eager_now() then return eager_scan(f, has_carry, carry, xs, length, reverse) end

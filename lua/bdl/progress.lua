@@ -203,7 +203,7 @@ local function show(bar, i, n, due, text)
 end
 
 --- In a loop of n steps: the bar after step i (from 0), with what the step gave.
-function progress.step(bar, n, i, values)
+local function step(bar, n, i, values)
   local freq = freq_of(bar, n)
   local format, shown = bar.desc, {}
   if type(format) == "table" then
@@ -224,6 +224,24 @@ function progress.step(bar, n, i, values)
       show(bar, core.item(at) + 1, n, core.item(is_due), format and filled(format, core.unflatten(treedef, now)) or nil)
     end, i, due, table.unpack(plain))
   end, function() end)
+end
+
+--- f, xs of a loop of n steps with its bar: the steps are counted by one more sequence, and each shows itself.
+function progress.counted(bar, f, has_carry, xs, n, reverse)
+  if n == nil or n == 0 then return f, xs end
+  local count = core.bind("iota", {shape = {n}, axis = 0, dtype = "int32"})
+  if reverse then count = core.bind("reverse", {axes = {0}}, count) end
+  local all = table.move(xs, 1, #xs, 1, {})
+  all[#all + 1] = count
+  return function(...)
+    local given = table.pack(...)
+    local results = table.pack(f(table.unpack(given, 1, given.n - 1)))
+    local first = has_carry and 2 or 1
+    local y = results[first]
+    if results.n > first then y = {table.unpack(results, first, results.n)} end
+    step(bar, n, given[given.n], {carry = has_carry and results[1] or nil, y = y})
+    return table.unpack(results, 1, results.n)
+  end, all
 end
 
 return progress

@@ -62,6 +62,22 @@ t.test("loops with a bar give what they give without", function()
   t.eq(values, {"[0 2 4]\t[1 2 3]", "[0 2 4]\t[1 2 3]", "6.0", "[0 2 4]"})
 end)
 
+t.test("loops in checkpoints have one bar for all of their steps", function()
+  local lines = lines_of[[
+    local bar = bdl.ProgressBar{freq = 10, desc = {"{c}", function(d) return {c = d.carry} end}}
+    local c, ys = bdl.compile.checkpointed_scan(function(c, x) return c + x, c end, 0, bdl.arange(25), {base = 3, pbar = bar})
+    print(c, ys[-1])
+    print((bdl.compile.checkpointed_for_loop(function() return bdl.tensor(2) end, {length = 3, pbar = bdl.ProgressBar{count = 1}})))
+  ]]
+  local steps, rest = {}, {}
+  for _, line in ipairs(lines) do
+    local at = line:match "(%d+)/%d+ steps"
+    if at then steps[#steps + 1] = line:match "^%S+" .. " " .. at else rest[#rest + 1] = line end
+  end
+  t.eq(steps, {"45 10", "190 20", "300 25", "100% 3"})
+  t.eq(rest, {"300\t276", "[2 2 2]"})
+end)
+
 t.test("bad input", function()
   local ProgressBar = bdl.ProgressBar
   t.raises("ValueError", "freq is a whole number from 1, not 0", ProgressBar, {freq = 0})
@@ -73,6 +89,8 @@ t.test("bad input", function()
   t.raises("ValueError", "freq = 11 is more than the 10 steps", run, ProgressBar{freq = 11})
   t.raises("ValueError", "count = 11 is too large for 10 steps", run, ProgressBar{count = 11})
   t.raises("TypeError", "pbar is true, a name or a ProgressBar, not a State", run, bdl.State(1))
+  t.raises("TypeError", "pbar is a ProgressBar, not a boolean", bdl.compile.checkpointed_for_loop, function(x) return x end,
+           bdl.arange(3), {pbar = true})
   t.raises("KeyError", "did you mean 'loss'", run, ProgressBar{desc = {"{los}", function(d) return {loss = d.y} end}})
   t.raises("TypeError", "returns a table of values, not a number", run, ProgressBar{desc = {"{los}", function() return 1 end}})
 end)

@@ -2,7 +2,9 @@
 --  Loops in checkpoints: memory of O(log T) states for a loop of T steps, at about log T times the work.
 
 local core = require "bdl.core"
+local class = require "bdl.class"
 local compile = require "bdl.compile"
+local progress = require "bdl.progress"
 local t = require "bdl.augment.trace"
 local tree = require "bdl.tree"
 
@@ -100,8 +102,8 @@ end
 local function loop_arguments(who, ...)
   local xs, opts = {...}, {}
   local last = xs[#xs]
-  if t.is_plain(last) and (last.length ~= nil or last.base ~= nil) then
-    t.check_options(who, last, {"length", "base"})
+  if t.is_plain(last) and (last.length ~= nil or last.base ~= nil or last.pbar ~= nil) then
+    t.check_options(who, last, {"length", "base", "pbar"})
     opts = last
     xs[#xs] = nil
   end
@@ -116,17 +118,22 @@ local function loop_arguments(who, ...)
   end
   if n == nil then core.fail("ValueError", 3, "%s: no sequence and no length", who) end
   if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 3, "%s: a length of at least 1 is needed, not %s", who, tostring(n)) end
-  if #xs == 0 then
+  if opts.pbar ~= nil then
+    if not class.isa(opts.pbar, progress.ProgressBar) then
+      core.fail("TypeError", 3, "%s: pbar is a ProgressBar, not a %s", who, class.typename(opts.pbar))
+    end
+  elseif #xs == 0 then
     xs[1] = core.bind("iota", {shape = {n}, axis = 0, dtype = select(2, core.precision())})
     opts = {counts = true}
   end
-  return xs, n, base, opts.counts
+  return xs, n, base, opts.counts, opts.pbar
 end
 
---- carry, ys.. = checkpointed_scan(f, init, xs.., {length =, base = 16}?): scan in nested checkpoints of base steps.
+--- carry, ys.. = checkpointed_scan(f, init, xs.., {length =, base = 16, pbar =}?): scan in nested checkpoints of base steps.
 function M.checkpointed_scan(f, init, ...)
   t.check_callable("checkpointed_scan", f)
-  local xs, n, base, counts = loop_arguments("checkpointed_scan", ...)
+  local xs, n, base, counts, bar = loop_arguments("checkpointed_scan", ...)
+  if bar then f, xs = progress.counted(bar, f, true, xs, n, false) end
   local function body(carry, ...)
     if counts then return f(carry) end
     return f(carry, ...)
@@ -139,7 +146,7 @@ function M.checkpointed_scan(f, init, ...)
   return core.run_once(run, init, table.unpack(xs))
 end
 
---- ys.. = checkpointed_for_loop(f, xs.., {length =, base = 16}?): for_loop in nested checkpoints.
+--- ys.. = checkpointed_for_loop(f, xs.., {length =, base = 16, pbar =}?): for_loop in nested checkpoints.
 function M.checkpointed_for_loop(f, ...)
   t.check_callable("checkpointed_for_loop", f)
   return select(2, M.checkpointed_scan(function(carry, ...) return carry, f(...) end, {}, ...))

@@ -405,18 +405,17 @@ function help.lookup(query)
     for _, name in ipairs(matches(words[1], help.names(area))) do places[#places + 1] = {area, name} end
   else
     places = words[1] and places_of(words[1]) or {}
-    for i, place in ipairs(places) do
-      if place[1] == "bdl" and query:find "^bdl%." then table.insert(places, 1, table.remove(places, i)) end
-    end
+    local here = query:find "^bdl%." and matches(words[1], help.names "bdl")[1]
+    if here then table.insert(places, 1, {"bdl", here}) end
   end
-  for i, place in ipairs(places) do
+  for _, place in ipairs(places) do
     local page
     if #words == 1 then page = help.page(place[1], place[2])
     elseif #words == 2 then page = method_page(place[1], place[2], words[2]) end
     if page then
       local others = {}
-      for k, other in ipairs(places) do
-        if k ~= i then others[#others + 1] = other[1] .. "." .. other[2] end
+      for _, other in ipairs(places) do
+        if other[1] ~= place[1] or other[2] ~= place[2] then others[#others + 1] = other[1] .. "." .. other[2] end
       end
       return help.text(page) .. (#others > 0 and "\n\nAlso: " .. table.concat(others, ", ") or "")
     end

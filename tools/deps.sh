@@ -80,11 +80,11 @@ if [ -n "$missing$wished" ]; then
   [ -z "$wished" ] || echo "tests are skipped without:$wished" >&2
 fi
 
-# HDF5 is used where it is there.
+# HDF5 is opened at run time; its header must be there to build with it.
 hdf5=
-! pkg-config --exists hdf5 || hdf5=hdf5
+! pkg-config --exists hdf5 || hdf5=yes
 echo "LUA_CFLAGS := $(pkg-config --cflags lua5.4)"
 echo "LUA_LIBS := $(pkg-config --libs lua5.4)"
 echo "DEP_CFLAGS := $(pkg-config --cflags libffi zlib)"
 echo "HDF5_CFLAGS := ${hdf5:+-DBDL_HDF5 $(pkg-config --cflags hdf5)}"
-echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi zlib $hdf5)"
+echo "DEP_LIBS := -lsleef $(pkg-config --libs libffi zlib)"

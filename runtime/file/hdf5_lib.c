@@ -5,18 +5,59 @@
 
 #ifdef BDL_HDF5
 
+#include <dlfcn.h>
 #include <hdf5.h>
 #include <string.h>
 #include <sys/time.h>
 
 bool bdl_hdf5_built(void) { return true; }
 
+/* What is used of the library, which is opened when a file is: with it come a dozen others, which no start should wait for. */
+#define NAMES(X) \
+  X(H5Dclose) X(H5Dget_space) X(H5Dget_type) X(H5Dopen2) X(H5Dread) X(H5Eset_auto2) X(H5Ewalk2) X(H5Fopen) \
+  X(H5Lexists) X(H5Pclose) X(H5Pcreate) X(H5Pset_vlen_mem_manager) X(H5Sclose) X(H5Screate_simple) \
+  X(H5Sget_simple_extent_dims) X(H5Sget_simple_extent_ndims) X(H5Sget_simple_extent_type) X(H5Sselect_hyperslab) \
+  X(H5Tclose) X(H5Tcopy) X(H5Tget_class) X(H5Tget_sign) X(H5Tget_size) X(H5Tget_super) X(H5Tis_variable_str) \
+  X(H5Tvlen_create) X(H5open) X(H5get_libversion) X(H5T_NATIVE_INT32_g) X(H5T_NATIVE_UINT32_g) \
+  X(H5T_NATIVE_INT64_g) X(H5T_NATIVE_FLOAT_g) X(H5T_NATIVE_DOUBLE_g) X(H5P_CLS_DATASET_XFER_ID_g)
+
+typedef struct bdl_h5 {
+#define X(name) __typeof__(name) *name;
+  NAMES(X)
+#undef X
+} bdl_h5;
+
+enum { READ_ONLY = 0 }; /* H5F_ACC_RDONLY without what the header calls around it */
+
+static const char *const libraries[] = {"libhdf5_serial.so.103", "libhdf5.so.103", "libhdf5_serial.so", "libhdf5.so"};
+
+/* Errors: BDL_EIO it is not there, or of another version than the header. */
+static bdl_status load(bdl_context *c, bdl_h5 *h) {
+  unsigned major = 0, minor = 0, release = 0;
+  void *library = NULL, *p = NULL;
+  bool all = true;
+  for (int i = 0; i < BDL_LEN(libraries) && !library; i++) library = dlopen(libraries[i], RTLD_NOW | RTLD_LOCAL);
+  if (!library) return bdl_fail(c, BDL_EIO, "libhdf5 was there when bdl was built, but is not now: %s", dlerror());
+#define X(name)               \
+  p = dlsym(library, #name);  \
+  memcpy(&h->name, &p, sizeof p); /* ISO C has no cast from an object to a function */ \
+  all = all && p;
+  NAMES(X)
+#undef X
+  if (all) h->H5get_libversion(&major, &minor, &release);
+  if (!all || major != H5_VERS_MAJOR || minor != H5_VERS_MINOR)
+    return bdl_fail(c, BDL_EIO, "libhdf5 %u.%u is here, but bdl was built with %d.%d", major, minor, H5_VERS_MAJOR, H5_VERS_MINOR);
+  return h->H5open() < 0 ? bdl_fail(c, BDL_EIO, "libhdf5 cannot be started") : BDL_OK;
+}
+
 typedef struct library {
+  const bdl_h5 *h5;
   bdl_context *ctx;
   const char *path;
   hid_t file;
   uint64_t size;    /* of the file: what it claims to hold must be possible */
   uint8_t *row;     /* the last row that was read */
+  bdl_status broken; /* the library cannot be used */
   bdl_status memory; /* of the library's last request for a row's memory */
 } library;
 
@@ -30,7 +71,7 @@ static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text) {
 /* The error of the call that just failed. */
 static bdl_status library_fail(const library *f, const char *name, const char *what) {
   const char *why = "no reason given";
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &why);
+  f->h5->H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &why);
   return bdl_fail(f->ctx, BDL_EIO, "%s, %s: %s (%s)", f->path, name, what, why);
 }
 
@@ -43,21 +84,21 @@ typedef struct set {
   hid_t memory; /* type of numbers in memory; owned, but of texts */
 } set;
 
-static hid_t native(bdl_dtype d) {
+static hid_t native(const library *f, bdl_dtype d) {
   switch (d) {
-  case BDL_I32: return H5T_NATIVE_INT32;
-  case BDL_U32: return H5T_NATIVE_UINT32;
-  case BDL_I64: return H5T_NATIVE_INT64;
-  case BDL_F32: return H5T_NATIVE_FLOAT;
-  default: return H5T_NATIVE_DOUBLE;
+  case BDL_I32: return *f->h5->H5T_NATIVE_INT32_g;
+  case BDL_U32: return *f->h5->H5T_NATIVE_UINT32_g;
+  case BDL_I64: return *f->h5->H5T_NATIVE_INT64_g;
+  case BDL_F32: return *f->h5->H5T_NATIVE_FLOAT_g;
+  default: return *f->h5->H5T_NATIVE_DOUBLE_g;
   }
 }
 
 /* The dtype that holds every number of a type.  False: bdl has none. */
-static bool dtype_of(hid_t type, bdl_dtype *d) {
-  const size_t size = H5Tget_size(type);
-  const H5T_class_t class = H5Tget_class(type);
-  const bool is_signed = class == H5T_INTEGER && H5Tget_sign(type) == H5T_SGN_2;
+static bool dtype_of(const library *f, hid_t type, bdl_dtype *d) {
+  const size_t size = f->h5->H5Tget_size(type);
+  const H5T_class_t class = f->h5->H5Tget_class(type);
+  const bool is_signed = class == H5T_INTEGER && f->h5->H5Tget_sign(type) == H5T_SGN_2;
   if (class == H5T_INTEGER && (size < 4 || (size == 4 && is_signed))) *d = BDL_I32;
   else if (class == H5T_INTEGER && size == 4) *d = BDL_U32;
   else if (class == H5T_INTEGER && size == 8 && is_signed) *d = BDL_I64;
@@ -69,39 +110,39 @@ static bool dtype_of(hid_t type, bdl_dtype *d) {
 
 static bdl_status read_dtype(const library *f, const char *name, set *s) {
   s->kind = BDL_HDF5_ARRAY;
-  if (H5Tget_class(s->type) == H5T_STRING) {
+  if (f->h5->H5Tget_class(s->type) == H5T_STRING) {
     s->kind = BDL_HDF5_TEXT;
     s->aval.dtype = BDL_BOOL;
     return BDL_OK;
   }
   bool known = false;
-  if (H5Tget_class(s->type) == H5T_VLEN) {
-    const hid_t base = H5Tget_super(s->type);
+  if (f->h5->H5Tget_class(s->type) == H5T_VLEN) {
+    const hid_t base = f->h5->H5Tget_super(s->type);
     if (base < 0) return library_fail(f, name, "cannot read its type");
     s->kind = BDL_HDF5_RAGGED;
-    known = dtype_of(base, &s->aval.dtype);
-    H5Tclose(base);
+    known = dtype_of(f, base, &s->aval.dtype);
+    f->h5->H5Tclose(base);
   } else {
-    known = dtype_of(s->type, &s->aval.dtype);
+    known = dtype_of(f, s->type, &s->aval.dtype);
   }
   if (!known)
     return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: only integers, floats, lists of them and texts are read", f->path,
                     name);
-  s->memory = s->kind == BDL_HDF5_RAGGED ? H5Tvlen_create(native(s->aval.dtype)) : H5Tcopy(native(s->aval.dtype));
+  s->memory = s->kind == BDL_HDF5_RAGGED ? f->h5->H5Tvlen_create(native(f, s->aval.dtype)) : f->h5->H5Tcopy(native(f, s->aval.dtype));
   return s->memory < 0 ? library_fail(f, name, "cannot make its type") : BDL_OK;
 }
 
 static bdl_status read_shape(const library *f, const char *name, set *s) {
   hsize_t shape[H5S_MAX_RANK];
   char text[BDL_AVAL_TEXT];
-  const int ndim = H5Sget_simple_extent_ndims(s->space);
-  if (ndim < 0 || H5Sget_simple_extent_type(s->space) == H5S_NULL) return library_fail(f, name, "has no shape");
+  const int ndim = f->h5->H5Sget_simple_extent_ndims(s->space);
+  if (ndim < 0 || f->h5->H5Sget_simple_extent_type(s->space) == H5S_NULL) return library_fail(f, name, "has no shape");
   if (ndim > BDL_MAX_NDIM)
     return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: %d axes; a tensor has at most %d", f->path, name, ndim, BDL_MAX_NDIM);
   if (s->kind != BDL_HDF5_ARRAY && ndim != 1)
     return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: lists of numbers and texts in %d axes; one is read", f->path, name,
                     ndim);
-  if (H5Sget_simple_extent_dims(s->space, shape, NULL) < 0) return library_fail(f, name, "has no shape");
+  if (f->h5->H5Sget_simple_extent_dims(s->space, shape, NULL) < 0) return library_fail(f, name, "has no shape");
   s->aval.ndim = ndim;
   for (int i = 0; i < ndim; i++) s->aval.shape[i] = shape[i] > INT64_MAX ? -1 : (int64_t)shape[i];
   if (bdl_aval_check(f->ctx, &s->aval) != BDL_OK)
@@ -112,11 +153,11 @@ static bdl_status read_shape(const library *f, const char *name, set *s) {
   return BDL_OK;
 }
 
-static void close_set(set *s) {
-  if (s->memory >= 0) H5Tclose(s->memory);
-  if (s->space >= 0) H5Sclose(s->space);
-  if (s->type >= 0) H5Tclose(s->type);
-  if (s->id >= 0) H5Dclose(s->id);
+static void close_set(const library *f, set *s) {
+  if (s->memory >= 0) f->h5->H5Tclose(s->memory);
+  if (s->space >= 0) f->h5->H5Sclose(s->space);
+  if (s->type >= 0) f->h5->H5Tclose(s->type);
+  if (s->id >= 0) f->h5->H5Dclose(s->id);
 }
 
 /* Each step of the path exists; the library asks this of a path's last step alone. */
@@ -126,7 +167,7 @@ static bool has(const library *f, const char *name) {
     if (name[i] && name[i] != '/') continue;
     memcpy(part, name, i);
     part[i] = '\0';
-    if (H5Lexists(f->file, part, H5P_DEFAULT) <= 0) return false;
+    if (f->h5->H5Lexists(f->file, part, H5P_DEFAULT) <= 0) return false;
   }
   return true;
 }
@@ -135,9 +176,9 @@ static bool has(const library *f, const char *name) {
 static bdl_status open_set(const library *f, const char *name, set *s) {
   *s = (set){.id = -1, .type = -1, .space = -1, .memory = -1};
   if (!has(f, name)) return bdl_fail(f->ctx, BDL_EKEY, "%s has no data set %s", f->path, name);
-  s->id = H5Dopen2(f->file, name, H5P_DEFAULT);
-  if (s->id >= 0) s->type = H5Dget_type(s->id);
-  if (s->type >= 0) s->space = H5Dget_space(s->id);
+  s->id = f->h5->H5Dopen2(f->file, name, H5P_DEFAULT);
+  if (s->id >= 0) s->type = f->h5->H5Dget_type(s->id);
+  if (s->type >= 0) s->space = f->h5->H5Dget_space(s->id);
   if (s->space < 0) return library_fail(f, name, "cannot open it");
   TRY(read_dtype(f, name, s));
   return read_shape(f, name, s);
@@ -176,23 +217,23 @@ static void drop_row(library *f) {
 /* The selected row as the library gives it: a list, or a text of fixed or of any length. */
 static bdl_status read_row(library *f, const char *name, const set *s, hid_t one, hid_t how, const void **data,
                            int64_t *n) {
-  const bool any_length = s->kind == BDL_HDF5_RAGGED || H5Tis_variable_str(s->type) > 0;
+  const bool any_length = s->kind == BDL_HDF5_RAGGED || f->h5->H5Tis_variable_str(s->type) > 0;
   f->memory = BDL_OK;
   herr_t status = 0;
   if (s->kind == BDL_HDF5_RAGGED) {
     hvl_t list = {0};
-    status = H5Dread(s->id, s->memory, one, s->space, how, &list);
+    status = f->h5->H5Dread(s->id, s->memory, one, s->space, how, &list);
     f->row = list.p;
     *n = (int64_t)list.len;
   } else if (any_length) {
-    status = H5Dread(s->id, s->type, one, s->space, how, &f->row);
+    status = f->h5->H5Dread(s->id, s->type, one, s->space, how, &f->row);
     *n = status >= 0 && f->row ? (int64_t)strlen((char *)f->row) : 0;
   } else {
-    const size_t size = H5Tget_size(s->type);
+    const size_t size = f->h5->H5Tget_size(s->type);
     f->row = row_alloc(size + 1, f);
     if (!f->row) return f->memory;
     memset(f->row, 0, size + 1);
-    status = H5Dread(s->id, s->type, one, s->space, how, f->row);
+    status = f->h5->H5Dread(s->id, s->type, one, s->space, how, f->row);
     *n = (int64_t)strlen((char *)f->row);
   }
   *data = f->row;
@@ -207,15 +248,15 @@ static bdl_status select_row(library *f, const char *name, int64_t i, set *s, co
   if (i < 0 || i >= s->aval.shape[0])
     return bdl_fail(f->ctx, BDL_EINDEX, "%s, %s: row %lld of %lld", f->path, name, (long long)i,
                     (long long)s->aval.shape[0]);
-  const hid_t one = H5Screate_simple(1, &count, NULL), how = H5Pcreate(H5P_DATASET_XFER);
+  const hid_t one = f->h5->H5Screate_simple(1, &count, NULL), how = f->h5->H5Pcreate(*f->h5->H5P_CLS_DATASET_XFER_ID_g);
   bdl_status status = BDL_OK;
-  if (one < 0 || how < 0 || H5Sselect_hyperslab(s->space, H5S_SELECT_SET, &at, NULL, &count, NULL) < 0 ||
-      H5Pset_vlen_mem_manager(how, row_alloc, f, row_free, f) < 0)
+  if (one < 0 || how < 0 || f->h5->H5Sselect_hyperslab(s->space, H5S_SELECT_SET, &at, NULL, &count, NULL) < 0 ||
+      f->h5->H5Pset_vlen_mem_manager(how, row_alloc, f, row_free, f) < 0)
     status = library_fail(f, name, "cannot read a row");
   else
     status = read_row(f, name, s, one, how, data, n);
-  if (how >= 0) H5Pclose(how);
-  if (one >= 0) H5Sclose(one);
+  if (how >= 0) f->h5->H5Pclose(how);
+  if (one >= 0) f->h5->H5Sclose(one);
   return status;
 }
 
@@ -225,7 +266,7 @@ static bdl_status read_array(const library *f, const char *name, const set *s, v
   if (s->kind != BDL_HDF5_ARRAY) return bdl_fail(f->ctx, BDL_ETYPE, "%s, %s is no array", f->path, name);
   *data = bdl_alloc(f->ctx, bdl_aval_bytes(&s->aval));
   if (!*data) return BDL_ENOMEM;
-  const herr_t status = H5Dread(s->id, s->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, *data);
+  const herr_t status = f->h5->H5Dread(s->id, s->memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, *data);
   return status < 0 ? library_fail(f, name, "cannot read it") : BDL_OK;
 }
 
@@ -242,7 +283,9 @@ static bool answer(library *f, const bdl_hdf5_request *q, int socket) {
   set s;
   limit_time(f);
   drop_row(f);
-  if (f->file < 0 && (f->file = H5Fopen(f->path, H5F_ACC_RDONLY, H5P_DEFAULT)) < 0) {
+  if (f->broken != BDL_OK) {
+    a.status = f->broken;
+  } else if (f->file < 0 && (f->file = f->h5->H5Fopen(f->path, READ_ONLY, H5P_DEFAULT)) < 0) {
     a.status = library_fail(f, "/", "cannot open it"); /* no HDF5, or damaged */
   } else if (q->what == BDL_HDF5_HAS) {
     a.n = has(f, q->name);
@@ -254,7 +297,7 @@ static bool answer(library *f, const bdl_hdf5_request *q, int socket) {
     a.aval = s.aval;
     if (data) a.bytes = bdl_aval_bytes(&s.aval);
     if (row) a.bytes = (uint64_t)a.n * bdl_dtype_size(s.aval.dtype); /* texts are of bools, a byte each */
-    close_set(&s);
+    close_set(f, &s);
   }
   if (a.status != BDL_OK) a.bytes = 0;
   if (a.status != BDL_OK) memcpy(a.message, f->ctx->error.message, sizeof a.message - 1);
@@ -264,10 +307,12 @@ static bool answer(library *f, const bdl_hdf5_request *q, int socket) {
 }
 
 void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket) {
-  library f = {.ctx = c, .path = path, .size = size, .file = -1};
+  bdl_h5 h5;
+  library of = {.h5 = &h5, .ctx = c, .path = path, .size = size, .file = -1}, *f = &of;
   bdl_hdf5_request q;
-  H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* messages are asked for, not printed */
-  while (bdl_hdf5_receive(socket, &q, sizeof q) && q.what != BDL_HDF5_END && answer(&f, &q, socket)) continue;
+  of.broken = load(c, &h5);
+  if (of.broken == BDL_OK) f->h5->H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* messages are asked for, not printed */
+  while (bdl_hdf5_receive(socket, &q, sizeof q) && q.what != BDL_HDF5_END && answer(f, &q, socket)) continue;
 }
 
 #else

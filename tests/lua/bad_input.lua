@@ -1,6 +1,7 @@
 --- Bad arguments of every model, made from the arguments that its constructor takes: each is an error that names the argument.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
+local class = require "bdl.class"
 local core = require "bdl.core"
 local ask = require "bdl.none".ask
 local nn, u = bdl.nn, bdl.units
@@ -140,6 +141,57 @@ t.test("a step without dt says so", function()
   for _, name in ipairs(names) do
     t.raises("KeyError", "environ 'dt' is not set", bdl.environ.context, {i = 0, t = 0*u.ms}, run(name))
   end
+end)
+
+t.test("a threshold at the reset, by which the distance would be divided, is an error", function()
+  for _, name in ipairs(names) do
+    local known = defaults(name)
+    if known.V_th and known.V_reset then
+      t.raises("ValueError", "V_th must lie above V_reset", nn[name], arguments(name, {V_th = known.V_reset}))
+    end
+  end
+  t.raises("ValueError", "nn.IF: V_th must lie above V_reset", nn.IF, {3, V_th = 0*u.mV})
+  t.raises("ValueError", "nn.LeakySpikeReadout: V_th must lie above V_reset", nn.LeakySpikeReadout, {3, 2, V_th = 0*u.mV})
+end)
+
+-- ---- rows of parameters --------------------------------------------------------------------------------------------------------
+
+--- Numbers that a row forbids.
+local function forbidden(row)
+  local list = {0 / 0, "x"}
+  if row.above then list[#list + 1] = row.above end
+  if row.least then list[#list + 1] = row.least - 1 end
+  if row.below then list[#list + 1] = row.below end
+  if row.most then list[#list + 1] = row.most + 1 end
+  if row.integer then list[#list + 1] = 2.5 end
+  return list
+end
+
+t.test("surrogates, initialisers, optimisers and schedules name the argument that is out of its bounds", function()
+  local silent = {}
+  for _, area in ipairs{"surrogate", "init", "optim"} do
+    for _, name in ipairs(require "bdl.help".names(area)) do
+      local cls = bdl[area][name]
+      local ok, asked = pcall(function() return class.is_class(cls) and cls(ask) end)
+      local rows = not ok and type(asked) == "table" and asked.rows or {}
+      for _, row in ipairs(rows) do
+        local bounded = row.above or row.least or row.below or row.most or row.integer
+        for _, bad in ipairs(bounded and forbidden(row) or {}) do
+          local given = {}
+          for _, other in ipairs(rows) do
+            if other[2] == nil then given[other[1]] = other.free and bdl.optim.SGD() or 1 end
+          end
+          given[row[1]] = type(row[2]) == "table" and row[2] ~= bdl.none and {bad, bad} or bad
+          local fine, e = pcall(cls, given)
+          local kind = not fine and type(e) == "table" and e.kind
+          if kind ~= "ValueError" and kind ~= "TypeError" or not tostring(e):find(row[1], 1, true) then
+            silent[#silent + 1] = ("%s.%s{%s = %s}: %s"):format(area, name, row[1], tostring(bad), tostring(e))
+          end
+        end
+      end
+    end
+  end
+  t.eq(#silent > 0 and "\n  " .. table.concat(silent, "\n  ") or nil, nil)
 end)
 
 -- ---- layers ------------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ function IF:defaults() return {R = 1*u.ohm, tau = 5*u.ms, V_th = 1*u.mV, V_initi
 function IF:__init(...)
   IF.super.__init(self, ...)
   class.rawfield(self, "V_reset", 0 * self.V_th)
+  self:check_reset()
 end
 
 function IF:advance(from, I) return {V = towards(self, from.V, 0 * self.V_th, I)} end

@@ -60,11 +60,15 @@ function Neuron:set_params(a, names)
                 tostring(core.unit_of(top) or 1))
     end
   end
-  if is_value(self.V_th) and is_value(self.V_reset) then
-    local gap = constants.least(self.V_th - self.V_reset)
-    if gap and not (gap > 0) then
-      core.fail("ValueError", 4, "%s: V_th must lie above V_reset; they are %s and %s", who, tostring(self.V_th), tostring(self.V_reset))
-    end
+  if is_value(top) and is_value(self.V_reset) then Neuron.check_reset(self) end
+end
+
+--- V_th - V_reset divides.  Errors: ValueError, V_th does not lie above V_reset.
+function Neuron:check_reset()
+  local gap = constants.least(self.V_th - self.V_reset)
+  if gap and not (gap > 0) then
+    core.fail("ValueError", 4, "%s: V_th must lie above V_reset; they are %s and %s", class.qualified_name(class.of(self)),
+              tostring(self.V_th), tostring(self.V_reset))
   end
 end
 

@@ -69,6 +69,7 @@ function LeakySpikeReadout:__init(...)
   LeakySpikeReadout.super.__init(self, Neuron.common(a))
   self:set_params(a, "tau V_th")
   self.V_reset = 0 * self.V_th
+  self:check_reset()
   self.V_initializer = a.V_initializer
   self.in_size = module.size(a.in_size)
   Layer.keep(self, layer.full(a.w_init, {self.in_size[-1], self.out_size[-1]}))

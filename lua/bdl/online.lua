@@ -15,6 +15,7 @@ for file, names in pairs{
   input = "SingleStepData MultiStepData",
   algorithms = "ETraceAlgorithm D_RTRL DiagParamDimAlgorithm ES_D_RTRL pp_prop DiagIODimAlgorithm DiagHybridDimAlgorithm EProp OSTLRecurrent"
     .. " OSTLFeedforward SnAp UORO ThreeFactor",
+  dni = "DNI SyntheticGradient",
   compile = "compile",
   verify = "verify_grad",
   ops = "matmul grouped_matmul einsum embedding element_wise conv sparse_matmul lora_matmul",

@@ -20,7 +20,7 @@ local check_options = require "bdl.augment.trace".check_options
 local M = {ETraceAlgorithm = learner.ETraceAlgorithm}
 local Base = learner.ETraceAlgorithm
 
-local COMMON = {"name", "vjp_method", "compat", "config"}
+local COMMON = {"name", "vjp_method", "compat", "config", "random_feedback_key"}
 
 local function options(self, opts, ...)
   opts = opts or {}
@@ -28,11 +28,19 @@ local function options(self, opts, ...)
   return opts
 end
 
---- A config that was given, if it keeps its traces in this way; else the one that make(opts) gives.
+--- Signals that one class alone has.
+local OWNER = {modulatory = "ThreeFactor", bootstrapped = "DNI"}
+
+--- A config that was given, if it keeps its traces in this way (nil: in any); else the one that make(opts) gives.
 local function config_of(self, opts, factors, make)
   if opts.config == nil then return make() end
   local config = class.isa(opts.config, ETraceConfig) and opts.config or ETraceConfig(opts.config)
-  if config.trace_factorization ~= factors then
+  local owner = OWNER[config.learning_signal]
+  if owner and not class.typename(self):find(owner, 1, true) then
+    core.hint("online.%s", owner)
+    core.fail("ValueError", 4, "%s: learning_signal = '%s' is of %s", class.typename(self), config.learning_signal, owner)
+  end
+  if factors and config.trace_factorization ~= factors then
     core.fail("ValueError", 4, "%s keeps its traces %s, the config %s", class.typename(self), factors, config.trace_factorization)
   end
   return config
@@ -81,7 +89,7 @@ function EProp:__init(model, opts)
   if feedback == "random" and opts.random_feedback_key == nil then
     core.fail("ValueError", 2, "EProp: feedback = 'random' needs random_feedback_key")
   end
-  local more = {name = opts.name, vjp_method = opts.vjp_method, compat = opts.compat, feedback_key = opts.random_feedback_key,
+  local more = {name = opts.name, vjp_method = opts.vjp_method, compat = opts.compat, random_feedback_key = opts.random_feedback_key,
                 feedback = given and (core.is_tensor(feedback) and {feedback} or feedback) or nil}
   Base.__init(self, model, config_of(self, opts, "per_param", function()
     return ETraceConfig{learning_signal = feedback == "symmetric" and "symmetric" or "random_feedback",
@@ -147,7 +155,11 @@ local ThreeFactor = Base:extend "ThreeFactor"
 function ThreeFactor:__init(model, opts)
   opts = options(self, opts, "modulator")
   if opts.vjp_method == "multi-step" then core.fail("ValueError", 2, "ThreeFactor learns step by step: vjp_method = 'single-step'") end
-  Base.__init(self, model, config_of(self, opts, "per_param", function() return ETraceConfig{learning_signal = "modulatory"} end), opts)
+  local config = config_of(self, opts, nil, function() return ETraceConfig{learning_signal = "modulatory"} end)
+  if config.learning_signal ~= "modulatory" then
+    core.fail("ValueError", 2, "ThreeFactor: the config's learning_signal is 'modulatory', not '%s'", config.learning_signal)
+  end
+  Base.__init(self, model, config, opts)
   local m = opts.modulator
   self.modulator = class.isa(m, state.State) and m or state.ShortTermState(m == nil and 1.0 or m)
 end

@@ -16,6 +16,7 @@ for _, name in ipairs{"OSTLRecurrent", "OSTLFeedforward", "ThreeFactor", "DiagPa
   NAMES[name:lower()] = name
 end
 
+local SIGNALS = {modulatory = "ThreeFactor", bootstrapped = "DNI"}
 local FACTORS = {per_param = "D_RTRL", io_factorized = "ES_D_RTRL", random_projection = "UORO"}
 
 --- The class, from the file that has it.
@@ -24,7 +25,7 @@ local function named(name) return require "bdl.online"[name] end
 --- The class of a rule, and a config for it.
 local function resolve(rule)
   local Base = algorithms.ETraceAlgorithm
-  if class.isa(rule, ETraceConfig) then return named(FACTORS[rule.trace_factorization]), rule end
+  if class.isa(rule, ETraceConfig) then return named(SIGNALS[rule.learning_signal] or FACTORS[rule.trace_factorization]), rule end
   if type(rule) == "string" then
     local name = NAMES[rule:lower()]
     if name then return named(name) end

@@ -82,9 +82,10 @@ local function canonical_single(self)
   if self.temporal_recursion == "scalar_leak" and not self.decay then fail "temporal_recursion = 'scalar_leak' needs decay" end
 end
 
-local function check_order(n)
-  if math.type(n) ~= "integer" then core.fail("TypeError", 4, "ETraceConfig: sparse_n is a whole number from 1, not %s", tostring(n)) end
-  if n < 1 then fail("sparse_n is a whole number from 1, not %d", n) end
+local function check_count(name, n)
+  if n == nil then return end
+  if math.type(n) ~= "integer" then core.fail("TypeError", 4, "ETraceConfig: %s is a whole number from 1, not %s", name, tostring(n)) end
+  if n < 1 then fail("%s is a whole number from 1, not %d", name, n) end
 end
 
 --- Which coefficient belongs to which choice.
@@ -126,10 +127,9 @@ function ETraceConfig:__init(given)
     for _, x in ipairs(type(self[name]) == "table" and name == "temporal_recursion" and self[name] or {self[name]}) do check_value(name, values, x) end
   end
   for _, name in ipairs(COEFFICIENTS) do self[name] = given[name] end
-  if self.sparse_n ~= nil then
-    check_order(self.sparse_n)
-    if self.sparse_n == 1 and self.recurrence_scope == "sparse_n" then self.recurrence_scope, self.sparse_n = "coupled", nil end
-  end
+  check_count("sparse_n", self.sparse_n)
+  check_count("window_size", self.window_size)
+  if self.sparse_n == 1 and self.recurrence_scope == "sparse_n" then self.recurrence_scope, self.sparse_n = "coupled", nil end
   if self.trace_filter == "kappa" and self.kappa == 0 then self.trace_filter, self.kappa = "none", nil end
   if self.trace_factorization == "io_factorized" then canonical_factors(self, given) else canonical_single(self) end
   check(self)

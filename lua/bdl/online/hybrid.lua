@@ -6,6 +6,7 @@ local class = require "bdl.class"
 local IOFactorized = require "bdl.online.io_factorized"
 local PerParam = require "bdl.online.per_param"
 local ETraceConfig = require "bdl.online.config".ETraceConfig
+local ETraceParam = require "bdl.online.state".ETraceParam
 local util = require "bdl.util"
 
 local Hybrid = class "Hybrid"
@@ -22,7 +23,7 @@ local function full(relation)
   local weights, xs, batch = 0, 0, 1
   for _, w in ipairs(relation._weights) do
     if w.excluded or not w.term then return false end
-    local wish = rawget(w.state, "grad") or w.state.grad
+    local wish = class.isa(w.state, ETraceParam) and w.state.grad
     if wish == "full" then return true end
     if wish == "approx" then return false end
     weights = weights + elements(op.operands[w.operand].shape)

@@ -53,7 +53,8 @@ function M.unwrap(args)
   return list
 end
 
-local function length_of(args)
+--- Steps of the windows among the arguments.  Errors: ValueError, they differ.
+function M.length(args)
   local length
   for k, x in ipairs(args) do
     for _, leaf in ipairs(class.isa(x, MultiStepData) and core.flatten(x.data) or {}) do
@@ -68,7 +69,7 @@ end
 
 --- Arguments as sequences of one length; what is no window repeats.
 function M.sequences(args)
-  local n, list = length_of(args), {}
+  local n, list = M.length(args), {}
   for k, x in ipairs(args) do
     if class.isa(x, MultiStepData) then
       list[k] = x.data

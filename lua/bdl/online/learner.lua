@@ -61,10 +61,14 @@ function ETraceAlgorithm:__init(model, config, opts)
   if opts.compat and not COMPAT[opts.compat] then
     core.fail("ValueError", 3, "%s: compat is 'braintrace-0.2.6' or 'brainscale-0.1.0', not '%s'", class.typename(self), tostring(opts.compat))
   end
+  local by_windows = config.update_schedule ~= "per_step"
+  if by_windows and opts.vjp_method == "single-step" then
+    core.fail("ValueError", 3, "%s: update_schedule = '%s' needs vjp_method = 'multi-step'", class.typename(self), config.update_schedule)
+  end
   ETraceAlgorithm.super.__init(self, opts.name)
   self.model = model
   self.config = config
-  self.vjp_method = opts.vjp_method or "single-step"
+  self.vjp_method = opts.vjp_method or by_windows and "multi-step" or "single-step"
   parts[self] = {_options = opts, _loops = setmetatable({}, {__mode = "k"})}
 end
 
@@ -316,9 +320,14 @@ end
 --- k steps, from the perturbed hidden States on.
 local function window(self, args)
   local compile = require "bdl.compile"
+  local wanted, k = self.config.window_size, input.length(args)
+  if wanted and k ~= wanted then
+    core.fail("ValueError", 3, "%s: window_size = %d of the config, but this window has %d steps", class.typename(self), wanted, k)
+  end
   local first = {}
   for k, x in ipairs(args) do first[k] = input.row(x, 1) end
   refresh(self, first)
+  local finish = self.begin_window and self:begin_window(args) or function(...) return ... end
   local s = self.graph.info.step
   local operands = step.operands(s, first)
   local z = self.graph.info.structure
@@ -332,7 +341,7 @@ local function window(self, args)
     local leaf = core.flatten(core.state_get(rawget(h.state, "_handle")))[1]
     core.state_give(rawget(h.state, "_handle"), {core.bind("add", {}, core.mantissa(leaf), delta[a])})
   end
-  return compile.for_loop(function(...)
+  return finish(compile.for_loop(function(...)
     local now = step.operands(s, input.unwrap{...})
     local after = advance(self, held(now))
     for i, x in ipairs(self.traces) do x.value = after[i] end
@@ -340,7 +349,7 @@ local function window(self, args)
     local out = core.apply(s.p.program, now)
     t.write_back(s.p, out)
     return table.unpack(t.results(s.p, out))
-  end, table.unpack(input.sequences(args)))
+  end, table.unpack(input.sequences(args))))
 end
 
 function ETraceAlgorithm:_run(...)

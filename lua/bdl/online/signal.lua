@@ -5,6 +5,7 @@
 --   modulatory        a State that the user sets, in place of dL/dh                               (Fremaux & Gerstner 2016)
 --   bootstrapped      dL/dh; what is learned acts elsewhere, see dni.lua
 
+local class = require "bdl.class"
 local core = require "bdl.core"
 local t = require "bdl.augment.trace"
 
@@ -17,15 +18,26 @@ local function symmetric()
   end
 end
 
+local function check_feedback(b, j, n)
+  local got = core.is_tensor(b) and t.type_text{dtype = b.dtype, shape = table.move(b.shape, 1, b.ndim, 1, {})} or class.typename(b)
+  if not core.is_tensor(b) or b.ndim ~= 2 or b.shape[1] ~= n or b.shape[2] ~= n then
+    core.fail("ShapeError", 4, "the feedback of hidden group %d is [%d,%d], not %s", j, n, n, got)
+  end
+end
+
 local function random_feedback(learner, opts)
   local random = require "bdl.random"
   local array = require "bdl.array"
-  local key = random.key(opts.key or opts.feedback_key or 0)
+  if opts.random_feedback_key == nil and not opts.feedback then
+    core.fail("ValueError", 4, "learning_signal = 'random_feedback' needs random_feedback_key")
+  end
+  local key = random.key(opts.random_feedback_key or 0)
   local feedback = {}
   for j, group in ipairs(learner.graph.hidden_groups) do
     local n = group.varshape[#group.varshape] or 1
     local type = learner.graph.info.step.hidden[group._members[1]].type
     local given = opts.feedback and opts.feedback[j]
+    if opts.feedback then check_feedback(given, j, n) end
     feedback[j] = given or random.normal(nil, nil, {size = {n, n}, key = random.fold_in(key, j), dtype = type.dtype}) / math.sqrt(n)
   end
   learner.feedback = feedback

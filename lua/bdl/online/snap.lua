@@ -28,13 +28,13 @@ local function unknown_to_reference(g, group)
   return false
 end
 
---- The position of each element of y's canonical rows and outputs: int32 [R K].
+--- The position of each element of y's canonical rows and outputs: int32 [rows outputs].
 local function positions(e)
-  local y = e.relation._op.result
+  local shape, dtype = e.group.varshape, e.relation._op.result.dtype
   return core.run_once(function()
-    local all = core.bind("iota", {shape = {coupled.elements(y.shape)}, axis = 0, dtype = y.dtype})
-    local at = Values.spread(e.term, t.reshape(all, y.shape))
-    return {core.cast(t.reshape(at, {e.term.r * e.term.k}), "int32")}
+    local all = core.bind("iota", {shape = {coupled.elements(shape)}, axis = 0, dtype = dtype})
+    local at = Values.spread(e.term, Values.like_y(e.relation, t.reshape(all, shape)))
+    return {core.cast(t.reshape(at, {at.size}), "int32")}
   end)[1]
 end
 

@@ -96,8 +96,10 @@ function UORO:projected(p, nu, values)
     local op, ct = relation._op, nil
     for a = 1, p.group.num_state do
       local df = Values.like_y(relation, values:df(p.group, a, relation))
-      local x = core.cast(t.reshape(t.rows(nu, a - 1, a), op.result.shape), op.result.dtype)
-      if df then ct = sum(ct, bind("mul", x, df)) end
+      if df then
+        local x = bind("mul", core.cast(Values.like_y(relation, t.reshape(t.rows(nu, a - 1, a), p.group.varshape)), df.dtype), df)
+        ct = sum(ct, x.ndim > #op.result.shape and core.bind("reduce_sum", {axes = {0}}, x) or x)
+      end
     end
     relation._pull = relation._pull or core.derive(op.body, "vjp", t.flags(#op.operands, function(k) return k > op.inputs and k <= op.inputs + op.weights end))
     local out = core.apply(relation._pull, t.joined(values:operands(relation), {ct}))

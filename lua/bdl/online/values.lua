@@ -62,7 +62,7 @@ end
 --- x, at the positions of y, in rows and outputs; copies of y are rows.
 function Values.spread(term, x)
   if x == nil then return nil end
-  if x.size > term.r * term.k then return t.reshape(x, {x.size // term.k, term.k}) end
+  if not term.x and x.size > term.r * term.k then return t.reshape(x, {x.size // term.k, term.k}) end
   return core.apply(term.spread, {x})[1]
 end
 

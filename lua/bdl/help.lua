@@ -175,6 +175,11 @@ local function elsewhere(area, as, value)
   if found then return found[1], found[2] end
 end
 
+local function title_of(name, cls)
+  local up = cls.super
+  return name .. (up and up.name ~= "Object" and "   extends " .. up.name or "")
+end
+
 --- The page of a public name, nil where there is nothing to say:
 --    title, text (lines), items (the same and what arguments mean), parameters, methods, and lines of States, Errors,
 --    Options, Source,
@@ -206,8 +211,7 @@ function help.page(area, name)
     for _, m in ipairs(methods_of(area, value)) do
       if m[3] == value or m[1] == "update" then table.insert(page.methods, m) end
     end
-    local up = value.super
-    page.title = page.title .. (up and up.name ~= "Object" and "   extends " .. up.name or "")
+    page.title = title_of(page.title, value)
   end
   for _, section in ipairs{"Source", "Example", "States"} do
     page[section] = page[section] or inherited(area, is_class and value or nil, block, section)
@@ -267,7 +271,7 @@ end
 
 --- Text of a page.
 function help.text(page)
-  local out, rows = {page.title, ""}, {}
+  local out, rows = {page.title, page.items[1] and ""}, {}
   for i, p in ipairs(page.parameters or {}) do rows[i] = {p[1], p[2], p[3]} end
   for _, item in ipairs(page.items) do
     local used = type(item) == "string"
@@ -446,6 +450,10 @@ function help.help(x)
     core.fail("TypeError", 2, "help: a public class, function or name of bdl is needed, not a %s", class.typename(x))
   end
   local text, hint = help.lookup(query)
+  if not text and type(x) ~= "string" then  -- a class of the user's
+    local cls = class.is_class(x) and x or class.of(x)
+    text = help.text{title = title_of(query, cls), items = {}, parameters = help.parameters(cls)}
+  end
   if not text then core.fail("KeyError", 2, "help: nothing is called '%s'%s", query, hint) end
   print(text)
 end

@@ -57,6 +57,8 @@ t.test("help finds names, classes, functions and objects; others are errors", fu
   t.ok(printed(bdl.metric.cv):find "^metric.cv%(spike_matrix%)")
   t.ok(printed "NN.lif.get_SPIKE" == printed "nn.LIF:get_spike")
   t.ok(printed(bdl.optim):find "Adam")
+  local Mine = bdl.nn.LIF:extend "Mine"
+  t.ok(printed(Mine(2)):find "^Mine   extends LIF\n\nParameters\n  size +%(required%)\n  R +1 ohm")
   t.ok(printed "bdl.check":find "^bdl.check")
   t.ok(printed "sigmoid":find "Also: surrogate.sigmoid, bdl.sigmoid")
   t.raises("KeyError", "nothing is called 'nn.LIFF' %(did you mean 'LIF'%?%)", bdl.help, "nn.LIFF")

@@ -6,7 +6,7 @@
 
 #include "cpu/array.h"
 
-enum { RUN = 512 }; /* most outputs of a block */
+enum { RUN = 1024 }; /* most outputs of a block */
 
 void bdl_k_etrace_run(const bdl_k_table *k, const bdl_k_etrace *t, bdl_dtype d, int threads) {
   const int64_t run = BDL_MIN(t->outputs, RUN), high = run ? BDL_ETRACE_BLOCK / run : 1;

@@ -1,4 +1,4 @@
---- `make bench`: runs the workloads W1 to W5, W7, W8 of README.md for bdl, the C references and the peers that are installed,
+--- `make bench`: runs the workloads W1 to W8 of README.md for bdl, the C references and the peers that are installed,
 --  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
 --  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
 --  THREADS.
@@ -88,6 +88,18 @@ for _, w in ipairs{{"W4-gru", "w4", "gru", "--cell", {"brainstate", "jax"}}, {"W
   for _, p in ipairs(w[5]) do peer(w[1], p, "jax", p, "%s --peer %s %s %s", script[w[2]], p, w[4], w[3]) end
 end
 
+-- D-RTRL at 1024 and 64 keeps a trace of 590 MB; its C reference as much.
+for _, rule in ipairs{"d_rtrl", "pp_prop", "bptt"} do
+  for _, s in ipairs{{256, 1, 9}, {256, 16, 9}, {256, 64, 5}, {1024, 1, 7}, {1024, 16, 3}, {1024, 64, 3}} do
+    local hidden, batch, times = s[1], s[2], s[3]
+    local w = ("W6-%s-b%d"):format(rule, batch)
+    if rule ~= "bptt" then job(w, "C-ref", "%sw6_ref %s %d %d 100 %d", BIN, rule, hidden, batch, times) end
+    bdl(w, "w6.lua %s %d %d 100 %d %d", rule, hidden, batch, times, THREADS)
+    peer(w, rule == "bptt" and "brainstate" or "braintrace", "jax", "braintrace",
+         "w6_online.py --peer %s --n %d --batch %d --steps 100 --repeat %d", rule, hidden, batch, times // 2 + 1)
+  end
+end
+
 for _, w in ipairs{{"lif", 1000, 1000, 9}, {"hh", 1000, 1000, 9}, {"mlp", 32, 1, 200}} do
   bdl("W7-" .. w[1], "w7.lua %s %d %d %d %d", w[1], w[2], w[3], w[4], THREADS)
   for _, p in ipairs{"jax", "brainstate"} do
@@ -125,7 +137,7 @@ for i, j in ipairs(jobs) do
       local row = parse(line)
       if row then
         n = n + 1
-        local name = ("%s  n %d  steps %d"):format(row.workload, row.n or 0, row.steps or 0)
+        local name = ("%s  n %d  steps %d"):format(j.workload, row.n or 0, row.steps or 0)
         if not by_name[name] then
           by_name[name] = {name = name}
           cases[#cases + 1] = by_name[name]

@@ -118,6 +118,7 @@ end
 
 --- From now on loops are parts of one from step `first` to `last`; part:at(i) before the one that begins with step i.  Closes.
 function progress.part(pbar, first, last)
+  if class.of(pbar) then core.fail("TypeError", 3, "pbar is true or a name here, not a %s", class.typename(pbar)) end
   local before, label_before = whole, label
   whole = {done = 0, total = last - first}
   label = name_of(pbar)

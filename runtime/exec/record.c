@@ -1,9 +1,11 @@
 /*
 ** record.c -- rows that grow, and events out of dense rows.
 */
+#define _POSIX_C_SOURCE 200809L /* sysconf */
 #include "exec/record.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/context.h"
 #include "exec/exec_context.h"
@@ -27,11 +29,21 @@ static bdl_aval rows(const bdl_record *r, int64_t n) {
   return a;
 }
 
+/* What the machine does not have it may promise all the same; the run would end when the promise is called in. */
+static bdl_status fits(bdl_context *c, size_t bytes) {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || size <= 0 || bytes / (size_t)size < (size_t)pages) return BDL_OK;
+  bdl_fail(c, BDL_ENOMEM, "a record takes %zu bytes, and this machine has %zu", bytes, (size_t)pages * (size_t)size);
+  bdl_hint(c, "record less, or every n steps, or write it to a file");
+  return BDL_ENOMEM;
+}
+
 bdl_status bdl_record_reserve(bdl_record *r, int64_t n) {
   const bdl_aval a = rows(r, n);
   bdl_buffer *buf;
   if (n <= r->room) return BDL_OK;
   TRY(bdl_aval_check(r->device->ctx, &a));
+  TRY(fits(r->device->ctx, bdl_aval_bytes(&a)));
   TRY(bdl_buffer_new(r->device, bdl_aval_bytes(&a), &buf));
   if (r->n) memcpy(buf->data, r->buf->data, bdl_aval_bytes(&r->row) * (size_t)r->n);
   bdl_buffer_unref(r->buf);

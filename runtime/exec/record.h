@@ -16,7 +16,8 @@ typedef struct bdl_record {
 bdl_record bdl_record_make(bdl_device *d, const bdl_aval *row);
 void bdl_record_fini(bdl_record *r);
 
-/* Room for n rows in all, exactly where there was less.  Errors: BDL_ENOMEM, BDL_EVALUE too large; r is as before. */
+/* Room for n rows in all, exactly where there was less.  Errors: BDL_ENOMEM, also for more than the machine has; BDL_EVALUE more
+** than an array may have; r is as before. */
 bdl_status bdl_record_reserve(bdl_record *r, int64_t n);
 
 /* The first n rows of x [rows, row..], contiguous.  Room doubles.  Errors as above. */

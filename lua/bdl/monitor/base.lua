@@ -8,6 +8,9 @@ local suggest = require "bdl.suggest"
 local M = {}
 
 --- What monitors share: step and t of the rows or events, clear, streams to files.
+--  Example:
+--    local Mine = bdl.monitor.Monitor:extend "Mine"
+--    print(Mine.name)
 local Monitor = class "Monitor"
 M.Monitor = Monitor
 

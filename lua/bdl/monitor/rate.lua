@@ -12,6 +12,12 @@ local StateMonitor = require "bdl.monitor.values".StateMonitor
 local Monitor, empty, size_of, times = base.Monitor, base.empty, population.size_of, base.times
 
 --- The rate of a population: spikes in a step, over its size and dt.  Arguments as of SpikeMonitor.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.RateMonitor(cells)
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.rate.shape)
 local RateMonitor = Monitor:extend "RateMonitor"
 
 RateMonitor.spec = {[0] = "RateMonitor", "source", record = none, lanes = none}

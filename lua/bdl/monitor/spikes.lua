@@ -12,6 +12,12 @@ local Monitor, empty, handle, size_of, times, zeros = base.Monitor, base.empty, 
 --  source : a module, of which it takes what its call returns; a State, or a function.  An element that is true or > 0 is an event.
 --  record : which elements, as in x[record]; ids stay those of the whole.   most : events that may be held, 12 bytes each.
 --  lanes  : axes in front that are lanes, not the population; of modules they are known.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.SpikeMonitor(cells)
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.i, m.t, m.count)
 local SpikeMonitor = Monitor:extend "SpikeMonitor"
 
 SpikeMonitor.spec = {[0] = "SpikeMonitor", "source", record = none, most = 1 << 24, lanes = none}

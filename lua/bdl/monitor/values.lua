@@ -14,6 +14,12 @@ local Monitor, bytes_of, handle, empty = base.Monitor, base.bytes_of, base.handl
 --- Values of States at every n-th step: m.V [rows, n], m.t, m.step.
 --  source    : a module or Node, with `variables`: a name or a list of names of its States; or a State, or a function, with a name.
 --  record    : what of each value, as in x[record]; the whole of it.      every : record steps 0, every, 2 every, ..
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.StateMonitor(cells, "V", {every = 10})
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.V.shape, m.t)
 local StateMonitor = Monitor:extend "StateMonitor"
 
 local function rows_in(first, last, every) return (last + every - 1) // every - (first + every - 1) // every end

@@ -64,8 +64,8 @@ function RateMonitor:smooth_rate(...)
   local dt = self._dt
   if dt == nil then times(self) end
   local ok, ratio = pcall(function() return a.width / dt end)
-  ratio = ok and (core.is_tensor(ratio) and not core.unit_of(ratio) and core.item(ratio) or type(ratio) == "number" and ratio) or nil
-  if not ratio or not (ratio > 0) then
+  if ok and core.is_tensor(ratio) and not core.unit_of(ratio) then ratio = core.item(ratio) end
+  if type(ratio) ~= "number" or not (ratio > 0) then
     core.fail("ValueError", 2, "smooth_rate: the width is a time > 0, not %s", tostring(a.width))
   end
   local half, weight
@@ -80,7 +80,9 @@ function RateMonitor:smooth_rate(...)
   end
   local x, w = core.totable(counts(self)), {}
   for k = -half, half do w[k] = weight(k) end
-  if type(x[1]) == "table" then core.fail("NotSupportedError", 2, "smooth_rate: the rates have lanes; smooth each by itself") end
+  if type(x[1]) == "table" then
+    core.fail("NotSupportedError", 2, "smooth_rate: the rates have lanes; smooth each by itself")
+  end
   local smooth = {}
   for k = 1, #x do                               -- at the ends over what there is
     local total, norm = 0, 0

@@ -12,6 +12,10 @@
 
 #include "ir/rewrite.h"
 
+/* What is stacked for a sum takes memory that grows with the length, too: as many bytes a round as the loop reads already, or in
+** all no more than this.  A loop that learns online then stays one of constant memory. */
+#define SUM_FREE ((int64_t)1 << 19)
+
 /* Products in front of a loop take memory that grows with its length: no more bytes than this, and a few times the operand's. */
 #define FRONT_LIMIT ((size_t)64 << 20)
 #define FRONT_FREE ((size_t)1 << 20)
@@ -29,6 +33,7 @@ typedef struct loop {
   term *term;       /* of each carried value; e NULL: stays */
   int *stacked;     /* of each variable: 1 + its place among the new results; 0: none */
   int n_results;    /* of the new loop */
+  int64_t more;     /* bytes a round that are stacked for sums */
   const bdl_eqn **front; /* dot equations that move in front */
   int n_front;
 } loop;
@@ -73,6 +78,13 @@ static bool find_term(const loop *L, int i, bdl_prim_id prim, term *t) {
   return t->e && t->e->prim == prim && L->uses[t->add->in[other]] == 1 && bdl_aval_eq(bdl_aval_of(p, t->e->out[0]), bdl_aval_of(p, in));
 }
 
+/* Bytes of sequences that a round reads. */
+static int64_t bytes_read(const loop *L) {
+  int64_t bytes = 0;
+  for (int64_t i = L->consts + L->carry; i < L->body->inputs.n; i++) bytes += (int64_t)bdl_aval_bytes(bdl_aval_of(L->body, L->body->inputs.v[i]));
+  return bytes;
+}
+
 static void choose_sums(loop *L, bdl_prim_id prim) {
   for (int i = 0; i < L->carry; i++) {
     term t;
@@ -83,6 +95,9 @@ static void choose_sums(loop *L, bdl_prim_id prim) {
       bytes = cost < 0 ? -1 : bytes + cost;
     }
     if (bytes < 0 || bytes > (int64_t)bdl_aval_bytes(bdl_aval_of(L->body, t.add->out[0]))) continue;
+    const int64_t more = L->more + bytes;
+    if (more > bytes_read(L) && more > SUM_FREE / BDL_MAX(1, L->length)) continue;
+    L->more = more;
     for (int k = 0; k < t.e->n_in; k++) stack(L, t.e->in[k]);
     L->term[i] = t;
   }

@@ -277,6 +277,9 @@ static void sums_of_products_leave_loops(void **state) {
   KEEPS(bdl_pass_products, "g:f32[2], h:f32[900,2]", /* more to stack than to sum */
         "c:f32[2], e:f32[900,2] = scan[consts=0 carry=2 length=9 reverse=0 body={program l(g:f32[2], h:f32[900,2]) {\n"
         " u:f32[900,2] = sin h\n p:f32[2] = reduce_sum[axes=(0)] u\n q:f32[2] = add g p\n return q, u }}] g h\n return c, e");
+  KEEPS(bdl_pass_products, "g:f32[4,5], h:f32[3,5], xs:f32[100000,3,4]", /* memory that a long loop did not take */
+        "c:f32[4,5], e:f32[3,5] = scan[consts=0 carry=2 length=100000 reverse=0 body={program l(g:f32[4,5], h:f32[3,5], x:f32[3,4]) {\n"
+        " u:f32[3,5] = sin h\n p:f32[4,5] = " OUTER " x u\n q:f32[4,5] = add g p\n return q, u }}] g h xs\n return c, e");
 }
 
 static void products_of_operands_go_in_front_of_loops(void **state) {

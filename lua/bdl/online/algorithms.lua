@@ -59,7 +59,7 @@ local function decay_of(self, x)
   if type(x) == "table" then return {decay_of(self, x[1]), decay_of(self, x[2])} end
   if type(x) ~= "number" then core.fail("TypeError", 4, "%s: decay_or_rank is a number or a pair, not a %s", class.typename(self), class.typename(x)) end
   if math.type(x) == "integer" and x > 0 then return (x - 1) / (x + 1) end
-  if x >= 0 and x < 1 then return x + 0.0 end
+  if math.type(x) == "float" and x >= 0 and x < 1 then return x end
   core.hint "a float is a decay, an integer a rank"
   core.fail("ValueError", 4, "%s: decay_or_rank is a decay in [0, 1) or a rank from 1, not %s", class.typename(self), tostring(x))
 end

@@ -57,8 +57,9 @@ for k = 1, 5 do
   local is_pattern, has_fired = present[part], fired[part]
   local hit = is_pattern & has_fired
   local function share(x, of) return (x:sum() / of:sum()):item() end
-  print(("%8.0f s   %4.1f %%  %4.1f %%   %6.1f ms"):format(k / 5 * (s.duration / u.second):item(), 100 * share(hit, is_pattern),
-        100 * share(has_fired & ~is_pattern, ~is_pattern), share(bdl.where(hit, latency[part], 0.0), hit)))
+  local delay = share(bdl.where(hit, latency[part], 0.0), hit)
+  print(("%8.0f s   %4.1f %%  %4.1f %%   %s"):format(k / 5 * (s.duration / u.second):item(), 100 * share(hit, is_pattern),
+        100 * share(has_fired & ~is_pattern, ~is_pattern), delay == delay and ("%6.1f ms"):format(delay) or "     -"))
 end
 local weight = synapses.weight.value
 print(("mean weight    %.7g in the pattern, %.7g outside"):format(weight[{{1, half}}]:mean():item(), weight[{{half + 1, s.n}}]:mean():item()))

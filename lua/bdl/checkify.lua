@@ -4,8 +4,8 @@
 --   print(err:get())                               -- nil, or "model.lua:4: log made NaN"
 --   err:throw()                                    -- nothing, or that error
 --
--- The error of the first check that failed is a tree with tensors: it comes out of jit, vmap (one a lane) and loops.  All is
--- computed on after it, and States are written.  Source: jax.experimental.checkify.
+-- The error of the first check that failed is a tree with tensors: it comes out of jit, vmap (one a lane) and loops.
+-- All is computed on after it, and States are written.  Source: jax.experimental.checkify.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -17,7 +17,8 @@ local M = {}
 local USER, NAN, DIV, INDEX, INF, COUNT = 1, 2, 4, 8, 16, 32
 
 local SETS = {
-  user = USER, nan = NAN, div = DIV, index = INDEX, float = NAN | DIV, automatic = NAN | DIV | INDEX, all = USER | NAN | DIV | INDEX,
+  user = USER, nan = NAN, div = DIV, index = INDEX, float = NAN | DIV, automatic = NAN | DIV | INDEX,
+  all = USER | NAN | DIV | INDEX,
 }
 
 local function kinds_of(errors)
@@ -34,7 +35,7 @@ local function kinds_of(errors)
   return kinds
 end
 
--- ---- messages ----------------------------------------------------------------------------------------------------------
+-- ---- messages -------------------------------------------------------------------------------------------------------
 
 --- What check k says; value(j) is the text of the j-th value that goes along.
 local function message(k, value)
@@ -46,7 +47,8 @@ local function message(k, value)
     return ("%s: index %s is out of range, 0 to %d"):format(k.prim, value(1), k.size - 1)
   end
   local what = k.kind == NAN and "NaN" or "NaN or Inf"
-  local text = k.prim and ("%s made %s"):format(k.prim, what) or ("%s is %s"):format(k.text or ("input %d"):format(k.size + 1), what)
+  local text = k.prim and ("%s made %s"):format(k.prim, what)
+    or ("%s is %s"):format(k.text or ("input %d"):format(k.size + 1), what)
   if k.shown == 0 then return text end
   text = ("%s: %s NaN, %s Inf"):format(text, value(1), value(2))
   if value(3) == "inf" and value(4) == "-inf" then return text end -- there are no others
@@ -55,7 +57,7 @@ end
 
 local function place(k) return k.file and ("%s:%d: "):format(k.file, k.line) or "" end
 
--- ---- the error ---------------------------------------------------------------------------------------------------------
+-- ---- the error ------------------------------------------------------------------------------------------------------
 
 --- The error value.  get() -> its message or nil; throw() raises it.  As a tree: its number, and what its checks show.
 local CheckError = class "CheckError"
@@ -152,7 +154,8 @@ function CheckError:throw()
   local at = 0
   for number, k in ipairs(self._checks) do
     local shown = table.move(self._shown, at + 1, at + k.shown, 1, {})
-    core.error_if(place(k) .. message(k, function(j) return ("{%d}"):format(j) end), core.bind("eq", {}, self._number, core.tensor(number, "int32")),
+    core.error_if(place(k) .. message(k, function(j) return ("{%d}"):format(j) end),
+                  core.bind("eq", {}, self._number, core.tensor(number, "int32")),
                   table.unpack(shown))
     at = at + k.shown
   end
@@ -166,13 +169,16 @@ end
 
 --- The error of an inner checkify as one of the code around it.
 function M.check_error(err)
-  if not class.isa(err, CheckError) then core.fail("TypeError", 2, "check_error: a CheckError is needed, not a %s", class.typename(err)) end
+  if not class.isa(err, CheckError) then
+    core.fail("TypeError", 2, "check_error: a CheckError is needed, not a %s", class.typename(err))
+  end
   return err:throw()
 end
 
--- ---- the transformation --------------------------------------------------------------------------------------------------
+-- ---- the transformation ---------------------------------------------------------------------------------------------
 
---- The outputs of `program` over the inputs of p and further operands, with these checks: the list of its outputs, the error.
+--- The outputs of `program` over the inputs of p and further operands, with these checks: the list of its outputs, the
+--  error.
 local function apply(program, p, further, kinds)
   local with, checks = core.checkify(program, kinds)
   local list = t.apply(with, p, further)
@@ -181,8 +187,9 @@ local function apply(program, p, further, kinds)
   return table.move(list, 1, n - 1, 1, {}), make((numbered(checks)), list[n], table.move(list, n + 1, #list, 1, {}))
 end
 
---- checkify(f, {errors =}) gives g(...) -> err, f(...).  errors: "user" (error_if, check; the default), "nan", "div", "index",
---  "float" (nan and div), "automatic" (float and index), "all", or a list of them.  Others stop the program as they did.
+--- checkify(f, {errors =}) gives g(...) -> err, f(...).  errors: "user" (error_if, check; the default), "nan", "div",
+--  "index", "float" (nan and div), "automatic" (float and index), "all", or a list of them.  Others stop the program as
+--  they did.
 M.checkify = t.transformation("checkify", {"errors"}, function(f, opts)
   local kinds = kinds_of(opts.errors)
   return function(...)
@@ -193,7 +200,7 @@ M.checkify = t.transformation("checkify", {"errors"}, function(f, opts)
   end
 end)
 
--- ---- what made a NaN -------------------------------------------------------------------------------------------------------
+-- ---- what made a NaN ------------------------------------------------------------------------------------------------
 
 local function any(prim, x)
   local flags = core.bind(prim, {}, core.mantissa(x))
@@ -213,7 +220,10 @@ end
 local function contaminated(list)
   local lines = {}
   for k, x in ipairs(list) do
-    local function count(prim) return core.item(core.bind("reduce_sum", {axes = {0}}, core.cast(t.reshape(core.bind(prim, {}, x), {x.size}), "int32"))) end
+    local function count(prim)
+      return core.item(core.bind("reduce_sum", {axes = {0}},
+                                 core.cast(t.reshape(core.bind(prim, {}, x), {x.size}), "int32")))
+    end
     local nan = count "is_nan"
     local inf = x.size - count "is_finite" - nan
     if nan + inf > 0 then lines[#lines + 1] = ("output %d, %s: %d NaN, %d Inf"):format(k, t.type_text(x), nan, inf) end
@@ -248,14 +258,15 @@ local function stop(who, list, err, again)
   for number, k in ipairs(err._checks) do
     local shown = table.move(err._shown, at + 1, at + k.shown, 1, {})
     local here = core.bind("and", {}, is_bad, core.bind("eq", {}, err._number, core.tensor(number, "int32")))
-    core.error_if(("%s: %s%s"):format(who, place(k), message(k, function(j) return ("{%d}"):format(j) end)), here, table.unpack(shown))
+    core.error_if(("%s: %s%s"):format(who, place(k), message(k, function(j) return ("{%d}"):format(j) end)), here,
+                  table.unpack(shown))
     at = at + k.shown
   end
   core.error_if(who .. ": Inf in the outputs", is_bad)
 end
 
---- The outputs of the program, as apply gives them; but the first primitive that made a NaN is named, with its line, if a NaN or
---  Inf comes out of the outputs from number `from` (1) on.
+--- The outputs of the program, as apply gives them; but the first primitive that made a NaN is named, with its line, if
+--  a NaN or Inf comes out of the outputs from number `from` (1) on.
 function M.guarded(who, program, p, further, from)
   local list, err = apply(program, p, further, NAN | COUNT)
   stop(who, floats(table.move(list, from or 1, #list, 1, {})), err, function()

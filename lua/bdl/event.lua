@@ -21,6 +21,9 @@ end
 local BinaryArray = event.BinaryArray
 
 --- x @ a or a @ x, whichever side the connection or the events are on.
+--  Example:
+--    local a = bdl.event.CSR(bdl.tensor{1., 2., 3.}, bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}, {2, 3})
+--    print(bdl.event.matmul(bdl.event.BinaryArray(bdl.tensor{true, false}), a))
 function event.matmul(x, a)
   if class.isa(x, BinaryArray) then return x:matmul(a) end
   if class.isa(a, BinaryArray) then return class.isa(x, event.Connection) and x:matmul(a) or a:rmatmul(x) end
@@ -38,6 +41,9 @@ end
 -- ---- connections -----------------------------------------------------------------------------------------------------------
 
 --- A matrix [m, n] from pre to post.  Subclasses give product(x, is_event, transpose): x A, or A x.
+--  Example:
+--    local a = bdl.conn.fixed_prob(4, 3, 0.5)
+--    print(a:is(bdl.event.Connection), a.shape)
 local Connection = class "Connection"
 event.Connection = Connection
 
@@ -226,6 +232,9 @@ local function check_indptr(who, indptr, rows, nnz)
 end
 
 --- Compressed sparse rows.  CSR(data, indices, indptr, shape) or CSR{data, indices, indptr, shape = {m, n}}.
+--  Example:
+--    local a = bdl.event.CSR(bdl.tensor{1., 2., 3.}, bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}, {2, 3})
+--    print(bdl.event.BinaryArray(bdl.tensor{true, true}):matmul(a))
 local CSR = Rows:extend "CSR"
 event.CSR = CSR
 local function compressed(self, who, transposed, ...)
@@ -238,6 +247,9 @@ end
 function CSR:__init(...) compressed(self, "CSR", false, ...) end
 
 --- Compressed sparse columns: indices are rows, indptr runs over columns.
+--  Example:
+--    local a = bdl.event.CSC(bdl.tensor{1., 2., 3.}, bdl.tensor{1, 1, 0}, bdl.tensor{0, 1, 2, 3}, {2, 3})
+--    print(bdl.event.BinaryArray(bdl.tensor{true, true}):matmul(a))
 local CSC = Rows:extend "CSC"
 event.CSC = CSC
 CSR.partner, CSC.partner = "CSC", "CSR"
@@ -273,11 +285,17 @@ local function fixed(self, who, transposed, ...)
 end
 
 --- k targets for each pre neuron: indices [m, k].
+--  Example:
+--    local a = bdl.event.NAME(0.5, bdl.tensor{{0, 2}, {1, 2}}, {2, 3})
+--    print(bdl.event.BinaryArray(bdl.tensor{true, true}):matmul(a))
 local FixedPostNumConn = Rows:extend "FixedPostNumConn"
 event.FixedPostNumConn, event.FixedNumPerPre = FixedPostNumConn, FixedPostNumConn
 function FixedPostNumConn:__init(...) fixed(self, "FixedPostNumConn", false, ...) end
 
 --- k sources for each post neuron: indices [n, k].
+--  Example:
+--    local a = bdl.event.NAME(0.5, bdl.tensor{{0}, {1}, {0}}, {2, 3})
+--    print(bdl.event.BinaryArray(bdl.tensor{true, true}):matmul(a))
 local FixedPreNumConn = Rows:extend "FixedPreNumConn"
 event.FixedPreNumConn, event.FixedNumPerPost = FixedPreNumConn, FixedPreNumConn
 function FixedPreNumConn:__init(...) fixed(self, "FixedPreNumConn", true, ...) end
@@ -297,6 +315,9 @@ function event.unchecked(name, data, indices, indptr, shape)
 end
 
 --- A dense matrix [m, n] as a connection.
+--  Example:
+--    local a = bdl.event.Dense(bdl.ones(2, 3))
+--    print(bdl.event.BinaryArray(bdl.tensor{true, true}):matmul(a))
 local Dense = Connection:extend "Dense"
 event.Dense = Dense
 function Dense:__init(data)
@@ -351,15 +372,21 @@ local function zero_like(p0)
   return unit and 0.0 * unit or 0.0
 end
 
---- JITCScalarR, JITCScalarC: connections with probability p and one weight w, made anew from the seed at each use;  R
---  by rows
---  (fast for s A), C by columns (fast for A s).
---- JITCNormalR, JITCNormalC: connections with probability p and weights of N(mean, std), made anew from the seed at
---  each use;
+--- JITCScalarR, JITCScalarC: connections with probability p and one weight w, made anew from the seed at each use:
 --  R by rows (fast for s A), C by columns (fast for A s).
---- JITCUniformR, JITCUniformC: connections with probability p and weights within low..high, made anew from the seed at
---  each use;
+--  Example:
+--    local a = bdl.event.NAME{0.5, 0.2, 42, shape = {10, 8}}
+--    print(bdl.event.BinaryArray(bdl.ones(10)):matmul(a))
+--- JITCNormalR, JITCNormalC: connections with probability p and weights of N(mean, std), made anew from the seed at each use:
 --  R by rows (fast for s A), C by columns (fast for A s).
+--  Example:
+--    local a = bdl.event.NAME{0.5, 0.1, 0.2, 42, shape = {10, 8}}
+--    print(bdl.event.BinaryArray(bdl.ones(10)):matmul(a))
+--- JITCUniformR, JITCUniformC: connections with probability p and weights within low..high, made anew from the seed at each use:
+--  R by rows (fast for s A), C by columns (fast for A s).
+--  Example:
+--    local a = bdl.event.NAME{0.1, 0.5, 0.2, 42, shape = {10, 8}}
+--    print(bdl.event.BinaryArray(bdl.ones(10)):matmul(a))
 for suffix, by_columns in pairs{R = false, C = true} do
   local Scalar = Procedural:extend("JITCScalar" .. suffix)
   event["JITCScalar" .. suffix] = Scalar

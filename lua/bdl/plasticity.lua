@@ -91,6 +91,8 @@ local function along(w, axis)
 end
 
 --- w [m, n]:  w[i, :] += post_trace [n] for each active i of pre_spike [m].
+--  Example:
+--    print(bdl.event.update_dense_on_binary_pre(bdl.zeros(2, 3), bdl.tensor{1., 0.}, bdl.ones(3), 0.0, 0.5))
 function M.update_dense_on_binary_pre(w, pre_spike, post_trace, w_min, w_max, opts)
   local n = w.shape[2]
   check("update_dense_on_binary_pre", w, pre_spike, post_trace, w.shape[1], n)
@@ -104,6 +106,8 @@ function M.update_dense_on_binary_pre(w, pre_spike, post_trace, w_min, w_max, op
 end
 
 --- w [m, n]:  w[:, j] += pre_trace [m] for each active j of post_spike [n].
+--  Example:
+--    print(bdl.event.update_dense_on_binary_post(bdl.zeros(2, 3), bdl.ones(2), bdl.tensor{0., 1., 1.}, 0.0, 0.5))
 function M.update_dense_on_binary_post(w, pre_trace, post_spike, w_min, w_max, opts)
   local m = w.shape[1]
   check("update_dense_on_binary_post", w, post_spike, pre_trace, w.shape[2], m)
@@ -147,6 +151,9 @@ local function of_rows(indices, indptr, cols)
 end
 
 --- w [nnz] of a matrix by rows:  w[i, j] += post_trace[j] for each stored (i, j) of each active i of pre_spike.
+--  Example:
+--    local indices, indptr = bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}
+--    print(bdl.event.update_csr_on_binary_pre(bdl.zeros(3), indices, indptr, bdl.tensor{1., 0.}, bdl.ones(3), 0.0, 0.5))
 function M.update_csr_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
   check("update_csr_on_binary_pre", w, pre_spike, post_trace, indptr.shape[1] - 1)
   local nnz, size = w.shape[1], longest(indptr)
@@ -165,6 +172,11 @@ end
 
 --- The same matrix by columns, as csr_to_csc_index gives it (indices: rows; weight_indices: places in w):
 --  w[i, j] += pre_trace[i] for each stored (i, j) of each active j of post_spike.
+--  Example:
+--    local indices, indptr = bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}
+--    local rows, pointers, places = bdl.event.csr_to_csc_index(indices, indptr, {2, 3})
+--    local post = bdl.tensor{0., 1., 1.}
+--    print(bdl.event.update_csr_on_binary_post(bdl.zeros(3), rows, pointers, places, bdl.ones(2), post, 0.0, 0.5))
 function M.update_csr_on_binary_post(w, indices, indptr, weight_indices, pre_trace, post_spike, w_min, w_max, opts)
   check("update_csr_on_binary_post", w, post_spike, pre_trace, indptr.shape[1] - 1)
   local nnz, size = w.shape[1], longest(indptr)
@@ -189,11 +201,19 @@ function M.update_csr_on_binary_post(w, indices, indptr, weight_indices, pre_tra
 end
 
 --- w [nnz] of a matrix by columns (indices: rows; indptr over columns), shape {m, n}: as the two before.
+--  Example:
+--    local rows, pointers = bdl.tensor{1, 1, 0}, bdl.tensor{0, 1, 2, 3}
+--    local post = bdl.tensor{0., 1., 1.}
+--    print(bdl.event.update_csc_on_binary_post(bdl.zeros(3), rows, pointers, bdl.ones(2), post, 0.0, 0.5))
 function M.update_csc_on_binary_post(w, indices, indptr, pre_trace, post_spike, w_min, w_max, opts)
   return M.update_csr_on_binary_pre(w, indices, indptr, post_spike, pre_trace, w_min, w_max, opts)
 end
 
 --- opts.shape = {m, n} is needed.  Errors: TypeError, it is missing.
+--  Example:
+--    local rows, pointers, shape = bdl.tensor{1, 1, 0}, bdl.tensor{0, 1, 2, 3}, {2, 3}
+--    local pre = bdl.tensor{1., 0.}
+--    print(bdl.event.update_csc_on_binary_pre(bdl.zeros(3), rows, pointers, pre, bdl.ones(3), 0.0, 0.5, {shape = shape}))
 function M.update_csc_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
   local shape = opts and opts.shape
   if type(shape) ~= "table" or #shape ~= 2 then
@@ -227,18 +247,26 @@ end
 
 --- w, indices [m, k] of k targets for each pre neuron:  w[i, :] += post_trace[indices[i, :]] for each active i of
 --  pre_spike.
+--  Example:
+--    local indices = bdl.tensor{{0, 2}, {1, 2}}
+--    print(bdl.event.update_fixed_post_conn_on_binary_pre(bdl.zeros(2, 2), indices, bdl.tensor{1., 0.}, bdl.ones(3), 0.0, 0.5))
 function M.update_fixed_post_conn_on_binary_pre(w, indices, pre_spike, post_trace, w_min, w_max, opts)
   return fixed("update_fixed_post_conn_on_binary_pre", w, indices, pre_spike, post_trace, w_min, w_max, opts)
 end
 
 --- w, indices [n, k] of k sources for each post neuron:  w[j, :] += pre_trace[indices[j, :]] for each active j of
 --  post_spike.
+--  Example:
+--    local indices = bdl.tensor{{0}, {1}, {0}}
+--    print(bdl.event.update_fixed_pre_conn_on_binary_post(bdl.zeros(3, 1), indices, bdl.ones(2), bdl.tensor{0., 1., 1.}, 0.0, 0.5))
 function M.update_fixed_pre_conn_on_binary_post(w, indices, pre_trace, post_spike, w_min, w_max, opts)
   return fixed("update_fixed_pre_conn_on_binary_post", w, indices, post_spike, pre_trace, w_min, w_max, opts)
 end
 
 --- A matrix by rows, by columns:  indices, indptr, shape -> rows [nnz], column pointers [n + 1], places in the data by
 --  rows [nnz].
+--  Example:
+--    print(bdl.event.csr_to_csc_index(bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}, {2, 3}))
 function M.csr_to_csc_index(indices, indptr, shape)
   local rows, p = {}, core.totable(indptr)
   for i = 1, #p - 1 do

@@ -9,7 +9,8 @@ local plot = {}
 --- The bit of a dot in a braille character: column 0..1, row 0..3.
 local DOT = {[0] = {[0] = 0x01, 0x02, 0x04, 0x40}, {[0] = 0x08, 0x10, 0x20, 0x80}}
 
---- Text of width x height characters; dot(x, y) says whether the dot at column x (0..2 width - 1), row y (0..4 height - 1) is set.
+--- Text of width x height characters; dot(x, y) says whether the dot at column x (0..2 width - 1), row y (0..4 height -
+--  1) is set.
 local function braille(width, height, dot)
   local lines = {}
   for row = 0, height - 1 do
@@ -40,21 +41,24 @@ local function dense_points(spikes)
 end
 
 --- A raster: time to the right, one row of dots a neuron, the first on top.
---  spikes : a SpikeMonitor, or [steps, n], a spike where true or > 0;  opts: width (characters, 100), duration (a quantity, for the
---  axis), rows (ids to show, from 0, in that order).
+--  spikes : a SpikeMonitor, or [steps, n], a spike where true or > 0;  opts: width (characters, 100), duration (a
+--  quantity, for the axis), rows (ids to show, from 0, in that order).
 function plot.raster(spikes, opts)
   local a = args({[0] = "plot.raster", width = 100, duration = none, rows = none}, opts or {})
   local is_monitor = class.of(spikes) and class.isa(spikes, require "bdl.monitor".SpikeMonitor)
   if not is_monitor and (not core.is_tensor(spikes) or spikes.ndim ~= 2) then
     core.fail("ShapeError", 2, "plot.raster: spikes are a SpikeMonitor or [steps, neurons], not %s",
-              core.is_tensor(spikes) and ("[%s]"):format(table.concat(spikes.shape, ",")) or "a " .. class.typename(spikes))
+              core.is_tensor(spikes) and ("[%s]"):format(table.concat(spikes.shape, ","))
+                or "a " .. class.typename(spikes))
   end
   local step, row, n, steps
   if is_monitor then step, row, n, steps = spikes:raster_points() else step, row, n, steps = dense_points(spikes) end
   local columns, seen, place = 2 * a.width, {}, nil
   if a.rows then
     place, n = {}, 0
-    for _, id in ipairs(core.totable(core.is_tensor(a.rows) and a.rows or core.tensor(a.rows))) do place[id], n = n, n + 1 end
+    for _, id in ipairs(core.totable(core.is_tensor(a.rows) and a.rows or core.tensor(a.rows))) do
+      place[id], n = n, n + 1
+    end
   end
   for k = 1, #step do
     local y = row[k]

@@ -2,8 +2,8 @@
 --
 --  coba 45% [#############-----------------] 4500/10000 steps, 12.3k/s, 1.23x real time, 0:05 left
 --
--- Loops show one line on a terminal by themselves, from their first second on.  A ProgressBar given to a loop, {pbar = bar},
--- is written from inside the loop, every so many steps, with values; where there is no terminal a line each time.
+-- Loops show one line on a terminal by themselves, from their first second on.  A ProgressBar given to a loop, {pbar =
+-- bar}, is written from inside the loop, every so many steps, with values; where there is no terminal a line each time.
 
 local core = require "bdl.core"
 local args = require "bdl.args"
@@ -18,8 +18,8 @@ local SHOW_AFTER = 1.0                           -- seconds
 local columns                                    -- of the terminal; nil: no bars
 local label                                      -- of the loop that runs
 local loop = {}                                  -- {begin =, first =, done =, total =, shown =}
-local running                                    -- the loop that is traced or runs: {has_inner = does its step hold another loop?}
-local whole                                      -- of the loops that are parts of one: {done = before this one, total =}
+local running                                    -- the loop traced or run: {has_inner = does its step hold another loop?}
+local whole                                      -- of loops that are parts of one: {done = before this, total =}
 
 local function write(text)
   io.stderr:write(text)
@@ -116,7 +116,8 @@ function progress.run(pbar, f, ...)
   return f(...)
 end
 
---- From now on loops are parts of one from step `first` to `last`; part:at(i) before the one that begins with step i.  Closes.
+--- From now on loops are parts of one from step `first` to `last`; part:at(i) before the one that begins with step i.
+--  Closes.
 function progress.part(pbar, first, last)
   if class.of(pbar) then core.fail("TypeError", 3, "pbar is true or a name here, not a %s", class.typename(pbar)) end
   local before, label_before = whole, label
@@ -130,11 +131,12 @@ function progress.part(pbar, first, last)
   end})
 end
 
--- ---- bars in loops -----------------------------------------------------------------------------------------------------
+-- ---- bars in loops --------------------------------------------------------------------------------------------------
 
 --- What a loop tells while it runs, given to it as {pbar = bar}.
 --  freq, count : steps between updates; or updates in all (20)
---  desc : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss {loss:.3f}"
+--  desc : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss
+--  {loss:.3f}"
 --  Errors: ValueError both freq and count, or not > 0; TypeError.
 local ProgressBar = class "ProgressBar"
 progress.ProgressBar = ProgressBar
@@ -161,10 +163,14 @@ end
 --- Steps between updates of a loop of n steps.
 local function freq_of(bar, n)
   if bar.count then
-    if bar.count > n then core.fail("ValueError", 4, "ProgressBar: count = %d is too large for %d steps", bar.count, n) end
+    if bar.count > n then
+      core.fail("ValueError", 4, "ProgressBar: count = %d is too large for %d steps", bar.count, n)
+    end
     return n // bar.count
   end
-  if bar.freq and bar.freq > n then core.fail("ValueError", 4, "ProgressBar: freq = %d is more than the %d steps", bar.freq, n) end
+  if bar.freq and bar.freq > n then
+    core.fail("ValueError", 4, "ProgressBar: freq = %d is more than the %d steps", bar.freq, n)
+  end
   return bar.freq or math.max(1, n // 20)
 end
 
@@ -183,11 +189,13 @@ end
 
 local function check_values(format, values)
   if type(values) ~= "table" then
-    core.fail("TypeError", 4, "ProgressBar: the function of desc returns a table of values, not a %s", class.typename(values))
+    core.fail("TypeError", 4, "ProgressBar: the function of desc returns a table of values, not a %s",
+              class.typename(values))
   end
   for name in format:gmatch "{([%w_]+):?[^{}]*}" do
     if values[name] == nil then
-      core.fail("KeyError", 4, "ProgressBar: the format names {%s}, but the function of desc gives no such value%s", name,
+      core.fail("KeyError", 4, "ProgressBar: the format names {%s}, but the function of desc gives no such value%s",
+                name,
                 require "bdl.suggest".hint(name, require "bdl.util".sorted_keys(values)))
     end
   end

@@ -1,10 +1,12 @@
 --- Simulation: a model run step by step in compiled loops, with monitors that record it.
 --
 --   local sim = bdl.Simulation(function(i) net(20*u.mA) end, {monitors = {spikes, trace}})
---   sim:run(1000*u.ms)                             -- goes on where the last run ended; bdl.run(step, 1000*u.ms, opts) is both
+--   sim:run(1000*u.ms)                             -- goes on where the last run ended
+--   bdl.run(step, 1000*u.ms, {monitors = ..})      -- both
 --
--- The loop runs in chunks of as many steps as the buffers of the monitors hold, without Lua inside of a chunk.  The clock and
--- the buffers are States that the loop writes beside those of the model; so a run that is stopped keeps every whole step.
+-- The loop runs in chunks of as many steps as the buffers of the monitors hold, without Lua inside of a chunk.  The
+-- clock and the buffers are States that the loop writes beside those of the model; so a run that is stopped keeps every
+-- whole step.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -19,7 +21,8 @@ local state = require "bdl.state"
 local trap = require "bdl.trap"
 local util = require "bdl.util"
 
-local CHUNK_BYTES, CHUNK_STEPS = 1 << 20, 1 << 16 -- a chunk's rows stay in the cache; Ctrl-C waits for one chunk at most
+-- The rows of a chunk stay in the cache; an error takes one chunk back at most.
+local CHUNK_BYTES, CHUNK_STEPS = 1 << 20, 1 << 16
 local LAST_STEP = 2^31 - 1 - (1 << 20)           -- the clock is an int32
 
 --- A model run step by step in compiled loops, with monitors that record it: sim:run(1*u.second).
@@ -34,7 +37,8 @@ function Simulation:__init(...)
     core.fail("TypeError", 2, "Simulation: the step is a function of its number, not a %s", class.typename(a.step))
   end
   if type(a.monitors) ~= "table" or getmetatable(a.monitors) then
-    core.fail("TypeError", 2, "Simulation: monitors are a list or a table of names, not a %s", class.typename(a.monitors))
+    core.fail("TypeError", 2, "Simulation: monitors are a list or a table of names, not a %s",
+              class.typename(a.monitors))
   end
   local list, keys = {}, util.sorted_keys(a.monitors)
   for k, key in ipairs(keys) do
@@ -59,7 +63,7 @@ end
 
 function Simulation:__pretty() return {{"i", self.i}, {"monitors", self.monitors}} end
 
--- ---- the step ----------------------------------------------------------------------------------------------------------
+-- ---- the step -------------------------------------------------------------------------------------------------------
 
 local function times(i, dt) return dt ~= nil and {i = i, t = i * dt} or {i = i} end
 
@@ -84,7 +88,9 @@ local function prepare(self)
   local at, row_bytes = 0, 0
   for k, m in ipairs(self.monitors) do
     local types = {}
-    for j = 1, #values[k] do types[j] = {dtype = p.types[at + j].dtype, shape = p.types[at + j].shape, unit = p.units[at + j] or nil} end
+    for j = 1, #values[k] do
+      types[j] = {dtype = p.types[at + j].dtype, shape = p.types[at + j].shape, unit = p.units[at + j] or nil}
+    end
     at = at + #values[k]
     row_bytes = row_bytes + m:prepare(types)
   end
@@ -132,23 +138,27 @@ function Simulation:states()
   return list
 end
 
--- ---- running -----------------------------------------------------------------------------------------------------------
+-- ---- running --------------------------------------------------------------------------------------------------------
 
 --- Whole steps of a duration: a time, or an integer, which counts steps.
 local function steps_of(who, duration)
   local n = duration
   if math.type(duration) ~= "integer" then
-    if type(duration) ~= "number" and not (core.is_tensor(duration) and duration.size == 1 and not core.is_traced(duration)) then
-      core.fail("TypeError", 3, "%s: a duration is a time or a whole number of steps, not a %s", who, class.typename(duration))
+    if type(duration) ~= "number" and not (core.is_tensor(duration) and duration.size == 1
+                                           and not core.is_traced(duration)) then
+      core.fail("TypeError", 3, "%s: a duration is a time or a whole number of steps, not a %s", who,
+                class.typename(duration))
     end
     local dt = environ.get "dt"
     local ratio = duration / dt
     if core.is_tensor(ratio) and core.unit_of(ratio) then
-      core.fail("UnitMismatchError", 3, "%s: a duration in <%s> for steps in <%s>", who, tostring(core.unit_of(duration) or 1),
+      core.fail("UnitMismatchError", 3, "%s: a duration in <%s> for steps in <%s>", who,
+                tostring(core.unit_of(duration) or 1),
                 tostring(core.unit_of(dt) or 1))
     end
     ratio = core.is_tensor(ratio) and core.item(ratio) or ratio
-    if ratio ~= ratio or math.abs(ratio) > LAST_STEP or math.abs(ratio - math.floor(ratio + 0.5)) > 1e-5 * math.max(1, math.abs(ratio)) then
+    if ratio ~= ratio or math.abs(ratio) > LAST_STEP
+      or math.abs(ratio - math.floor(ratio + 0.5)) > 1e-5 * math.max(1, math.abs(ratio)) then
       core.fail("ValueError", 3, "%s: %s is no whole number of steps of %s", who, tostring(duration), tostring(dt))
     end
     n = math.floor(ratio + 0.5)
@@ -159,7 +169,8 @@ end
 
 --- Raises at the step from `first` on that makes a NaN; the monitors get the steps before it.
 local function stop_at_nan(self, states, kept, first)
-  trap.raise(self._step, states, kept, first, function(i) self._run(core.tensor(first, "int32"), core.tensor(i + 1, "int32")) end,
+  trap.raise(self._step, states, kept, first,
+             function(i) self._run(core.tensor(first, "int32"), core.tensor(i + 1, "int32")) end,
              function(i) return observed_step(self, i) end, function(i)
     for _, m in ipairs(self.monitors) do
       m:take(first, i)
@@ -191,8 +202,8 @@ local function advance(self, last, begin)
     end
     if not ok then
       if type(e) == "table" and e.kind == "InterruptError" then
-        e.message = ("interrupted after %d of %d steps; the States and the monitors are those after the last of them"):format(now - begin,
-                     last - begin)
+        local text = "interrupted after %d of %d steps; the States and the monitors are those after the last of them"
+        e.message = text:format(now - begin, last - begin)
       end
       error(e, 0)
     end
@@ -207,7 +218,9 @@ local function advance_to(self, path, last, begin)
     for k, m in ipairs(self.monitors) do back[k] = m:spill(writer, tostring(self._keys[k])) end
     local dt = environ.peek "dt"
     local unit = dt ~= nil and core.unit_of(dt)
-    if dt ~= nil then writer:put(unit and ("dt (%s)"):format(tostring(unit)) or "dt", core.is_tensor(dt) and core.mantissa(dt) or dt) end
+    if dt ~= nil then
+      writer:put(unit and ("dt (%s)"):format(tostring(unit)) or "dt", core.is_tensor(dt) and core.mantissa(dt) or dt)
+    end
     advance(self, last, begin)
   end)
   for _, f in ipairs(back) do f() end
@@ -217,11 +230,12 @@ local function advance_to(self, path, last, begin)
 end
 
 --- duration : a time, or an integer, which counts steps.  Returns self.
---  opts : pbar, true or a name for the line of progress;  to, a path .npz: what is recorded goes there and not into memory, the
---  arrays of a monitor under its name: "spikes.i", "spikes.step", "trace.V (mV)";  debug_nan, true: the first NaN in a State is an
---  error that says which step and operation made it, at its line, and what the State was in the steps before.
---  Ctrl-C raises InterruptError between two steps: the model, the clock and the monitors are those of the last whole step.
---  Another error leaves them as they were before its chunk.
+--  opts : pbar, true or a name for the line of progress;  to, a path .npz: what is recorded goes there and not into
+--  memory, the arrays of a monitor under its name: "spikes.i", "spikes.step", "trace.V (mV)";  debug_nan, true: the
+--  first NaN in a State is an error that says which step and operation made it, at its line, and what the State was in
+--  the steps before.
+--  Ctrl-C raises InterruptError between two steps: the model, the clock and the monitors are those of the last whole
+--  step.  Another error leaves them as they were before its chunk.
 function Simulation:run(...)
   local a = require "bdl.args"({[0] = "Simulation:run", "duration", pbar = none, to = none, debug_nan = false}, ...)
   local n = steps_of("Simulation:run", a.duration)

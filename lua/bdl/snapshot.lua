@@ -58,14 +58,17 @@ local function gather(self, x, name)
   elseif is_list(x) and #x > 0 then
     for _, item in ipairs(x) do gather(self, item, name) end
   else
-    core.fail("TypeError", 4, "snapshot: a Simulation, a model, a State or a list of them is needed, not a %s", class.typename(x))
+    core.fail("TypeError", 4, "snapshot: a Simulation, a model, a State or a list of them is needed, not a %s",
+              class.typename(x))
   end
 end
 
 --- Snapshot of simulations, models and States, and of the generator of bdl.random.
 --  Errors: TypeError; TraceContextError inside of compiled code.
 function M.snapshot(...)
-  if core.tracing() then core.fail("TraceContextError", 2, "snapshot: inside of compiled code there are no values to keep") end
+  if core.tracing() then
+    core.fail("TraceContextError", 2, "snapshot: inside of compiled code there are no values to keep")
+  end
   if select("#", ...) == 0 then core.fail("TypeError", 2, "snapshot: of what?") end
   local self = Snapshot()
   for _, key in ipairs{"_entries", "_undo", "_seen"} do class.rawfield(self, key, {}) end
@@ -77,7 +80,8 @@ end
 
 function Snapshot:__pretty() return {{"states", #self._entries}} end
 
---- Everything is as it was; may be repeated.  Errors: KeyError a State is gone; what a State refuses: then nothing has changed.
+--- Everything is as it was; may be repeated.  Errors: KeyError a State is gone; what a State refuses: then nothing has
+--  changed.
 function Snapshot:restore()
   if core.tracing() then core.fail("TraceContextError", 2, "restore: not inside of compiled code") end
   local now = {}

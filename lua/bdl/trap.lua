@@ -1,7 +1,7 @@
 --- A trap for NaN in a Simulation: which step made the first one, by which operation, and how the State came there.
 --
--- After each chunk the States are looked at.  With a NaN in one the chunk is run again from its beginning, step by step, which
--- gives the same bits, for the generator goes back too; the step that fails is looked at by debug_nan.
+-- After each chunk the States are looked at.  With a NaN in one the chunk is run again from its beginning, step by
+-- step, which gives the same bits, for the generator goes back too; the step that fails is looked at by debug_nan.
 local core = require "bdl.core"
 local debug_ = require "bdl.debug"
 local state = require "bdl.state"
@@ -30,7 +30,9 @@ function M.find(states)
     for j, x in ipairs((core.flatten(s.value))) do
       if t.is_float(x.dtype) and x.size > 0 then
         local nan = core.bind("is_nan", {}, flat(x))
-        if core.item(core.bind("reduce_or", {axes = {0}}, nan)) then return k, j, core.item(core.bind("argmax", {axis = 0}, nan)) end
+        if core.item(core.bind("reduce_or", {axes = {0}}, nan)) then
+          return k, j, core.item(core.bind("argmax", {axis = 0}, nan))
+        end
       end
     end
   end
@@ -58,8 +60,8 @@ local function position(element, shape)
 end
 
 --- Runs the steps from `first` again, of which one gives a NaN, and raises; the States are those before that step.
---  f : the step's function, for names;  states : with values `kept` at `first`;  run(i) : goes on to the end of step i;  step(i) : that step, to look at;  before(i) :
---  called when the States are those before step i, which fails.
+--  f : the step's function, for names;  states : with values `kept` at `first`;  run(i) : goes on to the end of step i;
+--   step(i) : that step, to look at;  before(i) : called when the States are those before step i, which fails.
 function M.raise(f, states, kept, first, run, step, before)
   restore(states, kept)
   local past, i = {kept}, first
@@ -71,7 +73,8 @@ function M.raise(f, states, kept, first, run, step, before)
     if #past > STEPS then table.remove(past, 1) end
     if k then
       local leaf = core.flatten(states[k].value)[j]
-      local text = ("%s%s was %s"):format(position(element, leaf.shape), t.state_name(states[k], f), history_text(past, k, j, element))
+      local text = ("%s%s was %s"):format(position(element, leaf.shape), t.state_name(states[k], f),
+                                          history_text(past, k, j, element))
       restore(states, now)
       before(i)
       local _, e = pcall(debug_.debug_nan, step, core.tensor(i, "int32"))

@@ -78,7 +78,10 @@ static bdl_status start_reader(bdl_hdf5 *f) {
 /* Waits for the reader; the signal that it died of, or 0. */
 static int stop_reader(bdl_hdf5 *f) {
   int status = 0;
-  if (f->socket >= 0) close(f->socket);
+  if (f->socket >= 0) {
+    shutdown(f->socket, SHUT_RDWR); /* closing it is not enough: readers forked later have copies */
+    close(f->socket);
+  }
   f->socket = -1;
   if (f->reader > 0)
     while (waitpid(f->reader, &status, 0) < 0 && errno == EINTR) continue;
@@ -162,9 +165,7 @@ static void drop_row(bdl_hdf5 *f) {
 
 void bdl_hdf5_close(bdl_hdf5 *f) {
   if (!f) return;
-  const bdl_hdf5_request end = {.what = BDL_HDF5_END};
   drop_row(f);
-  if (f->socket >= 0) bdl_hdf5_send(f->socket, &end, sizeof end); /* another reader may hold a copy of our end open */
   stop_reader(f);
   if (f->path) bdl_free(f->ctx, f->path, strlen(f->path) + 1);
   bdl_free(f->ctx, f, sizeof *f);

@@ -312,7 +312,7 @@ void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket)
   bdl_hdf5_request q;
   of.broken = load(c, &h5);
   if (of.broken == BDL_OK) f->h5->H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* messages are asked for, not printed */
-  while (bdl_hdf5_receive(socket, &q, sizeof q) && q.what != BDL_HDF5_END && answer(f, &q, socket)) continue;
+  while (bdl_hdf5_receive(socket, &q, sizeof q) && answer(f, &q, socket)) continue;
 }
 
 #else

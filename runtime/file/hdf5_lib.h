@@ -9,9 +9,7 @@
 
 enum { BDL_HDF5_NAME = 256 };
 
-typedef enum bdl_hdf5_what {
-  BDL_HDF5_OPEN, BDL_HDF5_HAS, BDL_HDF5_TYPE, BDL_HDF5_READ, BDL_HDF5_ROW, BDL_HDF5_END
-} bdl_hdf5_what;
+typedef enum bdl_hdf5_what { BDL_HDF5_OPEN, BDL_HDF5_HAS, BDL_HDF5_TYPE, BDL_HDF5_READ, BDL_HDF5_ROW } bdl_hdf5_what;
 
 typedef struct bdl_hdf5_request {
   bdl_hdf5_what what;
@@ -29,7 +27,7 @@ typedef struct bdl_hdf5_answer {
   char message[sizeof(((bdl_error *)0)->message)];
 } bdl_hdf5_answer;
 
-/* Answers until the end.  size: of the file. */
+/* Answers until the socket is shut.  size: of the file. */
 void bdl_hdf5_serve(bdl_context *c, const char *path, uint64_t size, int socket);
 
 /* False: the other side is gone. */

@@ -88,6 +88,20 @@ static void arrays_lists_and_texts(void **state) {
   bdl_hdf5_close(f);
 }
 
+/* Each has a reader process; closing one does not wait for the others. */
+static void two_files_at_once(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  bdl_hdf5 *f = NULL, *g = NULL;
+  bool there = false;
+  assert_int_equal(bdl_hdf5_open(c, SAMPLE, &f), BDL_OK);
+  assert_int_equal(bdl_hdf5_open(c, SAMPLE, &g), BDL_OK);
+  bdl_hdf5_close(f);
+  assert_int_equal(bdl_hdf5_has(g, "/labels", &there), BDL_OK);
+  assert_true(there);
+  bdl_hdf5_close(g);
+}
+
 static void what_is_not_there(void **state) {
   bdl_context *c = context(state);
   NEED_HDF5(c);
@@ -183,7 +197,7 @@ static void damaged_files_are_survived(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_context, free_context)
-  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(what_is_not_there),
+  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(two_files_at_once), TEST(what_is_not_there),
                                      TEST(damaged_files_are_survived)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,8 @@ end
 
 --- x, if all its numbers are finite and, of labels, classes 0 .. classes - 1.  Options: name (for messages), classes.
 --  Errors: ValueError with name and place; TypeError, labels that are no integers.
+--  Example:
+--    print(bdl.data.check(bdl.tensor{0, 2, 1}, {name = "labels", classes = 3}))
 function M.check(x, opts)
   opts = base.options("data.check", opts, base.names "name classes")
   local name, classes = opts.name or "the data", opts.classes

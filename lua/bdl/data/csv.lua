@@ -132,6 +132,13 @@ end
 --    missing    the number for an empty field, NA or nan         comment    what begins lines to leave out
 --    skip       lines before the table to leave out              dtype      of all numbers
 --  Errors: IOError; ValueError with file, line and column.
+--  Example:
+--    local path = os.tmpname()
+--    local file = io.open(path, "w")
+--    file:write "a,b\n1,2\n3,4\n"
+--    file:close()
+--    print(bdl.data.csv(path, {header = true}).b)
+--    os.remove(path)
 function M.csv(path, opts)
   opts = base.options("data.csv", opts, KNOWN)
   local separator, labels, texts = opts.separator or ",", {}, util.PrettyMapping()

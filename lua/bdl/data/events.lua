@@ -61,6 +61,9 @@ local function is_list(x) return type(x) == "table" and getmetatable(x) == nil a
 --  times : [k], with the unit of a time if dt has one;  units : integers [k] from 0.
 --  Options: n_steps, dt, n_units; start; binary = true: 1 where there is any event.
 --  Errors: IndexError a unit that is none; ValueError a time that is NaN.
+--  Example:
+--    local u = bdl.units
+--    print(bdl.data.frames(bdl.tensor{1., 2., 5.}*u.ms, bdl.tensor{0, 1, 0}, {n_steps = 3, dt = 2*u.ms, n_units = 2}))
 function M.frames(times, units, opts)
   local who = "data.frames"
   opts = base.options(who, opts, KNOWN)

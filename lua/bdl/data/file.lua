@@ -22,6 +22,11 @@ end
 --- The arrays of a .npz, an ordered map from names to tensors; of a .npy the one tensor.
 --  A dtype is kept where bdl has it; int8, int16, uint8 and uint16 become int32, uint64 int64, float16 float32.
 --  Errors: IOError with the offset in the file, NotSupportedError for other dtypes.
+--  Example:
+--    local path = os.tmpname() .. ".npz"
+--    bdl.data.save(path, {x = bdl.ones(3)})
+--    print(bdl.data.load(path).x)
+--    os.remove(path)
 function M.load(path)
   local reader <close>, alone = core.file_open(path_argument("load", path))
   return read_all(reader, alone)
@@ -29,6 +34,9 @@ end
 
 --- Handwritten digits: x_train int32[1437,8,8], 0 to 16, y_train int32[1437], 0 to 9; x_test, y_test, 360 of them.
 --  Source: Alpaydin and Kaynak (1998), see models/data/README.md.
+--  Example:
+--    local d = bdl.data.digits()
+--    print(d.x_train.shape, d.y_test)
 function M.digits()
   local name = "models/data/digits.npz"
   local reader <close>, alone = core.file_open(name, core.embedded(name))
@@ -43,6 +51,12 @@ end
 --   for _ = 1, 10 do V:add(bdl.rand(500, 100)) end
 --
 --  Rows wait on the disk: memory does not grow.  Option compress: smaller and slower.
+--  Example:
+--    local path = os.tmpname() .. ".npz"
+--    local w = bdl.data.NAME(path)
+--    w:put("dt", 0.1)
+--    w:close()
+--    os.remove(path)
 local Writer = class "Writer"
 local Rows = class "Rows"
 M.Writer = Writer
@@ -107,6 +121,10 @@ M.writer = Writer
 
 --- Writes a .npz of a map from names to arrays (a plain table in the order of names), or a .npy of one array.
 --  Options: compress.  Errors: IOError; UnitMismatchError; ValueError, the path ends in neither.
+--  Example:
+--    local path = os.tmpname() .. ".npz"
+--    bdl.data.save(path, {x = bdl.ones(3)})
+--    os.remove(path)
 function M.save(path, map, opts)
   opts = base.options("data.save", opts, base.names "compress")
   local one = type(path) == "string" and path:find "%.npy$"

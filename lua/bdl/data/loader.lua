@@ -23,6 +23,10 @@ local KNOWN = base.names "batch_size shuffle drop_last names classes"
 --  is what errors call the arrays.  A data set may also be an object with a length and :batch(ids), ids int32[n] from 0,
 --  which gives what a pass shall give.
 --  Errors: ShapeError arrays of several lengths; ValueError as data.check.
+--  Example:
+--    local d = bdl.data.digits()
+--    local test = bdl.data.NAME({d.x_test, d.y_test}, {batch_size = 100, shuffle = 7, classes = 10})
+--    for x, y in test() do print(x.shape, y.shape) end
 local Loader = class "Loader"
 M.Loader = Loader
 

@@ -8,6 +8,9 @@ local M = {}
 local function bind(prim, ...) return core.bind(prim, {}, ...) end
 
 --- Spikes: a tensor whose entries > 0 (or true) are events of strength 1.
+--  Example:
+--    local s = bdl.event.BinaryArray(bdl.tensor{true, false, true})
+--    print(s:matmul(bdl.ones(3, 2)))
 local BinaryArray = class "BinaryArray"
 M.BinaryArray = BinaryArray
 
@@ -51,6 +54,8 @@ end
 
 --- Which entries are active, 32 a word along the axis (1): uint32 [.., ceil(n/32), ..]; bit k of word j is entry 32 j +
 --  k.
+--  Example:
+--    print(bdl.event.bitpack(bdl.tensor{true, false, true}))
 function M.bitpack(x, axis)
   if class.isa(x, BinaryArray) then x = x.value end
   x = base.array(x)
@@ -66,6 +71,8 @@ end
 
 --- The n entries that bitpack packed along the axis (1), as booleans.  Errors: TypeError no words; ShapeError too few
 --  words.
+--  Example:
+--    print(bdl.event.bitunpack(bdl.event.bitpack(bdl.tensor{true, false, true}), 3))
 function M.bitunpack(words, n, axis)
   if not core.is_tensor(words) or words.dtype ~= "uint32" then
     core.fail("TypeError", 2, "bitunpack: words of bitpack are uint32, not %s", core.is_tensor(words) and words.dtype
@@ -91,6 +98,9 @@ function M.bitunpack(words, n, axis)
 end
 
 --- Spikes with their words: packed[k] along axis k.
+--  Example:
+--    local s = bdl.event.BitPackedBinary(bdl.tensor{true, false, true})
+--    print(s:matmul(bdl.ones(3, 2)))
 local BitPackedBinary = BinaryArray:extend "BitPackedBinary"
 M.BitPackedBinary = BitPackedBinary
 
@@ -102,6 +112,9 @@ end
 
 --- Spikes [n] or [n, batch] with the list of the active: active_ids i32[n], of which the first n_active count,
 --  ascending; of [n, batch] the rows with a spike.  packed : words, along the last axis.
+--  Example:
+--    local s = bdl.event.CompactBinary(bdl.tensor{true, false, true})
+--    print(s.active_ids, s.n_active)
 local CompactBinary = BinaryArray:extend "CompactBinary"
 M.CompactBinary = CompactBinary
 

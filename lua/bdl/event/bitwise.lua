@@ -22,6 +22,8 @@ local OPERATIONS = {
 
 --- x op y, op one of "add", "or", "and", "iand" (not x and y), "xor", "ixor" (the same).  Errors: ValueError, no such
 --  operation.
+--  Example:
+--    print(bdl.event.spike_bitwise(bdl.tensor{true, false}, bdl.tensor{true, true}, "xor"))
 function M.spike_bitwise(x, y, op)
   local forms = OPERATIONS[op]
   if not forms then
@@ -37,15 +39,27 @@ function M.spike_bitwise(x, y, op)
 end
 
 --- spike_bitwise_or: x or y, of spikes that are bool, or x + y - x y.
+--  Example:
+--    print(bdl.event.spike_bitwise_or(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- spike_bitwise_and: x and y, of spikes that are bool, or x y.
+--  Example:
+--    print(bdl.event.spike_bitwise_and(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- spike_bitwise_iand: not x and y, of spikes that are bool, or (1 - x) y.
+--  Example:
+--    print(bdl.event.spike_bitwise_iand(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- spike_bitwise_xor: either x or y, of spikes that are bool, or x + y - 2 x y.
+--  Example:
+--    print(bdl.event.spike_bitwise_xor(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- spike_bitwise_ixor: the same as spike_bitwise_xor, computed as x (1 - y) + (1 - x) y.
+--  Example:
+--    print(bdl.event.spike_bitwise_ixor(bdl.tensor{true, false}, bdl.tensor{true, true}))
 for _, op in ipairs{"or", "and", "iand", "xor", "ixor"} do
   M["spike_bitwise_" .. op] = function(x, y) return M.spike_bitwise(x, y, op) end
 end
 
 --- not x, of spikes that are bool, or 1 - x.
+--  Example:
+--    print(bdl.event.spike_bitwise_not(bdl.tensor{true, false}))
 function M.spike_bitwise_not(x)
   x = tensor(x)
   return x.dtype == "bool" and negated(x) or 1 - x

@@ -8,6 +8,9 @@ local suggest = require "bdl.suggest"
 local M = {}
 
 --- What monitors share: step and t of the rows or events, clear, streams to files.
+--  Example:
+--    local Mine = bdl.monitor.Monitor:extend "Mine"
+--    print(Mine.name)
 local Monitor = class "Monitor"
 M.Monitor = Monitor
 
@@ -23,7 +26,8 @@ function Monitor.__index(self, key)
   local names = self:names()
   for name in pairs(class.method(self, "fields")) do names[#names + 1] = name end
   table.sort(names)
-  core.fail("KeyError", 2, "%s has no field '%s'%s; have %s", class.typename(self), key, suggest.hint(key, names), table.concat(names, ", "))
+  core.fail("KeyError", 2, "%s has no field '%s'%s; have %s", class.typename(self), key, suggest.hint(key, names),
+            table.concat(names, ", "))
 end
 
 function Monitor:recorded() end
@@ -53,9 +57,12 @@ local function check_dt(self)
   local now, before = environ.peek "dt", rawget(self, "_dt")
   if before == nil then class.rawfield(self, "_dt", now) end
   if now == nil or before == nil or rawequal(now, before) then return end
-  local ok, same = pcall(function() return tostring(now) == tostring(before) or core.item(core.mantissa(now / before)) == 1 end)
+  local ok, same = pcall(function()
+    return tostring(now) == tostring(before) or core.item(core.mantissa(now / before)) == 1
+  end)
   if not (ok and same) then
-    core.fail("ValueError", 4, "%s: dt was %s when the recording began and is %s now", class.typename(self), tostring(before), tostring(now))
+    core.fail("ValueError", 4, "%s: dt was %s when the recording began and is %s now", class.typename(self),
+              tostring(before), tostring(now))
   end
 end
 
@@ -65,7 +72,7 @@ function M.times(self, steps)
     core.hint "bdl.environ.set{dt = 0.1*u.ms} before the run; m.step counts steps"
     core.fail("KeyError", 3, "%s: dt was not set, there are no times", class.typename(self))
   end
-  local unit = core.unit_of(dt)                  -- 0.1 and not the nearest float32: the times have more digits than that
+  local unit = core.unit_of(dt)                  -- 0.1 and not the nearest float32: times have more digits than that
   local step = tonumber(core.text(core.is_tensor(dt) and core.mantissa(dt) or core.tensor(dt)))
   local t = core.bind("mul", {}, core.cast(steps, "float64"), core.tensor(step, "float64"))
   return unit and core.with_unit(t, unit) or t
@@ -117,15 +124,19 @@ function Monitor:begin() end
 --- Buffers for the rows of a chunk of steps.
 function Monitor:make_buffers(chunk)
   local buffers = {}
-  for k, t in ipairs(self._types) do buffers[k] = state.NonBatchState(M.zeros(t, chunk // (rawget(self, "_every") or 1) + 2)) end
+  for k, t in ipairs(self._types) do
+    buffers[k] = state.NonBatchState(M.zeros(t, chunk // (rawget(self, "_every") or 1) + 2))
+  end
   class.rawfield(self, "_buffers", buffers)
 end
 
---- In the trace: the values of step i go to their row.  first : the step that the chunk began with.  A step that is not recorded
---  writes too; its row is written again by the next one that is.
+--- In the trace: the values of step i go to their row.  first : the step that the chunk began with.  A step that is not
+--  recorded writes too; its row is written again by the next one that is.
 function Monitor:write(values, i, first)
   local every = rawget(self, "_every") or 1
-  local function up(x) return every == 1 and x or core.bind("floordiv", {}, x + (every - 1), core.tensor(every, "int32")) end
+  local function up(x)
+    return every == 1 and x or core.bind("floordiv", {}, x + (every - 1), core.tensor(every, "int32"))
+  end
   local row = up(i) - up(first)
   for k, x in ipairs(values) do
     local buffer = self._buffers[k]
@@ -138,16 +149,17 @@ end
 
 function M.handle(s) return rawget(s, "_handle") end
 
--- ---- files ---------------------------------------------------------------------------------------------------------------
+-- ---- files ----------------------------------------------------------------------------------------------------------
 
---- Until the result is called, what is recorded goes to arrays "key.name" of a writer of bdl.data at each flush, and the records
---  hold one chunk at most.  Files have plain numbers: the name ends with the unit.
+--- Until the result is called, what is recorded goes to arrays "key.name" of a writer of bdl.data at each flush, and
+--  the records hold one chunk at most.  Files have plain numbers: the name ends with the unit.
 function Monitor:spill(writer, key)
   local records, steps, arrays = table.move(self._records, 1, #self._records, 1, {}), self._steps, {}
   self:clear()
   for _, name in ipairs(self:columns()) do
     local unit = core.unit_of(self[name])
-    local text = ("%s.%s"):format(key, name) .. (unit and (" (%s)"):format(tostring(unit):gsub("%s*/%s*", " per ")) or "")
+    local text = ("%s.%s"):format(key, name) .. (unit and (" (%s)"):format(tostring(unit):gsub("%s*/%s*", " per "))
+                                                 or "")
     arrays[name] = writer:rows(text, M.zeros{dtype = self[name].dtype, shape = {table.unpack(self[name].shape, 2)}})
   end
   class.rawfield(self, "_arrays", arrays)
@@ -204,7 +216,7 @@ function Monitor:clear()
   rawset(self, "_full", nil)
 end
 
--- ---- what is there -------------------------------------------------------------------------------------------------------
+-- ---- what is there --------------------------------------------------------------------------------------------------
 
 function M.empty(self, who)
   if rawget(self, "_records") then return end

@@ -20,7 +20,8 @@ local function spikes_of(self, heard, results)
   end
   lanes = rawget(self, "_lanes") or lanes
   if lanes < 0 or lanes > x.ndim then
-    core.fail("ShapeError", 3, "%s: %d axes of lanes for a value [%s]", who, lanes, table.concat({table.unpack(x.shape)}, ","))
+    core.fail("ShapeError", 3, "%s: %d axes of lanes for a value [%s]", who, lanes,
+              table.concat({table.unpack(x.shape)}, ","))
   end
   if x.dtype ~= "bool" then x = core.bind("gt", {}, core.mantissa(x), core.tensor(0, x.dtype)) end
   return x, lanes

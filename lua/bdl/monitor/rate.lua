@@ -12,6 +12,12 @@ local StateMonitor = require "bdl.monitor.values".StateMonitor
 local Monitor, empty, size_of, times = base.Monitor, base.empty, population.size_of, base.times
 
 --- The rate of a population: spikes in a step, over its size and dt.  Arguments as of SpikeMonitor.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.RateMonitor(cells)
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.rate.shape)
 local RateMonitor = Monitor:extend "RateMonitor"
 
 RateMonitor.spec = {[0] = "RateMonitor", "source", record = none, lanes = none}
@@ -58,8 +64,8 @@ function RateMonitor:smooth_rate(...)
   local dt = self._dt
   if dt == nil then times(self) end
   local ok, ratio = pcall(function() return a.width / dt end)
-  ratio = ok and (core.is_tensor(ratio) and not core.unit_of(ratio) and core.item(ratio) or type(ratio) == "number" and ratio) or nil
-  if not ratio or not (ratio > 0) then
+  if ok and core.is_tensor(ratio) and not core.unit_of(ratio) then ratio = core.item(ratio) end
+  if type(ratio) ~= "number" or not (ratio > 0) then
     core.fail("ValueError", 2, "smooth_rate: the width is a time > 0, not %s", tostring(a.width))
   end
   local half, weight
@@ -74,7 +80,9 @@ function RateMonitor:smooth_rate(...)
   end
   local x, w = core.totable(counts(self)), {}
   for k = -half, half do w[k] = weight(k) end
-  if type(x[1]) == "table" then core.fail("NotSupportedError", 2, "smooth_rate: the rates have lanes; smooth each by itself") end
+  if type(x[1]) == "table" then
+    core.fail("NotSupportedError", 2, "smooth_rate: the rates have lanes; smooth each by itself")
+  end
   local smooth = {}
   for k = 1, #x do                               -- at the ends over what there is
     local total, norm = 0, 0

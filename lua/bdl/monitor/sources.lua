@@ -8,7 +8,8 @@ local M = {}
 
 function M.is_module(x) return class.isa(x, require "bdl.nn.module".Module) end
 
---- Collects what the modules that monitors listen to return, while the step is traced: module -> list.  Closes to silence.
+--- Collects what the modules that monitors listen to return, while the step is traced: module -> list.  Closes to
+--  silence.
 function M.listen(monitors)
   local heard, silence = {}, {}
   for _, m in ipairs(monitors) do
@@ -43,7 +44,9 @@ function M.value_of(who, source, results)
   local x
   if type(source) == "function" then x = source(table.unpack(results, 1, results.n)) else x = source.value end
   if type(x) == "number" or type(x) == "boolean" then x = core.tensor(x) end
-  if not core.is_tensor(x) then core.fail("TypeError", 4, "%s: the source gave a %s, not a tensor", who, class.typename(x)) end
+  if not core.is_tensor(x) then
+    core.fail("TypeError", 4, "%s: the source gave a %s, not a tensor", who, class.typename(x))
+  end
   return x
 end
 
@@ -55,7 +58,8 @@ function M.output_of(who, module, heard)
     core.fail("ValueError", 4, "%s: %s was called %d times in the step", who, class.typename(module), #list)
   end
   if not core.is_tensor(list[1]) then
-    core.fail("TypeError", 4, "%s: %s returned a %s, not a tensor", who, class.typename(module), class.typename(list[1]))
+    core.fail("TypeError", 4, "%s: %s returned a %s, not a tensor", who, class.typename(module),
+              class.typename(list[1]))
   end
   return list[1]
 end

@@ -6,12 +6,21 @@ local base = require "bdl.monitor.base"
 local population = require "bdl.monitor.population"
 local sources = require "bdl.monitor.sources"
 
-local Monitor, empty, handle, size_of, times, zeros = base.Monitor, base.empty, base.handle, population.size_of, base.times, base.zeros
+local Monitor, empty, handle, times, zeros = base.Monitor, base.empty, base.handle, base.times, base.zeros
+local size_of = population.size_of
 
 --- Spikes as a list of events: m.i (ids from 0), m.t, m.step, m.count, m:spike_trains().
---  source : a module, of which it takes what its call returns; a State, or a function.  An element that is true or > 0 is an event.
---  record : which elements, as in x[record]; ids stay those of the whole.   most : events that may be held, 12 bytes each.
+--  source : a module, of which it takes what its call returns; a State, or a function.  An element that is true or > 0
+--  is an event.
+--  record : which elements, as in x[record]; ids stay those of the whole.   most : events that may be held, 12 bytes
+--  each.
 --  lanes  : axes in front that are lanes, not the population; of modules they are known.
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.SpikeMonitor(cells)
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.i, m.t, m.count)
 local SpikeMonitor = Monitor:extend "SpikeMonitor"
 
 SpikeMonitor.spec = {[0] = "SpikeMonitor", "source", record = none, most = 1 << 24, lanes = none}
@@ -36,7 +45,8 @@ end
 
 function SpikeMonitor:take(first, last)
   if rawget(self, "_full") then core.fail("BudgetError", 3, "%s", self._full) end
-  local ok, e = pcall(core.record_events, self._steps, self._records[1], handle(self._buffers[1]), last - first, first, self._most)
+  local ok, e = pcall(core.record_events, self._steps, self._records[1], handle(self._buffers[1]), last - first, first,
+                      self._most)
   if ok then return end
   if e.kind == "BudgetError" then
     class.rawfield(self, "_full", ("SpikeMonitor: %s; it keeps those of the steps before"):format(e.message))
@@ -90,7 +100,8 @@ function SpikeMonitor:raster_points()
   local lanes, elements = places(self)
   local n = size_of(self._types[1].shape, self._axes + 1)
   local rows = core.bind("add", {}, core.bind("mul", {}, lanes, core.tensor(n, "int32")), elements)
-  return core.totable(core.record_tensor(self._steps)), core.totable(rows), size_of(self._types[1].shape, 1), self._sim.i
+  local step = core.totable(core.record_tensor(self._steps))
+  return step, core.totable(rows), size_of(self._types[1].shape, 1), self._sim.i
 end
 
 --- List of the spike times of each element: trains[k] are those of id k - 1.  lane : from 1, where there are lanes.
@@ -106,10 +117,10 @@ function SpikeMonitor:spike_trains(lane)
   end
   local here = core.bind("eq", {}, lanes, core.tensor(lane - 1, "int32"))
   local known, n = ids(self)
-  local member, of = {}, {}
-  for _, k in ipairs(core.totable(known)) do member[k] = {} end
-  local step, element, is_here = core.totable(core.record_tensor(self._steps)), core.totable(elements), core.totable(here)
-  of = core.totable(known)
+  local member, of = {}, core.totable(known)
+  for _, k in ipairs(of) do member[k] = {} end
+  local step, element = core.totable(core.record_tensor(self._steps)), core.totable(elements)
+  local is_here = core.totable(here)
   for e = 1, #step do
     if is_here[e] then
       local train = member[of[element[e] + 1]]
@@ -118,7 +129,10 @@ function SpikeMonitor:spike_trains(lane)
   end
   local trains = {}
   for k = 0, n - 1 do
-    if member[k] then trains[k + 1] = times(self, #member[k] > 0 and core.tensor(member[k], "int64") or zeros({shape = {0}, dtype = "int64"})) end
+    if member[k] then
+      trains[k + 1] = times(self, #member[k] > 0 and core.tensor(member[k], "int64")
+                            or zeros({shape = {0}, dtype = "int64"}))
+    end
   end
   return trains
 end

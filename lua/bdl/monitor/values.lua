@@ -12,8 +12,15 @@ local sources = require "bdl.monitor.sources"
 local Monitor, bytes_of, handle, empty = base.Monitor, base.bytes_of, base.handle, base.empty
 
 --- Values of States at every n-th step: m.V [rows, n], m.t, m.step.
---  source    : a module or Node, with `variables`: a name or a list of names of its States; or a State, or a function, with a name.
+--  source    : a module or Node, with `variables`: a name or a list of names of its States; or a State, or a function,
+--  with a name.
 --  record    : what of each value, as in x[record]; the whole of it.      every : record steps 0, every, 2 every, ..
+--  Example:
+--    bdl.environ.set{dt = 0.1*bdl.units.ms}
+--    local cells = bdl.nn.init_all_states(bdl.nn.LIF(3))
+--    local m = bdl.monitor.StateMonitor(cells, "V", {every = 10})
+--    bdl.Simulation(function(i) cells(30*bdl.units.mA) end, {monitors = {m}}):run(5*bdl.units.ms)
+--    print(m.V.shape, m.t)
 local StateMonitor = Monitor:extend "StateMonitor"
 
 local function rows_in(first, last, every) return (last + every - 1) // every - (first + every - 1) // every end
@@ -29,7 +36,9 @@ function StateMonitor:__init(...)
       core.fail("ValueError", 2, "StateMonitor: which States of %s?", class.typename(source))
     end
     for k, name in ipairs(names) do
-      if type(name) ~= "string" then core.fail("TypeError", 2, "StateMonitor: a variable is a name, not a %s", class.typename(name)) end
+      if type(name) ~= "string" then
+        core.fail("TypeError", 2, "StateMonitor: a variable is a name, not a %s", class.typename(name))
+      end
       readers[k] = function() return self:field_of(source, name) end
     end
   elseif #names > 1 then
@@ -58,7 +67,10 @@ function StateMonitor:field_of(node, name)
   if core.is_tensor(s) then return s end
   local known = {}
   for path in graph.states(node):items() do known[#known + 1] = path end
-  if s ~= nil then core.fail("TypeError", 3, "StateMonitor: '%s' of %s is a %s, no State", name, class.typename(node), class.typename(s)) end
+  if s ~= nil then
+    core.fail("TypeError", 3, "StateMonitor: '%s' of %s is a %s, no State", name, class.typename(node),
+              class.typename(s))
+  end
   core.fail("KeyError", 3, "StateMonitor: %s has no State '%s'%s", class.typename(node), name,
             #known > 0 and suggest.hint(name, known) or "; init_all_states makes them")
 end
@@ -93,7 +105,8 @@ function StateMonitor:take(first, last)
   if n == 0 then return end
   for k, record in ipairs(self._records) do core.record_append(record, handle(self._buffers[k]), n) end
   local row = (first + every - 1) // every
-  core.record_append(self._steps, core.bind("mul", {}, core.bind("iota", {shape = {n}, axis = 0, dtype = "int64"}) + row, core.tensor(every, "int64")), n)
+  local steps = (core.bind("iota", {shape = {n}, axis = 0, dtype = "int64"}) + row) * core.tensor(every, "int64")
+  core.record_append(self._steps, steps, n)
 end
 
 function StateMonitor:names() return table.move(self.variables, 1, #self.variables, 1, {}) end

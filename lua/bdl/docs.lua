@@ -80,8 +80,7 @@ local function all_blocks()
 end
 
 --- name -> block of an area: the block with the name in front of it, else the first before code that defines it, else
---  the head
---  of a module that begins with it.
+--  the head of a module that begins with it.
 function docs.index(area)
   if indices[area] then return indices[area] end
   local headed, coded, heads = {}, {}, {}

@@ -182,8 +182,7 @@ end
 
 --- The page of a public name, nil where there is nothing to say:
 --    title, text (lines), items (the same and what arguments mean), parameters, methods, and lines of States, Errors,
---    Options, Source,
---    Example
+--    Options, Source, Example
 function help.page(area, name)
   local value = module_of(area)[name]
   local is_class = class.is_class(value)

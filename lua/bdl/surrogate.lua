@@ -221,8 +221,7 @@ end)
 --- A bell:  g = alpha N(x; 0, sigma)
 --  sigma, alpha : width; weight
 --  Source: Yin, Corradi & Bohte (2021), Accurate and efficient time-domain classification with adaptive spiking
---    recurrent neural
---    networks. Nat Mach Intell 3.
+--    recurrent neural networks. Nat Mach Intell 3.
 surrogate("GaussianGrad", {{"sigma", 0.5, above = 0}, {"alpha", 0.5}}, function(self, x)
   return self.alpha * gaussian(x, self.sigma)
 end)
@@ -230,8 +229,7 @@ end)
 --- A bell with negative sides:  g = scale ((1 + h) N(x; 0, sigma) - h N(x; sigma, s sigma) - h N(x; -sigma, s sigma))
 --  h, s, sigma : height and relative width of the sides; width of the middle
 --  Source: Yin, Corradi & Bohte (2021), Accurate and efficient time-domain classification with adaptive spiking
---    recurrent neural
---    networks. Nat Mach Intell 3.
+--    recurrent neural networks. Nat Mach Intell 3.
 surrogate("MultiGaussianGrad", {{"h", 0.15}, {"s", 6.0, above = 0}, {"sigma", 0.5, above = 0}, {"scale", 0.5}}, function(self, x)
   local wide = self.s * self.sigma
   local sides = gaussian(x - self.sigma, wide) + gaussian(x + self.sigma, wide)

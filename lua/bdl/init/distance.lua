@@ -148,8 +148,7 @@ local function between(pre, post)
 end
 
 --- DistanceModulated: base_dist times distance_profile of distances, an array that broadcasts against the shape, or of
---  positions
---  [n, k], [m, k].
+--  positions [n, k], [m, k].
 --  Example:
 --    local near = bdl.init.DistanceModulated(bdl.init.Constant(1), bdl.init.GaussianProfile(1.0), bdl.tensor{{0., 1.}, {1., 0.}})
 --    print(near{2, 2})

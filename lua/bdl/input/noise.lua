@@ -35,8 +35,8 @@ signal.define(M, "WienerProcess", "wiener_process", {{"duration"}, {"sigma", 1.0
   end)
 
 --- OUProcess, ou_process: coloured noise by Euler and Maruyama:  x' = x + (mean - x) dt / tau + sigma sqrt(dt / ms)
---  N(0, 1),  from the mean; its variance
---  tends to sigma^2 tau / 2, tau in ms.  Source: Uhlenbeck & Ornstein (1930), On the theory of the Brownian motion.
+--  N(0, 1),  from the mean; its variance tends to sigma^2 tau / 2, tau in ms.  Source: Uhlenbeck & Ornstein (1930), On
+--  the theory of the Brownian motion.
 --  Example:
 --    local u = bdl.units
 --    bdl.environ.set{dt = 1*u.ms}

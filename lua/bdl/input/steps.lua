@@ -101,8 +101,7 @@ function M.constant(list)
 end
 
 --- Step, step: 0, then amplitudes[k] from step_times[k] on; the last one stays until `duration`, which is the sum of
---  the times
---  where it is absent.
+--  the times where it is absent.
 --  Example:
 --    local u = bdl.units
 --    bdl.environ.set{dt = 1*u.ms}

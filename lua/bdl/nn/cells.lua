@@ -175,8 +175,7 @@ end
 --  activation : act, a name of bdl.functional or a function
 --  States: c, the memory; h; W holds {weight, bias}.
 --  Source: Hochreiter & Schmidhuber (1997), Long short-term memory. Neural Comput 9; the 1 of Jozefowicz, Zaremba &
---    Sutskever
---    (2015), An empirical exploration of recurrent network architectures. ICML.
+--    Sutskever (2015), An empirical exploration of recurrent network architectures. ICML.
 local LSTMCell = RNNCell:extend "LSTMCell"
 M.LSTMCell = LSTMCell
 LSTMCell.state_names = {"c", "h"}

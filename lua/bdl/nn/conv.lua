@@ -1,8 +1,7 @@
 --- Convolutions over one to three axes of space.  x : [batch.., space.., c_in]  ->  [batch.., space.., c_out]; they correlate, as in
 --  all deep-learning libraries.  channel_first: c stands before space, in in_size, x and y.
 --  Source: LeCun et al. (1989), Backpropagation applied to handwritten zip code recognition. Neural Comput 1; Dumoulin
---    & Visin (2016),
---    A guide to convolution arithmetic for deep learning. arXiv:1603.07285.
+--    & Visin (2016), A guide to convolution arithmetic for deep learning. arXiv:1603.07285.
 local core = require "bdl.core"
 local args = require "bdl.args"
 local base = require "bdl.array.base"
@@ -169,8 +168,7 @@ local function scaled_filter(self, w, gain)
 end
 
 --- ConvTranspose1d, ConvTranspose2d, ConvTranspose3d: transpose of a convolution, which it undoes in shape:  y =
---  filter' x + b;
---  stride puts stride - 1 zeros between the elements of x.
+--  filter' x + b; stride puts stride - 1 zeros between the elements of x.
 --  in_size : {space.., c_in}
 --  kernel_size, stride, rhs_dilation : a number, or one an axis
 --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis

@@ -87,8 +87,7 @@ end
 --  init : what is read from before the first update, a value or an initialiser of the shape [length, ..]; 0 where none
 --    is given
 --  interpolation : of times between steps: "linear", "nearest" (halves to even steps), "cubic", "hermite",
---    "polynomial2",
---    "polynomial3", a registered name or function(at, t, s)
+--    "polynomial2", "polynomial3", a registered name or function(at, t, s)
 --  States: history, the last values; write_ptr, the row that is written next.
 --  Example:
 --    bdl.environ.set{dt = 0.1*bdl.units.ms}

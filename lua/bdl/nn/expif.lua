@@ -105,8 +105,7 @@ M.AdExIF = adaptive(ExpIF, "AdExIF", function() return {V_th = -55*u.mV, tau_w =
 M.AdQuaIF = adaptive(QuaIF, "AdQuaIF", function() return {tau_w = 10*u.ms, b = 0.1*u.mA} end)
 
 --- ExpIFRef, QuaIFRef, AdExIFRef, AdQuaIFRef: the neuron of the name without Ref, whose States keep what the reset left
---  for
---  tau_ref after a spike: in the steps k > i with (k - i) dt < tau_ref, dV/dt = 0.
+--  for tau_ref after a spike: in the steps k > i with (k - i) dt < tau_ref, dV/dt = 0.
 --  tau_ref : refractory period
 --  R, tau : resistance; time constant of the membrane
 --  V_th, V_reset, V_rest : threshold of a spike; potential after it; resting potential
@@ -116,8 +115,7 @@ M.AdQuaIF = adaptive(QuaIF, "AdQuaIF", function() return {tau_w = 10*u.ms, b = 0
 --  States: V, the membrane potential; w, the adaptation current of adaptive ones; since_spike, steps since the last
 --    spike.
 --  Source: Brette & Gerstner (2005), Adaptive exponential integrate-and-fire model. J Neurophysiol 94; Latham et al.
---    (2000),
---    Intrinsic dynamics in neuronal networks. J Neurophysiol 83.
+--    (2000), Intrinsic dynamics in neuronal networks. J Neurophysiol 83.
 M.ExpIFRef = spiking.refractory(ExpIF, "ExpIFRef", 1.7)
 M.QuaIFRef = spiking.refractory(QuaIF, "QuaIFRef", 1.7)
 M.AdExIFRef = spiking.refractory(M.AdExIF, "AdExIFRef", 1.7)

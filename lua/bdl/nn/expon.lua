@@ -109,8 +109,7 @@ end
 --  g_initializer : g and h at first
 --  States: g, the conductance; h, what drives it.
 --  Source: Rall (1967), Distinguishing theoretical synaptic potentials computed for different soma-dendritic
---    distributions of
---    synaptic input. J Neurophysiol 30.
+--    distributions of synaptic input. J Neurophysiol 30.
 local Alpha = Synapse:extend "Alpha"
 M.Alpha = Alpha
 

@@ -68,8 +68,7 @@ function Gif:internal(_, new) return new.I1 + new.I2 end
 --- Gif with a refractory period, tau_ref 1.7 ms, in which all States keep what the reset left; the internal currents of the
 --  start of a step drive V.
 --- Gif with a refractory period:  its States keep what the reset left for tau_ref after a spike: dV/dt = 0 in the steps
---  k > i
---  with (k - i) dt < tau_ref after a spike at i.
+--  k > i with (k - i) dt < tau_ref after a spike at i.
 --  tau_ref : refractory period
 --  States: V, the membrane potential; V_th, the threshold; I1, I2, internal currents; since_spike, steps since the last
 --    spike.

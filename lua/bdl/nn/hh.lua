@@ -21,8 +21,7 @@ local GATES = {"m", "h", "n"}
 
 --- Squid axon:  C dV/dt = -gNa m^3 h (V - ENa) - gK n^4 (V - EK) - gL (V - EL) + I,  dx/dt = alpha_x (1 - x) - beta_x x
 --  for x = m, h, n.  V and gates advance by exponential Euler from the values at the start of the step.  A spike is an
---  upward
---  crossing of V_th.
+--  upward crossing of V_th.
 --  ENa, EK, EL : reversal potentials of sodium, potassium, leak
 --  gNa, gK, gL : their largest conductances
 --  C : capacitance
@@ -30,8 +29,7 @@ local GATES = {"m", "h", "n"}
 --  m_initializer, h_initializer, n_initializer : the steady state at V where none is given
 --  States: V, the membrane potential; m, h, n, gates within 0..1.
 --  Source: Hodgkin & Huxley (1952), A quantitative description of membrane current and its application to conduction
---    and excitation
---    in nerve. J Physiol 117; in the form of Gerstner et al. (2014), Neuronal Dynamics, section 2.2.
+--    and excitation in nerve. J Physiol 117; in the form of Gerstner et al. (2014), Neuronal Dynamics, section 2.2.
 --  Example:
 --    bdl.environ.set{dt = 0.01*bdl.units.ms}
 --    local cells = bdl.nn.init_all_states(bdl.nn.NAME(2))

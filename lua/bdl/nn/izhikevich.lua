@@ -47,8 +47,7 @@ function Izhikevich:advance(from, I)
 end
 
 --- Izhikevich with a refractory period:  dV/dt = p1 V^2 + p2 V + p3 - u + I,  du/dt = a (b V - u);  V >= V_th: spike, V
---  = c,
---  u += d, and V and u keep these values for tau_ref.
+--  = c, u += d, and V and u keep these values for tau_ref.
 --  tau_ref : refractory period
 --  a, b : rate of the recovery; its coupling to V
 --  c, d : V after a spike; what a spike adds to u

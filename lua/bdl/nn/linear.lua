@@ -1,7 +1,6 @@
 --- Layers whose weights meet the last axis of their input.
 --  Source: Rosenblatt (1958), The perceptron. Psychol Rev 65; He et al. (2015), Delving deep into rectifiers. ICCV, for
---    the default
---    initialiser.
+--    the default initialiser.
 --  Example:
 --    local layer = bdl.nn.NAME(3, 2)
 --    print(layer(bdl.ones(4, 3)))

@@ -44,8 +44,7 @@ end
 -- ---- modules ---------------------------------------------------------------------------------------------------------------
 
 --- A part of a model, to be extended by update; calling it calls update.  No constructor is needed; in_size and
---  out_size become
---  sizes when set.
+--  out_size become sizes when set.
 --  Example:
 --    local Scale = bdl.nn.Module:extend "Scale"
 --    function Scale:update(x) return 2 * x end

@@ -278,8 +278,7 @@ for dims = 1, 3 do
   function AvgPool:update(x) return self:each_axis(x, mean) end
 
   --- LPPool1d, LPPool2d, LPPool3d: the p-norm of each window:  y = (mean |x|^p)^(1/p), p = norm_type; its derivative is
-  --  0 where all of a
-  --  window is 0.
+  --  0 where all of a window is 0.
   --  norm_type : p, positive and finite
   --  kernel_size, stride : a number, or one an axis
   --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis

@@ -1,8 +1,7 @@
 --- Projections: presynaptic values through a communication (comm) to a postsynaptic neuron.
 --  Each takes a delay (a time, or times for each) of what enters it; see nn.InputDelay.
 --  Source: Wang et al. (2023), BrainPy, a flexible, integrative, efficient, and extensible framework. eLife 12, for the
---    alignment
---    of synapses to neurons.
+--    alignment of synapses to neurons.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -149,8 +148,8 @@ function Receiver:update() self.out:bind_cond(self.syn()) end
 --- One synapse of post for all projections with the same descriptions:  g += comm(x), then the synapse decays with
 --  post.
 --  syn and out as descriptions (Expon:desc{..}, COBA:desc{..}): projections with equal label, syn and out share one
---  synapse, which
---  post updates before itself.  As objects: the synapse belongs to the projection and is updated by its call.
+--  synapse, which post updates before itself.  As objects: the synapse belongs to the projection and is updated by its
+--  call.
 --  comm : a module or function of what is sent
 --  syn : a synapse of the size of post, or its description
 --  out : an output, or its description

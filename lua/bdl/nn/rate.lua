@@ -71,8 +71,8 @@ end
 --  z_min, z_max : ends of the ring
 --  States: u, the input; v, the adaptation; r, the rates.
 --  Source: Wu, Hamaguchi & Amari (2008), Dynamics and computation of continuous attractors. Neural Comput 20; Mi et al.
---    (2014),
---    Spike frequency adaptation implements anticipative tracking in continuous attractor neural networks. NIPS, for v.
+--    (2014), Spike frequency adaptation implements anticipative tracking in continuous attractor neural networks. NIPS,
+--    for v.
 local CANN1D = Dynamics:extend "CANN1D"
 M.CANN1D = CANN1D
 

@@ -19,8 +19,7 @@ local function power(x, n) return core.bind("integer_pow", {y = n}, x) end
 --  V_th : value whose crossing counts as a spike
 --  States: V, the excitation; w, the recovery; both, and I, without unit.
 --  Source: FitzHugh (1961), Impulses and physiological states in theoretical models of nerve membrane. Biophys J 1;
---    Nagumo, Arimoto
---    & Yoshizawa (1962), An active pulse transmission line simulating nerve axon. Proc IRE 50.
+--    Nagumo, Arimoto & Yoshizawa (1962), An active pulse transmission line simulating nerve axon. Proc IRE 50.
 local FitzHughNagumo = Crossing:extend "FitzHughNagumo"
 M.FitzHughNagumo = FitzHughNagumo
 

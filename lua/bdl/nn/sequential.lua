@@ -15,8 +15,7 @@ local M = {}
 -- ---- Sequential --------------------------------------------------------------------------------------------------------------
 
 --- nn.Sequential(first, layer, ..): y = .. layer(first(x)).  A layer is a Module, a function, or a description
---  (nn.Linear:desc{out_size = 2})
---  that is built with the out_size before it as in_size.
+--  (nn.Linear:desc{out_size = 2}) that is built with the out_size before it as in_size.
 --  seq[i], seq[-1], #seq; seq:slice(i, j), seq:append(l), seq:insert(i, l), seq:extend_by{l, ..}.
 --  Example:
 --    local net = bdl.nn.Sequential(bdl.nn.Linear(3, 8), bdl.nn.ReLU(), bdl.nn.Linear:desc{out_size = 2})

@@ -22,8 +22,8 @@ local Module = require "bdl.nn.module".Module
 local M = {}
 
 --- Plasticity by pairs of spikes:  at a spike of i  w_ij -= A_minus w_max y_j,  at a spike of j  w_ij += A_plus w_max
---  x_i,  within w_min..w_max;
---  tau_pre dx/dt = -x,  x += 1 at a spike of i;  tau_post dy/dt = -y,  y += 1 at a spike of j.
+--  x_i,  within w_min..w_max; tau_pre dx/dt = -x,  x += 1 at a spike of i;  tau_post dy/dt = -y,  y += 1 at a spike of
+--  j.
 --  weight : [n_pre, n_post], a number, an initialiser, or an event.CSR, whose stored entries learn
 --  tau_pre, tau_post : time constants of the traces
 --  A_plus, A_minus : change of a weight by one pair, in parts of w_max
@@ -145,8 +145,7 @@ function TripletSTDP:learn(pre, post)
 end
 
 --- Plasticity by dopamine:  pairs change an eligibility c instead of the weight, as in STDP;  tau_c dc/dt = -c,  dw/dt
---  = c d within w_min..w_max,
---  tau_d dd/dt = -d,  d += reward.
+--  = c d within w_min..w_max, tau_d dd/dt = -d,  d += reward.
 --  weight : [n_pre, n_post], a number, an initialiser, or an event.CSR, whose stored entries learn
 --  tau_pre, tau_post, tau_c, tau_d : time constants of the traces, the eligibility, the dopamine
 --  A_plus, A_minus : change of the eligibility by one pair, in parts of w_max

@@ -1,8 +1,7 @@
 --- Bijections between all real numbers x and the values y that a parameter may have:  y = t:forward(x) (t(x)),  x = t:inverse(y),
 --  t:log_abs_det_jacobian(x, y) summed over the last axis.  lower, upper and y may have a unit; x has none.
 --  Source: Carpenter et al. (2017), Stan: a probabilistic programming language. J Stat Softw 76; its reference manual,
---    Constraint
---    transforms.
+--    Constraint transforms.
 --  Example:
 --    local t = bdl.nn.NAME()
 --    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))

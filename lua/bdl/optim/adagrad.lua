@@ -52,8 +52,7 @@ end
 --  alpha : what the mean keeps
 --  centered : v less the square of the mean of g
 --  Source: Tieleman & Hinton (2012), Lecture 6.5, Neural networks for machine learning. Coursera; Graves (2013),
---    Generating sequences
---    with recurrent neural networks. arXiv:1308.0850, for centered.
+--    Generating sequences with recurrent neural networks. arXiv:1308.0850, for centered.
 local RMSprop = Optimizer:extend "RMSprop"
 M.RMSprop = RMSprop
 RMSprop.rows = {{"alpha", 0.99, least = 0, below = 1}, eps(1e-8), {"momentum", 0.0, least = 0}, {"centered", false}}
@@ -107,8 +106,7 @@ function SM3:rule(g, _, slot)
 end
 
 --- w <- w - lr g / sqrt(v), v the mean of g^2 + eps with the rate 1 - t^-decay_rate.  Of a weight with two axes of at
---  least
---  min_dim_size_to_factor only the means over each of its two longest axes are kept: v = row col / mean(row).
+--  least min_dim_size_to_factor only the means over each of its two longest axes are kept: v = row col / mean(row).
 --  clip_threshold d: the update divided by max(1, rms(update)/d).  The decay is added to the update.
 --  Source: Shazeer & Stern (2018), Adafactor: adaptive learning rates with sublinear memory cost. ICML.
 local Adafactor = Optimizer:extend "Adafactor"

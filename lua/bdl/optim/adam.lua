@@ -20,8 +20,7 @@ local function eps(value) return {"eps", value, least = 0} end
 --  betas : {b1, b2}
 --  amsgrad : the largest v^ so far in place of v^
 --  Source: Kingma & Ba (2015), Adam: a method for stochastic optimization. ICLR; Reddi, Kale & Kumar (2018), On the
---    convergence of
---    Adam and beyond. ICLR.
+--    convergence of Adam and beyond. ICLR.
 local Adam = Optimizer:extend "Adam"
 M.Adam = Adam
 
@@ -71,8 +70,7 @@ function Adamax:rule(g, _, slot, t)
 end
 
 --- Adam with Nesterov's momentum:  update = ((1 - mu_t) g / (1 - P_t) + mu_t+1 m / (1 - P_t mu_t+1)) / (sqrt(v^) +
---  eps),
---  mu_t = b1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 .. mu_t.
+--  eps), mu_t = b1 (1 - 0.96^(t momentum_decay) / 2), P_t = mu_1 .. mu_t.
 --  betas : {b1, b2}
 --  Source: Dozat (2016), Incorporating Nesterov momentum into Adam. ICLR workshop.
 local Nadam = Adam:extend "Nadam"

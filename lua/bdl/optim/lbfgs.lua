@@ -1,8 +1,7 @@
 --- Limited-memory BFGS: the gradient times an estimate of the inverse Hessian from the last steps of weights and
 --  gradients.
 --  Source: Nocedal (1980), Updating quasi-Newton matrices with limited storage. Math Comput 35; Nocedal & Wright
---    (2006), Numerical
---    Optimization. Springer, algorithm 7.4.
+--    (2006), Numerical Optimization. Springer, algorithm 7.4.
 --  Example:
 --    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
 --    opt:register_trainable_weights(w)

@@ -7,8 +7,7 @@ local none = require "bdl.none".none
 local Optimizer = require "bdl.optim.optimizer".Optimizer
 
 --- A fast optimiser runs sync_period steps, then slow weights  s <- s + alpha (w - s),  w <- s.  The rule, rate and
---  decay are those
---  of the base_optimizer, and its clipping unless another is given here.
+--  decay are those of the base_optimizer, and its clipping unless another is given here.
 --  base_optimizer : an optimiser
 --  lr : multiplies the rate of the base
 --  Example:

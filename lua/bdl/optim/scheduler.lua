@@ -237,8 +237,7 @@ schedule("WarmupScheduler", {{"warmup_epochs", 5, least = 0}, {"warmup_start_lr"
 end)
 
 --- Warm-up and half a cosine:  rate = warmup_start_lr .. base in a line for warmup_steps, then by a cosine to eta_min
---  at
---  total_steps.
+--  at total_steps.
 --  Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts. ICLR.
 schedule("WarmupCosineSchedule", {
   {"warmup_steps", 1000, least = 0}, {"total_steps", 10000, above = 0}, {"warmup_start_lr", 0.0, least = 0},
@@ -273,8 +272,7 @@ function Cyclic:prepare()
 end
 
 --- One cycle:  rate = max_lr/div_factor .. max_lr in a line for the first pct_start of the steps, then by a cosine, or
---  a line, to
---  max_lr/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.
+--  a line, to max_lr/final_div_factor.  The length is total_steps, or epochs steps_per_epoch.
 --  Source: Smith & Topin (2018), Super-convergence: very fast training of neural networks using large learning rates.
 --    arXiv:1708.07120.
 --  Example:
@@ -306,8 +304,7 @@ end
 -- ---- by a metric ----------------------------------------------------------------------------------------------------
 
 --- By a metric:  step(metric): rate <- max(factor rate, min_lr) after more than `patience` epochs without a better
---  metric, then `cooldown`
---  epochs of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
+--  metric, then `cooldown` epochs of rest.  Better by more than threshold, relative ("rel") or absolute ("abs").
 --  States: best, bad_epochs, resting; last_epoch, lrs.
 --  Example:
 --    local schedule = bdl.optim.NAME(0.1)

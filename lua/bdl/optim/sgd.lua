@@ -1,7 +1,6 @@
 --- Stochastic gradient descent.
 --  Source: Polyak (1964), Some methods of speeding up the convergence of iteration methods. USSR Comput Math Math Phys
---    4; Sutskever
---    et al. (2013), On the importance of initialization and momentum in deep learning. ICML.
+--    4; Sutskever et al. (2013), On the importance of initialization and momentum in deep learning. ICML.
 --  Example:
 --    local w, opt = bdl.ParamState(bdl.ones(3)), bdl.optim.NAME()
 --    opt:register_trainable_weights(w)

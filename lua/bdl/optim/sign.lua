@@ -28,8 +28,8 @@ function Lion:rule(g, _, slot)
 end
 
 --- A step size d for each entry:  w <- w - d sign(g), d = lr at first: times etas[2] where g keeps its sign, times
---  etas[1] where it turned, within
---  step_sizes.  The move d sign(g) of a step is made in the next one, unless the sign turns there.  For full batches.
+--  etas[1] where it turned, within step_sizes.  The move d sign(g) of a step is made in the next one, unless the sign
+--  turns there.  For full batches.
 --  Source: Riedmiller & Braun (1993), A direct adaptive method for faster backpropagation learning: the RPROP
 --    algorithm. ICNN.
 local Rprop = Optimizer:extend "Rprop"

@@ -206,4 +206,7 @@ util.PrettyMapping, util.FlattedDict, util.NestedDict = PrettyMapping, FlattedDi
 --- Seconds since some time in the past, for measuring.
 function util.clock() return core.clock() end
 
+--- The runtime's memory in bytes: {used, peak, limit}; peak is the most so far, limit 0 is none.
+function util.memory() return core.memory() end
+
 return util

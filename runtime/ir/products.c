@@ -56,14 +56,17 @@ static int result_of(const loop *L, bdl_atom x) {
 
 static bool has_room(const loop *L, bdl_atom x) { return bdl_aval_of(L->body, x)->ndim < BDL_MAX_NDIM; }
 
+/* Does the loop read or give x of all rounds already? */
+static bool has_rows(const loop *L, bdl_atom x) { return is_x(L, x) || result_of(L, x) >= 0 || L->stacked[x]; }
+
 /* Bytes a round to have x stacked; -1: it is the same in every round, or of too many axes. */
 static int64_t cost_of(const loop *L, bdl_atom x) {
   if (is_fixed(L, x) || !has_room(L, x)) return -1;
-  return is_x(L, x) || result_of(L, x) >= 0 || L->stacked[x] ? 0 : (int64_t)bdl_aval_bytes(bdl_aval_of(L->body, x));
+  return has_rows(L, x) ? 0 : (int64_t)bdl_aval_bytes(bdl_aval_of(L->body, x));
 }
 
 static void stack(loop *L, bdl_atom x) {
-  if (cost_of(L, x) > 0) L->stacked[x] = 1 + L->n_results++;
+  if (!has_rows(L, x)) L->stacked[x] = 1 + L->n_results++;
 }
 
 /* Carried value i is a sum whose terms nothing else reads. */

@@ -18,7 +18,8 @@ static int record_gc(lua_State *L) {
 /* core.record(like) -> an empty record of rows of the type of the tensor */
 static int l_new(lua_State *L) {
   const lbdl_tensor *x = lbdl_to_tensor(L, 1);
-  if (x->t.aval.ndim == BDL_MAX_NDIM) return lbdl_error(L, BDL_ESHAPE, "a value of %d axes cannot be recorded", BDL_MAX_NDIM);
+  if (x->t.aval.ndim == BDL_MAX_NDIM)
+    return lbdl_error(L, BDL_ESHAPE, "a value of %d axes cannot be recorded", BDL_MAX_NDIM);
   bdl_record *r = lua_newuserdatauv(L, sizeof *r, 0);
   *r = bdl_record_make(bdl_device_cpu(lbdl_ctx(L)), &x->t.aval);
   luaL_setmetatable(L, LBDL_RECORD);
@@ -58,8 +59,8 @@ static int l_events(lua_State *L) {
   const bdl_tensor x = rows(L, 3);
   if (x.aval.dtype != BDL_BOOL || x.aval.ndim == 0 || luaL_checkinteger(L, 4) > x.aval.shape[0])
     return lbdl_error(L, BDL_EINTERNAL, "record_events: no rows of booleans");
-  lbdl_check(L, bdl_record_events(check_record(L, 1), check_record(L, 2), &x, luaL_checkinteger(L, 4), luaL_checkinteger(L, 5),
-                                  luaL_checkinteger(L, 6)));
+  lbdl_check(L, bdl_record_events(check_record(L, 1), check_record(L, 2), &x, luaL_checkinteger(L, 4),
+                                  luaL_checkinteger(L, 5), luaL_checkinteger(L, 6)));
   return 0;
 }
 
@@ -80,7 +81,9 @@ void lbdl_open_record(lua_State *L) {
   lua_pushcfunction(L, record_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);
-  static const luaL_Reg functions[] = {{"record", l_new}, {"record_reserve", l_reserve}, {"record_append", l_append},
-                                       {"record_events", l_events}, {"record_tensor", l_tensor}, {"record_size", l_size}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+    {"record", l_new}, {"record_reserve", l_reserve}, {"record_append", l_append}, {"record_events", l_events},
+    {"record_tensor", l_tensor}, {"record_size", l_size}, {NULL, NULL},
+  };
   luaL_setfuncs(L, functions, 0);
 }

@@ -75,7 +75,8 @@ bdl_status bdl_record_view(const bdl_record *r, bdl_tensor *t) {
   return BDL_OK;
 }
 
-bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor *x, int64_t n, int64_t first, int64_t most) {
+bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor *x, int64_t n, int64_t first,
+                             int64_t most) {
   bdl_context *c = step->device->ctx;
   bdl_exec_context *e;
   const int64_t before = step->n, m = x->aval.shape[0] ? bdl_aval_numel(&x->aval) / x->aval.shape[0] : 0;

@@ -16,8 +16,8 @@ typedef struct bdl_record {
 bdl_record bdl_record_make(bdl_device *d, const bdl_aval *row);
 void bdl_record_fini(bdl_record *r);
 
-/* Room for n rows in all, exactly where there was less.  Errors: BDL_ENOMEM, also for more than the machine has; BDL_EVALUE more
-** than an array may have; r is as before. */
+/* Room for n rows in all, exactly where there was less.
+** Errors: BDL_ENOMEM, also for more than the machine has; BDL_EVALUE more than an array may have; r is as before. */
 bdl_status bdl_record_reserve(bdl_record *r, int64_t n);
 
 /* The first n rows of x [rows, row..], contiguous.  Room doubles.  Errors as above. */
@@ -33,6 +33,7 @@ bdl_status bdl_record_view(const bdl_record *r, bdl_tensor *t);
 **   most   events that the records may hold: what would pass it is an error, and they keep the steps before that one
 ** Errors: BDL_EBUDGET, BDL_ENOMEM (no event of x was added).
 */
-bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor *x, int64_t n, int64_t first, int64_t most);
+bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor *x, int64_t n, int64_t first,
+                             int64_t most);
 
 #endif

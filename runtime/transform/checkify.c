@@ -1,12 +1,13 @@
 /*
 ** checkify.c -- checks that give a value in place of an error.
 **
-** Every place that may go wrong, a check, sets one i32 to its number if no check before it has; what its message shows goes along:
+** Every place that may go wrong, a check, sets one i32 to its number if no check before it has; what its message shows
+** goes along:
 **
 **     error = error = 0 & wrong ? number : error          in a loop: carried, with what the messages show
 **
-** A loop or a branch whose bodies have checks gives their error as a further result.  Values are computed on as if nothing were
-** wrong; an index out of range is moved into it.  Source: jax.experimental.checkify.
+** A loop or a branch whose bodies have checks gives their error as a further result.  Values are computed on as if
+** nothing were wrong; an index out of range is moved into it.  Source: jax.experimental.checkify.
 */
 #include <math.h>
 #include <string.h>
@@ -36,7 +37,8 @@ bdl_status bdl_checkify_merge(bdl_prog *b, bdl_atom *error, bdl_atom other) {
 }
 
 /* A check of equation e (NULL: an input): wrong is a bool[]. */
-static bdl_status add_check(bdl_check_walk *w, unsigned kind, const bdl_eqn *e, const char *text, bdl_atom wrong, const bdl_atom *shown, int n) {
+static bdl_status add_check(bdl_check_walk *w, unsigned kind, const bdl_eqn *e, const char *text, bdl_atom wrong,
+                            const bdl_atom *shown, int n) {
   bdl_prog *b = w->r.q;
   bdl_check k = {.kind = kind, .text = text ? bdl_intern(b->ctx, text) : NULL, .n_shown = n};
   bdl_atom number, zero, mine;
@@ -59,10 +61,11 @@ static bdl_status add_check(bdl_check_walk *w, unsigned kind, const bdl_eqn *e, 
 /* Gives out what it is given: a NaN of its is none of its own. */
 static bool moves(bdl_prim_id p) {
   switch (p) {
-    case BDL_P_copy: case BDL_P_stop_gradient: case BDL_P_cast: case BDL_P_neg: case BDL_P_abs: case BDL_P_reshape: case BDL_P_broadcast:
-    case BDL_P_permute: case BDL_P_slice: case BDL_P_reverse: case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice:
-    case BDL_P_dynamic_update_slice: case BDL_P_gather: case BDL_P_gather_along: case BDL_P_select: case BDL_P_max: case BDL_P_min:
-    case BDL_P_barrier: case BDL_P_sort: case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_to_lanes: case BDL_P_from_lanes: return true;
+    case BDL_P_copy: case BDL_P_stop_gradient: case BDL_P_cast: case BDL_P_neg: case BDL_P_abs: case BDL_P_reshape:
+    case BDL_P_broadcast: case BDL_P_permute: case BDL_P_slice: case BDL_P_reverse: case BDL_P_pad:
+    case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice: case BDL_P_gather:
+    case BDL_P_gather_along: case BDL_P_select: case BDL_P_max: case BDL_P_min: case BDL_P_barrier: case BDL_P_sort:
+    case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_to_lanes: case BDL_P_from_lanes: return true;
     default: return false;
   }
 }
@@ -211,7 +214,7 @@ static bdl_status equation(bdl_check_walk *w, const bdl_eqn *e) {
     case BDL_P_while: return bdl_checkify_while(w, e, x);
     case BDL_P_cond: return bdl_checkify_cond(w, e, x);
     case BDL_P_checkpoint: return bdl_checkify_checkpoint(w, e, x);
-    default: return plain(w, e, x); /* a derivative that is given stands for its function: what it does is seen in the results */
+    default: return plain(w, e, x); /* of a function whose derivative is given, only the results are looked at */
   }
 }
 

@@ -12,7 +12,7 @@ enum {
   BDL_CHECK_DIV = 4,  /* a divisor that is 0 */
   BDL_CHECK_INDEX = 8, /* an index out of range; it is moved into it */
   BDL_CHECK_INF = 16, /* NAN, and infinities in the same way */
-  BDL_CHECK_COUNT = 32 /* shown of those two: number of NaN, of infinities, smallest and largest finite number of the result */
+  BDL_CHECK_COUNT = 32 /* shown of those two: number of NaN, of infinities, least and largest finite number */
 };
 
 /* One place that may go wrong.  Texts are interned. */

@@ -52,7 +52,8 @@ static bdl_status start_more(const body *b, bdl_stage *s, bdl_atom *in) {
   return BDL_OK;
 }
 
-static bdl_status scan_stage(const bdl_eqn *e, const body *b, const bdl_atom *x, bdl_stage *s, bdl_arena *a, bdl_atom *z) {
+static bdl_status scan_stage(const bdl_eqn *e, const body *b, const bdl_atom *x, bdl_stage *s, bdl_arena *a,
+                             bdl_atom *z) {
   const int n_before = (int)(e->params[0].i + e->params[1].i), n_carry = (int)e->params[1].i;
   bdl_atom *in, *more, *out, *res;
   if (!BDL_ARRAY(a, in, e->n_in) || !BDL_ARRAY(a, more, b->n_more) || !BDL_ARRAY(a, out, b->n_out + b->n_more) ||
@@ -67,7 +68,8 @@ static bdl_status scan_stage(const bdl_eqn *e, const body *b, const bdl_atom *x,
   memcpy(out + n_carry, res + b->n_out, (size_t)b->n_more * sizeof *out);
   memcpy(out + n_carry + b->n_more, res + n_carry, (size_t)(b->n_out - n_carry) * sizeof *out);
   TRY(bdl_prog_set_outputs(s->body, out, b->n_out + b->n_more));
-  const bdl_param p[] = {e->params[0], bdl_pint(n_carry + b->n_more), e->params[2], e->params[3], bdl_pprogs(&s->body, 1)};
+  const bdl_param p[] = {e->params[0], bdl_pint(n_carry + b->n_more), e->params[2], e->params[3],
+                         bdl_pprogs(&s->body, 1)};
   TRY(bdl_bind(s->outer, BDL_P_scan, p, s->operand, s->n, out));
   memcpy(z, out, (size_t)n_carry * sizeof *z);
   memcpy(z + b->n_out, out + n_carry, (size_t)b->n_more * sizeof *z);
@@ -119,12 +121,14 @@ static bdl_status start_while(while_loop *l, bdl_prog *q, const bdl_atom *x, bdl
     TRY(bdl_ir_inline(q, l->cond.q, in, first));
     memcpy(more, first + 1, (size_t)(1 + l->n_shown[0]) * sizeof *more);
   }
+  const bdl_atom *shown = l->body.q->outputs + l->body.n_out + 1;
   for (int k = 0; k < l->n_shown[1]; k++)
-    TRY(bdl_ir_full(q, bdl_aval_of(l->body.q, l->body.q->outputs[l->body.n_out + 1 + k]), 0, &more[1 + l->n_shown[0] + k]));
+    TRY(bdl_ir_full(q, bdl_aval_of(l->body.q, shown[k]), 0, &more[1 + l->n_shown[0] + k]));
   return BDL_OK;
 }
 
-static bdl_status while_cond(while_loop *l, bdl_prog *q, const bdl_atom *x, const bdl_atom *more, int n_more, bdl_arena *a) {
+static bdl_status while_cond(while_loop *l, bdl_prog *q, const bdl_atom *x, const bdl_atom *more, int n_more,
+                             bdl_arena *a) {
   bdl_atom *in, *res, ignored;
   if (!BDL_ARRAY(a, in, l->n_cond + l->n_carry) || !BDL_ARRAY(a, res, l->cond.q->n_outputs)) return BDL_ENOMEM;
   TRY(stage_inputs(&l->sc, l->cond.q, x, 0, l->n_cond, in));
@@ -134,12 +138,14 @@ static bdl_status while_cond(while_loop *l, bdl_prog *q, const bdl_atom *x, cons
   return bdl_prog_set_outputs(l->sc.body, res, 1);
 }
 
-static bdl_status while_body(while_loop *l, bdl_prog *q, const bdl_atom *x, const bdl_atom *more, int n_more, bdl_arena *a) {
+static bdl_status while_body(while_loop *l, bdl_prog *q, const bdl_atom *x, const bdl_atom *more, int n_more,
+                             bdl_arena *a) {
   bdl_prog *b = l->sb.body;
   bdl_atom *in, *again, *old, *res, *out, *then, error;
   const int n_res = l->body.q->n_outputs;
-  if (!BDL_ARRAY(a, in, l->n_body + l->n_carry) || !BDL_ARRAY(a, again, l->n_cond + l->n_carry) || !BDL_ARRAY(a, old, n_more) ||
-      !BDL_ARRAY(a, res, n_res) || !BDL_ARRAY(a, out, l->n_carry + n_more) || !BDL_ARRAY(a, then, l->cond.q->n_outputs))
+  if (!BDL_ARRAY(a, in, l->n_body + l->n_carry) || !BDL_ARRAY(a, again, l->n_cond + l->n_carry) ||
+      !BDL_ARRAY(a, old, n_more) || !BDL_ARRAY(a, res, n_res) || !BDL_ARRAY(a, out, l->n_carry + n_more) ||
+      !BDL_ARRAY(a, then, l->cond.q->n_outputs))
     return BDL_ENOMEM;
   TRY(stage_inputs(&l->sb, l->cond.q, x, 0, l->n_cond, again));
   TRY(stage_inputs(&l->sb, l->body.q, x + l->n_cond, 0, l->n_body + l->n_carry, in));
@@ -174,7 +180,7 @@ static bdl_status bind_while(while_loop *l, bdl_prog *q, const bdl_atom *x, int 
   TRY(while_cond(l, q, x, more, n_more, a));
   TRY(while_body(l, q, x, more, n_more, a));
   memcpy(in, x, (size_t)l->n_cond * sizeof *in);
-  memcpy(in + l->n_cond, l->sb.operand, (size_t)l->sb.n * sizeof *in); /* constants of both: the body checks the condition */
+  memcpy(in + l->n_cond, l->sb.operand, (size_t)l->sb.n * sizeof *in); /* constants of both: it checks the condition */
   bdl_prog *progs[] = {l->sc.body, l->sb.body};
   const bdl_param p[] = {bdl_pint(l->n_cond), bdl_pint(l->n_cond + l->n_body), bdl_pprogs(progs, 2)};
   return bdl_bind(q, BDL_P_while, p, in, l->n_cond + l->sb.n, z);

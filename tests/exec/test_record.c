@@ -1,6 +1,6 @@
 /*
-** Records: rows are kept as they came however the room grew, events are those of a plain search, a bound and failed allocations
-** leave whole steps.
+** Records: rows are kept as they came however the room grew, events are those of a plain search, a bound and failed
+** allocations leave whole steps.
 */
 #include <setjmp.h>
 #include <stdarg.h>

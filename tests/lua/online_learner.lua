@@ -149,6 +149,15 @@ test("another input than the example is refused, compiling twice does nothing", 
   t.raises("ValueError", "the traces' batch is fixed", learner.reset_state, learner, 4)
 end)
 
+test("reset_state forgets traces that are not numbers any more", function()
+  local learner = online.D_RTRL(net())
+  learner:compile_graph(bdl.ones(3))
+  learner(bdl.tensor{0/0, 1, 1})
+  t.ok(bdl.isnan(learner.traces[1].value):any():item())
+  learner:reset_state()
+  t.eq(bdl.abs(learner.traces[1].value):max():item(), 0.0)
+end)
+
 test("a model that calls its learner is refused", function()
   local model = net()
   local learner = online.D_RTRL(model)

@@ -223,7 +223,7 @@ function ETraceAlgorithm:reset_state(batch_size)
     core.hint "nn.reset_all_states(learner.model, batch_size) resets the model; the traces keep the batch they were compiled for"
     core.fail("ValueError", 2, "%s: the traces' batch is fixed when it is compiled", class.typename(self))
   end
-  for _, s in ipairs(self.traces) do s.value = s.value * 0 end
+  for i, x in ipairs(self._factors:types()) do self.traces[i].value = t.zeros(x.type) end
   self.running_index.value = core.tensor(0, "int32")
   if self.windows then self.windows.value = core.tensor(0, "int32") end
 end

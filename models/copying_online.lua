@@ -93,7 +93,7 @@ local function gradients(by, steps)
 end
 
 -- From what takes little memory to what takes much: the peak is that up to now.
-local short = s.steps // 10
+local short = math.max(2, s.steps // 10)
 local function peaks(name, by)
   local _, few = gradients(by, short)
   local grads, many = gradients(by, s.steps)

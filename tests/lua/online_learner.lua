@@ -126,6 +126,40 @@ test("options of rules are checked", function()
   end)
 end)
 
+test("a config chooses the class that has it", function()
+  local x = bdl.ones(3)
+  local cases = {
+    {{}, "D_RTRL"}, {{trace_factorization = "io_factorized", decay = 0.5}, "ES_D_RTRL"}, {{learning_signal = "modulatory"}, "ThreeFactor"},
+    {{learning_signal = "bootstrapped"}, "DNI"}, {{trace_factorization = "random_projection", recurrence_scope = "coupled"}, "UORO"},
+  }
+  for _, case in ipairs(cases) do
+    local learner = online.compile(net(), online.ETraceConfig(case[1]), x)
+    t.ok(learner:is(online[case[2]]), case[2])
+    t.eq(learner.config.trace_factorization, online.ETraceConfig(case[1]).trace_factorization)
+  end
+  t.raises("ValueError", "learning_signal = 'random_feedback' needs random_feedback_key", online.compile, net(),
+           online.ETraceConfig{learning_signal = "random_feedback"}, x)
+  t.eq(#online.compile(net(), online.ETraceConfig{learning_signal = "random_feedback"}, x, {random_feedback_key = 1}).feedback, 1)
+  for rule, cls in pairs{snap = "SnAp", UORO = "UORO", dni = "DNI", three_factor = "ThreeFactor"} do
+    t.ok(online.compile(net(), rule, x):is(online[cls]), rule)
+  end
+end)
+
+test("a hidden State may be a single number", function()
+  for _, name in ipairs(NAMES) do
+    local m = nn.Module()
+    m.w, m.a, m.h = bdl.ParamState(bdl.tensor(0.7)), bdl.ParamState(bdl.tensor(-0.2)), bdl.HiddenState(bdl.tensor(0.1))
+    rawset(m, "update", function(self, x)
+      self.h.value = 0.5 * self.h.value + bdl.tanh(x * online.element_wise(self.w) + online.element_wise(self.a))
+      return self.h.value
+    end)
+    local xs = random.randn(3)
+    local learner = learner_of(name, m, xs[1])
+    local g = learner:etrace_grad(xs, function(x) return learner(x)^2 end, {reduction = "sum"})
+    t.ok(bdl.isfinite(g.w):item() and g.w:item() ~= 0, name)
+  end
+end)
+
 -- ---- misuse ------------------------------------------------------------------------------------------------------------------------
 
 test("a learner that is not compiled says so", function()

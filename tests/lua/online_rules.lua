@@ -187,6 +187,29 @@ test("UORO follows its equations for given signs", function()
   end
 end)
 
+test("UORO is right on average over all signs", function()
+  local spec = models.draw(21, {layers = 1, recurrent = true, op = "matmul", dynamics = "mixed", batch = false, n = 2})
+  local xs, ys = models.sequences(spec, 3)
+  local total
+  for code = 0, 63 do -- signs of three steps of two units
+    local signs = {}
+    for k = 0, 5 do signs[k + 1] = code >> k & 1 == 1 and 1.0 or -1.0 end
+    local nu = bdl.tensor(signs):reshape(3, 2, 1)
+    local g = learned(spec, function(net) return online.UORO(net, {nu = {nu}, vjp_method = "single-step"}) end, xs, ys)
+    total = total and bdl.tree.map(function(a, b) return a + b end, total, g) or g
+  end
+  compare(spec, "mean", bdl.tree.map(function(x) return x / 64 end, total), through_time(spec, xs, ys), 1e-5)
+end)
+
+test("UORO draws other signs for another key", function()
+  local spec = models.draw(22, {layers = 1, recurrent = true, op = "matmul"})
+  local xs, ys = models.sequences(spec, 4)
+  local function run(key) return learned(spec, function(net) return online.UORO(net, {projection_key = key, vjp_method = "single-step"}) end, xs, ys) end
+  local a, b = run(1), run(2)
+  t.eq(run(1)[1], a[1])
+  t.ok(bdl.any(a[1]:ne(b[1])):item())
+end)
+
 -- ---- windows -----------------------------------------------------------------------------------------------------------------------
 
 test("DNI with the true gradient of the future is BPTT for a parameter without traces", function()

@@ -131,7 +131,7 @@ function SnAp:__init(model, opts)
   end), opts)
 end
 
---- UORO: an estimate of full real-time recurrent learning that is right on average.
+--- Unbiased online recurrent optimization: an estimate of full real-time recurrent learning that is right on average.
 --  opts : projection_key (42), projection_eps (1e-12), nu (signs of each group instead of drawn ones, [steps, group.., states]),
 --         vjp_method ("multi-step").
 local UORO = Base:extend "UORO"

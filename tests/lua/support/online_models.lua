@@ -150,7 +150,7 @@ function Net:update(x)
   return out
 end
 
---- opts : recurrent (nil: by chance; false: never), chained (the same), op, dynamics, batch, layers.
+--- opts : recurrent (nil: by chance; false: never), chained (the same), op, dynamics, batch, layers, n (4: units of a layer).
 function M.draw(seed, opts)
   opts = opts or {}
   random.seed(seed)
@@ -163,7 +163,7 @@ function M.draw(seed, opts)
     local kind = opts.dynamics or sorted(DYNAMICS)[pick(#sorted(DYNAMICS))]
     local op = opts.op or sorted(OPS)[pick(#sorted(OPS))]
     local d = DYNAMICS[kind]
-    local layer = {n = 4, states = d[1], dynamics = d[3], recurrent = chance(opts.recurrent), chained = l > 1 and chance(opts.chained), h0 = {}}
+    local layer = {n = opts.n or 4, states = d[1], dynamics = d[3], recurrent = chance(opts.recurrent), chained = l > 1 and chance(opts.chained), h0 = {}}
     local added = op == "conv" -- h is added to x, not put beside it
     local m = (layer.chained and below or spec.n_in) + (layer.recurrent and not added and layer.n or 0)
     layer.ops = {OPS[op](lead, m, layer.n)}

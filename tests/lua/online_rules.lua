@@ -122,7 +122,7 @@ local FACTORIZED = {
 
 test("traces of inputs and outputs follow their equations", function()
   for seed = 501, 510 do
-    local spec = models.draw(seed, {dynamics = DYNAMICS[seed % 5 + 1], batch = seed % 5 ~= 1 and seed % 2 == 0})
+    local spec = models.draw(seed, {dynamics = DYNAMICS[seed % 5 + 1]})
     local xs, ys = models.sequences(spec, 4)
     local steps = oracle.record(spec, xs, ys)
     for k, given in ipairs(FACTORIZED) do
@@ -211,6 +211,41 @@ test("UORO draws other signs for another key", function()
 end)
 
 -- ---- windows -----------------------------------------------------------------------------------------------------------------------
+
+test("windows are reverse mode within, and the traces of before", function()
+  for seed = 951, 956 do
+    local spec = models.draw(seed)
+    local net, size = spec.net, 2
+    local xs, ys = models.sequences(spec, 6)
+    local steps = oracle.record(spec, xs, ys)
+    local weights, hidden = oracle.weights(spec), {}
+    for l in ipairs(spec.layers) do hidden[l] = net.h[l] end
+    nn.reset_all_states(net)
+    local within, start = nil, {}
+    for w = 1, 3 do
+      local rows = {(w - 1) * size + 1, w * size}
+      local g = bdl.grad(function()
+        return bdl.sum((bdl.for_loop(function(x, y) return models.loss(net(x), y) end, xs[{rows}], ys[{rows}])))
+      end, {weights = weights, hidden = hidden})()
+      within = within and bdl.tree.map(function(a, b) return a + b end, within, g.weights) or g.weights
+      start[w] = {}
+      for l, list in ipairs(g.hidden) do
+        local flat = {}
+        for a, x in ipairs(list) do flat[a] = x:reshape(x.size) end
+        start[w][l] = bdl.concatenate(flat)
+      end
+    end
+    local function check(what, config, before)
+      local got = learned(spec, function(model)
+        return online[config.trace_factorization == "per_param" and "D_RTRL" or "ES_D_RTRL"](model, {config = config, vjp_method = "multi-step"})
+      end, xs, ys, {chunk_size = size})
+      compare(spec, what, got, bdl.tree.map(function(a, b) return a + b end, within, before(spec, steps, config, size, start)))
+    end
+    check("D-RTRL", online.ETraceConfig(), oracle.before_windows)
+    check("OSTL", online.ETraceConfig{recurrence_scope = "coupled"}, oracle.before_windows)
+    check("ES-D-RTRL", online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.8}, oracle.io_before_windows)
+  end
+end)
 
 test("DNI with the true gradient of the future is BPTT for a parameter without traces", function()
   for seed = 901, 904 do

@@ -128,7 +128,7 @@ function M.weights(spec)
   return list
 end
 
---- of(l, j, k) for each leaf, then the sum of the readouts' gradients.
+--- of(l, j, k) for each leaf, then the sum over the steps of the readouts' gradients.
 local function gradients(spec, steps, of)
   local list = {}
   for l, layer in ipairs(spec.layers) do
@@ -137,7 +137,7 @@ local function gradients(spec, steps, of)
     end
   end
   for l in ipairs(spec.layers) do
-    local total = 0
+    local total = spec.net.readout[l].value * 0
     for _, step in ipairs(steps) do total = total + step.readout[l] end
     list[#list + 1] = total
   end
@@ -159,16 +159,37 @@ local function transition(config, one)
   return one.whole * (config.recurrence_scope == "coupled" and same_position(one) or 1)
 end
 
+--- The traces of leaf k of operation j in layer l after each step.
+local function traces(steps, config, l, j, k)
+  local list, e = {}, nil
+  for t, step in ipairs(steps) do
+    local o = step.layers[l].ops[j]
+    e = (e and transition(config, step.layers[l]):matmul(e) or 0) + o.f:matmul(o.w[k])
+    list[t] = e
+  end
+  return list
+end
+
 --- signal(one, l) : what takes the place of L.
 function M.per_param(spec, steps, config, signal)
   return gradients(spec, steps, function(l, j, k)
-    local e, filtered, total = 0, 0, 0
-    for t, step in ipairs(steps) do
-      local one = step.layers[l]
-      local o = one.ops[j]
-      e = (t > 1 and transition(config, one):matmul(e) or 0) + o.f:matmul(o.w[k])
+    local filtered, total = 0, 0
+    for t, e in ipairs(traces(steps, config, l, j, k)) do
+      local one = steps[t].layers[l]
       filtered = config.kappa and config.kappa * filtered + e or e
       total = total + signal(one, l, t):matmul(filtered)
+    end
+    return total
+  end)
+end
+
+--- What the traces of before add to windows of `size` steps;  start[w][l] : the derivative of window w by the hidden values before it.
+function M.before_windows(spec, steps, config, size, start)
+  return gradients(spec, {}, function(l, j, k)
+    local total, all = steps[1].layers[l].ops[j].values[k] * 0, traces(steps, config, l, j, k)
+    for w, by in ipairs(start) do
+      local before = all[(w - 1) * size]
+      if before then total = total + by[l]:matmul(before):reshape(total.shape) end
     end
     return total
   end)
@@ -201,36 +222,72 @@ function M.snap(spec, steps, n, signal)
   end)
 end
 
---- ES-D-RTRL.
-function M.io_factorized(spec, steps, config, signal)
+--- The two traces of operation j in layer l after each step: {ex, ef}.
+local function factors(steps, config, l, j)
   local recursion, decay = config.temporal_recursion, config.decay
+  local list, ex, ef = {}, 0, nil
+  local turned = {temporal_recursion = recursion[2] == "scalar_leak" and "scalar_leak" or "jacobian", decay = 1, recurrence_scope = config.recurrence_scope}
+  for t, step in ipairs(steps) do
+    local one, o = step.layers[l], step.layers[l].ops[j]
+    local carried = recursion[2] ~= "none" and ef and transition(turned, one):matmul(ef) or 0
+    ex = (recursion[1] == "none" and 0 or decay[1] * ex) + o.X
+    ef = decay[2] * carried + (1 - decay[2]) * bdl.sum(o.f, {axis = 2})
+    list[t] = {ex, ef}
+  end
+  return list
+end
+
+--- The operation's gradients by its leaves at the traces of s steps.
+local function pulled(one, o, trace, signal, decay, s)
+  local ct = bdl.sum((signal * trace[2] / (1 - decay^s)):reshape(-1, o.y.size), {axis = 1}):reshape(o.y.shape)
+  local list = {}
+  for k, w in ipairs(o.values) do
+    list[k] = bdl.grad(function(v)
+      local all = table.move(o.values, 1, #o.values, 1, {})
+      all[k] = v
+      return bdl.sum(o.op.plain(trace[1], all) * ct)
+    end, nil, {argnums = 1})(w)
+  end
+  return list
+end
+
+--- each(l, j, add) calls add with gradients of the leaves.
+local function pulled_sums(spec, steps, each, readout)
   local of = {}
   for l, layer in ipairs(spec.layers) do
     of[l] = {}
     for j, op in ipairs(layer.ops) do
-      local ex, ef, total = 0, 0, {}
-      for t, step in ipairs(steps) do
-        local one, o = step.layers[l], step.layers[l].ops[j]
-        local carried = recursion[2] == "none" and 0 or t == 1 and 0
-          or transition({temporal_recursion = recursion[2] == "scalar_leak" and "scalar_leak" or "jacobian", decay = 1,
-                         recurrence_scope = config.recurrence_scope}, one):matmul(ef)
-        ex = (recursion[1] == "none" and 0 or decay[1] * ex) + o.X
-        ef = decay[2] * carried + (1 - decay[2]) * bdl.sum(o.f, {axis = 2})
-        local c = 1 - decay[2]^t
-        local ct = bdl.sum((signal(one, l, t) * ef / c):reshape(one.H // one.P, one.P), {axis = 1}):reshape(o.y.shape)
-        for k, w in ipairs(o.values) do
-          local g = bdl.grad(function(v)
-            local all = table.move(o.values, 1, #o.values, 1, {})
-            all[k] = v
-            return bdl.sum(op.plain(ex, all) * ct)
-          end, nil, {argnums = 1})(w)
-          total[k] = (total[k] or 0) + g
-        end
-      end
+      local total = {}
+      for k, p in ipairs(op.params) do total[k] = p.value * 0 end
+      each(l, j, function(list)
+        for k, g in ipairs(list) do total[k] = total[k] + g end
+      end)
       of[l][j] = total
     end
   end
-  return gradients(spec, steps, function(l, j, k) return of[l][j][k] end)
+  return gradients(spec, readout and steps or {}, function(l, j, k) return of[l][j][k] end)
+end
+
+--- ES-D-RTRL.
+function M.io_factorized(spec, steps, config, signal)
+  return pulled_sums(spec, steps, function(l, j, add)
+    for t, trace in ipairs(factors(steps, config, l, j)) do
+      local one = steps[t].layers[l]
+      add(pulled(one, one.ops[j], trace, signal(one, l, t), config.decay[2], t))
+    end
+  end, true)
+end
+
+--- As before_windows; the correction counts the steps before the window, and one.
+function M.io_before_windows(spec, steps, config, size, start)
+  return pulled_sums(spec, steps, function(l, j, add)
+    local all = factors(steps, config, l, j)
+    for w, by in ipairs(start) do
+      local s = (w - 1) * size
+      local one = steps[1].layers[l]
+      if s > 0 then add(pulled(one, one.ops[j], all[s], by[l], config.decay[2], s + 1)) end
+    end
+  end, false)
 end
 
 local function norm(list)

@@ -147,7 +147,10 @@ static void a_loop_changes_trace_and_sum_in_place(void **state) {
   const bdl_block *body = NULL;
   for (int k = 0; k < plan->block.n; k++)
     if (plan->block.v[k].kind == BDL_I_SCAN) body = &plan->block.v[k].scan.body;
-  assert_non_null(body);
+  if (!body) {
+    fail_msg("no loop");
+    return;
+  }
   assert_int_equal(count(body, BDL_I_KERNEL), 1);
   assert_int_equal(count(body, BDL_I_COPY), 0);
   assert_true(plan->inplace[0] && plan->inplace[1]);

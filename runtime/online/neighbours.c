@@ -1,6 +1,7 @@
 /*
 ** neighbours.c -- the influence that SnAp keeps, and the compressed columns of a hidden group's Jacobian.
-** Source: Menick et al. 2021, Practical real time recurrent learning with a sparse approximation; Curtis, Powell & Reid 1974.
+** Source: Menick et al. 2021, Practical real time recurrent learning with a sparse approximation; Curtis, Powell & Reid
+** 1974.
 */
 #include <inttypes.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static bdl_status find(graph *g, const bdl_step *s, const int *members, int n_me
   bdl_reach r;
   bdl_reached *in = NULL, *out = NULL;
   bdl_status status = bdl_reach_init(&r, p->ctx, g->n);
-  if (status == BDL_OK && (!BDL_ARRAY(&r.a, in, p->inputs.n) || !BDL_ARRAY(&r.a, out, p->n_outputs))) status = BDL_ENOMEM;
+  const bool ok = status == BDL_OK && BDL_ARRAY(&r.a, in, p->inputs.n) && BDL_ARRAY(&r.a, out, p->n_outputs);
+  if (status == BDL_OK && !ok) status = BDL_ENOMEM;
   for (int64_t i = 0; status == BDL_OK && i < p->inputs.n; i++) {
     in[i].value = known[i];
     for (int m = 0; status == BDL_OK && m < n_members; m++) {
@@ -108,8 +110,8 @@ static bdl_status mark_direct(graph *g) {
   return BDL_OK;
 }
 
-bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_members, const bdl_tensor *const *known, int order,
-                                 int64_t most, bdl_neighbours *z) {
+bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_members, const bdl_tensor *const *known,
+                                 int order, int64_t most, bdl_neighbours *z) {
   const int64_t n = bdl_aval_numel(bdl_aval_of(s->p, s->in[members[0]]));
   graph g = {.z = z, .n = n, .words = (n + 63) / 64};
   *z = (bdl_neighbours){.n = n};
@@ -120,11 +122,12 @@ bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_me
   for (int64_t i = 0; !known && i < n * n; i++) put(g.next + i / n * g.words, i % n);
   TRY(choose(&g, order));
   TRY(share_lanes(&g));
-  const int64_t row = z->width * n_members;
-  if (most > 0 && (double)n * (double)row * (double)row > (double)most) {
+  const double row = (double)z->width * n_members, size = (double)n * row * row;
+  if (most > 0 && size > (double)most) {
     bdl_fail(s->p->ctx, BDL_ENOTSUP,
-             "SnAp of order %d keeps the influence on %" PRId64 " positions of each of %" PRId64 ", with %d state%s: a Jacobian of %.0f"
-             " elements, more than %" PRId64, order, z->width, n, n_members, n_members == 1 ? "" : "s", (double)n * (double)row * (double)row, most);
+             "SnAp of order %d keeps the influence on %" PRId64 " positions of each of %" PRId64
+             ", with %d state%s: a Jacobian of %.0f elements, more than %" PRId64,
+             order, z->width, n, n_members, n_members == 1 ? "" : "s", size, most);
     bdl_hint(s->p->ctx, "a smaller sparse_n, recurrence_scope = 'coupled', or a larger snap_max_jacobian_elements");
     return BDL_ENOTSUP;
   }

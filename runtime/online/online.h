@@ -77,8 +77,8 @@ typedef struct bdl_neighbours {
 } bdl_neighbours;
 /* known: values of inputs that never change, or NULL each; NULL: everything depends on everything.  most: elements that the
 ** Jacobian n (width n_members)^2 may have; 0: any number.  Fini whatever it returned.  Errors: BDL_ENOTSUP more than that. */
-bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_members, const bdl_tensor *const *known, int order,
-                                 int64_t most, bdl_neighbours *z);
+bdl_status bdl_online_neighbours(const bdl_step *s, const int *members, int n_members, const bdl_tensor *const *known,
+                                 int order, int64_t most, bdl_neighbours *z);
 void bdl_online_neighbours_fini(bdl_neighbours *z);
 
 /*

@@ -182,7 +182,8 @@ static void dot(const rule *w) {
   }
   for (int i = 0; i < p[2].n; i++) batch *= type_in(w, 0)->shape[p[2].ints[i]];
   for (int64_t i = 0, n = batch * rest[0] * rest[1]; i < n; i++)
-    w->out[0].set[i] = bdl_reach_join(w->r, side[0][i / rest[1]], side[1][i / (rest[0] * rest[1]) * rest[1] + i % rest[1]]);
+    w->out[0].set[i] =
+      bdl_reach_join(w->r, side[0][i / rest[1]], side[1][i / (rest[0] * rest[1]) * rest[1] + i % rest[1]]);
 }
 
 /* x [n, space.., c_in], filter [k.., c_in/groups, c_out] */
@@ -205,7 +206,8 @@ static void conv(const rule *w) {
         inside &= from >= 0 && from % p[3].ints[k] == 0 && from / p[3].ints[k] < x->shape[k + 1];
         at += from / p[3].ints[k] * own[k + 1];
       }
-      for (int64_t c = 0; inside && c < channels; c++) bdl_reach_include(w->r, w->in[0].set[rest * own[0] + at + group * channels + c]);
+      at += rest * own[0] + group * channels;
+      for (int64_t c = 0; inside && c < channels; c++) bdl_reach_include(w->r, w->in[0].set[at + c]);
     }
     w->out[0].set[i] = bdl_reach_number(w->r);
   }
@@ -216,7 +218,9 @@ static void csr_dot(const rule *w) {
   const bdl_param *p = w->e->params;
   const bdl_tensor *indices = w->in[2].value, *indptr = w->in[3].value;
   const int64_t rows = p[0].i, cols = p[1].i, batch = type_in(w, 0)->ndim == 2 ? type_in(w, 0)->shape[0] : 1;
-  const bool each = indptr->aval.shape[0] == 2 && rows != 1, i64[2] = {indices->aval.dtype == BDL_I64, indptr->aval.dtype == BDL_I64};
+  const int64_t nnz = indices->aval.shape[0];
+  const bool each = indptr->aval.shape[0] == 2 && rows != 1;
+  const bool i64[2] = {indices->aval.dtype == BDL_I64, indptr->aval.dtype == BDL_I64};
   for (int64_t b = 0; b < batch; b++)
     for (int64_t i = 0; i < rows; i++) {
       int64_t range[2];
@@ -224,7 +228,7 @@ static void csr_dot(const rule *w) {
         const bdl_scalar v = bdl_tensor_at(indptr, each ? 1 : i + k);
         range[k] = (i64[1] ? v.i64 : v.i32) * (each ? i + k : 1);
       }
-      for (int64_t n = BDL_MAX(range[0], 0); n < BDL_MIN(range[1], indices->aval.shape[0]) && w->r->status == BDL_OK; n++) {
+      for (int64_t n = BDL_MAX(range[0], 0); n < BDL_MIN(range[1], nnz) && w->r->status == BDL_OK; n++) {
         const bdl_scalar v = bdl_tensor_at(indices, n);
         const int64_t j = i64[0] ? v.i64 : v.i32;
         if (j < 0 || j >= cols) continue; /* an IndexError when it runs */
@@ -242,7 +246,8 @@ static void mixture(const rule *w) {
       if (i == 0 || w->in[k].set[i] != w->in[k].set[i - 1]) bdl_reach_include(w->r, w->in[k].set[i]);
   const int32_t all = bdl_reach_number(w->r);
   for (int k = 0; k < w->e->n_out; k++) {
-    if (!bdl_dtype_is_float(type_out(w, k)->dtype) || (!w->out[k].set && !(w->out[k].set = sets(w->r, type_out(w, k))))) continue;
+    if (!bdl_dtype_is_float(type_out(w, k)->dtype)) continue;
+    if (!w->out[k].set && !(w->out[k].set = sets(w->r, type_out(w, k)))) continue;
     for (int64_t i = 0, n = bdl_aval_numel(type_out(w, k)); i < n; i++) w->out[k].set[i] = all;
   }
 }
@@ -270,7 +275,8 @@ static bdl_status loop(const rule *w, const bdl_prog *body, int64_t first, int64
     bool grew;
     if (k < consts) in[k] = *x;
     if (k < consts || !x->set) continue;
-    for (int64_t i = 0, n = bdl_aval_numel(type_in(w, (int)(first + k))); i < n; i += size) merge(w->r, row, x->set + i, &in[k].set, &grew);
+    for (int64_t i = 0, n = bdl_aval_numel(type_in(w, (int)(first + k))); i < n; i += size)
+      merge(w->r, row, x->set + i, &in[k].set, &grew);
   }
   for (bool grew = true; grew && w->r->status == BDL_OK;) {
     grew = false;
@@ -330,6 +336,12 @@ static bool passes(bdl_prim_id p) {
   return p == BDL_P_reshape || p == BDL_P_copy || p == BDL_P_cast || p == BDL_P_barrier || p == BDL_P_neg;
 }
 
+static bool moves(bdl_prim_id p) {
+  return p == BDL_P_broadcast || p == BDL_P_permute || p == BDL_P_slice || p == BDL_P_reverse;
+}
+
+static bool has_pattern(const rule *w) { return type_in(w, 1)->ndim == 1 && w->in[2].value && w->in[3].value; }
+
 static bdl_status equation(const rule *w) {
   const bdl_eqn *e = w->e;
   const bdl_prim *prim = &bdl_prims[e->prim];
@@ -349,8 +361,8 @@ static bdl_status equation(const rule *w) {
   else if (e->prim == BDL_P_pad) pad(w);
   else if (e->prim == BDL_P_dot) dot(w);
   else if (e->prim == BDL_P_conv && first_alone) conv(w);
-  else if (e->prim == BDL_P_csr_dot && first_alone && type_in(w, 1)->ndim == 1 && w->in[2].value && w->in[3].value) csr_dot(w);
-  else if (e->prim == BDL_P_broadcast || e->prim == BDL_P_permute || e->prim == BDL_P_slice || e->prim == BDL_P_reverse) movement(w);
+  else if (e->prim == BDL_P_csr_dot && first_alone && has_pattern(w)) csr_dot(w);
+  else if (moves(e->prim)) movement(w);
   else if (e->prim >= BDL_P_reduce_sum && e->prim <= BDL_P_reduce_min) reduction(w);
   else mixture(w);
   return w->r->status;

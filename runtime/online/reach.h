@@ -1,6 +1,6 @@
 /*
-** reach.h -- which positions of a value an element of another depends on, by the structure of a program: what could be non-zero
-** in a Jacobian.  Sets are numbered: 0 is empty, 1 + p is {p}; equal sets have one number.
+** reach.h -- which positions of a value an element of another depends on, by the structure of a program: what could be
+** non-zero in a Jacobian.  Sets are numbered: 0 is empty, 1 + p is {p}; equal sets have one number.
 */
 #ifndef BDL_REACH_H
 #define BDL_REACH_H

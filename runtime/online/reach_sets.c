@@ -20,7 +20,8 @@ int32_t bdl_reach_number(bdl_reach *r) {
   uint64_t hash = bdl_hash(r->sum, bytes, 0), found;
   for (; bdl_map_get(&r->at, hash, &found); hash++)
     if (memcmp(bdl_reach_set(r, (int32_t)found), r->sum, bytes) == 0) return (int32_t)found;
-  if (!BDL_RESERVE(r->ctx, r->bits, (r->n_sets + 1) * r->words) || bdl_map_put(&r->at, hash, (uint64_t)r->n_sets) != BDL_OK)
+  if (!BDL_RESERVE(r->ctx, r->bits, (r->n_sets + 1) * r->words) ||
+      bdl_map_put(&r->at, hash, (uint64_t)r->n_sets) != BDL_OK)
     return r->status = BDL_ENOMEM, 0;
   memcpy(r->bits.v + r->n_sets * r->words, r->sum, bytes);
   return (int32_t)r->n_sets++;

@@ -1,10 +1,13 @@
---- Learners as objects: what they refuse, inside of transformations, saved, in a changed environ, and what they keep in memory.
+--- Learners as objects: what they refuse, inside of transformations, saved, in a changed environ, and what they keep
+--  in memory.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
 local models = require "tests.lua.support.online_models"
 local nn, online, random, u = bdl.nn, bdl.online, bdl.random, bdl.units
 
-local function test(name, f) t.test(name, function() return bdl.environ.context({precision = 64, dt = 0.1 * u.ms}, f) end) end
+local function test(name, f)
+  t.test(name, function() return bdl.environ.context({precision = 64, dt = 0.1 * u.ms}, f) end)
+end
 
 local Net = nn.Module:extend "Net"
 
@@ -33,8 +36,10 @@ local function net(batch)
 end
 
 local RULES = {
-  D_RTRL = {}, ES_D_RTRL = {decay_or_rank = 0.9}, DiagHybridDimAlgorithm = {}, OSTLRecurrent = {}, OSTLFeedforward = {}, SnAp = {sparse_n = 2},
-  UORO = {vjp_method = "single-step"}, ThreeFactor = {}, EProp = {feedback = "random", random_feedback_key = 3, kappa_filter_decay = 0.5},
+  D_RTRL = {}, ES_D_RTRL = {decay_or_rank = 0.9}, DiagHybridDimAlgorithm = {}, OSTLRecurrent = {},
+    OSTLFeedforward = {}, SnAp = {sparse_n = 2},
+  UORO = {vjp_method = "single-step"}, ThreeFactor = {}, EProp = {feedback = "random", random_feedback_key = 3,
+    kappa_filter_decay = 0.5},
 }
 local NAMES = bdl.util.sorted_keys(RULES)
 
@@ -49,14 +54,18 @@ local function same(a, b, what)
   for path, x in a:items() do t.eq(x, b[path], what .. " " .. path) end
 end
 
--- ---- configurations --------------------------------------------------------------------------------------------------------------
+-- ---- configurations -------------------------------------------------------------------------------------------------
 
 test("combinations that mean nothing are refused with the reason", function()
   local cases = {
-    {{trace_filter = "kappa", kappa = 0.5, trace_factorization = "io_factorized", decay = 0.9}, "ValueError", "trace_filter = 'kappa' is of trace_factorization = 'per_param'"},
-    {{recurrence_scope = "coupled", temporal_recursion = "none"}, "ValueError", "recurrence_scope = 'coupled' says what enters the Jacobian, but temporal_recursion is 'none'"},
-    {{recurrence_scope = "coupled", trace_factorization = "io_factorized", decay = 0.9, temporal_recursion = {"scalar_leak", "scalar_leak"}}, "ValueError", "but temporal_recursion is 'scalar_leak'"},
-    {{trace_factorization = "io_factorized", decay = 0.9, temporal_recursion = {"jacobian", "jacobian"}}, "ValueError", "the trace of inputs has no Jacobian"},
+    {{trace_filter = "kappa", kappa = 0.5, trace_factorization = "io_factorized", decay = 0.9}, "ValueError",
+      "trace_filter = 'kappa' is of trace_factorization = 'per_param'"},
+    {{recurrence_scope = "coupled", temporal_recursion = "none"}, "ValueError",
+      "recurrence_scope = 'coupled' says what enters the Jacobian, but temporal_recursion is 'none'"},
+    {{recurrence_scope = "coupled", trace_factorization = "io_factorized", decay = 0.9,
+      temporal_recursion = {"scalar_leak", "scalar_leak"}}, "ValueError", "but temporal_recursion is 'scalar_leak'"},
+    {{trace_factorization = "io_factorized", decay = 0.9, temporal_recursion = {"jacobian", "jacobian"}}, "ValueError",
+      "the trace of inputs has no Jacobian"},
     {{decay = 0.9}, "ValueError", "temporal_recursion = 'jacobian' has no decay"},
     {{temporal_recursion = "scalar_leak"}, "ValueError", "temporal_recursion = 'scalar_leak' needs decay"},
     {{trace_factorization = "io_factorized"}, "ValueError", "trace_factorization = 'io_factorized' needs decay"},
@@ -64,13 +73,15 @@ test("combinations that mean nothing are refused with the reason", function()
     {{trace_filter = "kappa"}, "ValueError", "trace_filter = 'kappa' needs kappa"},
     {{update_schedule = "window"}, "ValueError", "update_schedule = 'window' needs window_size"},
     {{sparse_n = 2}, "ValueError", "sparse_n = 2 is set, but recurrence_scope is 'diagonal'"},
-    {{recurrence_scope = "sparse_n", sparse_n = 2, trace_factorization = "io_factorized", decay = 0.9}, "ValueError", "recurrence_scope = 'sparse_n' is of trace_factorization = 'per_param'"},
+    {{recurrence_scope = "sparse_n", sparse_n = 2, trace_factorization = "io_factorized", decay = 0.9}, "ValueError",
+      "recurrence_scope = 'sparse_n' is of trace_factorization = 'per_param'"},
     {{recurrence_scope = "sparse_n", sparse_n = 0}, "ValueError", "sparse_n is a whole number from 1, not 0"},
     {{recurrence_scope = "sparse_n", sparse_n = 1.5}, "TypeError", "sparse_n is a whole number from 1, not 1.5"},
     {{recurrence_scope = "sparse_n", sparse_n = true}, "TypeError", "sparse_n is a whole number from 1, not true"},
     {{update_schedule = "window", window_size = 0}, "ValueError", "window_size is a whole number from 1, not 0"},
     {{trace_factorization = "random_projection"}, "ValueError", "recurrence_scope = 'coupled'"},
-    {{trace_factorization = "random_projection", recurrence_scope = "sparse_n", sparse_n = 2}, "ValueError", "recurrence_scope = 'coupled'"},
+    {{trace_factorization = "random_projection", recurrence_scope = "sparse_n", sparse_n = 2}, "ValueError",
+      "recurrence_scope = 'coupled'"},
     {{trace_factorization = "io_factorized", decay = 1.0}, "ValueError", "is in %[0, 1%), not 1.0"},
     {{temporal_recursion = "scalar_leak", decay = -0.1}, "ValueError", "is in %[0, 1%), not %-0.1"},
     {{trace_filter = "kappa", kappa = 0/0}, "ValueError", "kappa is in %[0, 1%)"},
@@ -87,7 +98,8 @@ test("equal rules have one spelling", function()
   t.eq({config.recurrence_scope, config.sparse_n}, {"coupled"})
   t.eq(online.ETraceConfig{trace_filter = "kappa", kappa = 0}.trace_filter, "none")
   t.eq(online.ETraceConfig{temporal_recursion = "scalar_leak", decay = 0}.temporal_recursion, "none")
-  t.eq(online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.9}.temporal_recursion, {"scalar_leak", "jacobian"})
+  t.eq(online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.9}.temporal_recursion, {"scalar_leak",
+    "jacobian"})
 end)
 
 test("options of rules are checked", function()
@@ -103,13 +115,17 @@ test("options of rules are checked", function()
     {"ValueError", "feedback = 'random' needs random_feedback_key", online.EProp, {feedback = "random"}},
     {"ValueError", "feedback is 'symmetric', 'random' or matrices, not 'none'", online.EProp, {feedback = "none"}},
     {"ValueError", "ThreeFactor learns step by step", online.ThreeFactor, {vjp_method = "multi-step"}},
-    {"ValueError", "D_RTRL: learning_signal = 'modulatory' is of ThreeFactor", online.D_RTRL, {config = {learning_signal = "modulatory"}}},
-    {"ValueError", "D_RTRL: learning_signal = 'bootstrapped' is of DNI", online.D_RTRL, {config = {learning_signal = "bootstrapped"}}},
-    {"ValueError", "D_RTRL keeps its traces per_param, the config io_factorized", online.D_RTRL, {config = {trace_factorization = "io_factorized", decay = 0.5}}},
+    {"ValueError", "D_RTRL: learning_signal = 'modulatory' is of ThreeFactor", online.D_RTRL,
+      {config = {learning_signal = "modulatory"}}},
+    {"ValueError", "D_RTRL: learning_signal = 'bootstrapped' is of DNI", online.D_RTRL,
+      {config = {learning_signal = "bootstrapped"}}},
+    {"ValueError", "D_RTRL keeps its traces per_param, the config io_factorized", online.D_RTRL,
+      {config = {trace_factorization = "io_factorized", decay = 0.5}}},
     {"ValueError", "DNI learns by windows", online.DNI, {vjp_method = "single-step"}},
     {"TypeError", "a SyntheticGradient was expected, not a number", online.DNI, {synthesizer = 1}},
     {"ValueError", "sparse_n is a whole number from 1, not %-1", online.SnAp, {sparse_n = -1}},
-    {"ValueError", "snap_max_jacobian_elements is a whole number from 1, not 0", online.SnAp, {snap_max_jacobian_elements = 0}},
+    {"ValueError", "snap_max_jacobian_elements is a whole number from 1, not 0", online.SnAp,
+      {snap_max_jacobian_elements = 0}},
     {"ValueError", "projection_eps is a number above 0, not 0", online.UORO, {projection_eps = 0}},
     {"ValueError", "update_schedule = 'window' needs vjp_method = 'multi%-step'", online.D_RTRL,
      {vjp_method = "single-step", config = {update_schedule = "window", window_size = 2}}},
@@ -118,7 +134,8 @@ test("options of rules are checked", function()
   t.raises("TypeError", "D_RTRL: a Module was expected, not a number", online.D_RTRL, 1)
   t.raises("ValueError", "no rule is called 'drtl'", online.compile, model, "drtl", bdl.ones(3))
   t.raises("ValueError", "an example of the step's input is needed", online.compile, model, "D_RTRL")
-  t.raises("NotSupportedError", "4 positions of each of 4, with 1 state: a Jacobian of 64 elements, more than 63", function()
+  t.raises("NotSupportedError", "4 positions of each of 4, with 1 state: a Jacobian of 64 elements, more than 63",
+    function()
     online.SnAp(net(), {sparse_n = 2, snap_max_jacobian_elements = 63}):compile_graph(bdl.ones(3))
   end)
   t.raises("ShapeError", "the feedback of hidden group 1 is %[4,4%], not float64%[3,3%]", function()
@@ -129,8 +146,10 @@ end)
 test("a config chooses the class that has it", function()
   local x = bdl.ones(3)
   local cases = {
-    {{}, "D_RTRL"}, {{trace_factorization = "io_factorized", decay = 0.5}, "ES_D_RTRL"}, {{learning_signal = "modulatory"}, "ThreeFactor"},
-    {{learning_signal = "bootstrapped"}, "DNI"}, {{trace_factorization = "random_projection", recurrence_scope = "coupled"}, "UORO"},
+    {{}, "D_RTRL"}, {{trace_factorization = "io_factorized", decay = 0.5}, "ES_D_RTRL"},
+      {{learning_signal = "modulatory"}, "ThreeFactor"},
+    {{learning_signal = "bootstrapped"}, "DNI"}, {{trace_factorization = "random_projection",
+      recurrence_scope = "coupled"}, "UORO"},
   }
   for _, case in ipairs(cases) do
     local learner = online.compile(net(), online.ETraceConfig(case[1]), x)
@@ -139,7 +158,8 @@ test("a config chooses the class that has it", function()
   end
   t.raises("ValueError", "learning_signal = 'random_feedback' needs random_feedback_key", online.compile, net(),
            online.ETraceConfig{learning_signal = "random_feedback"}, x)
-  t.eq(#online.compile(net(), online.ETraceConfig{learning_signal = "random_feedback"}, x, {random_feedback_key = 1}).feedback, 1)
+  t.eq(#online.compile(net(), online.ETraceConfig{learning_signal = "random_feedback"}, x,
+    {random_feedback_key = 1}).feedback, 1)
   for rule, cls in pairs{snap = "SnAp", UORO = "UORO", dni = "DNI", three_factor = "ThreeFactor"} do
     t.ok(online.compile(net(), rule, x):is(online[cls]), rule)
   end
@@ -160,14 +180,15 @@ test("a hidden State may be a single number", function()
   end
 end)
 
--- ---- misuse ------------------------------------------------------------------------------------------------------------------------
+-- ---- misuse ---------------------------------------------------------------------------------------------------------
 
 test("a learner that is not compiled says so", function()
   local learner = online.D_RTRL(net())
   t.raises("ValueError", "the learner is not compiled yet", learner, bdl.ones(3))
   t.raises("ValueError", "reset_state: the learner is not compiled yet", learner.reset_state, learner)
   t.raises("ValueError", "get_etrace_of: the learner is not compiled yet", learner.get_etrace_of, learner, "w")
-  t.raises("ValueError", "etrace_grad: the learner is not compiled yet", learner.etrace_grad, learner, bdl.ones(2, 3), function() end)
+  t.raises("ValueError", "etrace_grad: the learner is not compiled yet", learner.etrace_grad, learner, bdl.ones(2, 3),
+    function() end)
   t.raises("ValueError", "an example of the step's input is needed", learner.compile_graph, learner)
 end)
 
@@ -256,9 +277,11 @@ end)
 test("windows of another size than the schedule's are refused", function()
   local learner = online.D_RTRL(net(), {config = {update_schedule = "window", window_size = 3}})
   learner:compile_graph(bdl.ones(3))
-  t.raises("ValueError", "window_size = 3 of the config, but this window has 2 steps", learner, online.MultiStepData(bdl.ones(2, 3)))
+  t.raises("ValueError", "window_size = 3 of the config, but this window has 2 steps", learner,
+    online.MultiStepData(bdl.ones(2, 3)))
   t.eq(learner(online.MultiStepData(bdl.ones(3, 3))).shape[1], 3)
-  t.raises("ValueError", "4 steps are no whole number of windows of 3", learner.etrace_grad, learner, bdl.ones(4, 3), bdl.ones(4, 2), loss_of(learner))
+  t.raises("ValueError", "4 steps are no whole number of windows of 3", learner.etrace_grad, learner, bdl.ones(4, 3),
+    bdl.ones(4, 2), loss_of(learner))
 end)
 
 test("a schedule gives the windows of a sequence", function()
@@ -266,13 +289,14 @@ test("a schedule gives the windows of a sequence", function()
   local function run(opts, chunk)
     local learner = online.D_RTRL(net(), opts)
     learner:compile_graph(xs[1])
-    return (learner:etrace_grad(xs, ys, function(x, y) return bdl.sum((learner(online.MultiStepData(x)) - y)^2, {axis = 2}) end, {chunk_size = chunk}))
+    return (learner:etrace_grad(xs, ys, function(x, y) return bdl.sum((learner(online.MultiStepData(x)) - y)^2,
+      {axis = 2}) end, {chunk_size = chunk}))
   end
   same(run({config = {update_schedule = "window", window_size = 3}}), run({vjp_method = "multi-step"}, 3), "window")
   same(run({config = {update_schedule = "sequence_end"}}), run({vjp_method = "multi-step"}, 6), "sequence_end")
 end)
 
--- ---- DNI -----------------------------------------------------------------------------------------------------------------------------
+-- ---- DNI ------------------------------------------------------------------------------------------------------------
 
 test("DNI needs a synthesizer of its shapes; one of zeros changes nothing", function()
   local xs = random.randn(4, 3)
@@ -282,11 +306,13 @@ test("DNI needs a synthesizer of its shapes; one of zeros changes nothing", func
   t.raises("ValueError", "there is no synthesizer", learner, online.MultiStepData(xs))
   t.raises("TypeError", "the shapes of the hidden groups are needed", online.SyntheticGradient, {4, 1})
   learner:attach_synthesizer(online.SyntheticGradient{{5, 1}})
-  t.raises("ShapeError", "the synthesizer is for %[5,1%] in hidden group 1, which is %[4,1%]", learner, online.MultiStepData(xs))
+  t.raises("ShapeError", "the synthesizer is for %[5,1%] in hidden group 1, which is %[4,1%]", learner,
+    online.MultiStepData(xs))
   learner:attach_synthesizer(online.SyntheticGradient(learner:group_signal_shapes()))
   local plain = online.D_RTRL(net(), {vjp_method = "multi-step"})
   plain:compile_graph(xs[1])
-  local function gradient(l) return bdl.grad(function() return bdl.sum(l(online.MultiStepData(xs))^2) end, l.model:states(bdl.ParamState))() end
+  local function gradient(l) return bdl.grad(function() return bdl.sum(l(online.MultiStepData(xs))^2) end,
+    l.model:states(bdl.ParamState))() end
   same(gradient(learner), gradient(plain), "zero estimate")
 end)
 
@@ -301,11 +327,12 @@ test("training a synthesizer lowers its error and leaves the model alone", funct
   t.eq(#history, 60)
   t.ok(history[60] < 0.5 * history[1], ("error %g, then %g"):format(history[1], history[60]))
   t.eq(model.v.value, before)
-  t.raises("ValueError", "8 steps are no whole number of windows of 3", learner.train_synthetic_gradient, learner, xs, {chunk_size = 3})
+  t.raises("ValueError", "8 steps are no whole number of windows of 3", learner.train_synthetic_gradient, learner, xs,
+    {chunk_size = 3})
   t.raises("TypeError", "no argument 'epoch'", learner.train_synthetic_gradient, learner, xs, {epoch = 3})
 end)
 
--- ---- inside of transformations ------------------------------------------------------------------------------------------------------
+-- ---- inside of transformations --------------------------------------------------------------------------------------
 
 test("a learner gives the same bits twice, at once, compiled and in a loop", function()
   local xs, ys = random.randn(5, 3), random.randn(5, 2)
@@ -348,7 +375,9 @@ test("lanes of learners are learners", function()
     local got = bdl.vmap(function(x, y) return (learner:etrace_grad(x, y, loss_of(learner), {reduction = "sum"})) end,
                          {in_states = moving, out_states = moving})(xs, ys)
     for lane = 1, N do
-      for path in params:items() do t.close(got[path][lane], want[lane][path], 1e-10, 1e-12, ("%s, lane %d, %s"):format(name, lane, path)) end
+      for path in params:items() do
+        t.close(got[path][lane], want[lane][path], 1e-10, 1e-12, ("%s, lane %d, %s"):format(name, lane, path))
+      end
     end
   end
 end)
@@ -389,7 +418,7 @@ test("memory does not grow with the sequence", function()
   end
 end)
 
--- ---- environ -------------------------------------------------------------------------------------------------------------------------
+-- ---- environ --------------------------------------------------------------------------------------------------------
 
 local Spiking = nn.Module:extend "Spiking"
 
@@ -406,7 +435,8 @@ test("a model that reads t learns inside of loops", function()
   local xs = bdl.abs(random.randn(30, 3))
   local function sequence(f)
     nn.init_all_states(model)
-    return (bdl.for_loop(function(i, x) return bdl.environ.context({i = i, t = i * bdl.environ.get "dt"}, f, x) end, bdl.arange(30), xs))
+    return (bdl.for_loop(function(i, x) return bdl.environ.context({i = i, t = i * bdl.environ.get "dt"}, f, x) end,
+      bdl.arange(30), xs))
   end
   local spikes = sequence(function(x) return model(x) end)
   nn.init_all_states(model)
@@ -433,7 +463,8 @@ test("dt may change after compilation", function()
   local params = cell:states(bdl.ParamState)
   local function exact()
     nn.init_all_states(cell)
-    return bdl.grad(function() return bdl.sum((bdl.for_loop(function(x) return bdl.sum(cell(x).mantissa^2) end, xs))) end, params)()
+    return bdl.grad(function() return bdl.sum((bdl.for_loop(function(x) return bdl.sum(cell(x).mantissa^2) end,
+      xs))) end, params)()
   end
   for _, dt in ipairs{0.1, 0.5, 0.1} do
     local _ <close> = bdl.environ.context{dt = dt * u.ms}

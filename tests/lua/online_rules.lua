@@ -1,4 +1,5 @@
---- Learning rules on random models: against backpropagation through time where they are exact, everywhere against their equations
+--- Learning rules on random models: against backpropagation through time where they are exact, everywhere against
+--  their equations
 --  on dense Jacobians.
 local t = require "tests.lua.harness"
 local bdl = require "bdl"
@@ -32,13 +33,14 @@ local function through_time(spec, xs, ys)
 end
 
 local function compare(spec, what, got, want, rtol)
-  for k, g in ipairs(want) do t.close(got[k], g, rtol or 1e-8, 1e-10, ("%s, %s, parameter %d"):format(spec.text, what, k)) end
+  for k, g in ipairs(want) do t.close(got[k], g, rtol or 1e-8, 1e-10, ("%s, %s, parameter %d"):format(spec.text, what,
+    k)) end
 end
 
 --- The step's own L.
 local function symmetric(one) return one.L end
 
--- ---- exact --------------------------------------------------------------------------------------------------------------------
+-- ---- exact ----------------------------------------------------------------------------------------------------------
 
 test("D-RTRL is BPTT where hidden States do not mix", function()
   local seed = 0
@@ -65,7 +67,8 @@ test("a window over the whole sequence is BPTT for every rule", function()
     local xs, ys = models.sequences(spec, 4)
     local exact = through_time(spec, xs, ys)
     for k, make in ipairs(rules) do
-      if seed % #rules == k - 1 then compare(spec, "window of rule " .. k, learned(spec, make, xs, ys, {chunk_size = 4}), exact) end
+      if seed % #rules == k - 1 then compare(spec, "window of rule " .. k, learned(spec, make, xs, ys,
+        {chunk_size = 4}), exact) end
     end
   end
 end)
@@ -74,11 +77,12 @@ test("SnAp of a high order is BPTT for one recurrent group", function()
   for seed = 201, 207 do
     local spec = models.draw(seed, {layers = 1, recurrent = true, op = OPS[seed - 200]})
     local xs, ys = models.sequences(spec, 5)
-    compare(spec, "SnAp-9", learned(spec, function(net) return online.SnAp(net, {sparse_n = 9}) end, xs, ys), through_time(spec, xs, ys))
+    compare(spec, "SnAp-9", learned(spec, function(net) return online.SnAp(net, {sparse_n = 9}) end, xs, ys),
+      through_time(spec, xs, ys))
   end
 end)
 
--- ---- every axis ------------------------------------------------------------------------------------------------------------------
+-- ---- every axis -----------------------------------------------------------------------------------------------------
 
 local PER_PARAM = {
   {},
@@ -104,20 +108,23 @@ end)
 
 test("SnAp keeps what is reached within its order", function()
   for seed = 401, 408 do
-    local spec = models.draw(seed, {op = OPS[seed % 7 + 1], batch = seed % 4 == 0, dynamics = seed % 4 == 0 and "adaptive" or nil})
+    local spec = models.draw(seed, {op = OPS[seed % 7 + 1], batch = seed % 4 == 0, dynamics = seed % 4 == 0
+      and "adaptive" or nil})
     local xs, ys = models.sequences(spec, 4)
     local steps = oracle.record(spec, xs, ys)
     for n = 1, 3 do
       local got = learned(spec, function(net) return online.SnAp(net, {sparse_n = n}) end, xs, ys)
       compare(spec, "SnAp-" .. n, got, oracle.snap(spec, steps, n, symmetric))
     end
-    compare(spec, "OSTL", learned(spec, online.OSTLRecurrent, xs, ys), learned(spec, function(net) return online.SnAp(net, {sparse_n = 1}) end, xs, ys), 0)
+    compare(spec, "OSTL", learned(spec, online.OSTLRecurrent, xs, ys), learned(spec,
+      function(net) return online.SnAp(net, {sparse_n = 1}) end, xs, ys), 0)
   end
 end)
 
 local FACTORIZED = {
   {decay = 0.9}, {decay = {0.5, 0.8}}, {decay = {0.5, 0.8}, temporal_recursion = {"none", "jacobian"}},
-  {decay = {0.5, 0.8}, temporal_recursion = {"scalar_leak", "scalar_leak"}}, {decay = 0.7, recurrence_scope = "coupled"}, {decay = {0.6, 0.0}},
+  {decay = {0.5, 0.8}, temporal_recursion = {"scalar_leak", "scalar_leak"}}, {decay = 0.7,
+    recurrence_scope = "coupled"}, {decay = {0.6, 0.0}},
 }
 
 test("traces of inputs and outputs follow their equations", function()
@@ -145,12 +152,15 @@ test("learning signals replace L as they say", function()
     for l, layer in ipairs(spec.layers) do feedback[l] = random.randn(layer.n, layer.n) end
     local function projected(one, l)
       local rows = one.L:reshape(-1, spec.layers[l].n) -- each state, each element of the batch
-      return (rows / (bdl.sqrt(bdl.sum(rows * rows, {axis = 2, keepdims = true})) + 1e-8)):matmul(feedback[l]):reshape(one.H)
+      return (rows / (bdl.sqrt(bdl.sum(rows * rows, {axis = 2,
+        keepdims = true})) + 1e-8)):matmul(feedback[l]):reshape(one.H)
     end
-    compare(spec, "random feedback", learned(spec, function(net) return online.EProp(net, {feedback = feedback}) end, xs, ys),
+    compare(spec, "random feedback", learned(spec, function(net) return online.EProp(net, {feedback = feedback}) end,
+      xs, ys),
             oracle.per_param(spec, steps, config, projected))
     local factor = random.randn(spec.layers[1].n)
-    compare(spec, "modulator", learned(spec, function(net) return online.ThreeFactor(net, {modulator = factor}) end, xs, ys),
+    compare(spec, "modulator", learned(spec, function(net) return online.ThreeFactor(net, {modulator = factor}) end,
+      xs, ys),
             oracle.per_param(spec, steps, config, function(one) return bdl.tile(factor, {one.H // factor.size}) end))
   end
 end)
@@ -163,9 +173,11 @@ test("a hybrid keeps for each weight what is smaller", function()
     local steps = oracle.record(spec, xs, ys)
     local o = steps[1].layers[1].ops[1]
     local full = o.X.size + o.y.size > (spec.lead[1] or 1) * o.values[1].size
-    local got = learned(spec, function(net) return online.DiagHybridDimAlgorithm(net, {decay_or_rank = 0.8}) end, xs, ys)
+    local got = learned(spec, function(net) return online.DiagHybridDimAlgorithm(net, {decay_or_rank = 0.8}) end, xs,
+      ys)
     local config = online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.8}
-    compare(spec, "hybrid", got, full and oracle.per_param(spec, steps, online.ETraceConfig(), symmetric) or oracle.io_factorized(spec, steps, config, symmetric))
+    compare(spec, "hybrid", got, full and oracle.per_param(spec, steps, online.ETraceConfig(), symmetric)
+      or oracle.io_factorized(spec, steps, config, symmetric))
     kept[full] = true
   end
   t.eq(kept, {[true] = true, [false] = true})
@@ -182,7 +194,8 @@ test("UORO follows its equations for given signs", function()
       local S = one.H // one.P
       given[l] = bdl.moveaxis(nu[l]:reshape(#spec.lead > 0 and {4, S, 2, -1} or {4, S, -1}), 2, -1)
     end
-    local got = learned(spec, function(net) return online.UORO(net, {nu = given, vjp_method = "single-step"}) end, xs, ys)
+    local got = learned(spec, function(net) return online.UORO(net, {nu = given, vjp_method = "single-step"}) end, xs,
+      ys)
     compare(spec, "UORO", got, oracle.uoro(spec, steps, nu, 1e-12), 1e-5)
   end
 end)
@@ -204,13 +217,14 @@ end)
 test("UORO draws other signs for another key", function()
   local spec = models.draw(22, {layers = 1, recurrent = true, op = "matmul"})
   local xs, ys = models.sequences(spec, 4)
-  local function run(key) return learned(spec, function(net) return online.UORO(net, {projection_key = key, vjp_method = "single-step"}) end, xs, ys) end
+  local function run(key) return learned(spec, function(net) return online.UORO(net, {projection_key = key,
+    vjp_method = "single-step"}) end, xs, ys) end
   local a, b = run(1), run(2)
   t.eq(run(1)[1], a[1])
   t.ok(bdl.any(a[1]:ne(b[1])):item())
 end)
 
--- ---- windows -----------------------------------------------------------------------------------------------------------------------
+-- ---- windows --------------------------------------------------------------------------------------------------------
 
 test("windows are reverse mode within, and the traces of before", function()
   for seed = 951, 956 do
@@ -237,13 +251,16 @@ test("windows are reverse mode within, and the traces of before", function()
     end
     local function check(what, config, before)
       local got = learned(spec, function(model)
-        return online[config.trace_factorization == "per_param" and "D_RTRL" or "ES_D_RTRL"](model, {config = config, vjp_method = "multi-step"})
+        return online[config.trace_factorization == "per_param" and "D_RTRL" or "ES_D_RTRL"](model, {config = config,
+          vjp_method = "multi-step"})
       end, xs, ys, {chunk_size = size})
-      compare(spec, what, got, bdl.tree.map(function(a, b) return a + b end, within, before(spec, steps, config, size, start)))
+      compare(spec, what, got, bdl.tree.map(function(a, b) return a + b end, within, before(spec, steps, config, size,
+        start)))
     end
     check("D-RTRL", online.ETraceConfig(), oracle.before_windows)
     check("OSTL", online.ETraceConfig{recurrence_scope = "coupled"}, oracle.before_windows)
-    check("ES-D-RTRL", online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.8}, oracle.io_before_windows)
+    check("ES-D-RTRL", online.ETraceConfig{trace_factorization = "io_factorized", decay = 0.8},
+      oracle.io_before_windows)
   end
 end)
 
@@ -285,7 +302,8 @@ test("DNI with the true gradient of the future is BPTT for a parameter without t
         future[j].value = group:concat_hidden(own)
       end
       for path, s in hidden:items() do s.value = kept[path] end
-      total = total + bdl.grad(function() return bdl.sum((learner(online.MultiStepData(xs[{rows}])) - ys[{rows}])^2) end, shift)()
+      local function window() return bdl.sum((learner(online.MultiStepData(xs[{rows}])) - ys[{rows}])^2) end
+      total = total + bdl.grad(window, shift)()
     end
     t.close(total, want, 1e-8, 1e-10, spec.text)
   end

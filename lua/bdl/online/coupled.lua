@@ -1,7 +1,7 @@
---- The Jacobian of a hidden group with its recurrent weights in it, dh_a[p]/dh_c[q], for positions p, q and states a, c.
+--- The Jacobian of a hidden group with its recurrent weights in it: dh_a[p]/dh_c[q], positions p, q, states a, c.
 --
--- One batched forward-mode program.  Positions that reach nothing in common in a step share a lane: a group with an axis of batch
--- needs the lanes of one element, a group without recurrence one lane a state.
+-- One batched forward-mode program.  Positions that reach nothing in common in a step share a lane: a group with an axis
+-- of batch needs the lanes of one element, a group without recurrence one lane a state.
 -- Source: Curtis, Powell & Reid 1974, compressed columns.
 
 local class = require "bdl.class"
@@ -33,11 +33,12 @@ function M.forward(g, group)
       place[i] = at
     end
   end
-  return {program = core.derive(s.flat, "jvp", t.flags(#s.p.inputs, function(i) return active[i] end)), order = order, place = place}
+  local program = core.derive(s.flat, "jvp", t.flags(#s.p.inputs, function(i) return active[i] end))
+  return {program = program, order = order, place = place}
 end
 
---- Positions of the group as a graph (runtime/online/online.h).  order : steps of influence, from 1;  most : elements that the
---  Jacobian may have, 0 any;  whole : everything depends on everything.
+--- Positions of the group as a graph (runtime/online/online.h).  order : steps of influence, from 1;  most : elements that
+--  the Jacobian may have, 0 any;  whole : everything depends on everything.
 function M.neighbours(g, group, order, most, whole)
   local s, ins, outs, known = g.info.step, {}, {}, {}
   for a, h in ipairs(s.hidden) do
@@ -59,7 +60,8 @@ function Jacobian:__init(g, group, graph)
   self.n = elements(group.varshape)
   self.f = M.forward(g, group)
   local n_inputs, n = #g.info.step.p.inputs, group.num_state
-  self.program, self.flags = core.batch(self.f.program, t.flags(n_inputs + n, function(i) return i > n_inputs end), n * graph.lanes)
+  local lanes = t.flags(n_inputs + n, function(i) return i > n_inputs end)
+  self.program, self.flags = core.batch(self.f.program, lanes, n * graph.lanes)
   self.last = setmetatable({}, {__mode = "k"})
 end
 
@@ -68,7 +70,8 @@ local function seed(self, k, dtype)
   local C, P = self.graph.lanes, self.n
   local shape = {self.group.num_state * C, P}
   local row = core.bind("iota", {shape = shape, axis = 0, dtype = "int32"})
-  local lane = core.bind("broadcast", {shape = shape, dims = {1}}, core.bind("add", {}, self.graph.lane, core.tensor((k - 1) * C, "int32")))
+  local own = core.bind("add", {}, self.graph.lane, core.tensor((k - 1) * C, "int32"))
+  local lane = core.bind("broadcast", {shape = shape, dims = {1}}, own)
   return core.cast(core.bind("eq", {}, row, lane), dtype)
 end
 

@@ -1,8 +1,8 @@
---- Decoupled neural interfaces: a window ends with an estimate of the gradient that the steps after it would have sent back.
+--- Decoupled neural interfaces: a window ends with an estimate of the gradient that the steps after it would send back.
 --
 --   g(h_end) ~ d (losses after the window)/d h_end          linear in h, a map for each hidden group
 --
--- It reaches plain parameters, inputs and the States before the window; for traced weights the traces carry that credit already.
+-- It reaches plain parameters, inputs and the States before the window; traced weights have that credit by their traces.
 -- Source: Jaderberg et al. 2017, Decoupled neural interfaces using synthetic gradients.
 
 local class = require "bdl.class"
@@ -18,10 +18,11 @@ local t = require "bdl.augment.trace"
 
 local M = {}
 
--- ---- the estimate --------------------------------------------------------------------------------------------------------------
+-- ---- the estimate ---------------------------------------------------------------------------------------------------
 
---- shapes : of each hidden group, its positions, then its number of states: {{n, S}, ..};  opts : scale (0: it starts with an
---  estimate of 0), the standard deviation of the weights, seed (0).
+--- The estimate of DNI: a linear map for each hidden group.
+--  shapes : of each hidden group, its positions, then its number of states: {{n, S}, ..};  opts : scale (0: it starts with
+--  an estimate of 0), the standard deviation of the weights, seed (0).
 local SyntheticGradient = Module:extend "SyntheticGradient"
 M.SyntheticGradient = SyntheticGradient
 
@@ -38,7 +39,8 @@ function SyntheticGradient:__init(shapes, opts)
   self.shapes, self.weights, self.biases = shapes, {}, {}
   for j, shape in ipairs(shapes) do
     local width = (shape[#shape - 1] or 1) * shape[#shape]
-    self.weights[j] = state.ParamState(random.normal(nil, nil, {size = {width, width}, key = random.fold_in(key, j)}) * (opts.scale or 0))
+    local w = random.normal(nil, nil, {size = {width, width}, key = random.fold_in(key, j)})
+    self.weights[j] = state.ParamState(w * (opts.scale or 0))
     self.biases[j] = state.ParamState(array.zeros(width))
   end
 end
@@ -56,9 +58,10 @@ function SyntheticGradient:update(hidden)
   return out
 end
 
--- ---- the learner -----------------------------------------------------------------------------------------------------------------
+-- ---- the learner ----------------------------------------------------------------------------------------------------
 
---- D-RTRL over windows, with an estimate at their end.  opts : synthesizer (a SyntheticGradient; or attach_synthesizer later), name, compat.
+--- D-RTRL over windows, with an estimate at their end.
+--  opts : synthesizer (a SyntheticGradient; or attach_synthesizer later), name, compat.
 local DNI = Base:extend "DNI"
 M.DNI = DNI
 
@@ -102,12 +105,13 @@ local function need_synthesizer(self)
     local got = self.synthesizer.shapes[j]
     if not got or table.concat(got, ",") ~= table.concat(want, ",") then
       core.hint "learner:group_signal_shapes() gives the shapes"
-      core.fail("ShapeError", 3, "DNI: the synthesizer is for [%s] in hidden group %d, which is [%s]", got and table.concat(got, ",") or "nothing", j,
-                table.concat(want, ","))
+      core.fail("ShapeError", 3, "DNI: the synthesizer is for [%s] in hidden group %d, which is [%s]",
+                got and table.concat(got, ",") or "nothing", j, table.concat(want, ","))
     end
   end
 end
 
+local function held(x) return core.bind("stop_gradient", {}, core.mantissa(x)) end
 local function leaf(s) return core.mantissa(core.flatten(core.state_get(rawget(s, "_handle")))[1]) end
 
 --- of_state(a) for each hidden State a, as one value a group.
@@ -128,7 +132,7 @@ local function exit_values(self, args)
   for k, x in ipairs(s.p.states) do before[k] = x.written and core.flatten(core.state_get(x.handle)) end
   require "bdl.compile".for_loop(function(...)
     local now = step.operands(s, input.unwrap{...})
-    for _, i in ipairs(self._inputs) do now[i] = core.bind("stop_gradient", {}, core.mantissa(now[i])) end
+    for _, i in ipairs(self._inputs) do now[i] = held(now[i]) end
     t.write_back(s.p, core.apply(s.p.program, now))
   end, table.unpack(input.sequences(args)))
   local exit = {}
@@ -145,10 +149,11 @@ function DNI:begin_window(args)
   local exit = exit_values(self, args)
   return function(...)
     local results = table.pack(...)
-    local estimates = self.synthesizer:update(grouped(self, function(a) return core.bind("stop_gradient", {}, leaf(self.graph.info.step.hidden[a].state)) end))
+    local hidden = self.graph.info.step.hidden
+    local estimates = self.synthesizer:update(grouped(self, function(a) return held(leaf(hidden[a].state)) end))
     local of = {}
     for j, group in ipairs(self.graph.hidden_groups) do
-      local parts = group:split_hidden(core.bind("stop_gradient", {}, estimates[j]))
+      local parts = group:split_hidden(held(estimates[j]))
       for k, a in ipairs(group._members) do of[a] = parts[k] end
     end
     local function same(outs) return outs end
@@ -159,7 +164,7 @@ function DNI:begin_window(args)
   end
 end
 
--- ---- its training ------------------------------------------------------------------------------------------------------------------
+-- ---- its training ---------------------------------------------------------------------------------------------------
 
 local OPTIONS = {"chunk_size", "loss_fn", "optimizer", "lr", "epochs", "reset"}
 
@@ -182,11 +187,12 @@ local function fit(self, opts, weights, hidden, target)
   return e
 end
 
---- Fits the synthesizer to the gradients that windows send back to the States before them, which hold its own estimate at their
---  ends; at the end of the sequence there is none.  The model's parameters stay.
+--- Fits the synthesizer to the gradients that windows send back to the States before them.  These hold its own estimate at
+--  their ends; at the end of the sequence there is none.  The model's parameters stay.
 --  xs   : [T, ..]
---  opts : chunk_size (1; that of the windows to learn with), loss_fn (out -> loss; the loss to learn with; sum of squares),
---         optimizer (of the synthesizer's ParamStates) or lr (0.01), epochs (1), reset (true: the model and the traces before each).
+--  opts : chunk_size (1; that of the windows to learn with), loss_fn (out -> loss; the loss to learn with; sum of
+--         squares), optimizer (of the synthesizer's ParamStates) or lr (0.01), epochs (1), reset (true: model and traces
+--         start anew before each).
 --  Returns the mean squared errors of the epochs.
 function DNI:train_synthetic_gradient(xs, opts)
   self:_need_compiled "train_synthetic_gradient"
@@ -211,7 +217,7 @@ function DNI:train_synthetic_gradient(xs, opts)
     local errors = compile.for_loop(function(x)
       local entry = values()
       local g = grad(function() return loss_fn(self(input.MultiStepData(x))) end, of)()
-      return fit(self, opts, weights, entry, grouped(self, function(a) return core.bind("stop_gradient", {}, core.mantissa(g[a])) end))
+      return fit(self, opts, weights, entry, grouped(self, function(a) return held(g[a]) end))
     end, rows)
     local last = values()
     local none = {}

@@ -17,13 +17,12 @@ local SnAp = PerParam:extend "SnAp"
 
 SnAp.MOST = 1 << 24 -- elements of the Jacobian of a group
 
---- The reference knows the pattern of a matrix product between the hidden States alone; else everything reaches everything.
+--- The reference knows the pattern of a matrix product between hidden States alone; else everything reaches everything.
 local function unknown_to_reference(g, group)
+  local function shape(x) return table.concat(x, ",") end
   for _, op in ipairs(g.info.structure.ops) do
     local x = op.operands[1]
-    if op.leads and (op.inputs ~= 1 or t.type_text(x):match "%[.*" ~= t.type_text{dtype = x.dtype, shape = group.varshape}:match "%[.*") then
-      return true
-    end
+    if op.leads and (op.inputs ~= 1 or shape(x.shape) ~= shape(group.varshape)) then return true end
   end
   return false
 end
@@ -46,7 +45,8 @@ function SnAp:__init(graph, config, options)
     local group = e.group
     if not self.jacobians[group] then
       local whole = options.reference and unknown_to_reference(graph, group)
-      self.jacobians[group] = coupled.Jacobian(graph, group, coupled.neighbours(graph, group, config.sparse_n, options.most or SnAp.MOST, whole))
+      local near = coupled.neighbours(graph, group, config.sparse_n, options.most or SnAp.MOST, whole)
+      self.jacobians[group] = coupled.Jacobian(graph, group, near)
     end
     local g = self.jacobians[group].graph
     e.shape[1] = g.width * group.num_state
@@ -69,7 +69,8 @@ function SnAp:influence(values, group)
   local from = core.bind("gather", {axis = 0}, g.lane, at)
   local function along(x, axis) return core.bind("broadcast", {shape = {P, K, K}, dims = {0, axis}}, x) end
   local index = core.bind("add", {}, core.bind("mul", {}, along(from, 2), core.tensor(P, "int32")), along(at, 1))
-  local d = core.bind("gather", {axis = 2}, core.bind("concatenate", {axis = 0}, table.unpack(rows)), index) -- [a, c, P, j, l]
+  local all = core.bind("concatenate", {axis = 0}, table.unpack(rows))
+  local d = core.bind("gather", {axis = 2}, all, index) -- [a, c, P, j, l]
   local direct = core.bind("broadcast", {shape = d.shape, dims = {2, 3, 4}}, g.direct)
   d = core.bind("select", {}, direct, d, t.zeros{dtype = d.dtype, shape = table.move(d.shape, 1, 5, 1, {})})
   d = t.reshape(core.bind("permute", {axes = {2, 3, 0, 4, 1}}, d), {P, K * S, K * S})
@@ -91,7 +92,8 @@ function SnAp:stepped(e, old, values, x, psi, f)
   local S, none = e.group.num_state, {}
   for a = 1, S do none[a] = {} end
   local added = kernel.step(t.zeros{dtype = old.dtype, shape = {S, R, I, K}}, x, psi, none, f)
-  added = core.bind("pad", {lo = {0, 0, 0, 0}, hi = {M - S, 0, 0, 0}, inner = {0, 0, 0, 0}}, added, core.cast(core.tensor(0.0), old.dtype))
+  local zero = core.cast(core.tensor(0.0), old.dtype)
+  added = core.bind("pad", {lo = {0, 0, 0, 0}, hi = {M - S, 0, 0, 0}, inner = {0, 0, 0, 0}}, added, zero)
   return core.bind("add", {}, self:carried(e, old, values), added)
 end
 
@@ -100,7 +102,8 @@ function SnAp:contracted(e, trace, signal)
   local M, R, I, K = table.unpack(e.shape)
   local S, Q = e.group.num_state, e.term.q
   local g, l = self.jacobians[e.group].graph, {}
-  local at = core.bind("gather", {axis = 0}, core.bind("max", {}, g.at, core.tensor(0, "int32")), e.positions) -- [R K, neighbours]
+  local at = core.bind("max", {}, g.at, core.tensor(0, "int32"))
+  at = core.bind("gather", {axis = 0}, at, e.positions) -- [R K, neighbours]
   for a = 1, S do
     local x = signal(e.group, a)
     x = core.cast(t.reshape(x, {coupled.elements(e.group.varshape)}), trace.dtype)

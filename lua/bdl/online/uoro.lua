@@ -1,11 +1,11 @@
---- The influence of all weights on a hidden group as one product of a vector s over the group and theta over the weights: UORO.
+--- The influence of all weights on a hidden group as one product, of s over the group and theta over the weights: UORO.
 --
---   s_t = rho0 D_t s_t-1 + rho1 nu_t          theta_t = theta_t-1/rho0 + (nu_t dh_t/dtheta)/rho1          nu_t : signs, at random
+--   s_t = rho0 D_t s_t-1 + rho1 nu_t          theta_t = theta_t-1/rho0 + (nu_t dh_t/dtheta)/rho1
 --   rho0 = sqrt((|theta| + eps)/(|D s| + eps))          rho1 = sqrt((|nu dh/dtheta| + eps)/(|nu| + eps))
---   dL/dtheta = (L . s) theta
+--   dL/dtheta = (L . s) theta          nu_t : signs, at random
 --
--- D is the whole Jacobian of the group, which only its product with s needs.  Right on average over nu; its variance grows with
--- the number of steps that it spans.  Memory: states + weights.
+-- D is the whole Jacobian of the group, of which only its product with s is needed.  Right on average over nu; its variance
+-- grows with the number of steps that it spans.  Memory: states + weights.
 -- Source: Tallec & Ollivier 2018, Unbiased online recurrent optimization.
 
 local core = require "bdl.core"
@@ -19,7 +19,8 @@ local UORO = class "RandomProjection"
 local function bind(prim, ...) return core.bind(prim, {}, ...) end
 local function sum(a, b) return a and b and bind("add", a, b) or a or b end
 
---- options.key : of the signs (42);  options.eps : (1e-12);  options.nu : (optional) signs of each group, [steps, group.., states].
+--- options.key : of the signs (42);  options.eps : (1e-12);  options.nu : (optional) signs of each group,
+--  [steps, group.., states].
 function UORO:__init(graph, config, options)
   self.graph, self.config, self.options = graph, config, options
   self.key = require "bdl.random".key(options.key or 42)
@@ -54,7 +55,8 @@ function UORO:types()
     local shape = t.joined({p.group.num_state}, p.group.varshape)
     list[#list + 1] = {type = {dtype = p.type.dtype, shape = shape}, name = ("etrace_s.%d"):format(p.group.index)}
     for k, w in ipairs(p.weights) do
-      list[#list + 1] = {type = {dtype = w.type.dtype, shape = w.type.shape}, name = ("etrace_theta.%d.%d"):format(p.group.index, k)}
+      local type = {dtype = w.type.dtype, shape = w.type.shape}
+      list[#list + 1] = {type = type, name = ("etrace_theta.%d.%d"):format(p.group.index, k)}
     end
   end
   return list
@@ -84,7 +86,8 @@ function UORO:along(p, s, values)
   end
   local out, rows = core.apply(p.forward.program, t.joined(values.inputs, tangents)), {}
   for k, a in ipairs(p.group._members) do
-    rows[k] = core.cast(t.reshape(out[p.forward.place[step.hidden[a].output]], t.joined({1}, p.group.varshape)), p.type.dtype)
+    local x = out[p.forward.place[step.hidden[a].output]]
+    rows[k] = core.cast(t.reshape(x, t.joined({1}, p.group.varshape)), p.type.dtype)
   end
   return core.bind("concatenate", {axis = 0}, table.unpack(rows))
 end
@@ -97,11 +100,13 @@ function UORO:projected(p, nu, values)
     for a = 1, p.group.num_state do
       local df = Values.like_y(relation, values:df(p.group, a, relation))
       if df then
-        local x = bind("mul", core.cast(Values.like_y(relation, t.reshape(t.rows(nu, a - 1, a), p.group.varshape)), df.dtype), df)
+        local own = Values.like_y(relation, t.reshape(t.rows(nu, a - 1, a), p.group.varshape))
+        local x = bind("mul", core.cast(own, df.dtype), df)
         ct = sum(ct, x.ndim > #op.result.shape and core.bind("reduce_sum", {axes = {0}}, x) or x)
       end
     end
-    relation._pull = relation._pull or core.derive(op.body, "vjp", t.flags(#op.operands, function(k) return k > op.inputs and k <= op.inputs + op.weights end))
+    local function is_weight(k) return k > op.inputs and k <= op.inputs + op.weights end
+    relation._pull = relation._pull or core.derive(op.body, "vjp", t.flags(#op.operands, is_weight))
     local out = core.apply(relation._pull, t.joined(values:operands(relation), {ct}))
     for _, w in ipairs(relation._weights) do of[w.input] = sum(of[w.input], out[1 + w.operand - op.inputs]) end
   end
@@ -166,7 +171,8 @@ function UORO:maps(states)
     s[("group %d"):format(p.group.index)] = states[at]
     for k, w in ipairs(p.weights) do
       w.state = states[at + k]
-      theta[("%s -> group %d"):format(w.weight.path .. (w.weight.key ~= "" and "." .. w.weight.key or ""), p.group.index)] = w.state
+      local path = w.weight.path .. (w.weight.key ~= "" and "." .. w.weight.key or "")
+      theta[("%s -> group %d"):format(path, p.group.index)] = w.state
     end
     at = at + 1 + #p.weights
   end

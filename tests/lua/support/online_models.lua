@@ -1,4 +1,5 @@
---- Random models for tests of online learning, each in two forms: a Module with traced operations, and the same as functions of
+--- Random models for tests of online learning, each in two forms: a Module with traced operations, and the same as
+--  functions of
 --  plain arrays, from which `online_oracle` takes dense Jacobians.
 --
 --   layer l:  X_j = x_l, or x_l beside h_l;  y_j = op_j(X_j, w_j);  h_l' = dynamics(h_l, y)
@@ -26,7 +27,8 @@ local function sparse(m, n)
     end
     indptr[#indptr + 1] = #indices
   end
-  return bdl.event.CSR(bdl.tensor(data), bdl.tensor(indices, {dtype = "int32"}), bdl.tensor(indptr, {dtype = "int32"}), {m, n})
+  return bdl.event.CSR(bdl.tensor(data), bdl.tensor(indices, {dtype = "int32"}), bdl.tensor(indptr, {dtype = "int32"}),
+    {m, n})
 end
 
 local function reshaped(x, lead, ...)
@@ -42,23 +44,28 @@ local OPS = {}
 
 function OPS.matmul(_, m, n)
   local function f(x, w) return x:matmul(w) end
-  return {params = {param(m, n)}, traced = function(x, p) return online.matmul(x, p[1]) end, plain = function(x, v) return f(x, v[1]) end}
+  return {params = {param(m, n)}, traced = function(x, p) return online.matmul(x, p[1]) end, plain = function(x,
+    v) return f(x, v[1]) end}
 end
 
 function OPS.biased(_, m, n)
-  return {params = {param(m, n), param(n)}, traced = function(x, p) return online.matmul(x, p[1], {bias = p[2], weight_fn = bdl.tanh}) end,
+  return {params = {param(m, n), param(n)}, traced = function(x, p) return online.matmul(x, p[1], {bias = p[2],
+    weight_fn = bdl.tanh}) end,
           plain = function(x, v) return x:matmul(bdl.tanh(v[1])) + v[2] end}
 end
 
 function OPS.grouped(lead, m, n)
   return {params = {param(2, m // 2, n // 2)},
-          traced = function(x, p) return reshaped(online.grouped_matmul(reshaped(x, lead, 2, m // 2), p[1]), lead, n) end,
-          plain = function(x, v) return reshaped(bdl.einsum("...gi,gij->...gj", reshaped(x, lead, 2, m // 2), v[1]), lead, n) end}
+          traced = function(x, p) return reshaped(online.grouped_matmul(reshaped(x, lead, 2, m // 2), p[1]), lead,
+            n) end,
+          plain = function(x, v) return reshaped(bdl.einsum("...gi,gij->...gj", reshaped(x, lead, 2, m // 2), v[1]),
+            lead, n) end}
 end
 
 function OPS.einsum(lead, m, n)
   local equation = #lead > 0 and "bi,ij->bj" or "i,ij->j"
-  return {params = {param(m, n)}, traced = function(x, p) return online.einsum(equation, x, p[1], {weight_fn = bdl.sin}) end,
+  return {params = {param(m, n)}, traced = function(x, p) return online.einsum(equation, x, p[1],
+    {weight_fn = bdl.sin}) end,
           plain = function(x, v) return x:matmul(bdl.sin(v[1])) end}
 end
 
@@ -69,24 +76,28 @@ function OPS.conv(lead, m)
           plain = function(x, v)
             local edge = bdl.zeros_like(x[{bdl.rest, {1, 1}}])
             local rows, k = bdl.concatenate({edge, x, edge}, {axis = -1}), v[1]:reshape(3)
-            return rows[{bdl.rest, {1, m}}] * k[1] + rows[{bdl.rest, {2, m + 1}}] * k[2] + rows[{bdl.rest, {3, m + 2}}] * k[3]
+            return rows[{bdl.rest, {1, m}}] * k[1] + rows[{bdl.rest, {2, m + 1}}] * k[2] + rows[{bdl.rest, {3,
+              m + 2}}] * k[3]
           end}
 end
 
 function OPS.sparse(_, m, n)
   local A = sparse(m, n)
-  return {params = {bdl.ParamState(A.data)}, traced = function(x, p) return online.sparse_matmul(x, p[1], {sparse_mat = A}) end,
+  return {params = {bdl.ParamState(A.data)}, traced = function(x, p) return online.sparse_matmul(x, p[1],
+    {sparse_mat = A}) end,
           plain = function(x, v) return x:matmul(A:with_data(v[1]):todense()) end}
 end
 
 function OPS.lora(_, m, n)
-  return {params = {param(m, 2), param(2, n)}, traced = function(x, p) return online.lora_matmul(x, p[1], p[2], {alpha = 0.7}) end,
+  return {params = {param(m, 2), param(2, n)}, traced = function(x, p) return online.lora_matmul(x, p[1], p[2],
+    {alpha = 0.7}) end,
           plain = function(x, v) return 0.7 * x:matmul(v[1]):matmul(v[2]) end}
 end
 
 --- An operation without an input, at every position: a leak.
 local function leak(n)
-  return {params = {param(n)}, traced = function(_, p) return online.element_wise(p[1], {weight_fn = bdl.functional.sigmoid}) end,
+  return {params = {param(n)}, traced = function(_, p) return online.element_wise(p[1],
+    {weight_fn = bdl.functional.sigmoid}) end,
           plain = function(_, v) return bdl.sigmoid(v[1]) end}
 end
 
@@ -142,7 +153,8 @@ function Net:update(x)
   for l, layer in ipairs(self.spec.layers) do
     local h, y = {}, {}
     for a, s in ipairs(self.h[l]) do h[a] = s.value end
-    for j, op in ipairs(layer.ops) do y[j] = op.traced(layer.input(layer.chained and below or x, h), self.weights[l][j]) end
+    for j, op in ipairs(layer.ops) do y[j] = op.traced(layer.input(layer.chained and below or x, h),
+      self.weights[l][j]) end
     for a, new in ipairs(layer.dynamics(h, y)) do self.h[l][a].value = new end
     below = self.h[l][1].value
     out = out + below:matmul(self.readout[l].value)
@@ -150,7 +162,8 @@ function Net:update(x)
   return out
 end
 
---- opts : recurrent (nil: by chance; false: never), chained (the same), op, dynamics, batch, layers, n (4: units of a layer).
+--- opts : recurrent (nil: by chance; false: never), chained (the same), op, dynamics, batch, layers, n (4: units of a
+--  layer).
 function M.draw(seed, opts)
   opts = opts or {}
   random.seed(seed)
@@ -163,7 +176,8 @@ function M.draw(seed, opts)
     local kind = opts.dynamics or sorted(DYNAMICS)[pick(#sorted(DYNAMICS))]
     local op = opts.op or sorted(OPS)[pick(#sorted(OPS))]
     local d = DYNAMICS[kind]
-    local layer = {n = opts.n or 4, states = d[1], dynamics = d[3], recurrent = chance(opts.recurrent), chained = l > 1 and chance(opts.chained), h0 = {}}
+    local layer = {n = opts.n or 4, states = d[1], dynamics = d[3], recurrent = chance(opts.recurrent), chained = l > 1
+      and chance(opts.chained), h0 = {}}
     local added = op == "conv" -- h is added to x, not put beside it
     local m = (layer.chained and below or spec.n_in) + (layer.recurrent and not added and layer.n or 0)
     layer.ops = {OPS[op](lead, m, layer.n)}

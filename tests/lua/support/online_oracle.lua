@@ -59,7 +59,8 @@ local function forward(spec, x, hs, values, readout, delta)
   return out, new
 end
 
---- What every rule is made of, at each step: of each layer D, whole (D with its interactions), L, and of each operation X, f
+--- What every rule is made of, at each step: of each layer D, whole (D with its interactions), L, and of each
+--  operation X, f
 --  (dh'/dy), w (dy/d leaf); readout: the direct gradients.
 function M.record(spec, xs, ys)
   local values, readout = values_of(spec)
@@ -183,7 +184,8 @@ function M.per_param(spec, steps, config, signal)
   end)
 end
 
---- What the traces of before add to windows of `size` steps;  start[w][l] : the derivative of window w by the hidden values before it.
+--- What the traces of before add to windows of `size` steps;  start[w][l] : the derivative of window w by the hidden
+--  values before it.
 function M.before_windows(spec, steps, config, size, start)
   return gradients(spec, {}, function(l, j, k)
     local total, all = steps[1].layers[l].ops[j].values[k] * 0, traces(steps, config, l, j, k)
@@ -203,7 +205,8 @@ function M.snap(spec, steps, n, signal)
     local reach, next = bdl.eye(P), 0 -- reach[to, from]
     for _, step in ipairs(steps) do
       for a = 1, S do
-        for c = 1, S do next = next + bdl.abs(step.layers[l].whole[{{(a - 1) * P + 1, a * P}, {(c - 1) * P + 1, c * P}}]) end
+        for c = 1, S do next = next + bdl.abs(step.layers[l].whole[{{(a - 1) * P + 1, a * P}, {(c - 1) * P + 1,
+          c * P}}]) end
       end
     end
     for _ = 2, n do reach = reach + next:matmul(reach) end
@@ -214,7 +217,8 @@ function M.snap(spec, steps, n, signal)
       for t, step in ipairs(steps) do
         local one, o = step.layers[l], step.layers[l].ops[j]
         local kept = reach[{{1, first.H}, {p, p}}]
-        e = kept * (t > 1 and one.whole:matmul(e) or 0) + o.f[{{1, first.H}, {p, p}}]:matmul(o.w[k][{{p, p}, {1, o.w[k].shape[2]}}])
+        e = kept * (t > 1 and one.whole:matmul(e) or 0) + o.f[{{1, first.H}, {p, p}}]:matmul(o.w[k][{{p, p}, {1,
+          o.w[k].shape[2]}}])
         total = total + signal(one, l, t):matmul(e)
       end
     end
@@ -226,7 +230,8 @@ end
 local function factors(steps, config, l, j)
   local recursion, decay = config.temporal_recursion, config.decay
   local list, ex, ef = {}, 0, nil
-  local turned = {temporal_recursion = recursion[2] == "scalar_leak" and "scalar_leak" or "jacobian", decay = 1, recurrence_scope = config.recurrence_scope}
+  local turned = {temporal_recursion = recursion[2] == "scalar_leak" and "scalar_leak" or "jacobian", decay = 1,
+    recurrence_scope = config.recurrence_scope}
   for t, step in ipairs(steps) do
     local one, o = step.layers[l], step.layers[l].ops[j]
     local carried = recursion[2] ~= "none" and ef and transition(turned, one):matmul(ef) or 0

@@ -12,7 +12,7 @@ local NAMES = {
   ostl_recurrent = "OSTLRecurrent", ostl_feedforward = "OSTLFeedforward", snap = "SnAp", uoro = "UORO",
   three_factor = "ThreeFactor", dni = "DNI", hybrid = "DiagHybridDimAlgorithm",
 }
-for _, name in ipairs{"OSTLRecurrent", "OSTLFeedforward", "ThreeFactor", "DiagParamDimAlgorithm", "DiagIODimAlgorithm", "DiagHybridDimAlgorithm"} do
+for name in ("OSTLRecurrent OSTLFeedforward ThreeFactor DiagParamDimAlgorithm DiagIODimAlgorithm DiagHybridDimAlgorithm"):gmatch "%S+" do
   NAMES[name:lower()] = name
 end
 
@@ -29,7 +29,8 @@ local function resolve(rule)
   if type(rule) == "string" then
     local name = NAMES[rule:lower()]
     if name then return named(name) end
-    core.fail("ValueError", 3, "online.compile: no rule is called '%s'%s", rule, suggest.hint(rule:lower(), require "bdl.util".sorted_keys(NAMES)))
+    local near = suggest.hint(rule:lower(), require "bdl.util".sorted_keys(NAMES))
+    core.fail("ValueError", 3, "online.compile: no rule is called '%s'%s", rule, near)
   end
   if class.is_class(rule) and class.derives(rule, Base) then return rule end
   core.fail("TypeError", 3, "online.compile: a rule is a name, an algorithm or an ETraceConfig, not a %s", class.typename(rule))
@@ -49,7 +50,7 @@ return function(model, rule, example, opts)
   own.config = own.config or config
   if init ~= false then require "bdl.nn".init_all_states(model, batch_size) end
   local learner = cls(model, own)
-  local args = t.is_plain(example) and example.n == nil and #example > 0 and not core.is_tensor(example) and example or {example}
+  local args = t.is_plain(example) and #example > 0 and example or {example}
   learner:compile_graph(table.unpack(args))
   if #learner._inputs == 0 then
     core.hint(tostring(learner.report))

@@ -36,7 +36,9 @@ local function check_value(axis, values, x)
 end
 
 local function check_decay(name, x)
-  if type(x) ~= "number" then core.fail("TypeError", 4, "ETraceConfig: %s is a number in [0, 1), not a %s", name, class.typename(x)) end
+  if type(x) ~= "number" then
+    core.fail("TypeError", 4, "ETraceConfig: %s is a number in [0, 1), not a %s", name, class.typename(x))
+  end
   if not (x >= 0 and x < 1) then
     core.hint "a rank n is decay (n - 1)/(n + 1); algorithms take it as decay_or_rank"
     fail("%s is in [0, 1), not %s", name, tostring(x))
@@ -47,7 +49,9 @@ end
 local function canonical(recursion, decay, any)
   if decay == 0 and (any or recursion == "scalar_leak") then recursion = "none" end
   if recursion == "none" then
-    if decay and decay ~= 0 then fail("temporal_recursion = 'none' keeps nothing of the trace before, so decay = %s says nothing", decay) end
+    if decay and decay ~= 0 then
+      fail("temporal_recursion = 'none' keeps nothing of the trace before, so decay = %s says nothing", decay)
+    end
     decay = 0
   end
   return recursion, decay
@@ -63,7 +67,9 @@ local function canonical_factors(self, given)
     fail "temporal_recursion: the trace of inputs has no Jacobian; write {'scalar_leak', 'jacobian'}"
   end
   for k, side in ipairs{"x", "f"} do
-    if decay[k] == nil then fail("trace_factorization = 'io_factorized' needs decay, a number or {x, f}; that of %s lacks", side) end
+    if decay[k] == nil then
+      fail("trace_factorization = 'io_factorized' needs decay, a number or {x, f}; that of %s lacks", side)
+    end
     check_decay("decay of " .. side, decay[k])
     recursion[k], decay[k] = canonical(recursion[k], decay[k], true)
   end
@@ -84,12 +90,16 @@ end
 
 local function check_count(name, n)
   if n == nil then return end
-  if math.type(n) ~= "integer" then core.fail("TypeError", 4, "ETraceConfig: %s is a whole number from 1, not %s", name, tostring(n)) end
+  if math.type(n) ~= "integer" then
+    core.fail("TypeError", 4, "ETraceConfig: %s is a whole number from 1, not %s", name, tostring(n))
+  end
   if n < 1 then fail("%s is a whole number from 1, not %d", name, n) end
 end
 
 --- Which coefficient belongs to which choice.
-local OWNERS = {{"kappa", "trace_filter", "kappa"}, {"sparse_n", "recurrence_scope", "sparse_n"}, {"window_size", "update_schedule", "window"}}
+local OWNERS = {
+  {"kappa", "trace_filter", "kappa"}, {"sparse_n", "recurrence_scope", "sparse_n"}, {"window_size", "update_schedule", "window"},
+}
 
 local function check(self)
   local factors = self.trace_factorization
@@ -124,7 +134,8 @@ function ETraceConfig:__init(given)
   for _, axis in ipairs(AXES) do
     local name, values = axis[1], axis[2]
     self[name] = given[name] == nil and values[1] or given[name]
-    for _, x in ipairs(type(self[name]) == "table" and name == "temporal_recursion" and self[name] or {self[name]}) do check_value(name, values, x) end
+    local pair_of = name == "temporal_recursion" and type(self[name]) == "table" and self[name]
+    for _, x in ipairs(pair_of or {self[name]}) do check_value(name, values, x) end
   end
   for _, name in ipairs(COEFFICIENTS) do self[name] = given[name] end
   check_count("sparse_n", self.sparse_n)

@@ -1,9 +1,9 @@
 --- Is the online gradient right on this model?  Against backpropagation through time and finite differences.
 --
---   online.verify_grad(learner, xs, .., step_fn, opts)       as etrace_grad; opts further: steps (50), directions (2), step size (eps)
+--   online.verify_grad(learner, xs, .., step_fn, opts)       as etrace_grad; opts: steps (50), directions (2), seed (0), eps
 --
--- Of each parameter: cosine of the online and the exact gradient, ratio of their norms, largest difference; and how well the
--- exact one agrees with central differences of the loss along random directions.  States are as before afterwards.
+-- Of each parameter: cosine of the online and the exact gradient, ratio of their norms, largest difference; and how well the exact
+-- one agrees with central differences of the loss along random directions.  States are as before afterwards.
 
 local array = require "bdl.array"
 local class = require "bdl.class"
@@ -27,7 +27,9 @@ end
 
 local function flat(x)
   local parts = {}
-  for i, leaf in ipairs(core.flatten(x)) do parts[i] = core.cast(t.reshape(core.mantissa(leaf), {leaf.size}), "float64") end
+  for i, leaf in ipairs(core.flatten(x)) do
+    parts[i] = core.cast(t.reshape(core.mantissa(leaf), {leaf.size}), "float64")
+  end
   return array.concatenate(parts)
 end
 
@@ -53,7 +55,8 @@ local function slopes(s, grad, f, key, eps, restore)
   local gs = core.flatten(grad)
   local direction, predicted = {}, 0
   for i, leaf in ipairs(leaves) do
-    local v = random.normal(nil, nil, {size = table.move(leaf.shape, 1, leaf.ndim, 1, {}), key = random.fold_in(key, i), dtype = leaf.dtype})
+    local shape = table.move(leaf.shape, 1, leaf.ndim, 1, {})
+    local v = random.normal(nil, nil, {size = shape, key = random.fold_in(key, i), dtype = leaf.dtype})
     direction[i] = v
     predicted = predicted + number(array.sum(v * core.mantissa(gs[i])))
   end
@@ -98,8 +101,8 @@ function Verification:__init(learner, xs, step_fn, opts)
     row.difference_quotient = {}
     for k = 1, opts.directions do
       local key = random.fold_in(random.key(opts.seed), #self.rows * opts.directions + k)
-      local by_difference, by_gradient = slopes(s, exact:get(path), function() return loss(table.unpack(xs)) end, key, opts.eps, restore)
-      row.difference_quotient[k] = {by_difference, by_gradient}
+      local function at() return loss(table.unpack(xs)) end
+      row.difference_quotient[k] = {slopes(s, exact:get(path), at, key, opts.eps, restore)}
     end
     self.rows[#self.rows + 1] = row
   end
@@ -119,14 +122,14 @@ end
 function Verification:__tostring()
   local width = 9
   for _, row in ipairs(self.rows) do width = math.max(width, #row.path) end
-  local lines = {("%s over %d steps; expected: %s (%s)"):format(self.rule, self.steps, self.expected, self.why), "",
-                 ("%-" .. width .. "s  %10s  %10s  %12s  %12s  %14s"):format("parameter", "cosine", "norm ratio", "largest diff", "|exact|", "exact vs diff.")}
+  local lines = {("%s over %d steps; expected: %s (%s)"):format(self.rule, self.steps, self.expected, self.why), ""}
+  local function add(format, ...) lines[#lines + 1] = ("%-" .. width .. "s" .. format):format(...) end
+  add("  %10s  %10s  %12s  %12s  %14s", "parameter", "cosine", "norm ratio", "largest diff", "|exact|", "exact vs diff.")
   for _, row in ipairs(self.rows) do
-    lines[#lines + 1] = ("%-" .. width .. "s  %10.6f  %10.4g  %12.3g  %12.4g  %14.2g"):format(row.path, row.cosine, row.ratio, row.difference, row.exact, disagreement(row))
+    add("  %10.6f  %10.4g  %12.3g  %12.4g  %14.2g", row.path, row.cosine, row.ratio, row.difference, row.exact, disagreement(row))
   end
-  lines[#lines + 1] = ""
-  lines[#lines + 1] = "exact: backpropagation through time of the same loss; exact vs diff.: relative, along random directions. A spike that appears"
-  lines[#lines + 1] = "or vanishes changes the loss by a jump that no surrogate gradient has."
+  lines[#lines + 1] = "\nexact: backpropagation through time of the same loss; exact vs diff.: relative, along random directions."
+  lines[#lines + 1] = "A spike that appears or vanishes changes the loss by a jump that no surrogate gradient has."
   return table.concat(lines, "\n")
 end
 
@@ -135,18 +138,21 @@ local M = {}
 --- (xs.., step_fn, opts) as of etrace_grad.  Returns an object with .rows {path, cosine, ratio, difference, online, exact,
 --  difference_quotient}, .expected; tostring is the table.
 function M.verify_grad(learner, ...)
-  local args, xs, step_fn, opts = {...}, {}, nil, {}
-  for _, x in ipairs(args) do
-    if type(x) == "function" then step_fn = x elseif step_fn == nil and (core.is_tensor(x) or not t.is_plain(x)) then xs[#xs + 1] = x elseif t.is_plain(x) then opts = x end
+  local xs, step_fn, opts = {}, nil, {}
+  for _, x in ipairs{...} do
+    if type(x) == "function" then step_fn = x elseif t.is_plain(x) and (step_fn or x.step_fn) then opts = x else xs[#xs + 1] = x end
   end
   step_fn = step_fn or opts.step_fn
-  if not step_fn or #xs == 0 then core.fail("TypeError", 2, "verify_grad: sequences and the function that runs the learner and returns the loss are needed") end
+  if not step_fn or #xs == 0 then
+    core.fail("TypeError", 2, "verify_grad: sequences, and the function that runs the learner and returns the loss, are needed")
+  end
   local steps = opts.steps or 50
   for k, x in ipairs(xs) do
     xs[k] = tree.map(function(leaf) return leaf.shape[1] > steps and t.rows(leaf, 0, steps) or leaf end, x)
   end
   local precision = core.flatten(xs[1])[1].dtype
-  return Verification(learner, xs, step_fn, {directions = opts.directions or 2, seed = opts.seed or 0, eps = opts.eps or (precision == "float64" and 1e-6 or 1e-3)})
+  local eps = opts.eps or precision == "float64" and 1e-6 or 1e-3
+  return Verification(learner, xs, step_fn, {directions = opts.directions or 2, seed = opts.seed or 0, eps = eps})
 end
 
 class.qualify({Verification = Verification}, "online")

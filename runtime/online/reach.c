@@ -272,7 +272,7 @@ static bdl_status loop(const rule *w, const bdl_prog *body, int64_t first, int64
     const bdl_reached *x = &w->in[first + k];
     const bdl_aval *row = bdl_aval_of(body, body->inputs.v[k]);
     const int64_t size = bdl_aval_numel(row);
-    bool grew;
+    bool grew = false;
     if (k < consts) in[k] = *x;
     if (k < consts || !x->set) continue;
     for (int64_t i = 0, n = bdl_aval_numel(type_in(w, (int)(first + k))); i < n; i += size)
@@ -312,7 +312,7 @@ static bdl_status custom_jvp(const rule *w) {
 
 static bdl_status control(const rule *w) {
   const bdl_param *p = w->e->params;
-  bool grew;
+  bool grew = false;
   switch (w->e->prim) {
     case BDL_P_call:
     case BDL_P_checkpoint:

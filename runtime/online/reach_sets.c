@@ -37,7 +37,7 @@ int32_t bdl_reach_join(bdl_reach *r, int32_t a, int32_t b) {
 }
 
 bdl_status bdl_reach_init(bdl_reach *r, bdl_context *c, int64_t positions) {
-  *r = (bdl_reach){.ctx = c, .n = positions, .words = (positions + 63) / 64};
+  *r = (bdl_reach){.ctx = c, .n = positions, .words = positions / 64 + 1};
   bdl_arena_init(&r->a, c);
   bdl_map_init(&r->at, c);
   if (!BDL_ARRAY(&r->a, r->sum, r->words)) return BDL_ENOMEM;

@@ -106,3 +106,36 @@ t.test("a value that its group reads at once is counted once", function()
   local compat = gradients{compat = "braintrace-0.2.6"}
   t.ok(bdl.max(bdl.abs(compat - exact)):item() > 1e-3, "braintrace counts it twice")
 end)
+
+-- ---- environ between calls ------------------------------------------------------------------------------------------------------
+
+local Clock = bdl.nn.Module:extend "Clock"
+
+function Clock:__init()
+  self.w = online.ETraceParam(bdl.ones(2, 2))
+  self.h = online.ETraceState(bdl.zeros(2))
+end
+
+function Clock:update(x)
+  local now, dt = bdl.environ.get "t", bdl.environ.get "dt"
+  self.h.value = 0.5 * self.h.value + online.matmul(x, self.w) * now * dt
+  return self.h.value
+end
+
+t.test("a learner called step by step follows t and dt", function()
+  local function values(f)
+    local list = {}
+    for i = 1, 4 do
+      local _ <close> = bdl.environ.context{t = bdl.tensor(i + 0.0), dt = i < 3 and 1.0 or 2.0}
+      list[i] = f(bdl.ones(2))
+    end
+    return list
+  end
+  local plain, model = Clock(), Clock()
+  local learner = online.D_RTRL(model)
+  do
+    local _ <close> = bdl.environ.context{t = bdl.tensor(0.0), dt = 1.0}
+    learner:compile_graph(bdl.ones(2))
+  end
+  t.eq(values(learner), values(plain))
+end)

@@ -10,7 +10,6 @@
 local class = require "bdl.class"
 local core = require "bdl.core"
 local custom = require "bdl.augment.custom"
-local environ = require "bdl.environ"
 local graph = require "bdl.online.graph"
 local info = require "bdl.online.info"
 local input = require "bdl.online.input"
@@ -220,7 +219,7 @@ end
 function ETraceAlgorithm:reset_state(batch_size)
   self:_need_compiled "reset_state"
   if batch_size ~= nil then
-    core.hint "nn.reset_all_states(learner.model, batch_size) resets the model; the traces keep the batch they were compiled for"
+    core.hint "nn.reset_all_states(learner.model, batch_size) resets the model; the traces keep the batch of the example"
     core.fail("ValueError", 2, "%s: the traces' batch is fixed when it is compiled", class.typename(self))
   end
   for i, x in ipairs(self._factors:types()) do self.traces[i].value = t.zeros(x.type) end
@@ -267,7 +266,7 @@ local function advance(self, operands)
 end
 
 --- Zeros at the positions of all hidden States, whose derivative by the weights is that of the traces for what signal says.
-local function perturbation(self, operands, traces, values, steps, scaled)
+local function perturbation(self, operands, traces, values, steps)
   local hidden = self.graph.info.step.hidden
   local weights = {}
   for k, i in ipairs(self._inputs) do weights[k] = core.mantissa(operands[i]) end
@@ -362,7 +361,8 @@ function ETraceAlgorithm:_run(...)
     return single_step(self, table.unpack(input.unwrap(args)))
   end
   if self.vjp_method == "multi-step" then return window(self, args) end
-  return require "bdl.compile".for_loop(function(...) return single_step(self, table.unpack(input.unwrap{...})) end, table.unpack(input.sequences(args)))
+  local function one(...) return single_step(self, table.unpack(input.unwrap{...})) end
+  return require "bdl.compile".for_loop(one, table.unpack(input.sequences(args)))
 end
 
 --- The model itself, without traces: what backpropagation through time goes through.  MultiStepData: a loop.
@@ -387,7 +387,6 @@ end
 function ETraceAlgorithm:update(...)
   self:_need_compiled "update"
   if self._plain then return plain(self, ...) end
-  for key in pairs(self.graph.info.step.world) do environ.get(key, NONE) end
   if core.tracing() then return self:_run(...) end
   return self._jit(...)
 end
@@ -402,7 +401,8 @@ function ETraceAlgorithm:get_etrace_of(weight)
   self:_need_compiled "get_etrace_of"
   local found = self._factors:of(weight)
   if found and #found > 0 then return found end
-  core.fail("KeyError", 2, "no trace belongs to %s", class.isa(weight, state.State) and t.state_name(weight) or ("'%s'"):format(tostring(weight)))
+  local name = class.isa(weight, state.State) and t.state_name(weight) or ("'%s'"):format(tostring(weight))
+  core.fail("KeyError", 2, "no trace belongs to %s", name)
 end
 
 class.qualify({ETraceAlgorithm = ETraceAlgorithm, CompilationReport = Report}, "online")

@@ -8,6 +8,8 @@ local state = require "bdl.state"
 local util = require "bdl.util"
 local t = require "bdl.augment.trace"
 
+local NONE = require "bdl.none".none
+
 local M = {}
 
 local depth = 0
@@ -32,9 +34,13 @@ end
 --- Values of environ that change from step to step: arguments of the program.
 local MOVING = {"t", "i"}
 
+--- Read aloud: a compiled function around the learner depends on them.
 local function moving()
   local values = {}
-  for _, key in ipairs(MOVING) do values[key] = environ.peek(key) end
+  for _, key in ipairs(MOVING) do
+    local value = environ.get(key, NONE)
+    if value ~= NONE then values[key] = value end
+  end
   return values
 end
 
@@ -127,7 +133,7 @@ end
 --- Is environ as it was when the step was traced?
 function M.same_world(s)
   for key, value in pairs(s.world) do
-    local now = environ.peek(key)
+    local now = environ.get(key, NONE)
     if now ~= value and not rawequal(now, value) then return false end
   end
   return true

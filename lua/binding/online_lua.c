@@ -217,7 +217,7 @@ static int neighbours_gc(lua_State *L) {
 
 /* Sets the field `key` to a tensor of these elements. */
 static void set_tensor(lua_State *L, const bdl_prog *p, const char *key, bdl_aval a, const void *data) {
-  bdl_tensor t;
+  bdl_tensor t = {0};
   bdl_device *cpu = bdl_device_cpu(p->ctx);
   lbdl_check(L, cpu ? bdl_tensor_new(cpu, &a, &t) : BDL_ENOMEM);
   if (bdl_aval_bytes(&a)) memcpy(bdl_tensor_data(&t), data, bdl_aval_bytes(&a));

@@ -161,8 +161,7 @@ static void branches_and_short_loops_are_written_out(void **state) {
 
 typedef struct term_case {
   const char *name, *inputs, *body, *args; /* of the body and of the step */
-  int n_inputs, n_weights, weight;
-  int64_t q, r, i, k;
+  int64_t n_inputs, n_weights, weight, q, r, i, k;
   bool x, phi, psi;
   const char *why; /* part of the reason; NULL: supported */
 } term_case;
@@ -210,7 +209,7 @@ static bdl_prog *op_of(bdl_context *c, const term_case *t) {
   assert_non_null(at);
   sscanf(at + strlen(key), "%63s", type);
   snprintf(text, sizeof text, "program p(%s) {\n o:%s = etrace_op[body={program %s(%s) {\n %s }} inputs=%d weights=%d] %s\n return o }", t->inputs,
-           type, "op", t->inputs, t->body, t->n_inputs, t->n_weights, t->args);
+           type, "op", t->inputs, t->body, (int)t->n_inputs, (int)t->n_weights, t->args);
   return parse(c, text);
 }
 
@@ -221,7 +220,7 @@ static void weights_are_found(void **state) {
     const term_case *want = &terms[n];
     bdl_prog *p = op_of(c, want);
     bdl_term t;
-    assert_int_equal(bdl_online_term(p, &p->eqns.v[0], want->weight, &t), BDL_OK);
+    assert_int_equal(bdl_online_term(p, &p->eqns.v[0], (int)want->weight, &t), BDL_OK);
     if (want->why) {
       if (!t.unsupported || !strstr(t.unsupported, want->why)) fail_msg("%s: %s", want->name, t.unsupported ? t.unsupported : "supported");
     } else {

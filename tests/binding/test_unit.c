@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../support/faults.h"
 #include "base/context.h"
 #include "binding/unit.h"
 #include "prim/prim.h"
@@ -540,21 +541,6 @@ static void plain_operands_stay_plain(void **state) {
 
 /* ---- faults ------------------------------------------------------------------------------ */
 
-typedef struct failing {
-  int left; /* allocations until one fails */
-} failing;
-
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  failing *f = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (f->left-- == 0) return NULL;
-  return realloc(p, nsize);
-}
-
 static bdl_status some_work(bdl_context *c) {
   bdl_units *r = NULL;
   const bdl_unit *a = NULL, *b = NULL;
@@ -571,13 +557,13 @@ static void a_failed_allocation_leaves_nothing_behind(void **state) {
   (void)state;
   bdl_status s = BDL_ENOMEM;
   for (int n = 1; s != BDL_OK; n++) {
-    failing f = {.left = n};
-    bdl_context *c = bdl_context_new(failing_alloc, &f);
+    t_faults f = {.left = n};
+    bdl_context *c = bdl_context_new(t_failing_alloc, &f);
     assert_non_null(c);
     s = some_work(c);
     assert_true(s == BDL_OK || s == BDL_ENOMEM);
     assert_int_equal(c->mem_used, 0);
-    f.left = -1;
+    f.left = INT64_MAX;
     assert_int_equal(some_work(c), BDL_OK);
     bdl_context_free(c);
     assert_true(n < 1000);

@@ -14,22 +14,8 @@
 #include "base/context.h"
 #include "exec/exec_context.h"
 #include "exec/record.h"
+#include "../support/faults.h"
 #include "../support/random.h"
-
-typedef struct hook {
-  int countdown; /* allocations until one fails; < 0: none does */
-} hook;
-
-static void *hooked_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  hook *h = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (h->countdown >= 0 && h->countdown-- == 0) return NULL;
-  return realloc(p, nsize);
-}
 
 static bdl_tensor tensor(bdl_context *c, bdl_dtype d, int64_t n, int64_t m) {
   const bdl_aval a = bdl_aval_make(d, 2, (int64_t[]){n, m});
@@ -111,8 +97,8 @@ static void events_are_those_of_a_plain_search(void **state) {
 
 static void a_bound_and_a_lack_of_memory_leave_whole_steps(void **state) {
   (void)state;
-  hook h = {-1};
-  bdl_context *c = bdl_context_new(hooked_alloc, &h);
+  t_faults f = {.left = INT64_MAX};
+  bdl_context *c = bdl_context_new(t_failing_alloc, &f);
   bdl_tensor x = tensor(c, BDL_BOOL, 4, 10);
   memset(bdl_tensor_data(&x), 1, 40);
   bdl_record step = scalars(c, BDL_I64), id = scalars(c, BDL_I32);
@@ -124,9 +110,9 @@ static void a_bound_and_a_lack_of_memory_leave_whole_steps(void **state) {
   bool failed = false;
   bdl_status s = BDL_ENOMEM;
   for (int k = 0; s != BDL_OK; k++) { /* the n-th allocation fails, until none does */
-    h.countdown = k;
+    f.left = k;
     s = bdl_record_events(&step, &id, &x, 4, 200, INT64_MAX);
-    h.countdown = -1;
+    f.left = INT64_MAX;
     if (s == BDL_OK) break;
     failed = true;
     assert_int_equal(s, BDL_ENOMEM);
@@ -135,11 +121,11 @@ static void a_bound_and_a_lack_of_memory_leave_whole_steps(void **state) {
   }
   assert_true(failed);
   assert_int_equal(step.n, 70);
-  h.countdown = 0;
+  f.left = 0;
   assert_int_equal(bdl_record_reserve(&step, 1000), BDL_ENOMEM);
   assert_int_equal(step.n, 70);
   assert_int_equal(((int64_t *)step.buf->data)[69], 203);
-  h.countdown = -1;
+  f.left = INT64_MAX;
   assert_int_equal(bdl_record_reserve(&step, INT64_C(1) << 60), BDL_EVALUE);
   bdl_tensor_unref(&x);
   bdl_record_fini(&step);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../support/faults.h"
 #include "exec/exec_context.h"
 #include "../ir/cases.h"
 #include "../ir/text.h"
@@ -443,42 +444,23 @@ static void the_number_of_threads_changes_no_bit(void **state) {
 
 /* ---- failed allocations --------------------------------------------------------------------------------- */
 
-typedef struct failing {
-  int64_t countdown; /* 0: the next one fails */
-  bool persistent;
-} failing;
-
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  failing *f = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (f->countdown >= 0 && f->countdown-- == 0) {
-    if (f->persistent) f->countdown = 0;
-    return NULL;
-  }
-  return realloc(p, nsize);
-}
-
 static void failed_allocations_leave_nothing(void **state) {
   (void)state;
   for (int persistent = 0; persistent < 2; persistent++) {
     bool done = false;
     for (int64_t n = 0; !done; n++) {
-      failing f = {.countdown = -1};
-      bdl_context *c = bdl_context_new(failing_alloc, &f);
+      t_faults f = {.left = INT64_MAX};
+      bdl_context *c = bdl_context_new(t_failing_alloc, &f);
       int32_t pair[6];
       bdl_prog *p = random_scan(c, 3, pair);
       uint64_t rng = 5;
       bdl_tensor in[MANY], out[MANY];
       random_inputs(c, p, in, &rng);
       f.persistent = persistent;
-      f.countdown = n;
+      f.left = n;
       bdl_status s = bdl_exec_prog(c, p, in, out);
-      done = f.countdown > 0 || (!persistent && f.countdown < 0 && s == BDL_OK);
-      f.countdown = -1;
+      done = !f.happened;
+      f = (t_faults){.left = INT64_MAX};
       if (s == BDL_OK) drop(out, p->n_outputs);
       else assert_int_equal(s, BDL_ENOMEM);
       bdl_clear_error(c);

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "../support/faults.h"
 #include "base/context.h"
 #include "file/file.h"
 #include "file/npy.h"
@@ -495,24 +496,6 @@ static void a_wrong_number_has_a_wrong_checksum(void **state) {
 
 /* ---- memory ---- */
 
-typedef struct fault {
-  int64_t left; /* allocations until one fails */
-  bool happened;
-} fault;
-
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  fault *f = ud;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (nsize > osize && f->left-- == 0) {
-    f->happened = true;
-    return NULL;
-  }
-  return realloc(p, nsize);
-}
-
 static void every_allocation_may_fail(void **state) {
   char path[64];
   bytes b;
@@ -521,8 +504,8 @@ static void every_allocation_may_fail(void **state) {
   numpy_file("big.npz", &b);
   for (int task = 0; task < 2; task++)
     for (int64_t n = 0;; n++) {
-      fault f = {.left = INT64_MAX};
-      bdl_context *c = bdl_context_new(failing_alloc, &f);
+      t_faults f = {.left = INT64_MAX};
+      bdl_context *c = bdl_context_new(t_failing_alloc, &f);
       f.left = n;
       const bdl_status s = task ? write_sample(c, path, true, 10) : read_all(c, b.p, b.n);
       assert_int_equal(s, f.happened ? BDL_ENOMEM : BDL_OK);

@@ -11,27 +11,9 @@
 
 #include <cmocka.h>
 
+#include "../support/faults.h"
 #include "ir/ir.h"
 #include "transform/transform.h"
-
-typedef struct fault {
-  int64_t left;    /* allocations until the next one fails */
-  bool persistent; /* all after it fail too */
-  bool happened;
-} fault;
-
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  fault *f = ud;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (nsize > osize && (f->left-- == 0 || (f->left < 0 && f->persistent))) {
-    f->happened = true;
-    return NULL;
-  }
-  return realloc(p, nsize);
-}
 
 static const char *text =
   "program p(x:f32[2], y:f32[2], n:i32[]) {\n const w:f32[2] = [1 2]\n"
@@ -136,31 +118,11 @@ static bdl_status intern(bdl_context *c) {
   return BDL_OK;
 }
 
-static int64_t survive(bdl_status (*task)(bdl_context *c), bool persistent) {
-  for (int64_t n = 0;; n++) {
-    fault f = {.left = INT64_MAX, .persistent = persistent};
-    bdl_context *c = bdl_context_new(failing_alloc, &f);
-    assert_non_null(c);
-    c->verify = 1;
-    assert_non_null(bdl_device_cpu(c));
-    f.left = n;
-    const bdl_status s = task(c);
-    const bool happened = f.happened;
-    assert_int_equal(s, happened ? BDL_ENOMEM : BDL_OK);
-    if (happened) assert_int_equal(c->error.status, BDL_ENOMEM);
-    f.left = INT64_MAX;
-    f.persistent = false;
-    assert_int_equal(task(c), BDL_OK);
-    bdl_context_free(c); /* asserts that nothing is left */
-    if (!happened) return n;
-  }
-}
-
 #define FAULTS(task)                           \
   static void faults_of_##task(void **state) { \
     (void)state;                               \
-    assert_true(survive(task, false) > 3);     \
-    assert_true(survive(task, true) > 3);      \
+    assert_true(t_survive(task, false) > 3);     \
+    assert_true(t_survive(task, true) > 3);      \
   }
 FAULTS(build)
 FAULTS(pass_and_text)
@@ -170,8 +132,8 @@ FAULTS(intern)
 
 static void a_context_that_cannot_be_made_is_null(void **state) {
   (void)state;
-  fault f = {.left = 0};
-  assert_null(bdl_context_new(failing_alloc, &f));
+  t_faults f = {.left = 0};
+  assert_null(bdl_context_new(t_failing_alloc, &f));
 }
 
 int main(void) {

@@ -250,4 +250,6 @@ t.test("draws follow their shape parameter: gamma and von Mises by implicit deri
   end
   local curve = bdl.grad(bdl.grad(function(b) return (random.gamma(b, {size = 20000, key = 2})^2):mean() end))(bdl.tensor(3.0))
   t.close(curve:item(), 2, 0.15, 0, "the second derivative of a (a + 1)")
+  local function square(b) return (random.gamma(b, {size = 20, key = 2})^2):mean() end
+  t.raises("ValueError", "draws by their shape have derivatives up to the second", bdl.grad(bdl.grad(bdl.grad(square))), bdl.tensor(3.0))
 end)

@@ -13,6 +13,7 @@
 
 #include "../ir/cases.h"
 #include "../ir/text.h"
+#include "../support/faults.h"
 #include "exec/exec.h"
 #include "online/reach.h"
 #include "transform/transform.h"
@@ -190,34 +191,16 @@ static void too_large_a_jacobian_is_refused(void **state) {
 
 /* ---- failed allocations */
 
-typedef struct fault {
-  int64_t left;
-  bool happened;
-} fault;
-
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  fault *f = ud;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (nsize > osize && f->left-- == 0) {
-    f->happened = true;
-    return NULL;
-  }
-  return realloc(p, nsize);
-}
-
 static void a_failed_allocation_is_reported(void **state) {
   (void)state;
-  fault f = {.left = INT64_MAX};
-  bdl_context *c = bdl_context_new(failing_alloc, &f);
+  t_faults f = {.left = INT64_MAX};
+  bdl_context *c = bdl_context_new(t_failing_alloc, &f);
   bdl_prog *p = t_parse(c, ring);
   const bdl_step s = {.p = p, .n_hidden = 1, .in = &p->inputs.v[0], .out = &p->outputs[0]};
   const bdl_tensor *known[1] = {NULL};
   for (int64_t n = 0;; n++) {
     bdl_neighbours z;
-    f = (fault){.left = n};
+    f = (t_faults){.left = n};
     const bdl_status status = bdl_online_neighbours(&s, (int[]){0}, 1, known, 3, 0, &z);
     bdl_online_neighbours_fini(&z);
     assert_int_equal(status, f.happened ? BDL_ENOMEM : BDL_OK);

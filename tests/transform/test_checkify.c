@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "../support/faults.h"
 #include "../ir/cases.h"
 #include "../ir/text.h"
 #include "exec/exec.h"
@@ -171,29 +172,18 @@ static void the_first_check_that_fails_is_found_in_bodies(void **state) {
 
 /* ---- failed allocations ----------------------------------------------------------------------------- */
 
-static void *failing_alloc(void *ud, void *p, size_t osize, size_t nsize) {
-  int *countdown = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (*countdown >= 0 && (*countdown)-- == 0) return NULL;
-  return realloc(p, nsize);
-}
-
 static void failed_allocations_leave_nothing(void **state) {
   (void)state;
   bdl_status s = BDL_ENOMEM;
   for (int n = 0; s != BDL_OK; n++) {
-    int countdown = -1;
-    bdl_context *c = bdl_context_new(failing_alloc, &countdown);
+    t_faults f = {.left = INT64_MAX};
+    bdl_context *c = bdl_context_new(t_failing_alloc, &f);
     bdl_prog *p = t_parse(c, NESTED), *q = NULL;
     bdl_checks list = {0};
     const size_t before = c->mem_used;
-    countdown = n;
+    f.left = n;
     s = bdl_transform_checkify(p, EVERY | BDL_CHECK_COUNT, &list, &q);
-    countdown = -1;
+    f.left = INT64_MAX;
     if (s == BDL_OK) bdl_prog_unref(q);
     else assert_int_equal(s, BDL_ENOMEM);
     bdl_checks_fini(c, &list);

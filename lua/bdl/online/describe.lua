@@ -110,45 +110,7 @@ function M.dot(learner)
     add("subgraph cluster_g%d { label=%s; style=rounded;", group.index, quoted(label))
     for _, path in ipairs(group.hidden_paths) do add("  %s [shape=ellipse];", quoted(path)) end
     add("}")
-  end
-  for _, group in ipairs(g.hidden_groups) do
     edges(learner, group, function(from, to) add("%s -> %s;", quoted(from), quoted(to)) end)
-  end
-  for _, r in ipairs(g.relations) do
-    local names = {}
-    for key, path in r.trainables:items() do names[#names + 1] = path == key and key or path .. "." .. key end
-    add("\nrelation %d: %s%s", r.index, r.op, r._op.file and ("  (%s:%d)"):format(r._op.file, r._op.line) or "")
-    add("  weights  %s", table.concat(names, ", "))
-    add("  x %s  y %s", r.x and t.type_text(r.x) or "-", t.type_text(r.y))
-    add("  feeds    %s", table.concat(r.connected_hidden_paths, ", "))
-  end
-  add("\nparameters")
-  for _, d in ipairs(g.report.diagnostics) do add("  %-26s %s", d.kind, d.message) end
-  local kind, why = M.prediction(learner)
-  add("\ntraces: %s, whatever the number of steps", bytes(M.memory(learner)))
-  add("gradient: %s; %s", kind, why)
-  return table.concat(lines, "\n")
-end
-
-local function quoted(s) return '"' .. s:gsub('[\\"]', "\\%0") .. '"' end
-
---- The graph in the language of Graphviz.
-function M.dot(learner)
-  local g, lines = learner.graph, {"digraph etrace {", '  rankdir=LR; node [fontname="sans-serif", fontsize=11];'}
-  local function add(fmt, ...) lines[#lines + 1] = "  " .. fmt:format(...) end
-  for _, group in ipairs(g.hidden_groups) do
-    local label = ("hidden group %d %s"):format(group.index, shape(group.varshape))
-    add("subgraph cluster_g%d { label=%s; style=rounded;", group.index, quoted(label))
-    for _, path in ipairs(group.hidden_paths) do add("  %s [shape=ellipse];", quoted(path)) end
-    add("}")
-  end
-  for _, group in ipairs(g.hidden_groups) do
-    local d = g.info.structure.d
-    for a = 1, group.num_state do
-      for c = 1, group.num_state do
-        if d[group._members[a]][group._members[c]] > 0 then add("%s -> %s;", quoted(group.hidden_paths[c]), quoted(group.hidden_paths[a])) end
-      end
-    end
   end
   for _, r in ipairs(g.relations) do
     local name = ("%s %d"):format(r.op, r.index)

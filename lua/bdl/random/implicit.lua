@@ -8,13 +8,30 @@ local M = {}
 
 local op, bind, NONE = draws.op, core.bind, {}
 
+local function still(x) return bind("stop_gradient", NONE, x) end
+
+--- s, which has no derivative by a: taking one is an error when it runs.
+local function last(s, a)
+  return require "bdl.augment".custom_jvp(function(x) return x end):defjvp(function(primals, tangents)
+    require "bdl.debug".error_if(true, "draws by their shape have derivatives up to the second")
+    return primals[1], tangents[1] + 0.0 * tangents[2]
+  end)(s, a)
+end
+
+--- The draw x, whose derivative by a is s; that of s is not known.
+local function line(a, x, s)
+  return require "bdl.augment".custom_jvp(function(_, y) return y end):defjvp(function(primals, tangents)
+    return primals[2], last(primals[3], primals[1]) * tangents[1]
+  end)(a, x, s)
+end
+
 --- draw(a) with the derivative  slope(a, x) da,  to second order: in the rule x stands for its tangent line at a.
+--  Errors: ValueError, a third derivative.
 function M.differentiable(draw, slope)
-  local function still(x) return bind("stop_gradient", NONE, x) end
   return require "bdl.augment".custom_jvp(draw):defjvp(function(primals, tangents)
     local a, at = primals[1], still(primals[1])
     local x = still(draw(at))
-    x = x + still(slope(at, x)) * (a - at)
+    x = line(a, x, still(slope(at, x)))
     return x, slope(a, x) * tangents[1]
   end)
 end

@@ -12,10 +12,23 @@ local float, integers = operand.float, operand.integers
 
 local function sum_last(x) return A.sum(x, {axis = -1}) end
 
+--- Of labels that are known now; compiled code finds the others as indices out of range.
+local function check_labels(who, labels, classes)
+  if core.is_traced(labels) or labels.size == 0 then return end
+  for _, extreme in ipairs{A.min, A.max} do
+    local label = core.item(extreme(labels))
+    if label < 0 or label >= classes then
+      core.fail("IndexError", 4, "metric.%s: the label %d is none of 0 to %d", who, label, classes - 1)
+    end
+  end
+end
+
 --- logits[.., label].  Errors: ShapeError; IndexError, a label is no class.
 local function pick(who, logits, labels)
   local lead = {table.unpack(logits.shape, 1, logits.ndim - 1)}
-  labels = base.broadcast_to("metric." .. who, integers(who, "labels", labels), lead)
+  labels = integers(who, "labels", labels)
+  check_labels(who, labels, logits.shape[-1])
+  labels = base.broadcast_to("metric." .. who, labels, lead)
   return A.squeeze(A.take_along_axis(logits, A.expand_dims(labels, -1), {axis = -1}), {axis = -1})
 end
 

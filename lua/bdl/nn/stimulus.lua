@@ -124,7 +124,7 @@ function StepInput:update()
   table.sort(order, function(a, b) return edges[a] < edges[b] or edges[a] == edges[b] and a < b end)
   local sorted, places = {}, {}
   for k, from in ipairs(order) do sorted[k], places[k] = edges[from], from - 1 end
-    local ordered = core.bind("gather", {axis = 0}, core.mantissa(self.amplitudes), core.tensor(places, "int32"))
+  local ordered = core.bind("gather", {axis = 0}, core.mantissa(self.amplitudes), core.tensor(places, "int32"))
   ordered = core.with_unit(ordered, core.unit_of(self.amplitudes))
   return self:spread(staircase(window.step_now(), sorted, padded(ordered, true)))
 end

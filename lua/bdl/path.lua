@@ -30,6 +30,12 @@ function path.join(prefix, key)
   return ("%s[%s]"):format(prefix, tostring(key))
 end
 
+--- One path after another.
+function path.append(prefix, rest)
+  if prefix == "" or rest == "" then return prefix .. rest end
+  return rest:sub(1, 1) == "[" and prefix .. rest or prefix .. "." .. rest
+end
+
 function path.format(keys)
   local s = ""
   for _, key in ipairs(keys) do s = path.join(s, key) end

@@ -2,6 +2,7 @@
 
 local core = require "bdl.core"
 local class = require "bdl.class"
+local paths = require "bdl.path"
 
 local reach = {}
 
@@ -64,6 +65,24 @@ function reach.places(f, touched)
     end
   end
   return places
+end
+
+--- State -> the path by which the places lead to it, upvalues by their names: "net.N.V".
+function reach.paths(places)
+  local way, found = {}, {}
+  for _, p in ipairs(places) do way[p[3]] = way[p[3]] or p end
+  for _, p in ipairs(places) do
+    local keys, s, at = {}, p[3], p
+    while at do
+      local key = at[2]
+      if type(at[1]) == "function" then key = debug.getupvalue(at[1], key) end
+      local shown = type(at[3]) ~= "function" and (type(key) == "string" or math.type(key) == "integer")
+      if shown then table.insert(keys, 1, key) end
+      at = way[at[1]]
+    end
+    if class.isa(s, require "bdl.state".State) then found[s] = found[s] or paths.format(keys) end
+  end
+  return found
 end
 
 --- Does every place still hold its State?

@@ -138,6 +138,19 @@ function Simulation:states()
   return list
 end
 
+--- The same by the paths that lead to them from the step, "net.N.V"; others by their names.
+function Simulation:named_states()
+  local list, ids, map = self:states(), {}, util.FlattedDict()
+  for _, s in ipairs(list) do ids[core.state_id(rawget(s, "_handle"))] = true end
+  local known = reach.paths(reach.places(self._step, ids))
+  for k, s in ipairs(list) do
+    local path = known[s] or s.name
+    if not path or map:get(path) ~= nil then path = ("states[%d]"):format(k) end
+    map[path] = s
+  end
+  return map
+end
+
 -- ---- running --------------------------------------------------------------------------------------------------------
 
 --- Whole steps of a duration: a time, or an integer, which counts steps.

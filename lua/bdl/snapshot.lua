@@ -88,15 +88,9 @@ function Snapshot:restore()
   for k, entry in ipairs(self._entries) do
     local s = entry.find()
     if s == nil then core.fail("KeyError", 2, "restore: the model has lost a State that the snapshot holds") end
-    now[k] = {s, s.value}
+    now[k] = {s, entry.value}
   end
-  for k, entry in ipairs(self._entries) do
-    local ok, e = pcall(now[k][1].restore_value, now[k][1], entry.value)
-    if not ok then
-      for j = 1, k - 1 do now[j][1]:restore_value(now[j][2]) end
-      error(e, 0)
-    end
-  end
+  state.write_all(now, state.State.restore_value)
   for _, undo in ipairs(self._undo) do undo() end
   return self
 end

@@ -333,6 +333,20 @@ end
 --- The value of a State, anything else as it is.
 function state.maybe_state(x) return class.isa(x, State) and x.value or x end
 
+--- Writes several States or none: list of {State, value}, write(State, value) sets one.
+--  Errors: what a State refuses; then all are as they were.
+function state.write_all(list, write)
+  local before = {}
+  for k, pair in ipairs(list) do
+    before[k] = pair[1].value
+    local ok, e = pcall(write, pair[1], pair[2])
+    if not ok then
+      for j = 1, k - 1 do write(list[j][1], before[j]) end
+      error(e, 0)
+    end
+  end
+end
+
 --- f(context) whenever a State is made, read, written or restored, by kind; returns what removes it.
 function state.register_state_hook(kind, f, opts) return hook.register(nil, kind, f, opts) end
 --- Removes the hooks of a kind, or all, that are for all States.

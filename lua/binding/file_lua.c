@@ -67,6 +67,18 @@ static int l_read(lua_State *L) {
   return 1;
 }
 
+/* core.file_text(reader, name) -> text of that name; nil: there is none */
+static int l_text(lua_State *L) {
+  bdl_npz *f = check_reader(L);
+  size_t n = 0;
+  const int64_t text = bdl_npz_text_find(f, luaL_checkstring(L, 2), &n);
+  if (text < 0) return 0;
+  char *data = lua_newuserdatauv(L, n + 1, 0);
+  lbdl_check(L, bdl_npz_text_read(f, text, data));
+  lua_pushlstring(L, data, n);
+  return 1;
+}
+
 /* ---- HDF5 ------------------------------------------------------------------------------------------ */
 
 #define HDF5 "bdl.HDF5"
@@ -201,6 +213,15 @@ static int l_put(lua_State *L) {
   return 0;
 }
 
+/* core.file_put_text(writer, name, text) */
+static int l_put_text(lua_State *L) {
+  size_t n = 0;
+  bdl_npz_writer *w = *check_writer(L);
+  const char *name = luaL_checkstring(L, 2), *text = luaL_checklstring(L, 3, &n);
+  lbdl_check(L, bdl_npz_put_text(w, name, text, n));
+  return 0;
+}
+
 /* core.file_rows(writer, name, row) -> an array that grows by rows of the type of the tensor `row`; until the finish */
 static int l_rows(lua_State *L) {
   bdl_npz_rows *r = NULL;
@@ -247,7 +268,7 @@ void lbdl_open_file(lua_State *L) {
   lua_pop(L, 3);
   static const luaL_Reg functions[] = {
     {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded},
-    {"file_create", l_create}, {"file_put", l_put}, {"file_rows", l_rows}, {"file_add", l_add},
+    {"file_text", l_text}, {"file_create", l_create}, {"file_put", l_put}, {"file_put_text", l_put_text}, {"file_rows", l_rows}, {"file_add", l_add},
     {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open}, {"hdf5_close", hdf5_gc},
     {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row},
     {"hdf5_built", l_hdf5_built}, {NULL, NULL},

@@ -278,15 +278,19 @@ static void add_number(bdl_str *s, double x) {
 }
 
 static void add_term(bdl_str *s, const char *sep, const char *symbol, double exp) {
-  bdl_str_addf(s, "%s%s", sep, symbol);
+  bdl_str_addf(s, strchr(symbol, '/') ? "%s(%s)" : "%s%s", sep, symbol);
   if (exp == 1) return;
   bdl_str_addf(s, "^");
   add_number(s, exp);
 }
 
-/* "1", "mV", "mV / ms", "1 / (mM * ms)" */
+/* "1", "mV", "mV / ms", "1 / (mM * ms)", "(km/h)^2" */
 static void add_parts(bdl_str *s, const part *p, int n) {
   int above = 0, below = 0;
+  if (n == 1 && p->exp == 1) { /* km/h needs no parentheses */
+    bdl_str_addf(s, "%s", p->symbol);
+    return;
+  }
   for (int i = 0; i < n; i++)
     if (p[i].exp > 0) add_term(s, above++ ? " * " : "", p[i].symbol, p[i].exp);
   if (above == 0) bdl_str_addf(s, "1");
@@ -730,12 +734,23 @@ static bdl_status number(bdl_units *r, double x, double e, const bdl_unit **u) {
   return unwritten(r, &v, u);
 }
 
+/* "(km/h)", as add_term writes a name with a slash: its length; 0: no such name. */
+static size_t named_in_parentheses(const char *s, entry *e) {
+  const size_t n = *s == '(' ? strcspn(s + 1, "()") : 0;
+  return n > 0 && s[n + 1] == ')' && find_entry(s + 1, n, e) ? n + 2 : 0;
+}
+
 static bdl_status term(reader *p, const bdl_unit **u) {
   char *end = NULL;
   double e = 1, x = 0;
   bool is_number = false;
+  entry entry = {0};
   skip_spaces(p);
-  if (accept(p, '(')) {
+  const size_t n_named = named_in_parentheses(p->s, &entry);
+  if (n_named > 0) {
+    p->s += n_named;
+    TRY(entry_unit(p->reg, &entry, u));
+  } else if (accept(p, '(')) {
     if (++p->depth > MAX_DEPTH) return bdl_fail(p->reg->ctx, BDL_ESYNTAX, "unit: more than %d parentheses", MAX_DEPTH);
     TRY(expression(p, u));
     p->depth--;
@@ -747,7 +762,6 @@ static bdl_status term(reader *p, const bdl_unit **u) {
   } else {
     size_t n = strcspn(p->s, "*/^()");
     const char *s = p->s;
-    entry entry = {0};
     p->s += n;
     while (n > 0 && isspace((unsigned char)s[n - 1])) n--;
     if (n == 0) return bdl_fail(p->reg->ctx, BDL_ESYNTAX, "unit: a name expected at '%.40s'", s);

@@ -32,6 +32,11 @@ bdl_status bdl_npz_aval(bdl_npz *f, int64_t i, bdl_aval *a);
 /* Its values to data, bdl_aval_bytes(a) of them; a is what bdl_npz_aval said.
 ** Errors: as before; BDL_EIO wrong checksum, or the file is another by now; BDL_EVALUE 2^63 or more in u64. */
 bdl_status bdl_npz_read(bdl_npz *f, int64_t i, const bdl_aval *a, void *data);
+/* A text beside the arrays, and its bytes; -1: the file has none of that name.  Then the bytes themselves. */
+#define BDL_NPZ_TEXT ".json" /* what names of texts end in */
+int64_t bdl_npz_text_find(const bdl_npz *f, const char *name, size_t *n);
+/* Errors: BDL_EIO. */
+bdl_status bdl_npz_text_read(bdl_npz *f, int64_t text, char *data);
 
 /* ---- writing -------------------------------------------------------------------------------------- */
 
@@ -46,6 +51,8 @@ typedef struct bdl_npz_rows bdl_npz_rows; /* an array that grows along axis 0; t
 bdl_status bdl_npz_create(bdl_context *c, const char *path, bool compress, bdl_npz_writer **w);
 /* One whole array.  Errors: BDL_EVALUE the name is taken, or no name of a file; BDL_EIO disk full and the like. */
 bdl_status bdl_npz_put(bdl_npz_writer *w, const char *name, const bdl_aval *a, const void *data);
+/* A text beside the arrays.  Errors: as before; BDL_EVALUE the name does not end in BDL_NPZ_TEXT. */
+bdl_status bdl_npz_put_text(bdl_npz_writer *w, const char *name, const char *text, size_t n);
 /*
 ** An array of which one row is of type `row`; it has row.ndim + 1 axes, the first as long as what was added.  Any number
 ** of arrays may grow at once, in any order, each in 64 KiB of memory: rows wait on disk until the file is finished.

@@ -11,24 +11,35 @@ struct bdl_npz {
   bdl_source source;
   bool alone; /* a .npy */
   bdl_zip zip;
-  const char **name; /* of arrays, in the archive's arena */
+  int64_t n; /* arrays in the archive */
+  int64_t *member;   /* and of each its place in it, */
+  const char **name; /* and its name: both in the archive's arena */
 };
 
 static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
-/* "a.npy" is the array a. */
+static bool ends_with(const char *s, const char *end) {
+  const size_t n = strlen(s), k = strlen(end);
+  return n > k && strcmp(s + n - k, end) == 0;
+}
+
+/* "a.npy" is the array a; "a.json" is none. */
 static bdl_status name_arrays(bdl_npz *f) {
-  const int64_t n = f->zip.n;
-  f->name = bdl_arena_alloc(&f->zip.arena, (size_t)n * sizeof *f->name);
-  const char **sorted = bdl_arena_alloc(&f->zip.arena, (size_t)n * sizeof *sorted);
-  if (!f->name || !sorted) return BDL_ENOMEM;
-  for (int64_t i = 0; i < n; i++) {
+  const size_t all = (size_t)f->zip.n;
+  f->member = bdl_arena_alloc(&f->zip.arena, all * sizeof *f->member);
+  f->name = bdl_arena_alloc(&f->zip.arena, all * sizeof *f->name);
+  const char **sorted = bdl_arena_alloc(&f->zip.arena, all * sizeof *sorted);
+  if (!f->member || !f->name || !sorted) return BDL_ENOMEM;
+  for (int64_t i = 0; i < f->zip.n; i++) {
     char *name = bdl_arena_strdup(&f->zip.arena, f->zip.entry[i].name);
     if (!name) return BDL_ENOMEM;
-    const size_t length = strlen(name);
-    if (length > 4 && !strcmp(name + length - 4, ".npy")) name[length - 4] = '\0';
-    f->name[i] = sorted[i] = name;
+    if (ends_with(name, BDL_NPZ_TEXT)) continue;
+    if (ends_with(name, ".npy")) name[strlen(name) - 4] = '\0';
+    f->member[f->n] = i;
+    f->name[f->n] = sorted[f->n] = name;
+    f->n++;
   }
+  const int64_t n = f->n;
   if (n > 0) qsort(sorted, (size_t)n, sizeof *sorted, by_name);
   for (int64_t i = 1; i < n; i++)
     if (!strcmp(sorted[i - 1], sorted[i]))
@@ -86,7 +97,7 @@ void bdl_npz_close(bdl_npz *f) {
 }
 
 bool bdl_npz_is_array(const bdl_npz *f) { return f->alone; }
-int64_t bdl_npz_count(const bdl_npz *f) { return f->alone ? 1 : f->zip.n; }
+int64_t bdl_npz_count(const bdl_npz *f) { return f->alone ? 1 : f->n; }
 
 const char *bdl_npz_name(const bdl_npz *f, int64_t i) {
   BDL_ASSERT(i >= 0 && i < bdl_npz_count(f), "array %lld of %lld", (long long)i, (long long)bdl_npz_count(f));
@@ -96,7 +107,7 @@ const char *bdl_npz_name(const bdl_npz *f, int64_t i) {
 /* Opens array i and reads its header; to be closed also after an error. */
 static bdl_status open_array(bdl_npz *f, int64_t i, bdl_member *m, bdl_npy *h) {
   if (f->alone) bdl_member_of_file(&f->source, m);
-  else TRY(bdl_member_open(&f->zip, i, m));
+  else TRY(bdl_member_open(&f->zip, f->member[i], m));
   return bdl_npy_header(m, h);
 }
 
@@ -116,6 +127,24 @@ bdl_status bdl_npz_read(bdl_npz *f, int64_t i, const bdl_aval *a, void *data) {
   if (s == BDL_OK && !bdl_aval_eq(a, &h.aval))
     s = bdl_member_fail(&m, BDL_EIO, 0, "the file changed while it was read");
   if (s == BDL_OK) s = bdl_npy_data(&m, &h, data);
+  if (s == BDL_OK) s = bdl_member_end(&m);
+  bdl_member_close(&m);
+  return s;
+}
+
+int64_t bdl_npz_text_find(const bdl_npz *f, const char *name, size_t *n) {
+  for (int64_t i = 0; i < f->zip.n; i++)
+    if (!strcmp(f->zip.entry[i].name, name)) {
+      *n = (size_t)f->zip.entry[i].size;
+      return i;
+    }
+  return -1;
+}
+
+bdl_status bdl_npz_text_read(bdl_npz *f, int64_t text, char *data) {
+  bdl_member m = {0};
+  bdl_status s = bdl_member_open(&f->zip, text, &m);
+  if (s == BDL_OK) s = bdl_member_read(&m, data, (size_t)f->zip.entry[text].size);
   if (s == BDL_OK) s = bdl_member_end(&m);
   bdl_member_close(&m);
   return s;

@@ -89,6 +89,16 @@ bdl_status bdl_npz_put(bdl_npz_writer *w, const char *name, const bdl_aval *a, c
   return end(w);
 }
 
+bdl_status bdl_npz_put_text(bdl_npz_writer *w, const char *name, const char *text, size_t n) {
+  if (w->alone || !ends_with(name, BDL_NPZ_TEXT))
+    return bdl_fail(w->ctx, BDL_EVALUE, "%s: a text is in a .npz and ends in " BDL_NPZ_TEXT ", not '%s'", w->sink.path,
+                    name);
+  TRY(take_name(w, name, &name));
+  TRY(bdl_zip_begin(&w->zip, name, n));
+  TRY(bdl_zip_write(&w->zip, text, n));
+  return bdl_zip_end(&w->zip);
+}
+
 bdl_status bdl_npz_rows_new(bdl_npz_writer *w, const char *name, const bdl_aval *row, bdl_npz_rows **out) {
   TRY(bdl_aval_check(w->ctx, row));
   if (row->ndim == BDL_MAX_NDIM)

@@ -280,6 +280,35 @@ static void arrays_grow_row_by_row(void **state) {
   unlink(path);
 }
 
+/* A text is no array, and comes back as it was; also an array whose name ends as texts do. */
+static void texts_lie_beside_arrays(void **state) {
+  bdl_context *c = context(state);
+  char path[64], text[16] = "";
+  const int32_t row[] = {1, 2, 3};
+  temp_path(path, "-text.npz");
+  for (int compress = 0; compress < 2; compress++) {
+    bdl_npz_writer *w = NULL;
+    bdl_npz *f = NULL;
+    size_t n = 0;
+    assert_int_equal(bdl_npz_create(c, path, compress, &w), BDL_OK);
+    assert_int_equal(bdl_npz_put_text(w, "a.json", "{\"x\": 1}", 8), BDL_OK);
+    assert_int_equal(bdl_npz_put_text(w, "none.json", "", 0), BDL_OK);
+    assert_int_equal(bdl_npz_put(w, "b.json", &row_type, row), BDL_OK);
+    assert_int_equal(bdl_npz_finish(w), BDL_OK);
+    assert_int_equal(bdl_npz_open(c, path, &f), BDL_OK);
+    assert_int_equal(bdl_npz_count(f), 1);
+    assert_string_equal(bdl_npz_name(f, 0), "b.json");
+    assert_int_equal(bdl_npz_text_find(f, "c.json", &n), -1);
+    const int64_t i = bdl_npz_text_find(f, "a.json", &n);
+    assert_true(i >= 0 && n == 8);
+    assert_int_equal(bdl_npz_text_read(f, i, text), BDL_OK);
+    assert_string_equal(text, "{\"x\": 1}");
+    assert_true(bdl_npz_text_find(f, "none.json", &n) >= 0 && n == 0);
+    bdl_npz_close(f);
+  }
+  unlink(path);
+}
+
 /* The memory of rows does not grow with their number. */
 static void rows_wait_on_disk(void **state) {
   bdl_context *c = context(state);
@@ -380,6 +409,8 @@ static void writers_refuse(void **state) {
   assert_int_equal(bdl_npz_put(w, "a", &row_type, row), BDL_EVALUE);
   assert_non_null(strstr(c->error.message, "has an array 'a' already"));
   assert_int_equal(bdl_npz_put(w, "", &row_type, row), BDL_EVALUE);
+  assert_int_equal(bdl_npz_put_text(w, "a.txt", "x", 1), BDL_EVALUE);
+  assert_non_null(strstr(c->error.message, "a text is in a .npz and ends in .json, not 'a.txt'"));
   bdl_npz_discard(w);
   assert_false(exists(path));
 }
@@ -530,7 +561,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     TEST(every_dtype_keeps_its_extremes), TEST(every_half_is_its_float), TEST(orders_shapes_and_versions),
     TEST(what_bdl_has_no_dtype_for_is_refused), TEST(a_header_has_numpys_bytes), TEST(arrays_grow_row_by_row),
-    TEST(rows_wait_on_disk), TEST(equal_arrays_make_equal_files), TEST(large_archives_have_64_bit_sizes),
+    TEST(texts_lie_beside_arrays), TEST(rows_wait_on_disk), TEST(equal_arrays_make_equal_files), TEST(large_archives_have_64_bit_sizes),
     TEST(a_file_is_whole_or_the_one_before), TEST(writers_refuse), TEST(missing_and_foreign_files), TEST(malformed_headers),
     TEST(every_truncation_is_refused), TEST(every_damaged_byte_is_survived), TEST(a_wrong_number_has_a_wrong_checksum),
     TEST(every_allocation_may_fail), TEST(a_limit_holds),

@@ -203,21 +203,15 @@ function M.assign_state_values(target, ...)
     end
     for path, value in pairs(values) do given[paths.format(paths.parse(path))] = state.maybe_state(value) end
   end
-  local before, unexpected, missing = {}, {}, {}
+  local writes, unexpected, missing = {}, {}, {}
   for path, value in pairs(given) do
     local s = known[path] and states[known[path]]
-    if s then before[s] = {s.value, value} else unexpected[#unexpected + 1] = path end
+    if s then writes[#writes + 1] = {s, value} else unexpected[#unexpected + 1] = path end
   end
   for path in pairs(known) do missing[#missing + 1] = given[path] == nil and path or nil end
   table.sort(unexpected)
   table.sort(missing)
-  local ok, err = pcall(function()
-    for s, values in pairs(before) do s.value = values[2] end
-  end)
-  if not ok then
-    for s, values in pairs(before) do s.value = values[1] end
-    error(err, 0)
-  end
+  state.write_all(writes, function(s, value) s.value = value end)
   return unexpected, missing
 end
 

@@ -297,8 +297,8 @@ t.test("headers are not believed", function()
      "the array 'y' of the header is not in the file"},
     {entry '{"path": "x", "tree": "*", "leaves": [{"array": "x", "key": "", "unit": "os.exit()"}]}', "IOError",
      "'x' is in 'os.exit%(%)', which is no unit"},
-    {entry '{"path": "x", "tree": "*", "leaves": [{"array": "x", "key": "a", "unit": "1"},'
-           .. '{"array": "x", "key": "a.b", "unit": "1"}]}',
+    {entry('{"path": "x", "tree": "*", "leaves": [{"array": "x", "key": "a", "unit": "1"},'
+           .. '{"array": "x", "key": "a.b", "unit": "1"}]}'),
      "IOError", "the header is damaged at 'x'"},
     {entry(good):sub(1, -2), "IOError", "foreign.npz, header: byte %d+: '}' expected"},
   } do

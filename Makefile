@@ -16,7 +16,7 @@ MODEL   ?= models/coba_ei.lua
 V       ?=
 
 ifeq ($(origin CC),default)
-CC := $(if $(filter thread,$(SAN)),clang,gcc)  # only clang's OpenMP tells the thread sanitizer of its barriers
+CC := gcc
 endif
 CC := $(strip $(CC))
 
@@ -94,9 +94,9 @@ LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj
            $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
 
 CPPFLAGS += -D_DEFAULT_SOURCE -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
-ALL_CFLAGS = -std=c11 $(OPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
-ALL_KFLAGS = -std=c11 $(KOPT) -fPIC -fopenmp $(WARN) $(CPPFLAGS) $(CFLAGS)
-LINK = $(CC) -fopenmp $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed $(LDFLAGS)
+ALL_CFLAGS = -std=c11 $(OPT) -fPIC -pthread $(WARN) $(CPPFLAGS) $(CFLAGS)
+ALL_KFLAGS = -std=c11 $(KOPT) -fPIC -pthread $(WARN) $(CPPFLAGS) $(CFLAGS)
+LINK = $(CC) -pthread $(if $(SAN),-fsanitize=$(SAN)) -Wl,--as-needed $(LDFLAGS)
 LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
 
 # ---- products ---------------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ $(BUILD)/fuzz-asan/libbdl.a: force
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/fuzz-asan/libbdl.a
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)clang -std=c11 -O1 -g -DBDL_DEBUG $(WARN) $(CPPFLAGS) -fopenmp -fsanitize=fuzzer,address,undefined -o $@ $< \
+	$(Q)clang -std=c11 -O1 -g -DBDL_DEBUG $(WARN) $(CPPFLAGS) -fsanitize=fuzzer,address,undefined -o $@ $< \
 	  $(BUILD)/fuzz-asan/libbdl.a $(LIBS)
 
 REFS := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
@@ -222,7 +222,7 @@ tidy: $(TIDY:%=$(OUT)/tidy/%)  ## clang-tidy over the files that changed since t
 $(OUT)/tidy/%.c: $(OUT)/obj/%.o .clang-tidy
 	@mkdir -p $(@D)
 	$(call say,TIDY,$*.c)
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $*.c -- -std=c11 $(CPPFLAGS) -fopenmp 2>/dev/null
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $*.c -- -std=c11 $(CPPFLAGS) 2>/dev/null
 	@touch $@
 
 install: all  ## PREFIX=/usr/local DESTDIR=
@@ -238,7 +238,7 @@ install: all  ## PREFIX=/usr/local DESTDIR=
 	$(if $(DESTDIR),,-ldconfig)
 	{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; echo; \
 	  echo 'Name: bdl'; echo 'Description: runtime for brain-dynamics models'; echo 'Version: $(VERSION)'; \
-	  echo 'Libs: -L$${libdir} -lbdl'; echo 'Libs.private: $(LIBS) -fopenmp'; \
+	  echo 'Libs: -L$${libdir} -lbdl'; echo 'Libs.private: $(LIBS)'; \
 	  echo 'Cflags: -I$${includedir}'; } > $(DESTDIR)$(PREFIX)/lib/pkgconfig/bdl.pc
 
 uninstall:  ## what install put under PREFIX

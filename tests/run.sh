@@ -69,7 +69,6 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
 case $SAN in
 *thread*)
   export TSAN_OPTIONS="ignore_noninstrumented_modules=1:${TSAN_OPTIONS:-}"
-  for archer in /usr/lib/llvm-*/lib/libarcher.so; do export OMP_TOOL_LIBRARIES="$archer"; done
   ;;
 ?*) export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}" ;;
 esac

@@ -47,7 +47,6 @@ check() {
       ;;
     clang)
       want clang found clang
-      want libomp-dev shared 'libomp.so*'
       want libclang-rt-dev shared 'llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-*.a'
       ;;
     tidy) want clang-tidy found clang-tidy ;;

@@ -2,11 +2,12 @@
 ** array.h -- kernels that move, join, index and reduce plain row-major arrays.  No allocation; no IR.
 **
 ** An array with one axis singled out is written [outer, n, inner].  `size` is bytes an element: 1, 4 or 8.
-** Results never depend on `threads`.
+** Results never depend on the threads of `pool`; NULL: the caller alone.
 */
 #ifndef BDL_K_ARRAY_H
 #define BDL_K_ARRAY_H
 
+#include "base/pool.h"
 #include "cpu/tile.h"
 
 /* The dtypes that count as numbers: suffix, C type, C type whose + and * wrap. */
@@ -16,16 +17,6 @@
   X(BDL_U32, u32, uint32_t, uint32_t) \
   X(BDL_F32, f32, float, float)       \
   X(BDL_F64, f64, double, double)
-
-/* A loop whose iterations are shared out among `threads` when there is a reason to; alone it costs nothing. */
-#define BDL_K_SHARE(reason, ...)                             \
-  do {                                                       \
-    if (threads > 1 && (reason)) {                           \
-      _Pragma("omp parallel for num_threads(threads)") __VA_ARGS__ \
-    } else {                                                 \
-      __VA_ARGS__                                            \
-    }                                                        \
-  } while (0)
 
 /* ---- moving */
 
@@ -60,26 +51,26 @@ typedef struct bdl_k_indexing {
 } bdl_k_indexing;
 
 /* z[o, k, i] = x[o, index[k], i]; indices were checked. */
-void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, int threads);
+void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, bdl_pool *pool);
 
 typedef enum bdl_scatter_op { BDL_SC_SET, BDL_SC_ADD, BDL_SC_MUL, BDL_SC_MIN, BDL_SC_MAX } bdl_scatter_op;
 /* x[o, index[k], i] op= u[o, k, i] for ascending k; indices were checked.  bool: set, min (and), max (or). */
-void bdl_k_scatter(void *x, const void *u, const bdl_k_indexing *g, bdl_scatter_op op, bdl_dtype d, int threads);
+void bdl_k_scatter(void *x, const void *u, const bdl_k_indexing *g, bdl_scatter_op op, bdl_dtype d, bdl_pool *pool);
 
 /* ---- reducing.  NaN wins in max and min. */
 
 /* z[o, i] = op over k of x[o, k, i]; bool: and, or.  Rows (inner 1) in tiles of BDL_TILE as fused reductions do; columns
 ** in blocks of 64 rows. */
 void bdl_k_reduce_axis(void *z, const void *x, int64_t outer, int64_t n, int64_t inner, bdl_reduce_op op, bdl_dtype d,
-                       const bdl_k_table *t, int threads);
+                       const bdl_k_table *t, bdl_pool *pool);
 /* The value of an empty reduction. */
 bdl_scalar bdl_k_identity(bdl_reduce_op op, bdl_dtype d);
 
 /* z[o, i]: first k where x[o, k, i] is largest (smallest); the first NaN wins.  n >= 1. */
-void bdl_k_arg_reduce(int32_t *z, const void *x, int64_t outer, int64_t n, int64_t inner, bool largest, bdl_dtype d, int threads);
+void bdl_k_arg_reduce(int32_t *z, const void *x, int64_t outer, int64_t n, int64_t inner, bool largest, bdl_dtype d, bdl_pool *pool);
 
 /* z[o, k, i] = op over the first (reverse: last) elements up to k; op SUM, PROD, MAX or MIN. */
 void bdl_k_cumulate(void *z, const void *x, int64_t outer, int64_t n, int64_t inner, bdl_reduce_op op, bool reverse, bdl_dtype d,
-                    int threads);
+                    bdl_pool *pool);
 
 #endif

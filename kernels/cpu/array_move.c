@@ -183,14 +183,28 @@ static const char *index_of(const bdl_k_indexing *g, int64_t o) {
   return (const char *)g->index + at * (g->wide ? 8 : 4);
 }
 
-void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, int threads) {
+typedef struct gather_job {
+  void (*block)(void *, const void *, const bdl_k_indexing *, const void *);
+  char *z;
+  const char *x;
+  int64_t step_z, step_x;
+  const bdl_k_indexing *g;
+} gather_job;
+
+static void gather_blocks(void *job, int64_t first, int64_t last, int thread) {
+  const gather_job *j = job;
+  (void)thread;
+  for (int64_t o = first; o < last; o++) j->block(j->z + o * j->step_z, j->x + o * j->step_x, j->g, index_of(j->g, o));
+}
+
+void bdl_k_gather(void *z, const void *x, const bdl_k_indexing *g, size_t size, bdl_pool *pool) {
   void (*block)(void *, const void *, const bdl_k_indexing *, const void *) =
       size == 1   ? (g->wide ? gather_1_i64 : gather_1_i32)
       : size == 4 ? (g->wide ? gather_4_i64 : gather_4_i32)
                   : (g->wide ? gather_8_i64 : gather_8_i32);
-  const int64_t step_z = g->m * g->inner * (int64_t)size, step_x = g->n * g->inner * (int64_t)size;
-  BDL_K_SHARE(g->outer > 1, for (int64_t o = 0; o < g->outer; o++)
-                                block((char *)z + o * step_z, (const char *)x + o * step_x, g, index_of(g, o)););
+  gather_job job = {.block = block, .z = z, .x = x, .step_z = g->m * g->inner * (int64_t)size,
+                    .step_x = g->n * g->inner * (int64_t)size, .g = g};
+  bdl_pool_run(pool, g->outer, gather_blocks, &job);
 }
 
 /* ---- scatter: one block of x a call; `each` has m x inner single updates, else m rows */
@@ -235,13 +249,29 @@ BDL_K_NUMBERS(SCATTER)
 SCATTER(BDL_BOOL, bool, uint8_t, uint8_t)
 #undef SCATTER
 
-void bdl_k_scatter(void *x, const void *u, const bdl_k_indexing *g, bdl_scatter_op op, bdl_dtype d, int threads) {
+typedef struct scatter_job {
+  void (*block)(void *, const void *, const bdl_k_indexing *, const void *, bdl_scatter_op);
+  char *x;
+  const char *u;
+  int64_t step_x, step_u;
+  const bdl_k_indexing *g;
+  bdl_scatter_op op;
+} scatter_job;
+
+static void scatter_blocks(void *job, int64_t first, int64_t last, int thread) {
+  const scatter_job *j = job;
+  (void)thread;
+  for (int64_t o = first; o < last; o++) j->block(j->x + o * j->step_x, j->u + o * j->step_u, j->g, index_of(j->g, o), j->op);
+}
+
+void bdl_k_scatter(void *x, const void *u, const bdl_k_indexing *g, bdl_scatter_op op, bdl_dtype d, bdl_pool *pool) {
   static void (*const block[BDL_DTYPE_COUNT])(void *, const void *, const bdl_k_indexing *, const void *, bdl_scatter_op) = {
 #define ROW(d, s, T, W) [d] = scatter_##s,
       BDL_K_NUMBERS(ROW)
 #undef ROW
       [BDL_BOOL] = scatter_bool};
-  const int64_t size = (int64_t)bdl_dtype_size(d), step_x = g->n * g->inner * size, step_u = g->m * g->inner * size;
-  BDL_K_SHARE(g->outer > 1, for (int64_t o = 0; o < g->outer; o++)
-                                block[d]((char *)x + o * step_x, (const char *)u + o * step_u, g, index_of(g, o), op););
+  const int64_t size = (int64_t)bdl_dtype_size(d);
+  scatter_job job = {.block = block[d], .x = x, .u = u, .step_x = g->n * g->inner * size, .step_u = g->m * g->inner * size,
+                     .g = g, .op = op};
+  bdl_pool_run(pool, g->outer, scatter_blocks, &job);
 }

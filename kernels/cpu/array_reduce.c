@@ -72,28 +72,48 @@ static void reduce_row(char *z, const char *x, int64_t n, size_t size, bdl_k_red
   }
 }
 
+/* A reduction along one axis, shared out by rows, or by chunks of columns. */
+typedef struct reduce_job {
+  char *z;
+  const char *x;
+  int64_t n, inner, chunks;
+  bdl_reduce_op op;
+  bdl_dtype d;
+  const bdl_k_table *t;
+} reduce_job;
+
+static void reduce_rows(void *job, int64_t first, int64_t last, int thread) {
+  const reduce_job *j = job;
+  const int64_t bytes = (int64_t)bdl_dtype_size(j->d);
+  (void)thread;
+  for (int64_t o = first; o < last; o++)
+    reduce_row(j->z + o * bytes, j->x + o * j->n * bytes, j->n, (size_t)bytes, j->t->reduce[j->op][j->d],
+               j->t->combine[j->op][j->d]);
+}
+
+static void reduce_columns(void *job, int64_t first, int64_t last, int thread) {
+  const reduce_job *j = job;
+  const int64_t bytes = (int64_t)bdl_dtype_size(j->d);
+  (void)thread;
+  for (int64_t c = first; c < last; c++) {
+    const int64_t o = c / j->chunks, i = c % j->chunks * CHUNK;
+    columns[j->op][j->d](j->z + (o * j->inner + i) * bytes, j->x + (o * j->n * j->inner + i) * bytes, j->n, j->inner,
+                         BDL_MIN(j->inner - i, CHUNK));
+  }
+}
+
 void bdl_k_reduce_axis(void *z, const void *x, int64_t outer, int64_t n, int64_t inner, bdl_reduce_op op, bdl_dtype d,
-                       const bdl_k_table *t, int threads) {
-  const size_t size = bdl_dtype_size(d);
-  const int64_t bytes = (int64_t)size, chunks = (inner + CHUNK - 1) / CHUNK;
+                       const bdl_k_table *t, bdl_pool *pool) {
+  const int64_t chunks = (inner + CHUNK - 1) / CHUNK;
   if (n == 0) {
     bdl_scalar v = bdl_k_identity(op, d);
-    bdl_k_fill(z, &v, outer * inner, size);
+    bdl_k_fill(z, &v, outer * inner, bdl_dtype_size(d));
     return;
   }
   if (d == BDL_BOOL && op == BDL_RED_MAX) op = BDL_RED_OR;
   if (d == BDL_BOOL && op == BDL_RED_MIN) op = BDL_RED_AND;
-  if (inner == 1) {
-    BDL_K_SHARE(outer > 1, for (int64_t o = 0; o < outer; o++)
-                               reduce_row((char *)z + o * bytes, (const char *)x + o * n * bytes, n, size, t->reduce[op][d],
-                                          t->combine[op][d]););
-    return;
-  }
-  BDL_K_SHARE(outer * chunks > 1, for (int64_t c = 0; c < outer * chunks; c++) {
-    const int64_t o = c / chunks, i = c % chunks * CHUNK;
-    columns[op][d]((char *)z + (o * inner + i) * bytes, (const char *)x + (o * n * inner + i) * bytes, n, inner,
-                   BDL_MIN(inner - i, CHUNK));
-  });
+  reduce_job job = {.z = z, .x = x, .n = n, .inner = inner, .chunks = chunks, .op = op, .d = d, .t = t};
+  bdl_pool_run(pool, outer * chunks, inner == 1 ? reduce_rows : reduce_columns, &job);
 }
 
 /* ---- arg-reductions */
@@ -117,19 +137,35 @@ void bdl_k_reduce_axis(void *z, const void *x, int64_t outer, int64_t n, int64_t
 BDL_K_NUMBERS(ARG_BOTH)
 ARG_BOTH(BDL_BOOL, bool, uint8_t, uint8_t)
 
+typedef struct arg_job {
+  void (*columns)(int32_t *, const void *, int64_t, int64_t, int64_t);
+  int32_t *z;
+  const char *x;
+  int64_t n, inner, chunks, bytes;
+} arg_job;
+
+static void arg_columns(void *job, int64_t first, int64_t last, int thread) {
+  const arg_job *j = job;
+  (void)thread;
+  for (int64_t c = first; c < last; c++) {
+    const int64_t o = c / j->chunks, i = c % j->chunks * CHUNK;
+    j->columns(j->z + o * j->inner + i, j->x + (o * j->n * j->inner + i) * j->bytes, j->n, j->inner,
+               BDL_MIN(j->inner - i, CHUNK));
+  }
+}
+
 void bdl_k_arg_reduce(int32_t *z, const void *x, int64_t outer, int64_t n, int64_t inner, bool largest, bdl_dtype d,
-                      int threads) {
+                      bdl_pool *pool) {
   typedef void (*arg_fn)(int32_t *, const void *, int64_t, int64_t, int64_t);
   static const arg_fn table[2][BDL_DTYPE_COUNT] = {
 #define ROWS(d, s, T, W) [0][d] = argmin_##s, [1][d] = argmax_##s,
       BDL_K_NUMBERS(ROWS) ROWS(BDL_BOOL, bool, , )
 #undef ROWS
   };
-  const int64_t bytes = (int64_t)bdl_dtype_size(d), chunks = (inner + CHUNK - 1) / CHUNK;
-  BDL_K_SHARE(outer * chunks > 1, for (int64_t c = 0; c < outer * chunks; c++) {
-    const int64_t o = c / chunks, i = c % chunks * CHUNK;
-    table[largest][d](z + o * inner + i, (const char *)x + (o * n * inner + i) * bytes, n, inner, BDL_MIN(inner - i, CHUNK));
-  });
+  const int64_t chunks = (inner + CHUNK - 1) / CHUNK;
+  arg_job job = {.columns = table[largest][d], .z = z, .x = x, .n = n, .inner = inner, .chunks = chunks,
+                 .bytes = (int64_t)bdl_dtype_size(d)};
+  bdl_pool_run(pool, outer * chunks, arg_columns, &job);
 }
 
 /* ---- running reductions: one block [n, inner] a call */
@@ -150,8 +186,22 @@ void bdl_k_arg_reduce(int32_t *z, const void *x, int64_t outer, int64_t n, int64
   CUMULATE(cummin_##s, T, LESSER)
 BDL_K_NUMBERS(ALL_CUMULATE)
 
+typedef struct cumulate_job {
+  void (*block)(void *, const void *, int64_t, int64_t, bool);
+  char *z;
+  const char *x;
+  int64_t step, n, inner;
+  bool reverse;
+} cumulate_job;
+
+static void cumulate_blocks(void *job, int64_t first, int64_t last, int thread) {
+  const cumulate_job *j = job;
+  (void)thread;
+  for (int64_t o = first; o < last; o++) j->block(j->z + o * j->step, j->x + o * j->step, j->n, j->inner, j->reverse);
+}
+
 void bdl_k_cumulate(void *z, const void *x, int64_t outer, int64_t n, int64_t inner, bdl_reduce_op op, bool reverse,
-                    bdl_dtype d, int threads) {
+                    bdl_dtype d, bdl_pool *pool) {
   typedef void (*cumulate_fn)(void *, const void *, int64_t, int64_t, bool);
   static const cumulate_fn table[BDL_RED_MIN + 1][BDL_DTYPE_COUNT] = {
 #define ROWS(d, s, T, W)                                                                                     \
@@ -161,6 +211,6 @@ void bdl_k_cumulate(void *z, const void *x, int64_t outer, int64_t n, int64_t in
   };
   const int64_t step = n * inner * (int64_t)bdl_dtype_size(d);
   if (step == 0) return;
-  BDL_K_SHARE(outer > 1, for (int64_t o = 0; o < outer; o++)
-                             table[op][d]((char *)z + o * step, (const char *)x + o * step, n, inner, reverse););
+  cumulate_job job = {.block = table[op][d], .z = z, .x = x, .step = step, .n = n, .inner = inner, .reverse = reverse};
+  bdl_pool_run(pool, outer, cumulate_blocks, &job);
 }

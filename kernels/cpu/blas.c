@@ -25,8 +25,10 @@ static bool resolve(bdl_blas *b, void *const *libs, int n) {
   return all;
 }
 
-/* OpenBLAS before 0.3.22 takes AVX2 kernels on some processors with AVX-512; it chooses while being loaded. */
-static void choose_kernels(void) {
+/* What OpenBLAS reads while being loaded.  Its own threads would only get in the way of ours.  Before 0.3.22 it takes AVX2
+** kernels on some processors with AVX-512. */
+static void configure(void) {
+  setenv("OPENBLAS_NUM_THREADS", "1", 0);
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
@@ -34,12 +36,18 @@ static void choose_kernels(void) {
 #endif
 }
 
-/* Our threads share the work out; the library's own would only get in their way. */
-static void one_thread(void *library) {
-  void (*set)(int) = NULL;
-  void *p = dlsym(library, "openblas_set_num_threads");
-  memcpy(&set, &p, sizeof p);
-  if (set) set(1);
+/* A build with OpenMP asks that for the number of threads at every call, other builds are told once. */
+static void one_thread(bdl_blas *b) {
+  void *get = dlsym(b->library, "omp_get_max_threads"), *set = dlsym(b->library, "omp_set_num_threads");
+  if (get && set) {
+    memcpy(&b->omp_get, &get, sizeof get);
+    memcpy(&b->omp_set, &set, sizeof set);
+    return;
+  }
+  void (*set_all)(int) = NULL;
+  set = dlsym(b->library, "openblas_set_num_threads");
+  memcpy(&set_all, &set, sizeof set);
+  if (set_all) set_all(1);
 }
 
 bool bdl_blas_ready(bdl_blas *b) {
@@ -49,7 +57,7 @@ bool bdl_blas_ready(bdl_blas *b) {
   const char *const names[][2] = {
       {own, NULL}, {"libopenblas.so.0", NULL}, {"libopenblas.so", NULL}, {"libblas.so.3", "liblapack.so.3"}};
   const int first = own ? 0 : 1, end = own ? 1 : BDL_LEN(names);
-  choose_kernels();
+  configure();
   for (int i = first; i < end && !b->library; i++) {
     void *libs[2];
     int n = 0;
@@ -59,7 +67,7 @@ bool bdl_blas_ready(bdl_blas *b) {
     }
     if (n > 0 && resolve(b, libs, n)) {
       b->library = libs[n - 1];
-      one_thread(b->library);
+      one_thread(b);
     } else {
       while (n > 0) dlclose(libs[--n]);
     }

@@ -26,6 +26,8 @@ enum { BDL_BLAS_UPPER = 121, BDL_BLAS_LOWER = 122, BDL_BLAS_NON_UNIT = 131, BDL_
 typedef struct bdl_blas {
   void *library; /* NULL: not opened */
   bool missing;  /* opening failed: do not try again */
+  int (*omp_get)(void); /* of an OpenMP build, else NULL: threads that a call from this thread would use */
+  void (*omp_set)(int);
   struct {
     BDL_BLAS_FUNCTIONS(BDL_BLAS_FIELD, float)
   } f32;
@@ -39,5 +41,15 @@ bool bdl_blas_ready(bdl_blas *b);
 /* The same, with an error.  Errors: BDL_ENOTSUP naming the package. */
 bdl_status bdl_blas_open(bdl_blas *b, bdl_context *c);
 void bdl_blas_close(bdl_blas *b);
+
+/* Calls between these run on the calling thread alone, whatever the host program has set for OpenMP. */
+static inline int bdl_blas_alone(const bdl_blas *b) {
+  const int n = b->omp_get ? b->omp_get() : 1;
+  if (n > 1) b->omp_set(1);
+  return n;
+}
+static inline void bdl_blas_restore(const bdl_blas *b, int n) {
+  if (n > 1) b->omp_set(n);
+}
 
 #endif

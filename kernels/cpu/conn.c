@@ -2,7 +2,6 @@
 ** conn.c -- connectivity: by probability, by number, by distance, by degree.
 */
 #include <math.h>
-#include <omp.h>
 
 #include "cpu/conn.h"
 #include "cpu/random.h"
@@ -65,14 +64,29 @@ static int64_t sparse_row(int32_t *z, const bdl_k_jitc *g, const bdl_k_space *s,
   return count;
 }
 
-void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, int threads,
-                       bdl_k_stop *stop) {
-  BDL_K_SHARE(g->rows > 1, for (int64_t i = 0; i < g->rows; i++) {
-    if (indices)
-      sparse_row(indices + indptr[i], g, s, i, alone, stop);
+typedef struct sparse_job {
+  int64_t *indptr;
+  int32_t *indices;
+  const bdl_k_jitc *g;
+  const bdl_k_space *s;
+  bool alone;
+  bdl_k_stop *stop;
+} sparse_job;
+
+static void sparse_rows(void *job, int64_t first, int64_t last, int thread) {
+  const sparse_job *j = job;
+  (void)thread;
+  for (int64_t i = first; i < last; i++)
+    if (j->indices)
+      sparse_row(j->indices + j->indptr[i], j->g, j->s, i, j->alone, j->stop);
     else
-      indptr[i + 1] = sparse_row(NULL, g, s, i, alone, stop);
-  });
+      j->indptr[i + 1] = sparse_row(NULL, j->g, j->s, i, j->alone, j->stop);
+}
+
+void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, bdl_pool *pool,
+                       bdl_k_stop *stop) {
+  sparse_job job = {.indptr = indptr, .indices = indices, .g = g, .s = s, .alone = alone, .stop = stop};
+  bdl_pool_run(pool, g->rows, sparse_rows, &job);
   if (!indices) sum_counts(indptr, g->rows);
 }
 
@@ -96,14 +110,29 @@ static void fixed_row(int32_t *z, uint64_t seed, int64_t i, int64_t n, int64_t k
   for (int64_t e = 0; seen && e < k; e++) seen[z[e] / 64] = 0;
 }
 
+typedef struct fixed_job {
+  int32_t *indices;
+  uint64_t seed, *seen;
+  int64_t n, k, words; /* columns to choose from, chosen; words of `seen` a thread */
+  bool alone;
+  bdl_k_stop *stop;
+} fixed_job;
+
+static void fixed_rows(void *job, int64_t first, int64_t last, int thread) {
+  const fixed_job *j = job;
+  uint64_t *seen = j->seen ? j->seen + j->words * thread : NULL;
+  for (int64_t i = first; i < last; i++) {
+    int32_t *z = j->indices + i * j->k;
+    fixed_row(z, j->seed, i, j->n, j->k, seen, j->stop);
+    for (int64_t e = 0; j->alone && e < j->k && !*j->stop; e++) z[e] += z[e] >= i;
+  }
+}
+
 void bdl_k_conn_fixed(int32_t *indices, uint64_t seed, int64_t rows, int64_t cols, int64_t k, bool alone, uint64_t *seen,
-                      int threads, bdl_k_stop *stop) {
-  const int64_t n = cols - alone, size = bdl_k_conn_words(cols);
-  BDL_K_SHARE(rows * k > 4096, for (int64_t i = 0; i < rows; i++) {
-    int32_t *z = indices + i * k;
-    fixed_row(z, seed, i, n, k, seen ? seen + size * omp_get_thread_num() : NULL, stop);
-    for (int64_t e = 0; alone && e < k && !*stop; e++) z[e] += z[e] >= i;
-  });
+                      bdl_pool *pool, bdl_k_stop *stop) {
+  fixed_job job = {.indices = indices, .seed = seed, .seen = seen, .n = cols - alone, .k = k, .words = bdl_k_conn_words(cols),
+                   .alone = alone, .stop = stop};
+  bdl_pool_run(rows * k > 4096 ? pool : NULL, rows, fixed_rows, &job);
 }
 
 /* ---- from lists ---------------------------------------------------------------------------------------------- */

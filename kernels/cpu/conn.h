@@ -14,10 +14,10 @@
 typedef const volatile sig_atomic_t bdl_k_stop;
 
 /* indices[rows * k]: k columns a row, uniform.
-**   seen   threads * bdl_k_conn_words(cols) words, zero before and after; NULL: columns may repeat */
+**   seen   bdl_pool_size(pool) * bdl_k_conn_words(cols) words, zero before and after; NULL: columns may repeat */
 static inline int64_t bdl_k_conn_words(int64_t cols) { return (cols + 63) / 64; }
 void bdl_k_conn_fixed(int32_t *indices, uint64_t seed, int64_t rows, int64_t cols, int64_t k, bool alone, uint64_t *seen,
-                      int threads, bdl_k_stop *stop);
+                      bdl_pool *pool, bdl_k_stop *stop);
 
 /* Where rows and columns lie: an entry at distance r is kept with probability exp(-r^2 / 2 scale^2), exp(-r / scale) or 1, and
 ** never beyond `most`. */
@@ -31,7 +31,7 @@ typedef struct bdl_k_space {
 } bdl_k_space;
 /* indices NULL: indptr[rows + 1] of the matrix that g regenerates, thinned by distance when s is not NULL.  Then its columns,
 ** ascending.  Work: that of g. */
-void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, int threads,
+void bdl_k_conn_sparse(int64_t *indptr, int32_t *indices, const bdl_k_jitc *g, const bdl_k_space *s, bool alone, bdl_pool *pool,
                        bdl_k_stop *stop);
 
 /* Entries (row[e], ..) by row: indptr[rows + 1] and order[n], the entries of row 0, of row 1, ..; each in their old order. */

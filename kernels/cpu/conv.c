@@ -97,9 +97,55 @@ static void fill_patches(char *patch, const char *x, const bdl_k_window *w, int6
 NARROW(narrow_f32, float)
 NARROW(narrow_f64, double)
 
+typedef struct conv_job {
+  char *z;
+  const char *x;
+  const char *filter;
+  const bdl_k_window *w;
+  bdl_dtype d;
+  int64_t step_x, step_z;          /* bytes an image */
+  int64_t space;                   /* positions an image */
+  int64_t rows, per_image, buffer; /* positions and bytes a block of patches, blocks an image */
+  int64_t workers, count;          /* buffers, blocks */
+  char *scratch;
+  bdl_blas *blas;
+} conv_job;
+
+static void narrow(void *job, int64_t first, int64_t last, int thread) {
+  const conv_job *j = job;
+  const int64_t size = (int64_t)bdl_dtype_size(j->d);
+  (void)thread;
+  for (int64_t p = first; p < last; p++) {
+    int64_t out[3];
+    position(j->w->out, p % j->space, out);
+    (j->d == BDL_F32 ? narrow_f32 : narrow_f64)(j->z + p * j->w->c_out * size, j->x + p / j->space * j->step_x, j->filter, j->w,
+                                                out);
+  }
+}
+
+/* One buffer of patches, over every so many blocks. */
+static void patches(const conv_job *j, int64_t worker) {
+  const bdl_k_window *w = j->w;
+  const int64_t size = (int64_t)bdl_dtype_size(j->d), patch = patch_size(w), co = w->c_out / w->groups;
+  char *mine = j->scratch + worker * j->buffer;
+  for (int64_t c = worker; c < j->count; c += j->workers) {
+    const int64_t image = c / (j->per_image * w->groups), first = c / w->groups % j->per_image * j->rows, group = c % w->groups;
+    const int64_t m = BDL_MIN(j->rows, j->space - first);
+    bdl_k_matmul g = {.batch = 1, .m = m, .n = co, .k = patch, .xi = patch, .xp = 1, .yp = w->c_out, .yj = 1, .ldz = w->c_out};
+    fill_patches(mine, j->x + image * j->step_x, w, group, first, m, size);
+    bdl_k_dot(j->z + image * j->step_z + (first * w->c_out + group * co) * size, mine, j->filter + group * co * size, &g, j->d,
+              j->blas, NULL);
+  }
+}
+
+static void buffers(void *job, int64_t first, int64_t last, int thread) {
+  (void)thread;
+  for (int64_t worker = first; worker < last; worker++) patches(job, worker);
+}
+
 void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, bdl_blas *blas, void *scratch,
-                int threads) {
-  const int64_t size = (int64_t)bdl_dtype_size(d), space = product(w->out), patch = patch_size(w), co = w->c_out / w->groups;
+                bdl_pool *pool) {
+  const int64_t size = (int64_t)bdl_dtype_size(d), space = product(w->out), patch = patch_size(w);
   const int64_t step_x = product(w->in) * w->c_in * size, step_z = space * w->c_out * size, images = w->batch;
   if (images * space * w->c_out == 0) return;
   if (patch == 0) {
@@ -109,31 +155,20 @@ void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *
   if (is_pointwise(w)) {
     bdl_k_matmul g = {.batch = 1, .m = images * space, .n = w->c_out, .k = w->c_in, .xi = w->c_in, .xp = 1, .yp = w->c_out,
                       .yj = 1, .ldz = w->c_out};
-    bdl_k_dot(z, x, filter, &g, d, blas, threads);
+    bdl_k_dot(z, x, filter, &g, d, blas, pool);
     return;
   }
+  conv_job job = {.z = z, .x = x, .filter = filter, .w = w, .d = d, .step_x = step_x, .step_z = step_z, .space = space,
+                  .scratch = scratch, .blas = blas};
   if (is_narrow(w)) {
-    BDL_K_SHARE(images * space > 1, for (int64_t p = 0; p < images * space; p++) {
-      int64_t out[3];
-      position(w->out, p % space, out);
-      (d == BDL_F32 ? narrow_f32 : narrow_f64)((char *)z + p * w->c_out * size, (const char *)x + p / space * step_x, filter, w,
-                                               out);
-    });
+    bdl_pool_run(pool, images * space, narrow, &job);
     return;
   }
-  const int64_t rows = patch_rows(w, d), per_image = (space + rows - 1) / rows, count = images * per_image * w->groups;
-  const int64_t workers = BDL_MAX(BDL_MIN(BDL_MIN(threads, WORKERS), count), 1), buffer = rows * patch * size;
-  if (blas && count > 1) bdl_blas_ready(blas); /* opened before threads look at it */
-  BDL_K_SHARE(workers > 1, for (int64_t worker = 0; worker < workers; worker++) {
-    char *mine = (char *)scratch + worker * buffer;
-    for (int64_t c = worker; c < count; c += workers) {
-      const int64_t image = c / (per_image * w->groups), first = c / w->groups % per_image * rows, group = c % w->groups;
-      const int64_t m = BDL_MIN(rows, space - first);
-      bdl_k_matmul g = {.batch = 1, .m = m, .n = co, .k = patch, .xi = patch, .xp = 1, .yp = w->c_out, .yj = 1,
-                        .ldz = w->c_out};
-      fill_patches(mine, (const char *)x + image * step_x, w, group, first, m, size);
-      bdl_k_dot((char *)z + image * step_z + (first * w->c_out + group * co) * size, mine,
-                (const char *)filter + group * co * size, &g, d, blas, 1);
-    }
-  });
+  job.rows = patch_rows(w, d);
+  job.per_image = (space + job.rows - 1) / job.rows;
+  job.buffer = job.rows * patch * size;
+  job.count = images * job.per_image * w->groups;
+  job.workers = BDL_MAX(BDL_MIN(BDL_MIN(bdl_pool_size(pool), WORKERS), job.count), 1);
+  if (blas && job.count > 1) bdl_blas_ready(blas); /* opened before threads look at it */
+  bdl_pool_run(pool, job.workers, buffers, &job);
 }

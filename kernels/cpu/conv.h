@@ -17,6 +17,6 @@ typedef struct bdl_k_window {
 size_t bdl_k_conv_scratch(const bdl_k_window *w, bdl_dtype d);
 /* d is f32 or f64. */
 void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, bdl_blas *blas, void *scratch,
-                int threads);
+                bdl_pool *pool);
 
 #endif

@@ -77,6 +77,7 @@ static int leading(int64_t row, int64_t col, int64_t rows, int64_t cols, int *tr
     int tx, ty;                                                                                                         \
     const int m = (int)g->m, n = (int)g->n, k = (int)g->k;                                                              \
     const int ldx = leading(g->xi, g->xp, g->m, g->k, &tx), ldy = leading(g->yp, g->yj, g->k, g->n, &ty);               \
+    const int threads = bdl_blas_alone(b);                                                                              \
     if (m == 1) {                                                                                                       \
       const bool t = ty == BDL_BLAS_TRANS; /* stored [n, k] */                                                          \
       b->s.gemv(BDL_BLAS_ROW_MAJOR, t ? BDL_BLAS_NO_TRANS : BDL_BLAS_TRANS, t ? n : k, t ? k : n, 1, y, ldy, x,         \
@@ -87,6 +88,7 @@ static int leading(int64_t row, int64_t col, int64_t rows, int64_t cols, int *tr
     } else {                                                                                                            \
       b->s.gemm(BDL_BLAS_ROW_MAJOR, tx, ty, m, n, k, 1, x, ldx, y, ldy, 0, z, (int)g->ldz);                             \
     }                                                                                                                   \
+    bdl_blas_restore(b, threads);                                                                                       \
   }
 PRODUCT(f32, float)
 PRODUCT(f64, double)
@@ -107,24 +109,39 @@ static void blocks(const bdl_k_matmul *g, int64_t *rows, int64_t *cols) {
   *cols = 1024;
 }
 
-void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, int threads) {
-  const int64_t size = (int64_t)bdl_dtype_size(d);
-  int64_t rows = g->m, cols = g->n;
+typedef struct dot_job {
+  char *z;
+  const char *x, *y;
+  const bdl_k_matmul *g;
+  bdl_dtype d;
+  bdl_blas *blas;             /* NULL: own loops */
+  int64_t rows, cols, nr, nc; /* of a block, and how many blocks */
+} dot_job;
+
+static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
+  const dot_job *j = job;
+  const bdl_k_matmul *g = j->g;
+  const int64_t size = (int64_t)bdl_dtype_size(j->d);
+  (void)thread;
+  for (int64_t c = first; c < last; c++) {
+    const int64_t b = c / (j->nr * j->nc), row = c / j->nc % j->nr * j->rows, col = c % j->nc * j->cols;
+    bdl_k_matmul part = *g;
+    part.m = BDL_MIN(j->rows, g->m - row), part.n = BDL_MIN(j->cols, g->n - col);
+    void *z = j->z + (b * g->zb + row * g->ldz + col) * size;
+    const void *x = j->x + (b * g->xb + row * g->xi) * size, *y = j->y + (b * g->yb + col * g->yj) * size;
+    if (!j->blas)
+      loops[j->d](z, x, y, &part);
+    else
+      (j->d == BDL_F32 ? product_f32 : product_f64)(j->blas, z, x, y, &part);
+  }
+}
+
+void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, bdl_pool *pool) {
   if (g->batch == 0 || g->m == 0 || g->n == 0) return;
   const bool lib = bdl_dtype_is_float(d) && g->k > 0 && is_large(g) && blas && bdl_blas_ready(blas);
-  if ((double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536) threads = 1;
-  blocks(g, &rows, &cols);
-  const int64_t nr = (g->m + rows - 1) / rows, nc = (g->n + cols - 1) / cols, count = g->batch * nr * nc;
-  BDL_K_SHARE(count > 1, for (int64_t c = 0; c < count; c++) {
-    const int64_t b = c / (nr * nc), i = c / nc % nr * rows, j = c % nc * cols;
-    bdl_k_matmul part = *g;
-    part.m = BDL_MIN(rows, g->m - i), part.n = BDL_MIN(cols, g->n - j);
-    void *zp = (char *)z + (b * g->zb + i * g->ldz + j) * size;
-    const void *xp = (const char *)x + (b * g->xb + i * g->xi) * size;
-    const void *yp = (const char *)y + (b * g->yb + j * g->yj) * size;
-    if (!lib)
-      loops[d](zp, xp, yp, &part);
-    else
-      (d == BDL_F32 ? product_f32 : product_f64)(blas, zp, xp, yp, &part);
-  });
+  const bool small = (double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536;
+  dot_job j = {.z = z, .x = x, .y = y, .g = g, .d = d, .blas = lib ? blas : NULL};
+  blocks(g, &j.rows, &j.cols);
+  j.nr = (g->m + j.rows - 1) / j.rows, j.nc = (g->n + j.cols - 1) / j.cols;
+  bdl_pool_run(small ? NULL : pool, g->batch * j.nr * j.nc, dot_blocks, &j);
 }

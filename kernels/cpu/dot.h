@@ -18,6 +18,6 @@ typedef struct bdl_k_matmul {
 
 /* Large float products go to the library in blocks with fixed boundaries, the others to loops of our own; blas may be
 ** NULL or without a library.  bool: or of ands.  k 0 gives zeros. */
-void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, int threads);
+void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, bdl_pool *pool);
 
 #endif

@@ -8,15 +8,29 @@
 
 enum { RUN = 1024 }; /* most outputs of a block */
 
-void bdl_k_etrace_run(const bdl_k_table *k, const bdl_k_etrace *t, bdl_dtype d, int threads) {
+typedef struct etrace_job {
+  void (*kernel)(const bdl_k_etrace *t, const bdl_k_etrace_block *b);
+  const bdl_k_etrace *t;
+  int64_t high, run, each, n_k;
+} etrace_job;
+
+static void blocks(void *job, int64_t first, int64_t last, int thread) {
+  const etrace_job *a = job;
+  const bdl_k_etrace *t = a->t;
+  (void)thread;
+  for (int64_t n = first; n < last; n++) {
+    const int64_t i = n % a->each / a->n_k * a->high, j = n % a->n_k * a->run;
+    const bdl_k_etrace_block block = {.lane = n / a->each / t->groups, .group = n / a->each % t->groups, .i0 = i,
+                                      .i1 = BDL_MIN(i + a->high, t->inputs), .k0 = j,
+                                      .k1 = BDL_MIN(j + a->run, t->outputs)};
+    a->kernel(t, &block);
+  }
+}
+
+void bdl_k_etrace_run(const bdl_k_table *k, const bdl_k_etrace *t, bdl_dtype d, bdl_pool *pool) {
   const int64_t run = BDL_MIN(t->outputs, RUN), high = run ? BDL_ETRACE_BLOCK / run : 1;
   const int64_t n_i = (t->inputs + high - 1) / high, n_k = run ? (t->outputs + run - 1) / run : 0;
-  const int64_t each = n_i * n_k, count = t->lanes * t->groups * each;
-  if ((double)t->lanes * (double)(t->states * t->rows) * (double)(t->inputs * t->outputs) < 65536) threads = 1;
-  BDL_K_SHARE(count > 1, for (int64_t n = 0; n < count; n++) {
-    const int64_t i = n % each / n_k * high, j = n % n_k * run;
-    const bdl_k_etrace_block block = {.lane = n / each / t->groups, .group = n / each % t->groups, .i0 = i,
-                                      .i1 = BDL_MIN(i + high, t->inputs), .k0 = j, .k1 = BDL_MIN(j + run, t->outputs)};
-    k->etrace[d](t, &block);
-  });
+  const bool small = (double)t->lanes * (double)(t->states * t->rows) * (double)(t->inputs * t->outputs) < 65536;
+  etrace_job job = {.kernel = k->etrace[d], .t = t, .high = high, .run = run, .each = n_i * n_k, .n_k = n_k};
+  bdl_pool_run(small ? NULL : pool, t->lanes * t->groups * job.each, blocks, &job);
 }

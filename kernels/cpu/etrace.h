@@ -9,6 +9,7 @@
 #ifndef BDL_K_ETRACE_H
 #define BDL_K_ETRACE_H
 
+#include "base/pool.h"
 #include "cpu/tile.h"
 
 typedef struct bdl_k_etrace {
@@ -30,6 +31,6 @@ typedef struct bdl_k_etrace_block {
 #define BDL_ETRACE_BLOCK 4096
 
 /* e' over e; the gradient to g: one pass over e.  Bits depend neither on threads nor on the instruction set. */
-void bdl_k_etrace_run(const bdl_k_table *k, const bdl_k_etrace *t, bdl_dtype d, int threads);
+void bdl_k_etrace_run(const bdl_k_table *k, const bdl_k_etrace *t, bdl_dtype d, bdl_pool *pool);
 
 #endif

@@ -1,6 +1,7 @@
 /*
 ** event.c -- products with dense and sparse matrices.
 */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "cpu/event.h"
@@ -68,21 +69,45 @@ enum { COLUMNS = 2048 }; /* of a result that one thread keeps in cache while it 
   }
 BDL_K_NUMBERS(DENSE)
 
-void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w, int64_t n, bdl_dtype d, int threads) {
+typedef struct dense_job {
+  void *y;
+  const int32_t *ids;
+  int64_t count;
+  const void *w;
+  int64_t n;
+  void (*rows)(void *, const int32_t *, int64_t, const void *, int64_t, int64_t, int64_t);
+  void (*cols)(void *, const int32_t *, int64_t, const void *, int64_t, int64_t);
+} dense_job;
+
+static void strips(void *job, int64_t first, int64_t last, int thread) {
+  const dense_job *j = job;
+  (void)thread;
+  for (int64_t k = first; k < last; k++)
+    j->rows(j->y, j->ids, j->count, j->w, j->n, k * COLUMNS, BDL_MIN((k + 1) * COLUMNS, j->n));
+}
+
+static void rows_of_w(void *job, int64_t first, int64_t last, int thread) {
+  const dense_job *j = job;
+  (void)thread;
+  for (int64_t i = first; i < last; i++) j->cols(j->y, j->ids, j->count, j->w, j->n, i);
+}
+
+void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w, int64_t n, bdl_dtype d, bdl_pool *pool) {
   static void (*const table[BDL_DTYPE_COUNT])(void *, const int32_t *, int64_t, const void *, int64_t, int64_t, int64_t) = {
 #define ROW(d, s, T, W) [d] = rows_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  BDL_K_SHARE(n > COLUMNS && count > 16,
-              for (int64_t j = 0; j < n; j += COLUMNS) table[d](y, ids, count, w, n, j, BDL_MIN(j + COLUMNS, n)););
+  dense_job job = {.y = y, .ids = ids, .count = count, .w = w, .n = n, .rows = table[d]};
+  bdl_pool_run(count > 16 ? pool : NULL, (n + COLUMNS - 1) / COLUMNS, strips, &job);
 }
 
-void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, int threads) {
+void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool) {
   static void (*const table[BDL_DTYPE_COUNT])(void *, const int32_t *, int64_t, const void *, int64_t, int64_t) = {
 #define ROW(d, s, T, W) [d] = cols_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  BDL_K_SHARE(m * count > 16384, for (int64_t i = 0; i < m; i++) table[d](y, ids, count, w, n, i););
+  dense_job job = {.y = y, .ids = ids, .count = count, .w = w, .n = n, .cols = table[d]};
+  bdl_pool_run(m * count > 16384 ? pool : NULL, m, rows_of_w, &job);
 }
 
 /* ---- sparse */
@@ -206,34 +231,56 @@ bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dty
 
 enum { ROWS = 256 }; /* rows a thread takes at a time */
 
-/* CALL for every row i; keeps the fault that comes first. */
-#define EACH_ROW(CALL)                                                          \
-  bdl_csr_error first = FINE;                                                   \
-  BDL_K_SHARE(a->rows > ROWS, for (int64_t i0 = 0; i0 < a->rows; i0 += ROWS) {  \
-    for (int64_t i = i0; i < BDL_MIN(i0 + ROWS, a->rows); i++) {                \
-      const bdl_csr_error e = CALL;                                             \
-      if (e.fault == BDL_CSR_FINE) continue;                                    \
-      _Pragma("omp critical(bdl_csr_fault)")                                    \
-      if (first.fault == BDL_CSR_FINE || e.at < first.at) first = e;            \
-      break;                                                                    \
-    }                                                                           \
-  });                                                                           \
-  return first
+/* A kernel of one row over all of them. */
+typedef struct row_job {
+  void *z;
+  const void *x;
+  const uint8_t *mask;
+  const void *y;
+  const bdl_k_csr *a;
+  bdl_csr_error (*right)(void *, const void *, const uint8_t *, const bdl_k_csr *, int64_t);
+  bdl_csr_error (*outer)(void *, const void *, const uint8_t *, const void *, const bdl_k_csr *, int64_t);
+  atomic_llong bad; /* the first row with a fault, or the number of rows */
+} row_job;
 
-bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, int threads) {
+static bdl_csr_error one_row(const row_job *j, int64_t i) {
+  return j->right ? j->right(j->z, j->x, j->mask, j->a, i) : j->outer(j->z, j->x, j->mask, j->y, j->a, i);
+}
+
+static void row_blocks(void *job, int64_t first, int64_t last, int thread) {
+  row_job *j = job;
+  (void)thread;
+  for (int64_t i = first * ROWS; i < BDL_MIN(last * ROWS, j->a->rows); i++) {
+    if (one_row(j, i).fault == BDL_CSR_FINE) continue;
+    long long least = atomic_load(&j->bad);
+    while (i < least && !atomic_compare_exchange_weak(&j->bad, &least, i)) continue;
+    break;
+  }
+}
+
+static bdl_csr_error each_row(row_job *j, bdl_pool *pool) {
+  atomic_init(&j->bad, j->a->rows);
+  bdl_pool_run(pool, (j->a->rows + ROWS - 1) / ROWS, row_blocks, j);
+  const int64_t bad = atomic_load(&j->bad);
+  return bad < j->a->rows ? one_row(j, bad) : FINE;
+}
+
+bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool) {
   static bdl_csr_error (*const table[BDL_DTYPE_COUNT])(void *, const void *, const uint8_t *, const bdl_k_csr *, int64_t) = {
 #define ROW(d, s, T, W) [d] = right_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  EACH_ROW(table[d](y, v, mask, a, i));
+  row_job job = {.z = y, .x = v, .mask = mask, .a = a, .right = table[d]};
+  return each_row(&job, pool);
 }
 
 bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const void *y, const bdl_k_csr *a, bdl_dtype d,
-                              int threads) {
+                              bdl_pool *pool) {
   static bdl_csr_error (*const table[BDL_DTYPE_COUNT])(void *, const void *, const uint8_t *, const void *, const bdl_k_csr *,
                                                        int64_t) = {
 #define ROW(d, s, T, W) [d] = outer_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW
-  EACH_ROW(table[d](z, x, mask, y, a, i));
+  row_job job = {.z = z, .x = x, .mask = mask, .y = y, .a = a, .outer = table[d]};
+  return each_row(&job, pool);
 }

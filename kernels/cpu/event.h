@@ -1,7 +1,7 @@
 /*
 ** event.h -- products of event vectors with dense, sparse and regenerated matrices.
 ** An element is active when true or > 0.  Work is proportional to the synapses of active rows where rows can be skipped.
-** Rows are taken in ascending order, whatever the number of threads: results repeat.
+** Rows are taken in ascending order, whatever the number of threads of `pool` (NULL: the caller alone): results repeat.
 */
 #ifndef BDL_K_EVENT_H
 #define BDL_K_EVENT_H
@@ -14,9 +14,9 @@ void bdl_k_active(uint8_t *mask, const void *s, bdl_dtype d, int64_t n);
 int64_t bdl_k_active_ids(int32_t *ids, const void *s, bdl_dtype d, int64_t n);
 
 /* y[n] = sum of rows ids[0..count) of w[m, n] */
-void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w, int64_t n, bdl_dtype d, int threads);
+void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w, int64_t n, bdl_dtype d, bdl_pool *pool);
 /* y[i] = sum of w[i, ids[..]], w[m, n] */
-void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, int threads);
+void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool);
 
 /* A sparse matrix by rows.  Row i holds entries indptr[i] .. indptr[i + 1], or i*fan .. (i + 1)*fan without indptr. */
 typedef struct bdl_k_csr {
@@ -41,10 +41,10 @@ bdl_csr_error bdl_k_csr_scatter(void *y, const int32_t *ids, int64_t count, cons
 /* y[cols] = v A, v[rows] of the weights' dtype */
 bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d);
 /* y[rows] = A v, v[cols] of the weights' dtype, or the mask of an event vector */
-bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, int threads);
+bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* z[nnz] += a[i] b[j] at every stored (i, j); mask of rows instead of a where not NULL. */
 bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const void *y, const bdl_k_csr *a, bdl_dtype d,
-                              int threads);
+                              bdl_pool *pool);
 
 /* ---- just-in-time connectivity.
 ** Row i is read off hashes of counters (i, c) under the key (high, low word of seed), Threefry-2x32.  Synapse t of the row
@@ -68,6 +68,6 @@ enum { BDL_JITC_BATCH = 16 };
 int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_t row, uint32_t *t, int64_t *column);
 
 /* y[cols] = v M (transpose: y[rows] = M v); mask instead of v where not NULL.  d is f32 or f64. */
-void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, int threads);
+void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool);
 
 #endif

@@ -135,7 +135,25 @@ int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_
 JITC(f32, float)
 JITC(f64, double)
 
-void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, int threads) {
+typedef struct right_job {
+  void *y;
+  const void *v;
+  const uint8_t *mask;
+  const bdl_k_jitc *g;
+  bdl_dtype d;
+} right_job;
+
+static void right_rows(void *job, int64_t first, int64_t last, int thread) {
+  const right_job *j = job;
+  (void)thread;
+  for (int64_t i = first; i < last; i++)
+    if (j->d == BDL_F32)
+      ((float *)j->y)[i] = right_f32(j->v, j->mask, j->g, i);
+    else
+      ((double *)j->y)[i] = right_f64(j->v, j->mask, j->g, i);
+}
+
+void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool) {
   if (!transpose) {
     if (d == BDL_F32)
       left_f32(y, v, mask, g);
@@ -143,10 +161,6 @@ void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jit
       left_f64(y, v, mask, g);
     return;
   }
-  BDL_K_SHARE(g->rows > 1, for (int64_t i = 0; i < g->rows; i++) {
-    if (d == BDL_F32)
-      ((float *)y)[i] = right_f32(v, mask, g, i);
-    else
-      ((double *)y)[i] = right_f64(v, mask, g, i);
-  });
+  right_job job = {.y = y, .v = v, .mask = mask, .g = g, .d = d};
+  bdl_pool_run(pool, g->rows, right_rows, &job);
 }

@@ -23,16 +23,26 @@ static uint64_t word_u64(const uint32_t key[2], int64_t i) {
 }
 
 /* (high 2^bits + low) mod span, from words of the two halves of the key; all arithmetic wraps. */
-#define RANDOM_INT(name, T, U, word, half)                                                                    \
-  void name(T *z, const uint32_t key[2], T lo, T hi, int64_t n, int threads) {                                \
-    uint32_t keys[4];                                                                                         \
-    bdl_k_random_split(keys, key, 2);                                                                         \
-    const U span = hi <= lo ? 1 : (U)hi - (U)lo;                                                              \
-    const U root = ((U)1 << half) % span, multiplier = (U)(root * root) % span;                               \
-    BDL_K_SHARE(n > 4096, for (int64_t i = 0; i < n; i++) {                                                   \
-      U offset = (U)(word(keys, i) % span * multiplier) + word(keys + 2, i) % span;                           \
-      z[i] = (T)((U)lo + offset % span);                                                                      \
-    });                                                                                                       \
+#define RANDOM_INT(s, T, U, word, half)                                                                           \
+  typedef struct job_##s {                                                                                        \
+    T *z;                                                                                                         \
+    uint32_t keys[4];                                                                                             \
+    U lo, span, multiplier;                                                                                       \
+  } job_##s;                                                                                                      \
+  static void integers_##s(void *job, int64_t first, int64_t last, int thread) {                                  \
+    const job_##s j = *(const job_##s *)job;                                                                      \
+    (void)thread;                                                                                                 \
+    for (int64_t i = first; i < last; i++) {                                                                      \
+      const U offset = (U)(word(j.keys, i) % j.span * j.multiplier) + word(j.keys + 2, i) % j.span;               \
+      j.z[i] = (T)(j.lo + offset % j.span);                                                                       \
+    }                                                                                                             \
+  }                                                                                                               \
+  void bdl_k_random_int_##s(T *z, const uint32_t key[2], T lo, T hi, int64_t n, bdl_pool *pool) {                 \
+    job_##s j = {.z = z, .lo = (U)lo, .span = hi <= lo ? 1 : (U)hi - (U)lo};                                      \
+    const U root = ((U)1 << half) % j.span;                                                                       \
+    j.multiplier = (U)(root * root) % j.span;                                                                     \
+    bdl_k_random_split(j.keys, key, 2);                                                                           \
+    bdl_pool_run(n > 4096 ? pool : NULL, n, integers_##s, &j);                                                    \
   }
-RANDOM_INT(bdl_k_random_int_i32, int32_t, uint32_t, word_u32, 16)
-RANDOM_INT(bdl_k_random_int_i64, int64_t, uint64_t, word_u64, 32)
+RANDOM_INT(i32, int32_t, uint32_t, word_u32, 16)
+RANDOM_INT(i64, int64_t, uint64_t, word_u64, 32)

@@ -5,7 +5,7 @@
 #ifndef BDL_K_RANDOM_H
 #define BDL_K_RANDOM_H
 
-#include "base/base.h"
+#include "base/pool.h"
 
 static inline uint32_t bdl_k_rotate(uint32_t x, int r) { return x << r | x >> (32 - r); }
 
@@ -28,7 +28,7 @@ static inline void bdl_k_threefry(const uint32_t key[2], uint32_t c0, uint32_t c
 /* keys[i] = both words of counter i, i < n. */
 void bdl_k_random_split(uint32_t *keys, const uint32_t key[2], int64_t n);
 /* Integers in [lo, hi); lo when hi <= lo.  Two words an element, so that the bias is below 2^-32 (2^-64). */
-void bdl_k_random_int_i32(int32_t *z, const uint32_t key[2], int32_t lo, int32_t hi, int64_t n, int threads);
-void bdl_k_random_int_i64(int64_t *z, const uint32_t key[2], int64_t lo, int64_t hi, int64_t n, int threads);
+void bdl_k_random_int_i32(int32_t *z, const uint32_t key[2], int32_t lo, int32_t hi, int64_t n, bdl_pool *pool);
+void bdl_k_random_int_i64(int64_t *z, const uint32_t key[2], int64_t lo, int64_t hi, int64_t n, bdl_pool *pool);
 
 #endif

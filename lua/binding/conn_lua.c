@@ -1,16 +1,18 @@
 /*
 ** conn_lua.c -- builders of connectivity for lua/bdl/conn.lua, which checks what it passes.
 */
-#include <omp.h>
 #include <string.h>
 
 #include "base/context.h"
 #include "binding/lbdl.h"
 #include "cpu/conn.h"
+#include "exec/exec_context.h"
 
-static int threads_of(lua_State *L) {
-  int n = lbdl_ctx(L)->threads;
-  return n > 0 ? n : omp_get_max_threads();
+static bdl_pool *pool_of(lua_State *L) {
+  bdl_exec_context *x = NULL;
+  lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
+  lbdl_check(L, bdl_exec_pool(x));
+  return x->pool;
 }
 
 static bdl_k_stop *stop_of(lua_State *L) { return &lbdl_ctx(L)->interrupted; }
@@ -63,10 +65,10 @@ static int l_sparse(lua_State *L) {
     if (!lua_isnil(L, 13)) s.period = packed(L, 13, BDL_F64, NULL);
   }
   int64_t *indptr = push_vector(L, BDL_I64, g.rows + 1);
-  bdl_k_conn_sparse(indptr, NULL, &g, space, alone, threads_of(L), stop_of(L));
+  bdl_k_conn_sparse(indptr, NULL, &g, space, alone, pool_of(L), stop_of(L));
   check_stop(L);
   int32_t *indices = push_vector(L, BDL_I32, indptr[g.rows]);
-  bdl_k_conn_sparse(indptr, indices, &g, space, alone, threads_of(L), stop_of(L));
+  bdl_k_conn_sparse(indptr, indices, &g, space, alone, pool_of(L), stop_of(L));
   check_stop(L);
   lua_insert(L, -2);
   return 2;
@@ -77,14 +79,14 @@ static int l_fixed(lua_State *L) {
   int64_t rows = luaL_checkinteger(L, 1), cols = luaL_checkinteger(L, 2), k = luaL_checkinteger(L, 3);
   const uint64_t seed = (uint64_t)luaL_checkinteger(L, 4);
   const bool distinct = lua_toboolean(L, 5), alone = lua_toboolean(L, 6);
-  const int threads = threads_of(L);
+  bdl_pool *pool = pool_of(L);
   uint64_t *seen = NULL;
   if (distinct) {
-    const int64_t n = bdl_k_conn_words(cols) * threads;
+    const int64_t n = bdl_k_conn_words(cols) * bdl_pool_size(pool);
     seen = push_vector(L, BDL_I64, n);
     memset(seen, 0, (size_t)n * sizeof *seen);
   }
-  bdl_k_conn_fixed(push_vector(L, BDL_I32, rows * k), seed, rows, cols, k, alone, seen, threads, stop_of(L));
+  bdl_k_conn_fixed(push_vector(L, BDL_I32, rows * k), seed, rows, cols, k, alone, seen, pool, stop_of(L));
   check_stop(L);
   return 1;
 }

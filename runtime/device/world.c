@@ -7,13 +7,13 @@
 
 #include <dlfcn.h>
 #include <limits.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/context.h"
+#include "base/pool.h"
 
 enum { FUNNELED = 1, ERROR_TEXT = 1024 };
 
@@ -183,7 +183,7 @@ bdl_status bdl_world_get(bdl_context *c, bdl_world **out) {
 int bdl_world_threads(const bdl_world *w) {
   const long online = sysconf(_SC_NPROCESSORS_ONLN);
   if (w->local <= 1 || getenv("OMP_NUM_THREADS")) return 0;
-  return (int)BDL_MAX(1, BDL_MIN((long)omp_get_max_threads(), online / w->local));
+  return (int)BDL_MAX(1, BDL_MIN((long)bdl_pool_default(), online / w->local));
 }
 
 bdl_status bdl_world_sum(bdl_world *w, bdl_dtype d, const void *in, void *out, size_t n) {

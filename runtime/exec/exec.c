@@ -1,7 +1,6 @@
 /*
 ** exec.c -- plans over tensors; equations run at once; progress and profile.
 */
-#include <omp.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,6 +27,7 @@ static void fini(bdl_context *c, void *p) {
   bdl_map_fini(&x->eager);
   bdl_exec_profile_stop(x);
   bdl_blas_close(&x->blas);
+  bdl_pool_free(x->pool);
   bdl_free(c, x, sizeof *x);
 }
 
@@ -38,13 +38,20 @@ bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **out) {
     if (!x) return BDL_ENOMEM;
     x->ctx = c;
     x->k = bdl_k_select(NULL);
-    x->threads = c->threads > 0 ? c->threads : omp_get_max_threads();
+    x->threads = c->threads > 0 ? c->threads : bdl_pool_default();
     bdl_map_init(&x->eager, c);
     c->slot[BDL_SLOT_EXEC].p = x;
     c->slot[BDL_SLOT_EXEC].fini = fini;
   }
   *out = x;
   return BDL_OK;
+}
+
+bdl_status bdl_exec_pool(bdl_exec_context *x) {
+  if (x->running || bdl_pool_size(x->pool) == x->threads) return BDL_OK;
+  bdl_pool_free(x->pool);
+  x->pool = x->threads > 1 ? bdl_pool_new(x->ctx, x->threads) : NULL;
+  return x->threads > 1 && !x->pool ? BDL_ENOMEM : BDL_OK;
 }
 
 /* ---- tensors --------------------------------------------------------------------------------------- */

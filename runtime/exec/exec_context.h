@@ -4,13 +4,16 @@
 #ifndef BDL_EXEC_CONTEXT_H
 #define BDL_EXEC_CONTEXT_H
 
+#include "base/pool.h"
 #include "cpu/blas.h"
 #include "exec/exec.h"
 
 typedef struct bdl_exec_context {
   bdl_context *ctx;
   const bdl_k_table *k;
-  int threads;
+  int threads;    /* wished for */
+  bdl_pool *pool; /* that many; NULL: not made yet, or one */
+  int running;    /* plans in the middle of a run, one called by the other: the pool stays as it is */
   bdl_blas blas;     /* opened by the first kernel that needs it */
   bdl_map eager;     /* hash of primitive, parameters and types -> eager_entry: plans of one equation */
   bdl_progress progress;
@@ -20,6 +23,8 @@ typedef struct bdl_exec_context {
 } bdl_exec_context;
 
 bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **x);
+/* Makes x->pool as x->threads says, unless a plan is running.  Errors: BDL_ENOMEM. */
+bdl_status bdl_exec_pool(bdl_exec_context *x);
 void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total);
 
 /* Profiling: time by instruction, summed by primitive and source line. */

@@ -19,7 +19,7 @@ typedef struct bdl_kcall {
   void *const *out;
   const bdl_aval *out_aval;
   void *scratch; /* as many bytes as bdl_scratch_<name> asked for, 64-byte aligned; contents undefined */
-  int threads;   /* how many threads the kernel may use; results must not depend on it */
+  struct bdl_pool *pool; /* threads that the kernel may use, NULL: none; results must not depend on them */
 } bdl_kcall;
 
 typedef bdl_status (*bdl_kernel)(const bdl_kcall *k);

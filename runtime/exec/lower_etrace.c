@@ -53,7 +53,7 @@ bdl_status bdl_lower_etrace_step(const bdl_kcall *k) {
   bdl_k_etrace t = trace_of(&k->in_aval[0]);
   int at = 1;
   step_of(k, &t, k->scratch, &at);
-  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->threads);
+  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->pool);
   return BDL_OK;
 }
 
@@ -67,7 +67,7 @@ bdl_status bdl_lower_etrace_learn(const bdl_kcall *k) {
   t.signal = entries(k, &k->params[4], t.states, room + t.states * (t.states + 1), &at);
   t.g = k->out[1];
   if (k->params[5].i) t.sum = k->out[1]; /* which starts as s */
-  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->threads);
+  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->pool);
   return BDL_OK;
 }
 
@@ -79,6 +79,6 @@ bdl_status bdl_lower_etrace_grad(const bdl_kcall *k) {
   t.g = k->out[0];
   t.groups = k->params[0].i;
   t.signal = entries(k, &k->params[1], t.states, k->scratch, &at);
-  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->threads);
+  bdl_k_etrace_run(k->k, &t, k->in_aval[0].dtype, k->pool);
   return BDL_OK;
 }

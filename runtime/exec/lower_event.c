@@ -55,9 +55,9 @@ bdl_status bdl_lower_event_dot(const bdl_kcall *k) {
     const void *weights = in_lane(k, 1, 2, b / batch);
     void *y = vector(k->out[0], z, b);
     if (k->params[0].i)
-      bdl_k_event_cols(y, ids, count, weights, rows, last_of(w), w->dtype, k->threads);
+      bdl_k_event_cols(y, ids, count, weights, rows, last_of(w), w->dtype, k->pool);
     else
-      bdl_k_event_rows(y, ids, count, weights, last_of(w), w->dtype, k->threads);
+      bdl_k_event_rows(y, ids, count, weights, last_of(w), w->dtype, k->pool);
   }
   return BDL_OK;
 }
@@ -112,7 +112,7 @@ bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
     if (b % batch == 0) TRY(csr_of(k, "csr_dot", 1, 2, b / batch, &a));
     if (transpose) {
       if (event) bdl_k_active(k->scratch, x, v->dtype, n);
-      e = bdl_k_csr_right(y, event ? NULL : x, event ? k->scratch : NULL, &a, z->dtype, bdl_lower_threads(k, a.nnz));
+      e = bdl_k_csr_right(y, event ? NULL : x, event ? k->scratch : NULL, &a, z->dtype, bdl_lower_pool(k, a.nnz));
     } else if (event) {
       memset(y, 0, (size_t)a.cols * bdl_dtype_size(z->dtype));
       e = bdl_k_csr_scatter(y, k->scratch, bdl_k_active_ids(k->scratch, x, v->dtype, n), &a, z->dtype);
@@ -152,7 +152,7 @@ bdl_status bdl_lower_csr_outer(const bdl_kcall *k) {
     if (event) bdl_k_active(k->scratch, xb, x->dtype, last_of(x));
     TRY(csr_status(k, "csr_outer",
                    bdl_k_csr_outer(vector(k->out[0], &k->out_aval[0], b / batch), event ? NULL : xb, event ? k->scratch : NULL,
-                                   vector(k->in[1], y, b), &a, y->dtype, bdl_lower_threads(k, a.nnz))));
+                                   vector(k->in[1], y, b), &a, y->dtype, bdl_lower_pool(k, a.nnz))));
   }
   return BDL_OK;
 }
@@ -185,7 +185,7 @@ bdl_status bdl_lower_jitc_dot(const bdl_kcall *k) {
     g.p1 = number_in_lane(k, 2, b / batch);
     g.seed = *(const uint64_t *)in_lane(k, 3, 0, b / batch);
     if (event) bdl_k_active(k->scratch, x, v->dtype, last_of(v));
-    bdl_k_jitc_dot(vector(k->out[0], z, b), x, event ? k->scratch : NULL, &g, k->params[2].i != 0, z->dtype, k->threads);
+    bdl_k_jitc_dot(vector(k->out[0], z, b), x, event ? k->scratch : NULL, &g, k->params[2].i != 0, z->dtype, k->pool);
   }
   return BDL_OK;
 }

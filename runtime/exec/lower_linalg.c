@@ -99,7 +99,7 @@ bdl_status bdl_lower_dot(const bdl_kcall *k) {
                     .yj = y.rest.stride,
                     .zb = x.rest.n * y.rest.n,
                     .ldz = y.rest.n};
-  bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->blas, k->threads);
+  bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->blas, k->pool);
   return BDL_OK;
 }
 
@@ -131,7 +131,7 @@ size_t bdl_scratch_conv(const bdl_param *params, const bdl_aval *in, int n_in, c
 bdl_status bdl_lower_conv(const bdl_kcall *k) {
   bdl_k_window w = window_of(k->params, &k->in_aval[0], &k->in_aval[1], &k->out_aval[0]);
   bdl_k_conv(k->out[0], k->in[0], k->in[1], &w, k->out_aval[0].dtype, k->blas, k->scratch,
-             bdl_lower_threads(k, bdl_aval_numel(&k->out_aval[0]) * 64));
+             bdl_lower_pool(k, bdl_aval_numel(&k->out_aval[0]) * 64));
   return BDL_OK;
 }
 
@@ -150,11 +150,13 @@ static int64_t stack_of(const bdl_aval *a) {
 /* CALL(s, T) for matrix l of each operand, by dtype. */
 #define EACH_MATRIX(k, CALL) \
   TRY(bdl_blas_open((k)->blas, (k)->ctx)); \
+  const int threads = bdl_blas_alone((k)->blas); \
   for (int64_t l = 0; l < stack_of(&(k)->in_aval[0]); l++) \
     if ((k)->in_aval[0].dtype == BDL_F32) \
       CALL(f32, float); \
     else \
       CALL(f64, double); \
+  bdl_blas_restore((k)->blas, threads); \
   return BDL_OK
 
 bdl_status bdl_lower_cholesky(const bdl_kcall *k) {

@@ -23,13 +23,13 @@ bdl_status bdl_lower_random_fold_in(const bdl_kcall *k) {
 
 bdl_status bdl_lower_random_int(const bdl_kcall *k) {
   const int64_t keys = keys_of(k), n = keys ? bdl_aval_numel(&k->out_aval[0]) / keys : 0;
-  const int threads = bdl_lower_threads(k, 32 * n);
+  bdl_pool *pool = bdl_lower_pool(k, 32 * n);
   for (int64_t i = 0; i < keys; i++) {
     const uint32_t *key = (const uint32_t *)k->in[0] + 2 * i;
     if (k->out_aval[0].dtype == BDL_I32)
-      bdl_k_random_int_i32((int32_t *)k->out[0] + n * i, key, ((const int32_t *)k->in[1])[i], ((const int32_t *)k->in[2])[i], n, threads);
+      bdl_k_random_int_i32((int32_t *)k->out[0] + n * i, key, ((const int32_t *)k->in[1])[i], ((const int32_t *)k->in[2])[i], n, pool);
     else
-      bdl_k_random_int_i64((int64_t *)k->out[0] + n * i, key, ((const int64_t *)k->in[1])[i], ((const int64_t *)k->in[2])[i], n, threads);
+      bdl_k_random_int_i64((int64_t *)k->out[0] + n * i, key, ((const int64_t *)k->in[1])[i], ((const int64_t *)k->in[2])[i], n, pool);
   }
   return BDL_OK;
 }

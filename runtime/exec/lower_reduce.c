@@ -46,7 +46,7 @@ size_t bdl_scratch_reduce_sum(const bdl_param *params, const bdl_aval *in, int n
 static bdl_status reduce(const bdl_kcall *k, bdl_reduce_op op) {
   const bdl_aval *x = &k->in_aval[0];
   runs r = runs_of(x, &k->params[0]);
-  const int threads = bdl_lower_threads(k, bdl_aval_numel(x));
+  bdl_pool *pool = bdl_lower_pool(k, bdl_aval_numel(x));
   const void *from = k->in[0];
   size_t half = 0;
   if (r.n < 2) {
@@ -57,7 +57,7 @@ static bdl_status reduce(const bdl_kcall *k, bdl_reduce_op op) {
     bdl_around a = take_run(&r);
     if (step == 0) half = bdl_lower_align((size_t)(a.outer * a.inner) * bdl_dtype_size(x->dtype));
     void *to = r.n < 2 ? k->out[0] : (char *)k->scratch + (step % 2 ? half : 0);
-    bdl_k_reduce_axis(to, from, a.outer, a.n, a.inner, op, x->dtype, k->k, threads);
+    bdl_k_reduce_axis(to, from, a.outer, a.n, a.inner, op, x->dtype, k->k, pool);
     from = to;
   }
   return BDL_OK;
@@ -85,7 +85,7 @@ bdl_status bdl_lower_reduce_or(const bdl_kcall *k) {
 static bdl_status arg_reduce(const bdl_kcall *k, bool largest) {
   bdl_around a = bdl_axis_around(&k->in_aval[0], k->params[0].i);
   bdl_k_arg_reduce(k->out[0], k->in[0], a.outer, a.n, a.inner, largest, k->in_aval[0].dtype,
-                   bdl_lower_threads(k, a.outer * a.n * a.inner));
+                   bdl_lower_pool(k, a.outer * a.n * a.inner));
   return BDL_OK;
 }
 
@@ -99,7 +99,7 @@ bdl_status bdl_lower_argmin(const bdl_kcall *k) {
 static bdl_status cumulate(const bdl_kcall *k, bdl_reduce_op op) {
   bdl_around a = bdl_axis_around(&k->in_aval[0], k->params[0].i);
   bdl_k_cumulate(k->out[0], k->in[0], a.outer, a.n, a.inner, op, k->params[1].i != 0, k->in_aval[0].dtype,
-                 bdl_lower_threads(k, a.outer * a.n * a.inner));
+                 bdl_lower_pool(k, a.outer * a.n * a.inner));
   return BDL_OK;
 }
 

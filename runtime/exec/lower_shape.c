@@ -98,7 +98,7 @@ static bdl_status indexing(const bdl_kcall *k, const char *prim, bool along, bdl
 static bdl_status gather(const bdl_kcall *k, const char *prim, bool along) {
   bdl_k_indexing g;
   TRY(indexing(k, prim, along, &g));
-  bdl_k_gather(k->out[0], k->in[0], &g, bdl_dtype_size(k->in_aval[0].dtype), bdl_lower_threads(k, g.outer * g.m * g.inner));
+  bdl_k_gather(k->out[0], k->in[0], &g, bdl_dtype_size(k->in_aval[0].dtype), bdl_lower_pool(k, g.outer * g.m * g.inner));
   return BDL_OK;
 }
 
@@ -117,7 +117,7 @@ static bdl_status scatter(const bdl_kcall *k, const char *prim, bool along) {
   TRY(indexing(k, prim, along, &g));
   while (strcmp(k->params[1].s, names[op]) != 0) op++; /* the type rule knows the same names */
   bdl_k_scatter(k->out[0], k->in[2], &g, (bdl_scatter_op)op, k->in_aval[0].dtype,
-                bdl_lower_threads(k, g.outer * g.m * g.inner));
+                bdl_lower_pool(k, g.outer * g.m * g.inner));
   return BDL_OK;
 }
 

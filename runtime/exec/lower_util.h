@@ -24,7 +24,7 @@ static inline bdl_around bdl_axis_around(const bdl_aval *a, int64_t axis) {
 }
 
 /* Threads for so many elements: small work is done sooner than another thread wakes. */
-static inline int bdl_lower_threads(const bdl_kcall *k, int64_t work) { return work < 65536 ? 1 : k->threads; }
+static inline struct bdl_pool *bdl_lower_pool(const bdl_kcall *k, int64_t work) { return work < 65536 ? NULL : k->pool; }
 
 /* Bytes rounded up, so that the next part of a scratch buffer is aligned. */
 static inline size_t bdl_lower_align(size_t n) { return (n + 63) & ~(size_t)63; }

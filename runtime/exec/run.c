@@ -1,7 +1,6 @@
 /*
 ** run.c -- the interpreter tier: walks the instructions of a plan.  No allocation and no look-up inside a loop.
 */
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +15,6 @@ typedef struct runner {
   char **frame;
   char *regs; /* one register file a thread */
   size_t reg_stride;
-  int threads;
   int depth; /* of loops */
 } runner;
 
@@ -112,25 +110,28 @@ static void tiles(const runner *r, const bdl_group *g, char *regs, cursor *cur, 
   }
 }
 
-/* Worth a parallel region?  A region costs microseconds; a tile instruction some tens of nanoseconds. */
+/* Worth other threads?  To wake one costs microseconds; a tile instruction some tens of nanoseconds. */
 enum { PARALLEL_TILE_INSTS = 4096 };
 
+typedef struct group_job {
+  const runner *r;
+  const bdl_group *g;
+} group_job;
+
+static void run_tiles(void *job, int64_t first, int64_t last, int thread) {
+  const group_job *j = job;
+  char *regs = j->r->regs + (size_t)thread * j->r->reg_stride;
+  size_t cursors = j->r->reg_stride - ((size_t)j->g->n_operands + 1) * sizeof(cursor); /* at the end of a register file */
+  tiles(j->r, j->g, regs, (cursor *)(void *)(regs + cursors), first, last);
+}
+
 static void run_group(const runner *r, const bdl_group *g) {
-  size_t cursors = r->reg_stride - ((size_t)g->n_operands + 1) * sizeof(cursor); /* at the end of a register file */
   int64_t n_tiles = (g->n + BDL_TILE - 1) / BDL_TILE;
   if (g->n_roots)
     for (int32_t k = 0; k < g->n_insts; k++)
       if (g->insts[k].kind == BDL_T_COMPACT) memset(at(r, g->operands[g->insts[k].y].ref), 0, 4);
-  int threads = r->threads > 1 && !g->serial && n_tiles * g->n_insts >= PARALLEL_TILE_INSTS ? (int)BDL_MIN((int64_t)r->threads, n_tiles) : 1;
-  if (threads == 1) tiles(r, g, r->regs, (cursor *)(void *)(r->regs + cursors), 0, n_tiles);
-  else {
-#pragma omp parallel num_threads(threads)
-    {
-      int id = omp_get_thread_num(), of = omp_get_num_threads();
-      char *regs = r->regs + (size_t)id * r->reg_stride;
-      tiles(r, g, regs, (cursor *)(void *)(regs + cursors), n_tiles * id / of, n_tiles * (id + 1) / of);
-    }
-  }
+  const bool pays = !g->serial && n_tiles * g->n_insts >= PARALLEL_TILE_INSTS;
+  bdl_pool_run(pays ? r->x->pool : NULL, n_tiles, run_tiles, &(group_job){r, g});
   if (g->n_roots)
     for (int32_t k = 0; k < g->n_insts; k++) {
       const bdl_tile_inst *t = &g->insts[k];
@@ -148,7 +149,7 @@ static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
   bdl_kcall call = {
     .ctx = r->c, .k = r->x->k, .blas = &r->x->blas, .params = i->kernel.params, .n_in = i->kernel.n_in, .n_out = i->kernel.n_out,
     .in = i->kernel.in_ptr, .in_aval = i->kernel.in_aval, .out = i->kernel.out_ptr, .out_aval = i->kernel.out_aval,
-    .scratch = i->kernel.scratch < 0 ? NULL : r->frame[i->kernel.scratch], .threads = r->threads,
+    .scratch = i->kernel.scratch < 0 ? NULL : r->frame[i->kernel.scratch], .pool = r->x->pool,
   };
   return i->kernel.fn(&call);
 }
@@ -250,10 +251,11 @@ static size_t operand_bytes(const bdl_block *b) {
   return most;
 }
 
-/* The frame and the arena, made at the first run and kept. */
+/* The frame and the arena, made at the first run and kept until there are more threads. */
 static bdl_status prepare(bdl_plan *plan, int threads) {
   bdl_context *c = plan->ctx;
-  if (plan->frame) return BDL_OK;
+  if (plan->frame && plan->threads >= threads) return BDL_OK;
+  bdl_plan_forget(plan);
   size_t regs = (plan->reg_bytes + operand_bytes(&plan->block) + 2 * BDL_ALIGN - 1) / BDL_ALIGN * BDL_ALIGN;
   size_t bytes = plan->arena_bytes + BDL_ALIGN + (size_t)threads * regs + BDL_PAD;
   char **frame = bdl_alloc(c, (size_t)(plan->slots.n + 1) * sizeof *frame);
@@ -272,7 +274,7 @@ static bdl_status prepare(bdl_plan *plan, int threads) {
     frame[i] = s->kind == BDL_S_ARENA ? base + s->offset : s->kind == BDL_S_CONST ? s->data
                : s->kind == BDL_S_LITERAL ? (char *)&s->literal : NULL;
   }
-  plan->reg_bytes = regs;
+  plan->reg_stride = regs;
   return BDL_OK;
 }
 
@@ -290,15 +292,17 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   bdl_exec_context *x;
   TRY(bdl_exec_get(c, &x));
   if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
-  TRY(prepare(plan, x->threads));
+  TRY(bdl_exec_pool(x));
+  TRY(prepare(plan, bdl_pool_size(x->pool)));
   char *base = (char *)(((uintptr_t)plan->memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1));
-  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_bytes,
-              .threads = plan->threads};
+  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_stride};
   if (plan->n_in) memcpy(plan->frame, in, (size_t)plan->n_in * sizeof *in);
   if (plan->n_out) memcpy(plan->frame + plan->n_in, out, (size_t)plan->n_out * sizeof *out);
   plan->busy = true;
+  x->running++;
   bdl_status s = run_block(&r, &plan->block);
   if (s == BDL_EINTERRUPT && plan->loop_only) s = bring_home(&r);
+  x->running--;
   plan->busy = false;
   return s;
 }

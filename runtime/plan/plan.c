@@ -464,10 +464,16 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   return s;
 }
 
+void bdl_plan_forget(bdl_plan *plan) {
+  bdl_free(plan->ctx, plan->frame, (size_t)(plan->slots.n + 1) * sizeof *plan->frame);
+  bdl_free(plan->ctx, plan->memory, plan->memory_bytes);
+  plan->frame = NULL;
+  plan->memory = NULL;
+}
+
 void bdl_plan_free(bdl_plan *plan) {
   bdl_context *c = plan->ctx;
-  bdl_free(c, plan->frame, (size_t)(plan->slots.n + 1) * sizeof *plan->frame);
-  bdl_free(c, plan->memory, plan->memory_bytes);
+  bdl_plan_forget(plan);
   BDL_VEC_FREE(c, plan->slots);
   bdl_arena_fini(&plan->arena);
   if (plan->prog) bdl_prog_unref(plan->prog);

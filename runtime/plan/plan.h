@@ -144,18 +144,21 @@ typedef struct bdl_plan {
   bool can_fail;     /* has an equation that may fail while running: never run in place */
   bool loop_only;    /* one scan or while, whose carry are the results: an interrupted run leaves whole steps */
   size_t arena_bytes, reg_bytes;
-  int32_t threads;
   /* the frame, kept between runs */
   bool busy;
   char **frame;
   void *memory;        /* arena and registers */
   size_t memory_bytes;
+  int32_t threads;     /* register files */
+  size_t reg_stride;   /* bytes of one */
 } bdl_plan;
 
 /* p: optimised program.  pair[k] is the operand that result k replaces (a written State), -1: none; NULL: no pairs.
 ** Holds a reference to p. */
 bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_plan **plan);
 void bdl_plan_free(bdl_plan *plan);
+/* Gives the frame back; the next run makes it anew. */
+void bdl_plan_forget(bdl_plan *plan);
 /* Groups, kernels, loops and the buffers, readable. */
 bdl_status bdl_plan_print(const bdl_plan *plan, bdl_str *out);
 

@@ -126,8 +126,10 @@ bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, 
                        .out = out_ptr,
                        .out_aval = out_aval,
                        .scratch = scratch.data,
-                       .threads = threads};
+                       .pool = bdl_pool_new(c, threads)};
+  assert_non_null(k.pool);
   bdl_status s = low->kernel(&k);
+  bdl_pool_free(k.pool);
   t_free(&scratch, 1);
   if (s != BDL_OK) {
     t_free(made, n_out);

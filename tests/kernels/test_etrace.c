@@ -138,6 +138,8 @@ static void gradient_equals_loops(void **state) {
 static void bits_never_differ(void **state) {
   static const char *const isa[] = {"x86-64", "avx2", "avx512", "aarch64", "generic"};
   (void)state;
+  bdl_pool *pool = bdl_pool_new(t_context(), 2);
+  assert_non_null(pool);
   for (int64_t states = 1; states <= 3; states++)
     for (int way = 0; way < 2; way++) {
       const bdl_dtype d = way ? BDL_F64 : BDL_F32;
@@ -157,7 +159,7 @@ static void bits_never_differ(void **state) {
           const bdl_k_etrace t = {.lanes = 1, .states = states, .rows = s.rows, .inputs = s.inputs,
                                   .outputs = s.outputs, .groups = 2, .e = e.data, .x = x.data, .step = tables[0], .feed = tables[1],
                                   .signal = tables[2], .g = g.data};
-          bdl_k_etrace_run(bdl_k_select(isa[k]), &t, d, threads);
+          bdl_k_etrace_run(bdl_k_select(isa[k]), &t, d, threads > 1 ? pool : NULL);
           if (!first_e.data) {
             first_e = e, first_g = g;
             continue;
@@ -172,6 +174,7 @@ static void bits_never_differ(void **state) {
       t_free(&x, 1);
       t_free(m, 20);
     }
+  bdl_pool_free(pool);
 }
 
 static void bad_operands_are_refused(void **state) {

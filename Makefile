@@ -179,7 +179,7 @@ run: $(OUT)/bdl  ## build, then simulate a network of 4,000 neurons (MODEL=model
 SINGLE   := autodiff cells etrace events networks neurons optim seeds surrogate synapses units
 TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
 SUITES   := $(TESTS) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
-            $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/,$(wildcard tests/golden/*/)) $(SINGLE:%=tests/golden/%/f32/))
+            $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/ %/generate/,$(wildcard tests/golden/*/)) $(SINGLE:%=tests/golden/%/f32/))
 
 $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 	@mkdir -p $(@D)

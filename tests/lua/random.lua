@@ -154,6 +154,7 @@ t.test("several variables at once", function()
   t.eq({table.unpack(random.multivariate_normal(core.tensor{1.0, 2.0}, cov, {size = 5}).shape)}, {5, 2})
   local rows = list(random.dirichlet(core.tensor{1.0, 2.0, 3.0}, {size = 4}))
   for _, row in ipairs(rows) do t.close(row[1] + row[2] + row[3], 1, 1e-5) end
+  t.close(random.dirichlet(core.tensor{1.0, 2.0, 3.0}, {size = 20000}):mean{axis = 1}, {1/6, 1/3, 1/2}, 0.03)
 end)
 
 t.test("clone_rng: split off the default generator, or from a seed", function()
@@ -176,6 +177,7 @@ t.test("further distributions: means and variances, supports, impossible paramet
     {{"hypergeometric", 15, 10, 8}, 4.8, 1.36}, {{"hypergeometric", 15, 10, 20}, 12, 1.0}, {{"noncentral_chisquare", 3.0, 2.0}, 5, 14},
     {{"noncentral_chisquare", 0.7, 2.0}, 2.7, 9.4}, {{"loggamma", 4.0}, 1.2561176684318, 0.28382295573712},
     {{"t", 8.0}, 0, 8/6}, {{"weibull_min", 2.0, 3.0}, 3 * math.sqrt(math.pi) / 2, 9 * (1 - math.pi / 4)},
+    {{"logseries", 0.6}, 1.637, 1.4127}, {{"f", 5.0, 20.0}, 10/9, 0.70988}, {{"standard_gamma", 2.5}, 2.5, 2.5},
   } do
     local args = {table.unpack(case[1], 2)}
     args[#args + 1] = {size = 20000, key = 12}

@@ -66,22 +66,22 @@ local function correlations(x)
   return A.where(core.bind("eq", base.NONE, base.iota({n, n}, 0), base.iota({n, n}, 1)), 1.0, r)
 end
 
---- Flat indices of what is above the diagonal of [n, n].
-local function above(n)
+--- Flat indices of what is above the diagonal of [n, m].
+local function above(n, m)
   local list = {}
   for i = 0, n - 1 do
-    for j = i + 1, n - 1 do list[#list + 1] = i * n + j end
+    for j = i + 1, m - 1 do list[#list + 1] = i * m + j end
   end
   return core.tensor(list, "int32")
 end
 
---- Correlation of two matrices [n, n] over what is above their diagonals; 0 without variance.
+--- Correlation of two matrices of one shape over what is above their diagonals; 0 without variance.
 --  Example:
 --    print(bdl.metric.matrix_correlation(bdl.random.randn(3, 3), bdl.random.randn(3, 3)))
 function M.matrix_correlation(x, y)
   x, y = plain("matrix_correlation", "matrices", x, 2), plain("matrix_correlation", "matrices", y, 2)
   operand.same_shape("matrix_correlation", x, y)
-  local function vector(m) return A.take(A.reshape(m, {-1}), above(m.shape[1])) end
+  local function vector(m) return A.take(A.reshape(m, {-1}), above(m.shape[1], m.shape[2])) end
   return A.sum(unit_rows(vector(x)) * unit_rows(vector(y)))
 end
 
@@ -113,7 +113,7 @@ function M.functional_connectivity_dynamics(activities, opts)
   if T < width then return A.zeros(0, 0) end
   local windows = (T - width) // step + 1
   local parts = A.swapaxes(operand.windows(activities, windows, width, step), -1, -2)
-  return correlations(A.take(A.reshape(correlations(parts), {windows, n * n}), above(n), {axis = 2}))
+  return correlations(A.take(A.reshape(correlations(parts), {windows, n * n}), above(n, n), {axis = 2}))
 end
 
 --- Correlation of x and y with weights w, [T] each, within -1..1; 0 without variance.

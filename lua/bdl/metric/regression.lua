@@ -80,7 +80,7 @@ function L1Loss:__init(...) self.reduction = args({"reduction", reduction = "mea
 function L1Loss:update(input, target) return M.l1_loss(input, target, {reduction = self.reduction}) end
 L1Loss.__call = L1Loss.update
 
---- Euclidean norm of x - y.  Options: axis.
+--- Euclidean norm of x - y, of all entries or along an axis.  Options: axis.
 function M.l2_norm(predictions, targets, opts)
   targets, opts = arguments("l2_norm", targets, opts, base.names "axis")
   return A.norm(errors("l2_norm", predictions, targets), {axis = opts.axis})

@@ -275,11 +275,10 @@ shaped("triangular", {"left", "mode", "right"}, function(key, shape, dtype, left
   return op.select(op.lt(u, (mode - left) / width), rising, falling)
 end)
 
---- Speeds of three normal components: the root of a chi-square of 3.
+--- Length of a vector of three standard normals.
 --  Example:
 --    print(bdl.random.maxwell{size = 3})
-standard("maxwell", function(key, shape, dtype) return op.sqrt(chisquare(key, shape, dtype,
-                                                                         core.tensor(3.0, dtype))) end)
+standard("maxwell", draws.maxwell)
 
 --- A random point of the simplex, along a last axis of the length of alpha.
 --  Example:

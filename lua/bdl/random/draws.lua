@@ -127,7 +127,17 @@ function draws.cauchy(key, shape, dtype)
   return op.tan(math.pi * (uniform(key, shape, dtype, FLOAT[dtype].eps, 1.0) - 0.5))
 end
 
-function draws.rayleigh(key, shape, dtype) return op.sqrt(-2.0 * op.log(draws.positive(key, shape, dtype))) end
+function draws.rayleigh(key, shape, dtype)
+  return op.sqrt(-2.0 * logs.log(uniform(key, shape, dtype, FLOAT[dtype].tiny, 1.0), dtype))
+end
+
+--- Length of three standard normals.
+function draws.maxwell(key, shape, dtype)
+  local three = table.move(shape, 1, #shape, 1, {})
+  three[#three + 1] = 3
+  local x = draws.normal(key, three, dtype)
+  return op.sqrt(bind("reduce_sum", {axes = {#shape}}, x * x))
+end
 
 -- ---- integers and orders ---------------------------------------------------------------------------------------------
 

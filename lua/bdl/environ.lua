@@ -56,6 +56,8 @@ local function set_global_version()
   set_version(global_version)
 end
 
+local function number_of(x) return type(x) == "number" and x or core.item(core.mantissa(x)) end
+
 --- Errors of one value: KeyError, TypeError, ValueError.
 local function check(who, key, value)
   if type(key) ~= "string" then
@@ -63,6 +65,8 @@ local function check(who, key, value)
   elseif key == "dt" and type(value) ~= "number" and not (core.is_tensor(value) and value.ndim == 0) then
     core.fail("TypeError", 3, "environ.%s: dt must be a scalar, got %s", who,
               core.is_tensor(value) and "shape " .. tostring(value.shape) or class.typename(value))
+  elseif key == "dt" and not core.is_traced(value) and not (number_of(value) > 0) then
+    core.fail("ValueError", 3, "environ.%s: dt is a time > 0, not %s", who, tostring(value))
   elseif key == "precision" and not PRECISIONS[value] then
     core.fail("ValueError", 3, "environ.%s: precision is 8, 16, 32, 64 or 'bf16', not %s", who, tostring(value))
   elseif key == "platform" and not PLATFORMS[value] then

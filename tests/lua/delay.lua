@@ -29,7 +29,7 @@ t.test("entries and steps give what was written so many updates ago, zeros befor
 end)
 
 t.test("delays are whole steps, whatever the rounding of times", function()
-  for _, case in ipairs{{0.3, 0.1, 3}, {1.1, 0.1, 11}, {0.07, 0.01, 7}, {2.22, 0.02, 111}, {0.25, 0.1, 3}, {0.01, 0.1, 1}, {0, 0.1, 0}} do
+  for _, case in ipairs{{0.3, 0.1, 3}, {1.1, 0.1, 11}, {0.07, 0.01, 7}, {2.22, 0.02, 111}, {0.25, 0.1, 3}, {0.11, 0.1, 2}, {0, 0.1, 0}} do
     within(case[2]*u.ms, function()
       t.eq(made(nn.Delay{1, time = case[1]*u.ms}):max_length(), case[3] + 1, case[1])
     end)
@@ -208,6 +208,21 @@ t.test("gradients reach back through a delay; lanes have their own past", functi
     local lanes = bdl.augment.vmap(loss)(bdl.stack{bdl.ones(6, 1), 2 * bdl.ones(6, 1)})
     t.close(lanes:totable(), {15, 30})
   end)
+end)
+
+t.test("a delay shorter than a step is refused, one of many that are not is a step", function()
+  local function made(dt, time)
+    return bdl.environ.context({dt = dt}, function()
+      local N = nn.LIF(2)
+      N:output_delay(time)
+      nn.init_all_states(N)
+    end)
+  end
+  t.raises("ValueError", "a delay of 1 ms is shorter than a step, dt = 2 ms", made, 2*u.ms, 1*u.ms)
+  made(1*u.ms, 1*u.ms)
+  made(0.1*u.ms, 0*u.ms)
+  made(1*u.ms, bdl.tensor{0.2, 3.} * u.ms)
+  t.raises("ValueError", "shorter than a step", made, 1*u.ms, bdl.tensor{0.2, 0.3} * u.ms)
 end)
 
 t.test("what cannot be read is refused by name", function()

@@ -124,3 +124,10 @@ t.test("the precision by its own functions", function()
   environ.context({precision = 64}, function() t.eq(environ.get_precision(), 64) end)
   t.raises("ValueError", "precision is 8, 16, 32, 64 or 'bf16', not 33", environ.set_precision, 33)
 end)
+
+t.test("a step takes time", function()
+  for _, dt in ipairs{0, -0.1, 0/0, 0*u.ms, -1*u.ms} do
+    t.raises("ValueError", "dt is a time > 0", bdl.environ.set, {dt = dt})
+    t.raises("ValueError", "environ.context: dt is a time > 0", bdl.environ.context, {dt = dt}, function() end)
+  end
+end)

@@ -24,7 +24,18 @@ t.test("a label that is no class is an error, wrong kinds too", function()
   local x = bdl.zeros(2, 3)
   t.raises("IndexError", "the label 3 is none of 0 to 2", metric.softmax_cross_entropy_with_integer_labels, x, tensor{0, 3})
   t.raises("IndexError", "the label %-1 is none of 0 to 2", metric.multiclass_hinge_loss, x, tensor{-1, 0})
-  t.raises("IndexError", "index 3 is out of range", bdl.jit(metric.softmax_cross_entropy_with_integer_labels), x, tensor{0, 3})
+  for _, name in ipairs{"softmax_cross_entropy_with_integer_labels", "nll_loss", "multiclass_hinge_loss",
+                        "multiclass_perceptron_loss"} do
+    local f = metric[name]
+    t.raises("ValueError", "metric." .. name .. ": the label 3 is none of 0 to 2", bdl.jit(f), x, tensor{0, 3})
+    t.raises("ValueError", name .. ": the label %-2 is none of 0 to 2", bdl.jit(f), x, tensor{-2, 0})
+    t.raises("ValueError", name .. ": the label 7 is none", bdl.jit(bdl.grad(function(z, l) return f(z, l):sum() end)),
+             x, tensor{0, 7})
+    t.raises("ValueError", name .. ": the label .*3.* is none", bdl.vmap(f), x, tensor{0, 3})
+    t.raises("ValueError", name .. ": the label 3 is none", bdl.jit(function(ls)
+      return bdl.for_loop(function(l) return f(x, l):sum() end, ls)
+    end), tensor{{0, 1}, {3, 0}})
+  end
   t.raises("TypeError", "labels are integers", metric.softmax_cross_entropy_with_integer_labels, x, tensor{0.0, 1.0})
   t.raises("TypeError", "logits are floats", metric.softmax_cross_entropy, bdl.ones({2, 3}, {dtype = "int32"}), x)
   t.raises("ShapeError", "shapes differ", metric.squared_error, x, bdl.zeros(3))

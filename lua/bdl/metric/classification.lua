@@ -3,6 +3,7 @@ local core = require "bdl.core"
 local A = require "bdl.array"
 local base = require "bdl.array.base"
 local compile = require "bdl.compile"
+local debug_ = require "bdl.debug"
 local functional = require "bdl.functional"
 local operand = require "bdl.metric.operand"
 
@@ -12,14 +13,16 @@ local float, integers = operand.float, operand.integers
 
 local function sum_last(x) return A.sum(x, {axis = -1}) end
 
---- Of labels that are known now; compiled code finds the others as indices out of range.
+--- Labels are classes 0 .. classes - 1: an IndexError now, in compiled code a ValueError when it runs.
 local function check_labels(who, labels, classes)
-  if core.is_traced(labels) or labels.size == 0 then return end
-  for _, extreme in ipairs{A.min, A.max} do
-    local label = core.item(extreme(labels))
-    if label < 0 or label >= classes then
-      core.fail("IndexError", 4, "metric.%s: the label %d is none of 0 to %d", who, label, classes - 1)
-    end
+  if labels.size == 0 then return end
+  local least, most = A.min(labels), A.max(labels)
+  local bad = A.where(A.ge(most, classes), most, least)
+  local text = ("metric.%s: the label %s is none of 0 to %d"):format(who, "%s", classes - 1)
+  if core.is_traced(labels) then
+    debug_.error_if(A.lt(bad, 0) | A.ge(bad, classes), text:format "{label}", {label = bad})
+  elseif core.item(bad) < 0 or core.item(bad) >= classes then
+    core.fail("IndexError", 4, text:format(core.item(bad)))
   end
 end
 

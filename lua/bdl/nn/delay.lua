@@ -2,7 +2,8 @@
 --
 -- `history` [length, ..] and `write_ptr`, the row that is written next, are States: what is on its way is saved with them.  A
 -- value read k steps back is row write_ptr - 1 - k, modulo the length: after the update of step i that is the value of step i - k.
--- Times are rounded up to whole steps of dt when States are made (window.lua); dt must not change afterwards.
+-- Times are rounded up to whole steps of dt when States are made (window.lua), and are no shorter than one; dt must not
+-- change afterwards.
 local core = require "bdl.core"
 local class = require "bdl.class"
 local args = require "bdl.args"
@@ -132,12 +133,25 @@ local function is_index(x)
   return math.type(x) == "integer" or core.is_tensor(x) and x.dtype:find "int" ~= nil
 end
 
---- The largest of an integer or a concrete tensor of integers.
+--- The largest of a number or a concrete tensor of them.
 local function largest(x)
   if type(x) == "number" then return x end
   local axes = {}
   for k = 1, x.ndim do axes[k] = k - 1 end
   return core.item(core.bind("reduce_max", {axes = axes}, x))
+end
+
+--- Steps of an entry, 0 of the newest value.  Errors: ValueError, times that are all shorter than a step.
+local function steps_of(self, time)
+  if not time then return 0 end
+  local steps, parts = window.delay_steps(time), window.in_steps("a delay", time)
+  local longest = largest(type(parts) == "table" and core.tensor(parts, (core.precision())) or parts)
+  if longest > 0 and longest < 1 and not self.between_steps then
+    core.hint "take a smaller dt, or a delay of 0 or of one step"
+    core.fail("ValueError", 4, "%s: a delay of %s is shorter than a step, dt = %s", class.typename(self), tostring(time),
+              tostring(environ.get "dt"))
+  end
+  return steps
 end
 
 local function new_entry(self, time, ...)
@@ -152,7 +166,7 @@ local function new_entry(self, time, ...)
   local entry = {time = time, indices = indices}
   local length = rawget(self, "_length")
   if length then
-    entry.steps = time and window.delay_steps(time) or 0
+    entry.steps = steps_of(self, time)
     if largest(entry.steps) >= length then
       core.hint "register all delays before nn.init_all_states"
       core.fail("ValueError", 4, "%s: a delay of %s needs %d steps; the buffer holds %d", class.typename(self), tostring(time),
@@ -189,7 +203,7 @@ local make_states = require "bdl.nn.collective".call_order(3)(function(self, bat
   local shape, dtype, unit, batched = self:value_type()
   local most = 0
   for _, entry in ipairs(self._entries) do
-    entry.steps = entry.time and window.delay_steps(entry.time) or 0
+    entry.steps = steps_of(self, entry.time)
     most = math.max(most, largest(entry.steps))
   end
   keep(self, "_length", most + 1)
@@ -450,6 +464,7 @@ end
 --    print(delay(bdl.ones(3)))
 local InputDelay = Delay:extend "InputDelay"
 M.InputDelay = InputDelay
+InputDelay.between_steps = true
 
 function InputDelay:__init(...)
   local a = args({"in_size", "delay", delay = none, indices = none, init = none, name = none}, ...)

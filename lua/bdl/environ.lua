@@ -65,8 +65,8 @@ local function check(who, key, value)
   elseif key == "dt" and type(value) ~= "number" and not (core.is_tensor(value) and value.ndim == 0) then
     core.fail("TypeError", 3, "environ.%s: dt must be a scalar, got %s", who,
               core.is_tensor(value) and "shape " .. tostring(value.shape) or class.typename(value))
-  elseif key == "dt" and not core.is_traced(value) and not (number_of(value) > 0) then
-    core.fail("ValueError", 3, "environ.%s: dt is a time > 0, not %s", who, tostring(value))
+  elseif key == "dt" and not core.is_traced(value) and not (math.abs(number_of(value)) > 0) then
+    core.fail("ValueError", 3, "environ.%s: dt is a time other than 0, not %s", who, tostring(value))
   elseif key == "precision" and not PRECISIONS[value] then
     core.fail("ValueError", 3, "environ.%s: precision is 8, 16, 32, 64 or 'bf16', not %s", who, tostring(value))
   elseif key == "platform" and not PLATFORMS[value] then

@@ -125,9 +125,11 @@ t.test("the precision by its own functions", function()
   t.raises("ValueError", "precision is 8, 16, 32, 64 or 'bf16', not 33", environ.set_precision, 33)
 end)
 
-t.test("a step takes time", function()
-  for _, dt in ipairs{0, -0.1, 0/0, 0*u.ms, -1*u.ms} do
-    t.raises("ValueError", "dt is a time > 0", bdl.environ.set, {dt = dt})
-    t.raises("ValueError", "environ.context: dt is a time > 0", bdl.environ.context, {dt = dt}, function() end)
+t.test("a step takes time, and of a model goes forward", function()
+  for _, dt in ipairs{0, 0/0, 0*u.ms} do
+    t.raises("ValueError", "dt is a time other than 0", environ.set, {dt = dt})
+    t.raises("ValueError", "environ.context: dt is a time other than 0", environ.context, {dt = dt}, function() end)
   end
+  local N = bdl.nn.init_all_states(bdl.nn.LIF(1))
+  t.raises("ValueError", "dt is a time > 0, not %-1 ms", environ.context, {dt = -1*u.ms}, N, bdl.ones(1) * u.mA)
 end)

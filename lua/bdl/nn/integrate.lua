@@ -26,9 +26,18 @@ local function check(x)
   return x
 end
 
+--- dt.  Errors: ValueError, it goes back: decay would grow.
+local function step_time()
+  local dt = environ.get "dt"
+  if not core.is_traced(dt) and (type(dt) == "number" and dt or core.item(core.mantissa(dt))) < 0 then
+    core.fail("ValueError", 3, "exp_euler_step: dt is a time > 0, not %s", tostring(dt))
+  end
+  return dt
+end
+
 --- dt times the rate (1/tau, nil: 1): joined first, so that constant ones cost one multiplication.
 local function span(rate)
-  local h = environ.get "dt"
+  local h = step_time()
   return rate ~= nil and h * rate or h
 end
 
@@ -63,7 +72,7 @@ end
 
 --- dt/tau.  Errors: UnitMismatchError, tau is no time as dt is one.
 local function steps_per(tau)
-  local dt = environ.get "dt"
+  local dt = step_time()
   local z = dt / tau
   if not units.is_dimensionless(z) then
     core.fail("UnitMismatchError", 4, "a time constant of <%s> with dt in <%s>", tostring(units.get_unit(tau)), tostring(units.get_unit(dt)))
@@ -89,7 +98,7 @@ function M.exp_euler_step(f, ...)
   if not callable(g) then return M.step(f, (...), nil, select(2, ...)) end
   local x = check((select(2, ...)))
   local noise = g(select(2, ...))
-  local root = core.pow(environ.get "dt", 0.5)
+  local root = core.pow(step_time(), 0.5)
   return M.step(f, x, nil, select(3, ...)) + noise * root * require "bdl.random".randn(table.unpack(x.shape))
 end
 

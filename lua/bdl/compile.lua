@@ -12,6 +12,11 @@ local tree = require "bdl.tree"
 local compile = {}
 
 --- Switch for debugging: with true, everything runs eagerly.  Returns the setting; closes back to the old one.
+--  Example:
+--    do
+--      local _ <close> = bdl.compile.disable_jit(true)
+--      bdl.jit(function(x) print(x) end)(bdl.ones(2))
+--    end
 function compile.disable_jit(on)
   local old = core.eager()
   if on == nil then return old end
@@ -161,6 +166,9 @@ end
 --- f : a function; opts: static_argnums (positions from 1), static_argnames (keys of a table argument).
 --  jit(f, opts) or jit(opts)(f).  The result is called like f; it has :clear_cache(), :eval_shape(...), :trace(...) and
 --  :lower(...), the program and the plan for these arguments, :compile(...), which makes both ready for the next call.
+--  Example:
+--    local f = bdl.compile.jit(function(x) return bdl.exp(-x):sum() end)
+--    print(f(bdl.ones(3)))
 function compile.jit(f, opts)
   if not callable(f) then
     if type(f) ~= "table" or getmetatable(f) then
@@ -198,12 +206,16 @@ function core.jit_methods:compile(...)
 end
 
 --- f -> a function that returns the program of f(...).
+--  Example:
+--    print(bdl.compile.NAME(function(x) return 2*x + 1 end)(bdl.ones(3)))
 function compile.make_ir(f)
   return function(...) return text_of(false, f, ...) end
 end
 compile.make_jaxpr = compile.make_ir
 
 --- The plan that f(...) would run, as text: fused groups, kernels, loops, buffers.
+--  Example:
+--    print(bdl.compile.make_plan(function(x) return 2*x + 1 end)(bdl.ones(3)))
 function compile.make_plan(f)
   return function(...) return text_of(true, f, ...) end
 end
@@ -309,6 +321,8 @@ end
 
 --- f(x, y, ..) for each slice of the sequences along their first axis; the results are stacked.  States written carry over.
 --  Options (last): length, reverse (results stay in the order of the input), unroll (no effect on results), pbar.
+--  Example:
+--    print(bdl.compile.for_loop(function(x) return x^2 end, bdl.arange(5)))
 function compile.for_loop(f, ...)
   if not callable(f) then core.fail("TypeError", 2, "for_loop: a function was expected, not a %s", class.typename(f)) end
   local xs, length, reverse, opts = loop_arguments("for_loop", ...)
@@ -316,6 +330,8 @@ function compile.for_loop(f, ...)
 end
 
 --- carry, ys = scan(f, init, xs, opts) with f(carry, x) -> carry, y.
+--  Example:
+--    print(bdl.compile.scan(function(c, x) return c + x, c end, bdl.tensor(0), bdl.arange(5)))
 function compile.scan(f, init, ...)
   if not callable(f) then core.fail("TypeError", 2, "scan: a function was expected, not a %s", class.typename(f)) end
   local xs, length, reverse, opts = loop_arguments("scan", ...)
@@ -328,6 +344,8 @@ local function truth(x)
 end
 
 --- while cond(c): c = body(c).  cond may read States but not write them.  One or several carries.
+--  Example:
+--    print(bdl.compile.while_loop(function(x) return x:lt(100) end, function(x) return 2*x end, bdl.tensor(1)))
 function compile.while_loop(cond, body, ...)
   if not callable(cond) or not callable(body) then core.fail("TypeError", 2, "while_loop: needs two functions, cond and body") end
   local n = select("#", ...)
@@ -366,6 +384,9 @@ local function scalar(who, x, what)
 end
 
 --- t(...) where pred is true (or a number other than 0), else f(...).  A plain Lua pred compiles only the branch taken.
+--  Example:
+--    local f = function(x) return bdl.compile.cond(x:gt(0), function() return x end, function() return -x end) end
+--    print(bdl.jit(f)(bdl.tensor(-2.)))
 function compile.cond(pred, t, f, ...)
   scalar("cond", pred, "the predicate")
   if not core.is_traced(pred) then
@@ -380,6 +401,9 @@ function compile.cond(pred, t, f, ...)
 end
 
 --- branches[i](...).  i: a Lua number is a position from 1; a tensor is an index from 0.  Out of range: the nearest.
+--  Example:
+--    local branches = {function(x) return x end, function(x) return -x end}
+--    print(bdl.compile.switch(bdl.tensor(1), branches, bdl.ones(2)))
 function compile.switch(i, branches, ...)
   if type(branches) ~= "table" or #branches == 0 then core.fail("ValueError", 2, "switch: no branches") end
   if type(i) == "number" then
@@ -397,6 +421,9 @@ end
 
 --- The branch of the one condition that is true.  opts.check (default true): exactly one must be; without the check the
 --  first true one counts, or else the last branch.
+--  Example:
+--    local x = bdl.tensor(2.)
+--    print(bdl.compile.ifelse({x:lt(0), x:ge(0)}, {function() return -x end, function() return x end}))
 function compile.ifelse(conditions, branches, ...)
   local args, opts = table.pack(...), {}
   local last = args[args.n]
@@ -433,6 +460,8 @@ function compile.ifelse(conditions, branches, ...)
 end
 
 --- Which dtypes and shapes f(...) gives, without running it.
+--  Example:
+--    print(bdl.compile.eval_shape(function(x) return x:sum{axis = 1} end, bdl.ones(3, 2)))
 function compile.eval_shape(f, ...)
   local shapes
   core.make_ir(function(...)

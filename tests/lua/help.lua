@@ -27,11 +27,11 @@ end
 --- Areas whose names are examples of models, or act on them: each shows how it is used.
 local SHOWN = {
   "nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode", "quad", "conn", "random", "data",
-  "monitor", "event",
+  "monitor", "event", "augment", "compile", "online",
 }
 
 --- Names without an example: of files that are not here, and of modules.
-local UNSHOWN = {SHD = true, shd = true, encode = true, unchecked = true}
+local UNSHOWN = {SHD = true, shd = true, encode = true, unchecked = true, nn = true, testing = true}
 
 --- Classes that hold others, or are there to be extended: no equation of their own.
 local FRAMES = {}

@@ -15,6 +15,8 @@ local M = {}
 
 --- The axes of a Node's States: StateAxes{tag = axis, [Class] = axis, [bdl.rest] = axis}.  Tags are tried first, then classes,
 --  derived ones before their parents, the rest last.
+--  Example:
+--    print(bdl.augment.StateAxes{new = 1, [bdl.rest] = bdl.none})
 local StateAxes = class "StateAxes"
 M.StateAxes = StateAxes
 

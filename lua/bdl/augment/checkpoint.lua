@@ -14,6 +14,9 @@ local POLICIES = {nothing = true, everything = true}
 
 --- checkpoint(f, opts) or checkpoint(opts)(f).  opts : static_argnums (positions from 1 of arguments that are no data), policy:
 --  what the forward pass keeps, "nothing" (but the arguments) or "everything" (as without checkpoint).
+--  Example:
+--    local f = bdl.augment.NAME(function(x) return bdl.sin(bdl.sin(x)) end)
+--    print(bdl.grad(function(x) return f(x):sum() end)(bdl.zeros(2)))
 M.checkpoint = t.transformation("checkpoint", {"static_argnums", "policy"}, function(f, opts)
   if opts.policy ~= nil and not POLICIES[opts.policy] then
     core.fail("ValueError", 4, "checkpoint: the policy is \"nothing\" or \"everything\", not %s", tostring(opts.policy))
@@ -130,6 +133,9 @@ local function loop_arguments(who, ...)
 end
 
 --- carry, ys.. = checkpointed_scan(f, init, xs.., {length =, base = 16, pbar =}?): scan in nested checkpoints of base steps.
+--  Example:
+--    local sum = function(c, x) return c + x, c end
+--    print(bdl.augment.checkpointed_scan(sum, bdl.zeros(1), bdl.ones(50, 1)))
 function M.checkpointed_scan(f, init, ...)
   t.check_callable("checkpointed_scan", f)
   local xs, n, base, counts, bar = loop_arguments("checkpointed_scan", ...)
@@ -147,6 +153,8 @@ function M.checkpointed_scan(f, init, ...)
 end
 
 --- ys.. = checkpointed_for_loop(f, xs.., {length =, base = 16, pbar =}?): for_loop in nested checkpoints.
+--  Example:
+--    print(bdl.augment.checkpointed_for_loop(function(x) return x^2 end, bdl.arange(20)))
 function M.checkpointed_for_loop(f, ...)
   t.check_callable("checkpointed_for_loop", f)
   return select(2, M.checkpointed_scan(function(carry, ...) return carry, f(...) end, {}, ...))
@@ -154,6 +162,9 @@ end
 
 --- while_loop of at most max_steps rounds, which reverse mode can go through: while_loop's arguments, then {max_steps =, base = 16}.
 --  Rounds after the condition ended change nothing; blocks of them are skipped.
+--  Example:
+--    local less, twice = function(x) return x:lt(10.) end, function(x) return 2*x end
+--    print(bdl.augment.bounded_while_loop(less, twice, bdl.tensor(1.), {max_steps = 20}))
 function M.bounded_while_loop(cond, body, ...)
   t.check_callable("bounded_while_loop", cond)
   t.check_callable("bounded_while_loop", body)

@@ -29,12 +29,16 @@ local function over_leaves(who, f)
 end
 
 --- psum, pmean, pmax, pmin: the sum, mean, largest, least of x over the lanes:  psum(x, axis_name?).
+--  Example:
+--    print(bdl.vmap(function(x) return bdl.augment.NAME(x) end, {axis_name = "n"})(bdl.tensor{1., 2., 4.}))
 M.psum = over_leaves("psum", psum)
 M.pmean = over_leaves("pmean", function(axis, x) return psum(axis, x) / axis.size end)
 M.pmax = over_leaves("pmax", function(axis, x) return core.bind("reduce_max", {axes = {0}}, all_gather(axis, x)) end)
 M.pmin = over_leaves("pmin", function(axis, x) return core.bind("reduce_min", {axes = {0}}, all_gather(axis, x)) end)
 
 --- all_gather(x, axis_name?, {axis = 1}?): x of every lane, stacked along a new axis.
+--  Example:
+--    print(bdl.vmap(function(x) return bdl.augment.all_gather(x) end, {axis_name = "n"})(bdl.tensor{1., 2.}))
 function M.all_gather(x, axis_name, opts)
   if t.is_plain(axis_name) then axis_name, opts = nil, axis_name end
   t.check_options("all_gather", opts or {}, {"axis"})
@@ -66,6 +70,9 @@ local function sources(pairs_, size)
 end
 
 --- ppermute(x, axis_name?, {{source, destination}, ..}): x of another lane, lanes from 1; zeros where no pair leads to.
+--  Example:
+--    local turn = function(x) return bdl.augment.ppermute(x, {{1, 2}, {2, 1}}) end
+--    print(bdl.vmap(turn, {axis_name = "n"})(bdl.tensor{1., 2.}))
 function M.ppermute(x, axis_name, pairs_)
   if pairs_ == nil then axis_name, pairs_ = nil, axis_name end
   local axis = lanes.find("ppermute", axis_name)
@@ -74,9 +81,13 @@ function M.ppermute(x, axis_name, pairs_)
 end
 
 --- axis_index(axis_name?): the number of the lane, from 0, as a tensor.
+--  Example:
+--    print(bdl.vmap(function(x) return x + bdl.augment.axis_index() end, {axis_name = "n"})(bdl.zeros(3)))
 function M.axis_index(axis_name) return lanes.find("axis_index", axis_name).index end
 
 --- axis_size(axis_name?): how many lanes there are.
+--  Example:
+--    print(bdl.vmap(function(x) return x / bdl.augment.axis_size() end, {axis_name = "n"})(bdl.ones(4)))
 function M.axis_size(axis_name) return lanes.find("axis_size", axis_name).size end
 
 return M

@@ -198,12 +198,20 @@ function CustomVjp:bind(p, args, leaves)
 end
 
 --- custom_jvp(f) -> an object that is called like f; :defjvp(rule) gives its derivative.
+--  Example:
+--    local f = bdl.augment.custom_jvp(bdl.abs)
+--    f:defjvp(function(x, dx) return bdl.abs(x[1]), 2*dx[1] end)
+--    print(bdl.grad(function(x) return f(x):sum() end)(bdl.ones(2)))
 function M.custom_jvp(f)
   t.check_callable("custom_jvp", f)
   return CustomJvp(f)
 end
 
 --- custom_vjp(f) -> an object that is called like f; :defvjp(forward, backward) gives its reverse derivative.
+--  Example:
+--    local f = bdl.augment.custom_vjp(bdl.sin)
+--    f:defvjp(function(x) return bdl.sin(x), x end, function(x, dy) return bdl.cos(x)*dy end)
+--    print(bdl.grad(function(x) return f(x):sum() end)(bdl.zeros(2)))
 function M.custom_vjp(f)
   t.check_callable("custom_vjp", f)
   return CustomVjp(f)

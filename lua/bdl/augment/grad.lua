@@ -31,12 +31,17 @@ end
 
 --- grad(f, states, opts): the gradient of the scalar f(...) with respect to the States, in their structure; without States, to
 --  the argument in argnums (1); with both, first one, then the other.
+--  Example:
+--    local w = bdl.ParamState(bdl.ones(2))
+--    print(bdl.augment.grad(function() return (w.value^2):sum() end, w)())
 M.grad = derivative.define("grad", function(d)
   check_scalar(d)
   return pull_ones(d)
 end, {known = {"debug_nan"}})
 
 --- vector_grad: as grad of the sum of all elements of f(...); for an element-wise f the derivative of each element.
+--  Example:
+--    print(bdl.augment.vector_grad(bdl.sin)(bdl.zeros(3)))
 M.vector_grad = derivative.define("vector_grad", function(d)
   for i = 1, d.n_main do
     if not t.is_float(d.p.types[i].dtype) then
@@ -52,6 +57,9 @@ end, {known = {"debug_nan"}})
 --- fwd_grad: v (df . v) for a random direction v, whose mean is the gradient.  One pass forward, no memory of it.
 --  opts : tangent_size (directions to average over, 1), drct_der_clip (bound of the directional derivatives), key.
 --  Source: Baydin et al. (2022), Gradients without Backpropagation.
+--  Example:
+--    local f = function(x) return (x^2):sum() end
+--    print(bdl.augment.fwd_grad(f, nil, {tangent_size = 8})(bdl.ones(3)))
 M.fwd_grad = derivative.define("fwd_grad", function(d)
   check_scalar(d)
   local p, n, clip = d.p, d.opts.tangent_size or 1, d.opts.drct_der_clip

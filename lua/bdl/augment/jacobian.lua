@@ -43,6 +43,8 @@ local function lanes(x, batched, n)
 end
 
 --- jacrev: a row a backward pass; for functions with few outputs.
+--  Example:
+--    print(bdl.augment.NAME(function(x) return x^2 end)(bdl.arange(3)*1.))
 M.jacrev = derivative.define("jacrev", function(d)
   check_floats(d)
   local p, n_out = d.p, #d.p.types
@@ -65,6 +67,8 @@ M.jacrev = derivative.define("jacrev", function(d)
 end, {by_output = true})
 
 --- jacfwd: a column a forward pass; for functions with few inputs.
+--  Example:
+--    print(bdl.augment.NAME(function(x) return x^2 end)(bdl.arange(3)*1.))
 M.jacfwd = derivative.define("jacfwd", function(d)
   check_floats(d)
   local p, n_out = d.p, #d.p.types
@@ -102,10 +106,15 @@ M.jacfwd = derivative.define("jacfwd", function(d)
   end
 end, {by_output = true})
 
+--- jacobian: jacrev under the common name.
+--  Example:
+--    print(bdl.augment.jacobian(function(x) return x^2 end)(bdl.arange(3)*1.))
 M.jacobian = M.jacrev
 
 --- hessian(f, states, opts): forward over reverse.  Maps nest: h["layer.weight"].bias["layer.weight"].bias.
 --  With States, argnums is refused.
+--  Example:
+--    print(bdl.augment.hessian(function(x) return (x^3):sum() end)(bdl.ones(2)))
 function M.hessian(f, states, opts)
   if t.is_plain(f) then return function(g) return M.hessian(g, f.grad_states, f) end end
   t.check_callable("hessian", f)

@@ -48,6 +48,8 @@ local function by_batches(f, xs, n, size)
 end
 
 --- map(f, xs, ys, .., {batch_size =}?): results stacked along a new first axis.  With batch_size f may not write States.
+--  Example:
+--    print(bdl.augment.map(function(x) return x:sum() end, bdl.ones(4, 2), {batch_size = 2}))
 function M.map(f, ...)
   t.check_callable("map", f)
   local xs, opts = {...}, {}

@@ -3,6 +3,8 @@
 --
 -- Every process runs the same script and traces the same function; each computes a lane.  What comes out, and the States that the
 -- function writes, is gathered, so that all processes hold the same values before and after.
+--  Example:
+--    print(bdl.augment.pmap(function(x) return 2*x end)(bdl.ones(bdl.augment.device_count(), 3)))
 
 local core = require "bdl.core"
 local lanes = require "bdl.augment.lanes"
@@ -12,6 +14,8 @@ local vmap = require "bdl.augment.vmap"
 local M = {}
 
 --- How many devices there are.
+--  Example:
+--    print(bdl.augment.device_count())
 function M.device_count() return (core.world()) end
 
 local said = false

@@ -26,6 +26,8 @@ end
 
 --- out, tangent, aux.. = jvp(f, {x, y, ..}, {dx, dy, ..}, {has_aux =}?): f at x and its derivative along dx.
 --  A tangent may have the unit of its value; those of integers are ignored.  States that f reads are constants.
+--  Example:
+--    print(bdl.augment.jvp(bdl.sin, {bdl.zeros(2)}, {bdl.ones(2)}))
 function M.jvp(f, primals, tangents, opts)
   t.check_callable("jvp", f)
   opts = opts or {}
@@ -60,6 +62,8 @@ end
 
 --- f(x) and df/dx for an f of one float argument that works element by element; of the shape of f(x), unit out/in.
 --  One pass forward; inside a trace its equations are plain equations there.
+--  Example:
+--    print(bdl.augment.value_and_derivative(bdl.sin, bdl.zeros(2)))
 function M.value_and_derivative(f, x)
   x = core.is_tensor(x) and x or core.tensor(x)
   if not t.is_float(x.dtype) then core.fail("ValueError", 2, "a derivative needs floats, not %s", x.dtype) end
@@ -86,6 +90,9 @@ end
 --- out.., pullback, aux.. = vjp(f, x, y, .., opts?): f at x, y and the function from a cotangent like out to those of x, y, ..
 --  opts (a last table of nothing else) : grad_states (their cotangents come first), argnums (all), has_aux.
 --  The pullback has the values that were there when f ran; it may be called many times.  A cotangent may have the unit of its result.
+--  Example:
+--    local y, pullback = bdl.augment.vjp(bdl.sin, bdl.zeros(2))
+--    print(y, pullback(bdl.ones(2)))
 function M.vjp(f, ...)
   t.check_callable("vjp", f)
   local args, opts = options({"grad_states", "argnums", "has_aux"}, ...)

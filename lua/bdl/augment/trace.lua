@@ -57,6 +57,8 @@ local depth = 0
 local leave = setmetatable({}, {__close = function() depth = depth - 1 end})
 
 --- Is a function being traced that will be differentiated?  Then custom derivatives are recorded.
+--  Example:
+--    bdl.grad(function(x) print(bdl.augment.differentiating()) return x:sum() end)(bdl.ones(2))
 function M.differentiating() return depth > 0 end
 
 --- core.trace_function(who, f, args), for a derivative.

@@ -6,6 +6,8 @@
 -- of in_states also come out so; axis_size; axis_name, for what goes between lanes (collective.lua).  A Node among the arguments
 -- is mapped by its States, and gets back what f writes; a Node that f returns keeps the States that f made, with lanes.  A
 -- generator that f uses is split: every lane draws its own.
+--  Example:
+--    print(bdl.augment.vmap(function(x) return x:sum() end)(bdl.ones(3, 2)))
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -334,6 +336,8 @@ local UNVMAP = {any = "reduce_or", all = "reduce_and", max = "reduce_max"}
 
 --- unvmap(x, {op = "any"}): one value for all lanes, over all elements of all lanes: "any" or "all" of booleans, "max" of numbers;
 --  "none": x as it is.
+--  Example:
+--    print(bdl.vmap(function(x) return bdl.augment.unvmap(x:gt(1), {op = "any"}) end)(bdl.arange(3)))
 function M.unvmap(x, opts)
   local op = opts == nil and "any" or t.is_plain(opts) and (opts.op or "any") or opts
   if op == "none" then return x end
@@ -355,6 +359,10 @@ end
 --- vmap_new_states(f, opts): every State that f makes has lanes; those that were there before are shared.
 --  A NonBatchState, or one with the tag INIT_NO_BATCHING, is made once.  opts : in_axes, out_axes, axis_size, state_tag (a tag for
 --  the new States), state_to_exclude (a filter), state_axes (StateAxes of the new States).
+--  Example:
+--    local cell = bdl.nn.GRUCell(3, 4)
+--    bdl.augment.vmap_new_states(function() cell:init_state() end, {axis_size = 5})()
+--    print(cell.h.value.shape)
 M.vmap_new_states = t.transformation("vmap_new_states", {"in_axes", "out_axes", "axis_size", "axis_name", "state_tag", "state_to_exclude",
                                                          "state_axes", "in_states", "out_states"}, function(f, opts)
   if opts.in_states ~= nil or opts.out_states ~= nil then

@@ -48,7 +48,7 @@ end
 --   local w <close> = bdl.data.writer("run.npz")     -- closed at the end of the block; an error there leaves no file
 --   w:put("dt", 0.1)
 --   local V = w:rows("V", bdl.zeros(100))            -- as many rows as follow, each a float32[100]
---   for _ = 1, 10 do V:add(bdl.rand(500, 100)) end
+--   for _ = 1, 10 do V:add(bdl.random.rand(500, 100)) end
 --
 --  Rows wait on the disk: memory does not grow.  Option compress: smaller and slower.
 --  Example:

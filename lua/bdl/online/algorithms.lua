@@ -8,6 +8,11 @@
 --   SnAp                                               D of the group within n - 1 steps         Menick et al. 2021
 --   UORO                                               one vector of states times one of weights          Tallec & Ollivier 2018
 --   ThreeFactor                                        a modulator in place of dL/dh           Fremaux & Gerstner 2016
+--  States: running_index, how often it was called; the traces, of etrace_xs, etrace_dfs, etrace_bwg.
+--  Example:
+--    local learner = bdl.online.NAME(bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3)))
+--    learner:compile_graph(bdl.zeros(2))
+--    print(learner(bdl.ones(2)))
 
 local class = require "bdl.class"
 local core = require "bdl.core"

@@ -40,6 +40,9 @@ end
 --  example : what the model's step is called with, one argument or a list of several as MultiStepData does not fit here.
 --  opts    : batch_size (of init_all_states), init (true), verbose (0: silent, 1: what takes part, 2: all), and the rule's own.
 --  Errors: ValueError without an example; CompilationError when nothing has a trace.
+--  Example:
+--    local learner = bdl.online.compile(bdl.online.nn.GRUCell(2, 3), "D_RTRL", bdl.zeros(2))
+--    print(learner(bdl.ones(2)), learner.report.counts.included)
 return function(model, rule, example, opts)
   local cls, config = resolve(rule)
   if example == nil then core.fail("ValueError", 2, "online.compile: an example of the step's input is needed") end

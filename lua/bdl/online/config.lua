@@ -9,6 +9,8 @@
 --
 -- decay (a number, or {x, f}), kappa, sparse_n, window_size : the coefficients of scalar_leak and io_factorized, kappa, sparse_n,
 -- window.  What means the same is kept in one spelling: a leak of 0 is none, kappa 0 no filter, sparse_n 1 is coupled.
+--  Example:
+--    print(bdl.online.ETraceConfig{trace_filter = "kappa", kappa = 0.9})
 
 local class = require "bdl.class"
 local core = require "bdl.core"

@@ -23,6 +23,11 @@ local M = {}
 --- The estimate of DNI: a linear map for each hidden group.
 --  shapes : of each hidden group, its positions, then its number of states: {{n, S}, ..};  opts : scale (0: it starts with
 --  an estimate of 0), the standard deviation of the weights, seed (0).
+--  Example:
+--    local learner = bdl.online.DNI(bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3)))
+--    learner:compile_graph(bdl.zeros(2))
+--    learner:attach_synthesizer(bdl.online.SyntheticGradient(learner:group_signal_shapes()))
+--    print(learner(bdl.ones(2)))
 local SyntheticGradient = Module:extend "SyntheticGradient"
 M.SyntheticGradient = SyntheticGradient
 
@@ -62,6 +67,12 @@ end
 
 --- D-RTRL over windows, with an estimate at their end.
 --  opts : synthesizer (a SyntheticGradient; or attach_synthesizer later), name, compat.
+--  States: running_index, how often it was called; the traces.
+--  Example:
+--    local learner = bdl.online.DNI(bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3)))
+--    learner:compile_graph(bdl.zeros(2))
+--    learner:attach_synthesizer(bdl.online.SyntheticGradient(learner:group_signal_shapes()))
+--    print(learner(bdl.ones(2)))
 local DNI = Base:extend "DNI"
 M.DNI = DNI
 

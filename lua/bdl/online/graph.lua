@@ -55,6 +55,10 @@ end
 
 --- The hidden groups of a step, and path -> its group.
 --  Errors: NotSupportedError, members of a group differ in shape.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3))
+--    local info = bdl.online.extract_module_info(cell, bdl.zeros(2))
+--    print(bdl.online.find_hidden_groups_from_minfo(info)[1].hidden_paths[1])
 function M.find_hidden_groups_from_minfo(info)
   local members, groups, of_path = {}, {}, util.PrettyMapping()
   for a, g in ipairs(info.structure.group) do
@@ -153,6 +157,11 @@ end
 
 --- The relations of a step in the order of its operations.  report : (optional) a list for what takes part and what does not.
 --  Errors: CompilationError, an operation with several parameters.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3))
+--    local info = bdl.online.extract_module_info(cell, bdl.zeros(2))
+--    local _, of_path = bdl.online.find_hidden_groups_from_minfo(info)
+--    print(bdl.online.find_hidden_param_op_relations_from_minfo(info, of_path)[1].path)
 function M.find_hidden_param_op_relations_from_minfo(info, of_path, report)
   local z, hidden, list = info.structure, info.step.hidden, {}
   report = report or {}
@@ -219,6 +228,10 @@ end
 --- The step with a perturbation added to each of its hidden states, whose gradients are the learning signals.
 --  relations : those whose weights go behind stop_gradient, nil: none
 --  within : a perturbation acts within its own group too, as in braintrace.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3))
+--    local info = bdl.online.extract_module_info(cell, bdl.zeros(2))
+--    print(bdl.online.add_hidden_perturbation_from_minfo(info).perturb_vars[1])
 function M.add_hidden_perturbation_from_minfo(info, relations, within)
   local s, z = info.step, info.structure
   local ins, outs, detached, first = {}, {}, {}, {}

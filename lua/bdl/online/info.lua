@@ -32,6 +32,10 @@ local function variables()
   end
 end
 
+--- The variables of a step, as maps from and to paths of States; what extract_module_info gives.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3))
+--    print(bdl.online.extract_module_info(cell, bdl.zeros(2))) -- a ModuleInfo
 local ModuleInfo = class "ModuleInfo"
 M.ModuleInfo = ModuleInfo
 
@@ -97,6 +101,9 @@ end
 
 --- Traces one step, model(..).  Errors: TypeError, the model is no Module; NotSupportedError, the step writes a parameter;
 --  ValueError, it touches a State that is not the model's.
+--  Example:
+--    local cell = bdl.nn.init_all_states(bdl.online.nn.GRUCell(2, 3))
+--    print(bdl.online.extract_module_info(cell, bdl.zeros(2)).hidden_path_to_invar)
 function M.extract_module_info(model, ...)
   if not class.isa(model, graph.Node) then
     core.fail("TypeError", 2, "extract_module_info: a Module was expected, not a %s", class.typename(model))

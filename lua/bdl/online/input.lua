@@ -8,10 +8,16 @@ local t = require "bdl.augment.trace"
 local M = {}
 
 --- One step's input, said so.
+--  Example:
+--    print(bdl.online.SingleStepData(bdl.ones(2)))
 local SingleStepData = class "SingleStepData"
 function SingleStepData:__init(data) self.data = data end
 
 --- Inputs of successive steps along the first axis of every leaf.
+--  Example:
+--    local cell, opts = bdl.online.nn.GRUCell(2, 3), {vjp_method = "multi-step"}
+--    local learner = bdl.online.compile(cell, "D_RTRL", bdl.zeros(2), opts)
+--    print(learner(bdl.online.MultiStepData(bdl.ones(5, 2))).shape)
 local MultiStepData = class "MultiStepData"
 function MultiStepData:__init(data) self.data = data end
 

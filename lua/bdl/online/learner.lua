@@ -33,6 +33,11 @@ local ETraceMemory = state.ShortTermState:extend "ETraceMemory"
 --- (optional) called with every learner that was compiled; for the command line.
 M.on_compile = nil
 
+--- What all learners share: a model, the analysis of its step, the traces, and the gradients that come of them.
+--  States: running_index, how often it was called; the traces.
+--  Example:
+--    local learner = bdl.online.compile(bdl.online.nn.GRUCell(2, 3), "D_RTRL", bdl.zeros(2))
+--    print(learner:is(bdl.online.ETraceAlgorithm))
 local ETraceAlgorithm = Module:extend "ETraceAlgorithm"
 M.ETraceAlgorithm = ETraceAlgorithm
 

@@ -93,6 +93,8 @@ end
 -- ---- operations --------------------------------------------------------------------------------------------------------------
 
 --- matmul(x, w, {bias =, weight_fn =, bias_fn =}):  y = x f(W) + b.  x [.., in], w [in, out], bias [out]  ->  [.., out]
+--  Example:
+--    print(bdl.online.matmul(bdl.ones(2), bdl.ParamState(bdl.ones(2, 3)), {bias = bdl.zeros(3)}))
 function M.matmul(...)
   local a = read("matmul", {"x", "weight"}, "bias weight_fn bias_fn", ...)
   local w = weight("matmul", "the weight", a.weight)
@@ -104,6 +106,8 @@ function M.matmul(...)
 end
 
 --- grouped_matmul(x, w, {bias =, weight_fn =, bias_fn =}):  y_g = x_g f(W_g) + b_g.  x [.., g, in], w [g, in, out], bias [g, out]
+--  Example:
+--    print(bdl.online.grouped_matmul(bdl.ones(4, 2), bdl.ParamState(bdl.ones(4, 2, 3))))
 function M.grouped_matmul(...)
   local a = read("grouped_matmul", {"x", "weight"}, "bias weight_fn bias_fn", ...)
   local w = weight("grouped_matmul", "the weight", a.weight)
@@ -141,6 +145,8 @@ local function check_equation(eq)
 end
 
 --- einsum("bi,ij->bj", x, w, {weight_fn =})
+--  Example:
+--    print(bdl.online.einsum("bi,ij->bj", bdl.ones(4, 2), bdl.ParamState(bdl.ones(2, 3))))
 function M.einsum(eq, ...)
   local in_x, in_w = check_equation(eq)
   local a = read("einsum", {"x", "weight"}, "weight_fn", ...)
@@ -153,6 +159,8 @@ function M.einsum(eq, ...)
 end
 
 --- embedding(ids, w, {weight_fn =}):  rows of w [n, size..] by whole numbers from 0.  ids [..]  ->  [.., size..]
+--  Example:
+--    print(bdl.online.embedding(bdl.tensor{0, 2}, bdl.ParamState(bdl.random.rand(3, 4))))
 function M.embedding(...)
   local a = read("embedding", {"ids", "weight"}, "weight_fn", ...)
   local w = weight("embedding", "the weight", a.weight)
@@ -164,6 +172,8 @@ function M.embedding(...)
 end
 
 --- element_wise(w, {weight_fn =}):  f(w), for weights that meet the states one by one.
+--  Example:
+--    print(bdl.online.element_wise(bdl.ParamState(bdl.zeros(3)), {weight_fn = bdl.sigmoid}))
 function M.element_wise(...)
   local a = read("element_wise", {"weight"}, "weight_fn", ...)
   return traced.element_wise({weight = weight("element_wise", "the weight", a.weight)},
@@ -173,6 +183,8 @@ end
 --- conv(x, k, {strides = 1, padding = "SAME", bias =, lhs_dilation = 1, rhs_dilation = 1, groups = 1, kernel_fn =, bias_fn =}):
 --  x [batch, space.., c_in], k [k.., c_in / groups, c_out], bias [c_out], one to three axes of space; see nn.Conv2d.
 --  Without a batch, x [space.., c_in]  ->  [space.., c_out].
+--  Example:
+--    print(bdl.online.conv(bdl.ones(8, 2), bdl.ParamState(bdl.ones(3, 2, 4))).shape)
 function M.conv(...)
   local a = read("conv", {"x", "kernel"}, "bias strides padding lhs_dilation rhs_dilation groups kernel_fn bias_fn", ...)
   local w = weight("conv", "the kernel", a.kernel)
@@ -206,6 +218,9 @@ end
 
 --- sparse_matmul(x, w, {sparse_mat = connection, bias =, weight_fn =, bias_fn =}):  y = x A + b, the stored entries of A being f(w).
 --  x [.., m], w [nnz], A [m, n], bias [n].  Errors: also TypeError, not a connection.
+--  Example:
+--    local csr = bdl.event.CSR.fromdense(bdl.eye(3))
+--    print(bdl.online.sparse_matmul(bdl.ones(3), bdl.ParamState(bdl.ones(3)), {sparse_mat = csr}))
 function M.sparse_matmul(...)
   local a = read("sparse_matmul", {"x", "weight"}, "sparse_mat bias weight_fn bias_fn", ...)
   local A = a.sparse_mat
@@ -224,6 +239,9 @@ end
 
 --- lora_matmul(x, B, A, {alpha = 1, bias =, b_fn =, a_fn =, bias_fn =}):  y = alpha x B A + b.
 --  x [.., in], B [in, rank], A [rank, out], bias [out]
+--  Example:
+--    local B, A = bdl.ParamState(bdl.ones(4, 1)), bdl.ParamState(bdl.ones(1, 3))
+--    print(bdl.online.lora_matmul(bdl.ones(4), B, A, {alpha = 0.5}))
 function M.lora_matmul(...)
   local a = read("lora_matmul", {"x", "B", "A"}, "alpha bias b_fn a_fn bias_fn", ...)
   local B, A = weight("lora_matmul", "B", a.B), weight("lora_matmul", "A", a.A)

@@ -12,10 +12,15 @@ local state = require "bdl.state"
 local M = {}
 
 --- A HiddenState under the name that it has in online learning.
+--  Example:
+--    print(bdl.online.ETraceState(bdl.zeros(3)))
 M.ETraceState = state.HiddenState:extend "ETraceState"
 
 --- An operation y = f(x, w) whose parameters w can be traced; linear in w up to functions of single weights.
 --  op(x, w), or op(w) for an operation without an input; w : a parameter, its value, or a tree of values.
+--  Example:
+--    local op = bdl.online.ETraceOp(function(x, w) return x:matmul(w) end)
+--    print(op(bdl.ones(2), bdl.ones(2, 3)))
 local ETraceOp = class "ETraceOp"
 M.ETraceOp = ETraceOp
 
@@ -54,6 +59,9 @@ local function as_op(f) return class.isa(f, ETraceOp) and f or ETraceOp(f) end
 --- A parameter with traces: every ParamState that enters a traceable operation has them; this one can also hold its operation.
 --  ETraceParam(value, op, {grad = "adaptive", name =, tag =});  op : ETraceOp or function, optional.
 --  grad : what a hybrid rule keeps for it: "full", a trace of its shape, "approx", traces of input and output, or the smaller of both.
+--  Example:
+--    local p = bdl.online.ETraceParam(bdl.ones(2, 3), function(x, w) return x:matmul(w) end)
+--    print(p:execute(bdl.ones(2)))
 local ETraceParam = state.ParamState:extend "ETraceParam"
 M.ETraceParam = ETraceParam
 
@@ -87,6 +95,9 @@ end
 
 --- A parameter with its operation: of a value, a new one; a parameter stays the one that it is.
 --  Errors: TypeError, no op; ValueError, the parameter has another operation already.
+--  Example:
+--    local p = bdl.online.ETraceParamOp(bdl.ones(2, 3), function(x, w) return x:matmul(w) end)
+--    print(p:execute(bdl.ones(2)))
 function M.ETraceParamOp(value, op, opts)
   if op == nil then core.fail("TypeError", 2, "ETraceParamOp: an operation is needed, ETraceParamOp(value, op)") end
   if not class.isa(value, ETraceParam) then

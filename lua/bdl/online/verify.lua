@@ -137,6 +137,10 @@ local M = {}
 
 --- (xs.., step_fn, opts) as of etrace_grad.  Returns an object with .rows {path, cosine, ratio, difference, online, exact,
 --  difference_quotient}, .expected; tostring is the table.
+--  Example:
+--    local learner = bdl.online.compile(bdl.online.nn.ValinaRNNCell(2, 3), "D_RTRL", bdl.zeros(2))
+--    local loss = function(x) return (learner(x)^2):mean() end
+--    print(bdl.online.verify_grad(learner, bdl.ones(5, 2), loss))
 function M.verify_grad(learner, ...)
   local xs, step_fn, opts = {}, nil, {}
   for _, x in ipairs{...} do

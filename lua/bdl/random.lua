@@ -391,6 +391,9 @@ define("randint", {"low", "high"}, function(a, key, shape)
   need("randint", a, "low")
   local lo, hi = a.low, a.high
   if hi == nil then lo, hi = 0, lo end
+  if type(lo) == "number" and type(hi) == "number" and lo >= hi then
+    core.fail("ValueError", 3, "random.randint: there is no whole number from %s to below %s", tostring(lo), tostring(hi))
+  end
   return draws.integers(key(), shape(), integer_of(a), lo, hi)
 end)
 

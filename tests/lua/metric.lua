@@ -44,6 +44,16 @@ t.test("a label that is no class is an error, wrong kinds too", function()
   t.raises("TypeError", "delta", metric.huber_loss, x, x, {delat = 1.0})
 end)
 
+t.test("windows, costs and labels that make no sense", function()
+  bdl.environ.context({dt = 1*u.ms}, function()
+    t.raises("UnitMismatchError", "a window of <mV> of steps of <ms>", metric.firing_rate, bdl.zeros(9, 2), 3*u.mV)
+    t.eq(metric.firing_rate(bdl.zeros(9, 2), 3*u.ms):sum():item(), 0)
+  end)
+  t.raises("ValueError", "cost_factor is >= 0, not %-1", metric.victor_purpura_distance, {1.}, {2.}, {cost_factor = -1})
+  t.raises("IndexError", "metric.ctc_loss: the label 7 is none of 0 to 2", metric.ctc_loss, bdl.zeros(1, 5, 3),
+           bdl.zeros(1, 5), tensor{{7, 1}}, bdl.zeros(1, 2))
+end)
+
 t.test("regression: values, reductions, units", function()
   local x, y = tensor{1.0, 2.0, 5.0}, tensor{0.5, 2.0, 2.0}
   t.close(metric.squared_error(x, y), {0.25, 0, 9})

@@ -74,6 +74,9 @@ t.test("priors: penalty, mode, clipping, draws", function()
 end)
 
 t.test("wrong transforms and priors", function()
+  for _, name in ipairs{"SigmoidT", "TanhT", "SoftsignT", "ScaledSigmoidT", "ClipT"} do
+    t.raises("ValueError", "nn." .. name .. ": lower must be less than upper, not 2 and 1", bdl.nn[name], 2, 1)
+  end
   t.raises("TypeError", "t is a Transform, not a number", function() nn.Param(1.0, {t = 3}) end)
   t.raises("TypeError", "reg is a Regularization", function() nn.Param(1.0, {reg = nn.SoftplusT(0.0)}) end)
   t.raises("ValueError", "is not learnt", function() nn.Const(1.0, {fit = true}) end)

@@ -116,6 +116,11 @@ t.test("parameters without a distribution end", function()
   t.raises("ValueError", "'lam' is %-1", random.poisson, -1)
 end)
 
+t.test("no whole number, no draw", function()
+  t.raises("ValueError", "no whole number from 5 to below 2", random.randint, 5, 2, {size = 3})
+  t.raises("ValueError", "no whole number from 0 to below 0", random.randint, 0)
+end)
+
 t.test("choices stay in range and follow p", function()
   random.seed(0)
   local counts = {0, 0, 0}

@@ -73,6 +73,12 @@ t.test("gap junctions: currents that cancel, or not, between the two sides", fun
   end)
 end)
 
+t.test("a gap junction wants the list of its synapses", function()
+  t.raises("TypeError", "SymmetryGapJunction: a AllToAll has no list of its synapses", function()
+    nn.SymmetryGapJunction{nn.LIF(2), "V", conn = bdl.conn.all_to_all(2, 2), weight = 1*u.mS}
+  end)
+end)
+
 t.test("a reservoir by its equation, dense and sparse alike, internal and external activation", function()
   for _, kind in ipairs{"internal", "external"} do
     local outs = {}

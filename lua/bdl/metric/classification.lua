@@ -240,6 +240,7 @@ function M.ctc_loss_with_forward_probs(logits, logit_paddings, labels, label_pad
     core.fail("ShapeError", 2, "metric.ctc_loss: logits [b, T, k] and labels [b, n] are needed, not %s and %s", base.text(logits),
               base.text(labels))
   end
+  check_labels("ctc_loss", labels, logits.shape[3])
   local b, n = labels.shape[1], labels.shape[2]
   label_paddings, logit_paddings = base.float(label_paddings), base.float(logit_paddings)
   operand.same_shape("ctc_loss", label_paddings, labels)

@@ -55,6 +55,10 @@ function M.ratio(span, dt)
   if not core.unit_of(span) then dt = core.mantissa(dt) end
   if not core.unit_of(dt) then span = core.mantissa(span) end
   local q = span / dt
+  if core.is_tensor(q) and core.unit_of(q) and not core.same_dim(core.unit_of(span), core.unit_of(dt)) then
+    core.fail("UnitMismatchError", 4, "a window of <%s> of steps of <%s>", tostring(core.unit_of(span)),
+              tostring(core.unit_of(dt)))
+  end
   return core.is_tensor(q) and core.item(core.mantissa(q)) or q
 end
 

@@ -65,6 +65,9 @@ function M.victor_purpura_distance(spike_times_1, spike_times_2, opts)
   local a, b = times_of("victor_purpura_distance", spike_times_1, unit), times_of("victor_purpura_distance", spike_times_2, unit)
   if core.unit_of(q) then q = core.mantissa(core.convert(q, unit and 1 / unit or nil)) end
   if core.is_tensor(q) then q = core.item(q) end
+  if not (q >= 0) then
+    core.fail("ValueError", 2, "metric.victor_purpura_distance: cost_factor is >= 0, not %s", tostring(opts.cost_factor))
+  end
   local before = {}
   for j = 0, #b do before[j] = j end
   for i = 1, #a do

@@ -26,6 +26,11 @@ function GapJunction:make(pre, post, items, conn)
   self.pre_state, self.post_state = items[1], items[2]
   local weights
   if class.isa(conn, event.Connection) then
+    if not class.method(conn, "tocoo") then
+      core.hint "bdl.conn.from_dense(weights) lists the synapses of a matrix"
+      core.fail("TypeError", 3, "%s: a %s has no list of its synapses", class.qualified_name(class.of(self)),
+                class.typename(conn))
+    end
     self.pre_ids, self.post_ids, weights = conn:tocoo()
   else
     self.pre_ids, self.post_ids = conn[1], conn[2]

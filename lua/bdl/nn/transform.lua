@@ -81,11 +81,23 @@ define("IdentityT", {}, same, same, function(x) return 0 * x end)
 
 local BOTH = {"lower", "upper"}
 
+--- Errors: ValueError, the interval is empty.
+local function ordered(t)
+  local empty = A.any(A.ge(base.array(t.lower), t.upper))
+  if not core.is_traced(empty) and core.item(empty) then
+    core.fail("ValueError", 4, "nn.%s: lower must be less than upper, not %s and %s", class.of(t).name, tostring(t.lower),
+              tostring(t.upper))
+  end
+end
+
 --- lower + (upper - lower) p,  p = squash(x) within 0..1.
 local function interval(name, spec, squash, unsquash, log_slope, check)
   define(name, spec, function(x, t) return t.lower + (t.upper - t.lower) * squash(x, t) end,
          function(y, t) return unsquash(core.mantissa((y - t.lower) / (t.upper - t.lower)), t) end,
-         log_slope and function(x, t) return A.log(numbers(t.upper - t.lower, t.lower)) + log_slope(x, t) end, check)
+         log_slope and function(x, t) return A.log(numbers(t.upper - t.lower, t.lower)) + log_slope(x, t) end, function(t)
+    ordered(t)
+    if check then check(t) end
+  end)
 end
 
 --- y = lower + (upper - lower) / (1 + e^-x)
@@ -128,7 +140,7 @@ end, function(x) return -math.log(2) - 2 * A.log1p(A.abs(x)) end)
 --    local t = bdl.nn.NAME(0.0, 1.0)
 --    print(t(bdl.tensor{-1., 0., 2.}), t:inverse(t(bdl.tensor{0.5, 1.})))
 local function clip(x, t) return A.minimum(A.maximum(x, t.lower), t.upper) end
-define("ClipT", BOTH, clip, clip)
+define("ClipT", BOTH, clip, clip, nil, ordered)
 
 -- ---- half lines --------------------------------------------------------------------------------------------------------------
 

@@ -182,6 +182,11 @@ local function need_same_names(path, unexpected, missing)
   raise("KeyError", path .. ":", lines)
 end
 
+local function there(path)
+  local file <close> = io.open(path)
+  return file ~= nil
+end
+
 --- Reads a file of bdl.save: load(path) -> map from paths to values;  load(path, x, opts) -> unexpected, missing,
 --  lists of paths, after it has set the States of x, which is what save takes.
 --  Of all entries structure, dtype, shape and unit are compared (another scale converts) before a State changes.
@@ -196,6 +201,7 @@ end
 function M.load(path, x, opts)
   opts = base.options("load", opts, base.names "strict")
   outside "load"
+  if x ~= nil and core.checking() and not there(path) then return {}, {} end -- what bdl check did not write
   local found = read(path)
   if x == nil then
     local values = util.FlattedDict()

@@ -162,6 +162,11 @@ static int l_switches(lua_State *L) { /* core.switch(name, on): of the runtime, 
   return 0;
 }
 
+static int l_checking(lua_State *L) { /* core.checking() -> is this `bdl check`, whose numbers are none? */
+  lua_pushboolean(L, lbdl_of(L)->check);
+  return 1;
+}
+
 static int l_prims(lua_State *L) {
   lua_createtable(L, BDL_P_COUNT, 0);
   for (int p = 0; p < BDL_P_COUNT; p++) {
@@ -240,7 +245,7 @@ static int open_core(lua_State *L) {
   lbdl_open_file(L);
   lbdl_open_record(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches},
+    {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},
   };

@@ -326,6 +326,19 @@ t.test("a file that was cut or damaged changes nothing", function()
   for n = 1, #bytes, 11 do try(bytes:sub(1, n - 1) .. string.char(bytes:byte(n) ~ 0x41) .. bytes:sub(n + 1)) end
 end)
 
+t.test("bdl check writes no file, and misses none that the script itself writes", function()
+  do
+    local f <close> = assert(io.open(path "model.lua", "w"))
+    f:write(([[
+      local s = bdl.State(bdl.ones(2))
+      bdl.save(%q, s)
+      bdl.load(%q, s)
+    ]]):format(path "checked.npz", path "checked.npz"))
+  end
+  t.ok(t.shell(os.getenv "BDL" .. " check " .. path "model.lua"):find "nothing found")
+  t.ok(not io.open(path "checked.npz"))
+end)
+
 t.test("NumPy reads the file", function()
   if not os.execute "python3 -c 'import numpy' 2>/dev/null" then return end
   bdl.save(path "py.npz", {V = bdl.State(bdl.tensor{1., 2.} * u.mV)})

@@ -262,6 +262,9 @@ t.test("bad input", function()
   t.raises("TraceContextError", "no values to put into files", bdl.jit(function() bdl.load(path "x.npz", s) end))
   t.raises("IOError", "No such file", bdl.load, path "none.npz")
   t.raises("IOError", "cannot write /none/x.npz", bdl.save, "/none/x.npz", s)
+  local cyclic = {s = s, inner = {}}
+  cyclic.inner.outer = cyclic
+  t.raises("ValueError", "the table contains itself, at 'inner.outer'", bdl.save, path "x.npz", cyclic)
   local N = nn.init_all_states(nn.LIF(2))
   N:add_delta_input("kick", bdl.ones(2) * u.mV)
   t.raises("ValueError", "the input 'kick' of 'N' waits for the next update", bdl.save, path "x.npz", {N = N})

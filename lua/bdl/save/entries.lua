@@ -29,12 +29,14 @@ local function none_waits(who, path, model)
 end
 
 --- Nested plain tables of values alone, as a State may hold them?
-local function is_tree(x)
+local function is_tree(x, inside)
   if is_value(x) then return true end
-  if type(x) ~= "table" or getmetatable(x) ~= nil then return false end
+  if type(x) ~= "table" or getmetatable(x) ~= nil or inside[x] then return false end
+  inside[x] = true
   for _, inner in next, x do
-    if not is_tree(inner) then return false end
+    if not is_tree(inner, inside) then return false end
   end
+  inside[x] = nil
   return true
 end
 
@@ -54,7 +56,21 @@ function M.of(who, x)
     list[#list + 1] = {path, value}
     if class.isa(value, state.State) then known[value] = list[#list] end
   end
-  local function visit(path, value)
+  local inside = {}
+  local visit
+  local function enter(path, value)
+    if inside[value] then core.fail("ValueError", 5, "%s: the table contains itself, at '%s'", who, path) end
+    inside[value] = true
+    if class.isa(value, util.FlattedDict) then
+      for at, entry in value:items() do (is_tree(entry, {}) and put or visit)(paths.append(path, at), entry) end
+    elseif class.isa(value, util.PrettyMapping) then
+      for key, entry in value:items() do visit(paths.join(path, key), entry) end
+    else
+      for _, key in ipairs(util.sorted_keys(value)) do visit(paths.join(path, key), value[key]) end
+    end
+    inside[value] = nil
+  end
+  function visit(path, value)
     if class.isa(value, state.State) or is_value(value) then
       put(path, value)
     elseif class.isa(value, graph.Node) then
@@ -62,12 +78,8 @@ function M.of(who, x)
       for at, s in graph.states(value):items() do put(paths.append(path, at), s) end
     elseif class.isa(value, require "bdl.simulation".Simulation) then
       later[#later + 1] = {path, value}
-    elseif class.isa(value, util.FlattedDict) then
-      for at, entry in value:items() do (is_tree(entry) and put or visit)(paths.append(path, at), entry) end
-    elseif class.isa(value, util.PrettyMapping) then
-      for key, entry in value:items() do visit(paths.join(path, key), entry) end
-    elseif type(value) == "table" and getmetatable(value) == nil then
-      for _, key in ipairs(util.sorted_keys(value)) do visit(paths.join(path, key), value[key]) end
+    elseif class.isa(value, util.PrettyMapping) or type(value) == "table" and getmetatable(value) == nil then
+      enter(path, value)
     else
       core.hint "models, States, Simulations, tensors, numbers, and tables of these can"
       core.fail("TypeError", 4, "%s: a %s cannot lie in a file%s", who, class.typename(value),

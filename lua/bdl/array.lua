@@ -16,6 +16,8 @@ end
 -- ---- values ----------------------------------------------------------------------------------------------------------
 
 --- The number of one element.  Errors: TypeError a quantity, whose number means nothing without its unit.
+--  Example:
+--    print(bdl.item(bdl.tensor(2.)))
 function array.item(x)
   local unit = core.unit_of(x)
   if unit then
@@ -27,6 +29,8 @@ function array.item(x)
 end
 
 --- The position of an index: item + 1.
+--  Example:
+--    print(bdl.pos(bdl.argmax(bdl.tensor{1., 3.})))
 function array.pos(x)
   local i = core.item(x)
   if math.type(i) ~= "integer" then core.fail("TypeError", 2, "pos: an index is an integer, not %s", base.text(x)) end
@@ -34,9 +38,13 @@ function array.pos(x)
 end
 
 --- Nested lists of numbers.
+--  Example:
+--    print(#bdl.totable(bdl.ones(3)))
 function array.totable(x) return core.totable(x) end
 
 --- x with another dtype: "bool", "int32", "uint32", "int64", "float32", "float64".
+--  Example:
+--    print(bdl.astype(bdl.ones(2), "int32"))
 function array.astype(x, dtype)
   if type(dtype) ~= "string" then
     core.fail("TypeError", 2, "astype: the name of a dtype is needed, not %s", base.text(dtype))
@@ -45,11 +53,15 @@ function array.astype(x, dtype)
 end
 
 --- The same quantity in another unit.
+--  Example:
+--    print(bdl.to(2 * bdl.units.ms, bdl.units.second))
 function array.to(x, unit) return core.convert(base.array(x), unit) end
 
 for _, name in ipairs{"item", "pos", "totable", "astype", "to"} do methods[name] = array[name] end
 
 --- Tensors of a tree as values of the host.
+--  Example:
+--    print(bdl.device_get{x = bdl.ones(2)}.x)
 function array.device_get(tree)
   for _, leaf in ipairs((core.flatten(tree))) do
     base.need_concrete("device_get", leaf, "a value is copied to the host", "return the tree from the traced function first")
@@ -58,6 +70,8 @@ function array.device_get(tree)
 end
 
 --- A tree whose tensors pass no derivative.
+--  Example:
+--    print(bdl.grad(function(x) return (bdl.stop_gradient(x)*x):sum() end)(bdl.ones(2)))
 function array.stop_gradient(tree)
   if core.is_tensor(tree) or type(tree) ~= "table" then return (core.bind("stop_gradient", base.NONE, tree)) end
   local leaves, treedef = core.flatten(tree)

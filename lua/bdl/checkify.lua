@@ -60,6 +60,9 @@ local function place(k) return k.file and ("%s:%d: "):format(k.file, k.line) or 
 -- ---- the error ------------------------------------------------------------------------------------------------------
 
 --- The error value.  get() -> its message or nil; throw() raises it.  As a tree: its number, and what its checks show.
+--  Example:
+--    local err = bdl.checkify(function(x) return bdl.log(x) end, {errors = "nan"})(bdl.tensor{-1.})
+--    print(err:get(), bdl.typename(err) == "CheckError")
 local CheckError = class "CheckError"
 M.CheckError = CheckError
 
@@ -168,6 +171,9 @@ function CheckError:__tostring()
 end
 
 --- The error of an inner checkify as one of the code around it.
+--  Example:
+--    local inner = bdl.checkify(function(x) bdl.check(x:gt(0), "x is {x}", {x = x}) return x end)
+--    print(bdl.checkify(function(x) bdl.check_error((inner(x))) return x end)(bdl.tensor(-1.)))
 function M.check_error(err)
   if not class.isa(err, CheckError) then
     core.fail("TypeError", 2, "check_error: a CheckError is needed, not a %s", class.typename(err))
@@ -190,6 +196,9 @@ end
 --- checkify(f, {errors =}) gives g(...) -> err, f(...).  errors: "user" (error_if, check; the default), "nan", "div",
 --  "index", "float" (nan and div), "automatic" (float and index), "all", or a list of them.  Others stop the program as
 --  they did.
+--  Example:
+--    local f = bdl.checkify(function(x) return bdl.log(x) end, {errors = "nan"})
+--    print(f(bdl.tensor{-1.}))
 M.checkify = t.transformation("checkify", {"errors"}, function(f, opts)
   local kinds = kinds_of(opts.errors)
   return function(...)

@@ -191,6 +191,8 @@ function class.isa(x, other)
 end
 
 --- The word for x in messages and printing: the class of an object, Tensor, Quantity, or Lua's type.
+--  Example:
+--    print(bdl.typename(bdl.ones(2)), bdl.typename "a")
 function class.typename(x)
   local cls = class.of(x)
   if cls then return parts[cls].name end

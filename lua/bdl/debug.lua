@@ -72,6 +72,9 @@ function debug_.print(format, values)
 end
 
 --- A ValueError with the formatted message where any element of pred is true, also in compiled code.
+--  Example:
+--    local f = bdl.jit(function(x) bdl.NAME(x:lt(0), "negative: {x}", {x = x}) return bdl.sqrt(x) end)
+--    print(pcall(f, bdl.tensor{-1.}))
 function debug_.error_if(pred, message, values)
   values = values or {}
   check_fields("error_if", message, values)
@@ -89,6 +92,9 @@ function debug_.error_if(pred, message, values)
 end
 
 --- As error_if, where pred is not true.
+--  Example:
+--    local f = bdl.jit(function(x) bdl.check(x:ge(0), "negative: {x}", {x = x}) return bdl.sqrt(x) end)
+--    print(pcall(f, bdl.tensor{-1.}))
 function debug_.check(pred, message, values)
   if not core.is_tensor(pred) then pred = core.tensor(pred) end
   return debug_.error_if(core.bind("not", {}, core.cast(pred, "bool")), message, values)
@@ -106,6 +112,8 @@ end
 --- Runs f(x, ..) to find the first primitive that makes a NaN or Inf, if one comes out of f, in its results or States: a
 --  ValueError at its line, with counts, least and largest.  What is masked away is no error; States stay as they are.
 --  debug_nan(f, x, .., {phase = "forward"})
+--  Example:
+--    print(pcall(bdl.debug_nan, bdl.log, bdl.tensor{-1.}))
 function debug_.debug_nan(f, ...)
   local t = require "bdl.augment.trace"
   t.check_callable("debug_nan", f)
@@ -115,6 +123,8 @@ function debug_.debug_nan(f, ...)
 end
 
 --- The same where has_nan is true (in any element), in compiled code too.
+--  Example:
+--    print(pcall(bdl.debug_nan_if, true, bdl.log, bdl.tensor{-1.}))
 function debug_.debug_nan_if(has_nan, f, ...)
   if not core.is_tensor(has_nan) then has_nan = core.tensor(has_nan) end
   local axes = {}
@@ -131,6 +141,8 @@ function debug_.callback(f, like, ...)
 end
 
 --- Calls of f under a name: errors raised inside end with it.  named_scope(f, {name =}) or named_scope{name =}(f).
+--  Example:
+--    print(pcall(bdl.named_scope(function(x) return x + "a" end, {name = "encoder"}), 1))
 function debug_.named_scope(f, opts)
   if opts == nil and type(f) == "table" and getmetatable(f) == nil then
     return function(g) return debug_.named_scope(g, f) end
@@ -148,6 +160,9 @@ end
 
 --- StateFinder(f, opts)(...) -> list of the States from outside that f(...) touches, in the order of first use; nothing runs.
 --  opts: usage "all" (default), "read", "write" or "both" (read and written); filter.
+--  Example:
+--    local s = bdl.State(1.)
+--    print(#bdl.StateFinder(function() return s.value end)())
 function debug_.StateFinder(f, opts)
   opts = opts or {}
   local usage, wanted = opts.usage or "all", filter.to_predicate(opts.filter or true)

@@ -180,6 +180,9 @@ local function title_of(name, cls)
   return name .. (up and up.name ~= "Object" and "   extends " .. up.name or "")
 end
 
+--- What elementwise primitives of one and of two operands are shown with.
+local OPERANDS = {"bdl.tensor{0.25, 0.5}", "bdl.tensor{3., 5.}, bdl.tensor{2., 4.}"}
+
 --- The page of a public name, nil where there is nothing to say:
 --    title, text (lines), items (the same and what arguments mean), parameters, methods, and lines of States, Errors,
 --    Options, Source, Example
@@ -200,7 +203,10 @@ function help.page(area, name)
   page.title = title
   if not block then
     for _, prim in ipairs(core.prims()) do
-      if prim.name == name then page.text, page.items = {prim.synopsis}, {prim.synopsis} end
+      if prim.name == name then
+        page.text, page.items = {prim.synopsis}, {prim.synopsis}
+        page.Example = {("print(bdl.NAME(%s))"):format(OPERANDS[prim.n_in])}
+      end
     end
   end
   local signature = type(value) == "function" and block and block.code and block.code:match "function [%w_.:]+(%b())"

@@ -15,6 +15,9 @@ local M = {}
 
 --- Several hidden states of one unit in one State, parts of the last axis: s:get_value(i), s:set_value{..},
 --  s.num_state.
+--  Example:
+--    local s = bdl.HiddenGroupState(bdl.ones(3, 2))
+--    print(s:get_value(2))
 local HiddenGroupState = state.HiddenState:extend "HiddenGroupState"
 M.HiddenGroupState = HiddenGroupState
 
@@ -121,6 +124,9 @@ end
 --- Hidden states of any units in one State, kept as plain numbers.
 --  parts : a list, or a table by name, of tensors and quantities of one shape
 --  Errors: TypeError, ShapeError.
+--  Example:
+--    local s = bdl.HiddenTreeState{V = bdl.ones(3) * bdl.units.mV, w = bdl.zeros(3)}
+--    print(s:get_value "V")
 local HiddenTreeState = HiddenGroupState:extend "HiddenTreeState"
 M.HiddenTreeState = HiddenTreeState
 

@@ -155,6 +155,8 @@ function pretty.text(x, opts)
 end
 
 --- Prints x in full.  Options: depth (levels shown), width, color.
+--  Example:
+--    bdl.pprint({a = {b = bdl.ones(2)}}, {depth = 1})
 function pretty.pprint(x, opts) print(pretty.text(x, opts)) end
 
 return pretty

@@ -138,6 +138,8 @@ end
 --  desc : a text in front, or {format, f}: f({i =, y = results, carry =}) gives the values that the format names, "loss
 --  {loss:.3f}"
 --  Errors: ValueError both freq and count, or not > 0; TypeError.
+--  Example:
+--    bdl.for_loop(function(x) return x end, bdl.arange(100), {pbar = bdl.ProgressBar{count = 2}})
 local ProgressBar = class "ProgressBar"
 progress.ProgressBar = ProgressBar
 

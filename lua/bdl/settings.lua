@@ -78,6 +78,9 @@ end
 
 --- defaults: name -> value, tables of these for paths.  Errors: UsageError for a given setting that is not among them, or
 --  whose value is of another kind.
+--  Example:
+--    local p = bdl.settings{n = 100, tau = 20*bdl.units.ms} -- bdl run --set n=200 model.lua
+--    print(p.n)
 function settings.settings(defaults)
   if type(defaults) ~= "table" or getmetatable(defaults) ~= nil then
     core.fail("TypeError", 2, "settings takes a table of defaults: bdl.settings{scale = 1}")

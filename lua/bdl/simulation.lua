@@ -28,6 +28,10 @@ local LAST_STEP = 2^31 - 1 - (1 << 20)           -- the clock is an int32
 --- A model run step by step in compiled loops, with monitors that record it: sim:run(1*u.second).
 --  step : function(i), i the number of the step, from 0 (int32); in it environ has i and t = i*dt too
 --  monitors : a list, or a table of names that their arrays in files begin with
+--  Example:
+--    local s = bdl.State(0)
+--    local sim = bdl.Simulation(function(i) s.value = s.value + i end)
+--    print(sim:run(10).i, s.value)
 local Simulation = class "Simulation"
 
 function Simulation:__init(...)
@@ -277,6 +281,10 @@ end
 local M = {Simulation = Simulation}
 
 --- Simulation(step, {monitors =}):run(duration, {pbar =, to =, debug_nan =})
+--  Example:
+--    local s = bdl.State(0)
+--    bdl.run(function(i) s.value = s.value + i end, 10)
+--    print(s.value)
 function M.run(step, duration, opts)
   local a = require "bdl.args"({[0] = "run", monitors = {}, pbar = none, to = none, debug_nan = false}, opts or {})
   return Simulation(step, {monitors = a.monitors}):run(duration, {pbar = a.pbar, to = a.to, debug_nan = a.debug_nan})

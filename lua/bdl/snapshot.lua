@@ -65,6 +65,12 @@ end
 
 --- Snapshot of simulations, models and States, and of the generator of bdl.random.
 --  Errors: TypeError; TraceContextError inside of compiled code.
+--  Example:
+--    local s = bdl.State(1.)
+--    local before = bdl.snapshot(s)
+--    s.value = 2.
+--    before:restore()
+--    print(s.value)
 function M.snapshot(...)
   if core.tracing() then
     core.fail("TraceContextError", 2, "snapshot: inside of compiled code there are no values to keep")

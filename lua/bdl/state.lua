@@ -20,6 +20,10 @@ local state = {of_id = setmetatable({}, {__mode = "v"})} -- core.state_id -> Sta
 
 --- A mutable cell:  s.value reads and writes; inside a trace both are recorded.
 --  ShortTermState < HiddenState, LongTermState < ParamState say how long it lives.
+--  Example:
+--    local s = bdl.State(bdl.zeros(3))
+--    s.value = s.value + 1
+--    print(s, s.value)
 local State = class "State"
 State.__graph = true
 
@@ -274,15 +278,33 @@ function State:register_hook(kind, f, opts) return hook.register(self, kind, f, 
 function State:clear_hooks(kind) hook.clear(self, kind) end
 
 --- Memory of a step or a trial.
+--  Example:
+--    local s = bdl.ShortTermState(bdl.zeros(3))
+--    s.value = s.value + 1
+--    print(s, s.value)
 local ShortTermState = State:extend "ShortTermState"
 --- Memory of a step that all lanes share.
+--  Example:
+--    local s = bdl.NonBatchState(bdl.zeros(3))
+--    s.value = s.value + 1
+--    print(s, s.value)
 local NonBatchState = ShortTermState:extend "NonBatchState"
 --- Memory that outlives trials.
+--  Example:
+--    local s = bdl.LongTermState(bdl.zeros(3))
+--    s.value = s.value + 1
+--    print(s, s.value)
 local LongTermState = State:extend "LongTermState"
 --- Trainable parameters.
+--  Example:
+--    local s = bdl.ParamState(bdl.zeros(3))
+--    s.value = s.value + 1
+--    print(s, s.value)
 local ParamState = LongTermState:extend "ParamState"
 
 --- Dynamics state of a neuron or synapse; one tensor or quantity, so that online learning can work on it.
+--  Example:
+--    print(bdl.HiddenState(bdl.zeros(3) * bdl.units.mV))
 local HiddenState = ShortTermState:extend "HiddenState"
 
 function HiddenState:__check(value)
@@ -303,6 +325,10 @@ end
 --  tag : string or nil;  opts.state_to_exclude : a filter of States that are left alone.
 --  Forms: `local c <close> = catch_new_states("new", opts?)` with c[i], #c, c:get_states();
 --         `catch_new_states("new", opts?, f, ...)` returns what f(...) returns.
+--  Example:
+--    local c <close> = bdl.catch_new_states "new"
+--    local s = bdl.State(0.)
+--    print(#c, s.tag.new)
 function state.catch_new_states(tag, opts, ...)
   if tag ~= nil and type(tag) ~= "string" then
     core.fail("TypeError", 2, "catch_new_states: the tag is a string, not a %s", class.typename(tag))
@@ -326,11 +352,15 @@ function state.catch_new_states(tag, opts, ...)
 end
 
 --- Structures are checked at every write anyway; the block is kept for models that say so.
+--  Example:
+--    bdl.check_state_value_tree(function() end)
 function state.check_state_value_tree(f, ...)
   return scope.enter("bdl.check_state_value_tree()", function() end, nil, f, ...)
 end
 
 --- The value of a State, anything else as it is.
+--  Example:
+--    print(bdl.maybe_state(bdl.State(2.)), bdl.maybe_state(2.))
 function state.maybe_state(x) return class.isa(x, State) and x.value or x end
 
 --- Writes several States or none: list of {State, value}, write(State, value) sets one.
@@ -348,8 +378,14 @@ function state.write_all(list, write)
 end
 
 --- f(context) whenever a State is made, read, written or restored, by kind; returns what removes it.
+--  Example:
+--    bdl.register_state_hook("write_after", function(c) print(c.value) end)
+--    bdl.State(0.).value = 1.
+--    bdl.clear_state_hooks()
 function state.register_state_hook(kind, f, opts) return hook.register(nil, kind, f, opts) end
 --- Removes the hooks of a kind, or all, that are for all States.
+--  Example:
+--    bdl.clear_state_hooks()
 function state.clear_state_hooks(kind) hook.clear(nil, kind) end
 
 state.State, state.ShortTermState, state.LongTermState = State, ShortTermState, LongTermState

@@ -27,11 +27,15 @@ end
 --- Areas whose names are examples of models, or act on them: each shows how it is used.
 local SHOWN = {
   "nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode", "quad", "conn", "random", "data",
-  "monitor", "event", "augment", "compile", "online",
+  "monitor", "event", "augment", "compile", "online", "bdl",
 }
 
---- Names without an example: of files that are not here, and of modules.
-local UNSHOWN = {SHD = true, shd = true, encode = true, unchecked = true, nn = true, testing = true}
+--- Names without an example: of files that are not here, of modules, of what is no function.
+local UNSHOWN = {}
+for name in ("SHD shd encode unchecked nn testing abstract args class config help HookCancellationError make none of_id"
+             .. " options place rest tree_of write_all"):gmatch "%S+" do
+  UNSHOWN[name] = true
+end
 
 --- Classes that hold others, or are there to be extended: no equation of their own.
 local FRAMES = {}
@@ -115,7 +119,7 @@ for _, area in ipairs(SHOWN) do
       if not page.Example then return "no example" end
       local use = "%f[%w_]" .. name:gsub("%d", "%%d") .. "%f[^%w_]"  -- Conv2d stands for Conv1d, too
       if not table.concat(page.Example, "\n"):find(use) then return "the example does not use it" end
-      local value = bdl[area][name]
+      local value = (area == "bdl" and bdl or bdl[area])[name]
       local cls = class.is_class(value) and value or nil
       local made, ok, err
       if cls then made, ok, err = made_by(cls, function() run(page.Example) end) else ok, err = pcall(run, page.Example) end

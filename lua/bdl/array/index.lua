@@ -37,6 +37,8 @@ local function unravel(flat, shape)
 end
 
 --- Indices of what is not 0, one tensor an axis.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{0, 3, 4}))
 function index.nonzero(x)
   x = array(x)
   if x.ndim == 0 then core.fail("ShapeError", 2, "nonzero: a scalar has no axis") end
@@ -44,21 +46,29 @@ function index.nonzero(x)
 end
 
 --- The same as rows of one tensor [count, ndim].
+--  Example:
+--    print(bdl.NAME(bdl.tensor{0, 3, 4}))
 function index.argwhere(x)
   x = array(x)
   return base.stack("argwhere", unravel(flat_nonzero("argwhere", x), x.shape), 1)
 end
 
 --- Positions of the flattened x.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{0, 3, 4}))
 function index.flatnonzero(x) return flat_nonzero("flatnonzero", array(x)) end
 
 --- Tensors of indices for row-major positions, and back.
+--  Example:
+--    print(bdl.unravel_index(bdl.tensor{5}, {2, 3}))
 function index.unravel_index(flat, shape)
   shape = base.shape("unravel_index", {}, false, shape)
   return table.unpack(unravel(array(flat), shape))
 end
 
 --- Positions in the flattened array from one tensor of positions an axis.
+--  Example:
+--    print(bdl.ravel_multi_index({bdl.tensor{1}, bdl.tensor{2}}, {2, 3}))
 function index.ravel_multi_index(parts, shape)
   shape = base.shape("ravel_multi_index", {}, false, shape)
   local flat = array(parts[1])
@@ -359,10 +369,20 @@ end
 
 --- x with v written at a key; v broadcasts.  Where indices repeat, the last one stays (set) or all act (add_at ..).
 --- set: x with v written at a key:  x:set(1, v), x:set({{2, 4}}, v).  Where indices repeat, the last one stays.
+--  Example:
+--    print(bdl.NAME(bdl.ones(3), 2, 5.))
 --- add_at: x with v added at a key; where indices repeat, all act.
+--  Example:
+--    print(bdl.NAME(bdl.ones(3), 2, 5.))
 --- mul_at: x multiplied by v at a key; where indices repeat, all act.
+--  Example:
+--    print(bdl.NAME(bdl.ones(3), 2, 5.))
 --- min_at: x with the smaller of x and v at a key.
+--  Example:
+--    print(bdl.NAME(bdl.ones(3), 2, 5.))
 --- max_at: x with the larger of x and v at a key.
+--  Example:
+--    print(bdl.NAME(bdl.ones(3), 2, 5.))
 for name, op in pairs{set = "set", add_at = "add", mul_at = "mul", min_at = "min", max_at = "max"} do
   index[name] = function(x, key, v)
     x = array(x)
@@ -407,6 +427,8 @@ local function flat_or_axis(who, x, opts)
 end
 
 --- Parts of x along an axis (without it x is flattened): take(x, ids, {axis = 1}).
+--  Example:
+--    print(bdl.take(bdl.tensor{5., 6., 7.}, bdl.tensor{0, 2}))
 function index.take(x, ids, opts)
   local axis
   x, axis = flat_or_axis("take", x, opts)
@@ -414,6 +436,8 @@ function index.take(x, ids, opts)
 end
 
 --- z[.., k, ..] = x[.., ids[.., k, ..], ..]: ids has the rank of x.
+--  Example:
+--    print(bdl.take_along_axis(bdl.tensor{{5., 6.}}, bdl.tensor{{1}}, {axis = 2}))
 function index.take_along_axis(x, ids, opts)
   local axis
   x, axis = flat_or_axis("take_along_axis", x, opts)
@@ -421,6 +445,8 @@ function index.take_along_axis(x, ids, opts)
 end
 
 --- x with v written at ids along an axis; ids has the rank of x.
+--  Example:
+--    print(bdl.put_along_axis(bdl.zeros(1, 2), bdl.tensor{{1}}, 5., {axis = 2}))
 function index.put_along_axis(x, ids, v, opts)
   local axis
   x, axis = flat_or_axis("put_along_axis", x, opts)
@@ -431,6 +457,8 @@ function index.put_along_axis(x, ids, v, opts)
 end
 
 --- x with v written at positions of its flattened form.
+--  Example:
+--    print(bdl.put(bdl.zeros(3), bdl.tensor{0, 2}, 1.))
 function index.put(x, ids, v)
   x = array(x)
   local flat = base.reshape(x, {x.size})
@@ -440,6 +468,8 @@ end
 -- ---- unique ----------------------------------------------------------------------------------------------------------
 
 --- Distinct elements, ascending.  Options: return_index, return_inverse, return_counts; results in this order.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3, 1, 2}))
 function index.unique(x, opts)
   opts = base.options("unique", opts, base.names "return_index return_inverse return_counts")
   x = array(x)

@@ -27,6 +27,8 @@ local function inner_sizes(who, x, y)
 end
 
 --- x @ w: matrices [n, k] [k, m]; vectors drop their axis; leading axes of both broadcast.  w may be a connection.
+--  Example:
+--    print(bdl.NAME(bdl.ones(2, 3), bdl.ones(3)))
 function linalg.matmul(x, w)
   if type(w) == "table" and w.rmatmul then return w:rmatmul(x) end
   x, w = array(x), array(w)
@@ -50,6 +52,8 @@ function linalg.matmul(x, w)
 end
 
 --- Product of vectors and matrices: the last axis of x with the last but one (the only one) of y.
+--  Example:
+--    print(bdl.NAME(bdl.ones(2, 3), bdl.ones(3)))
 function linalg.dot(x, y)
   x, y = array(x), array(y)
   if x.ndim == 0 or y.ndim == 0 then return x * y end
@@ -59,6 +63,8 @@ function linalg.dot(x, y)
 end
 
 --- Sum over all products of elements.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2.}, bdl.tensor{3., 4.}))
 function linalg.vdot(x, y)
   x, y = array(x), array(y)
   if x.size ~= y.size then inner_sizes("vdot", x, y) end
@@ -66,6 +72,8 @@ function linalg.vdot(x, y)
 end
 
 --- Sum over the last axes of both.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2.}, bdl.tensor{3., 4.}))
 function linalg.inner(x, y)
   x, y = array(x), array(y)
   if x.ndim == 0 or y.ndim == 0 then return x * y end
@@ -74,12 +82,16 @@ function linalg.inner(x, y)
 end
 
 --- x[i] y[j] of the flattened operands.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2.}, bdl.tensor{3., 4.}))
 function linalg.outer(x, y)
   x, y = array(x), array(y)
   return base.reshape(x, {x.size, 1}) * base.reshape(y, {1, y.size})
 end
 
 --- Sum over pairs of axes: the last n of x with the first n of y (2), or {{axes of x}, {axes of y}}.
+--  Example:
+--    print(bdl.tensordot(bdl.ones(2, 3), bdl.ones(3, 2), 1))
 function linalg.tensordot(x, y, axes)
   x, y = array(x), array(y)
   if base.is_options(axes) then axes = base.options("tensordot", axes, base.names "axes").axes end
@@ -107,6 +119,8 @@ function linalg.tensordot(x, y, axes)
 end
 
 --- Kronecker product of vectors or matrices.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2.}, bdl.tensor{3., 4.}))
 function linalg.kron(x, y)
   x, y = array(x), array(y)
   local n = math.max(x.ndim, y.ndim)
@@ -122,6 +136,8 @@ function linalg.kron(x, y)
 end
 
 --- Cross product of vectors of three along the last axis.
+--  Example:
+--    print(bdl.cross(bdl.tensor{1., 0., 0.}, bdl.tensor{0., 1., 0.}))
 function linalg.cross(x, y)
   x, y = array(x), array(y)
   if x.shape[-1] ~= 3 or y.shape[-1] ~= 3 then
@@ -261,6 +277,8 @@ local function counted(operands, result)
 end
 
 --- Sums of products by an equation, einsum("bi,ij->bj", x, w); pairs with the smallest result are contracted first.
+--  Example:
+--    print(bdl.einsum("bi,ij->bj", bdl.ones(2, 3), bdl.ones(3, 4)).shape)
 function linalg.einsum(eq, ...)
   if type(eq) ~= "string" then core.fail("TypeError", 2, "einsum: einsum(\"ij,jk->ik\", x, y): the equation comes first") end
   local list = table.pack(...)
@@ -354,6 +372,8 @@ local function square(who, x)
 end
 
 --- Sum of the k-th diagonal of the last two axes.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 2.}, {3., 4.}}))
 function linalg.trace(x, k)
   local d = shapes.diagonal(x, k)
   if d.dtype == "bool" then d = core.cast(d, base.integer()) end
@@ -361,6 +381,8 @@ function linalg.trace(x, k)
 end
 
 --- Lower L with L L' = x; NaN where x is not positive definite.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}))
 function linalg.cholesky(x) return (bind("cholesky", NONE, square("cholesky", x))) end
 
 --- Both sides of a z = b with the same leading axes; b a vector becomes a column, which `back` undoes.
@@ -383,12 +405,16 @@ local function both_sides(who, a, b)
 end
 
 --- z with a z = b; b a vector or a matrix of columns.  NaN where a is singular.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}, bdl.ones(2)))
 function linalg.solve(a, b)
   local x, y, back = both_sides("solve", a, b)
   return back((bind("solve", NONE, x, y)))
 end
 
 --- The same for triangular a.  Options: lower (true), trans (a' z = b), unit_diagonal.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}, bdl.ones(2)))
 function linalg.triangular_solve(a, b, opts)
   opts = base.options("triangular_solve", opts, base.names "lower trans unit_diagonal")
   local x, y, back = both_sides("triangular_solve", a, b)
@@ -397,6 +423,8 @@ function linalg.triangular_solve(a, b, opts)
 end
 
 --- The inverse matrix, of the last two axes.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}))
 function linalg.inv(x)
   x = square("inv", x)
   local n = x.shape[-1]
@@ -414,6 +442,8 @@ local function factors(x)
 end
 
 --- Determinant; a matrix in mV has one in mV^n.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}))
 function linalg.det(x)
   x = square("det", x)
   local unit = core.unit_of(x)
@@ -423,6 +453,8 @@ function linalg.det(x)
 end
 
 --- Sign of the determinant and logarithm of its size.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{2., 1.}, {1., 3.}}))
 function linalg.slogdet(x)
   x = square("slogdet", x)
   if core.unit_of(x) then
@@ -435,6 +467,8 @@ function linalg.slogdet(x)
 end
 
 --- x^n of square matrices by repeated squaring; n < 0 of the inverse.
+--  Example:
+--    print(bdl.matrix_power(bdl.tensor{{2., 1.}, {1., 3.}}, 3))
 function linalg.matrix_power(x, n)
   x = square("matrix_power", x)
   if math.type(n) ~= "integer" then core.fail("TypeError", 2, "matrix_power: an integer is needed, not %s", base.text(n)) end

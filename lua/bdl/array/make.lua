@@ -15,6 +15,8 @@ end
 
 --- From a number, a boolean, nested lists of these or of tensors; a tensor is returned as it is.
 --  Options: dtype.  Lists of integers are int32 (int64 with 64-bit precision), of booleans bool, others floats.
+--  Example:
+--    print(bdl.NAME{{1, 2}, {3, 4}})
 function make.tensor(v, opts) return base.tensor(v, base.options("tensor", opts, DTYPE).dtype) end
 
 make.array = make.tensor
@@ -26,13 +28,21 @@ local function constant(name, value)
   end
 end
 --- Filled with 0:  zeros(2, 3), zeros{2, 3}.  Options: dtype, unit.
+--  Example:
+--    print(bdl.zeros(2, 3))
 constant("zeros", 0)
 --- Filled with 1.  Arguments as for zeros.
+--  Example:
+--    print(bdl.ones({2, 3}, {dtype = "int32"}))
 constant("ones", 1)
 --- Filled with 0, under the name that NumPy uses for arrays to be overwritten.  Arguments as for zeros.
+--  Example:
+--    print(bdl.empty(3))
 constant("empty", 0)
 
 --- A shape full of one value; its dtype is that of the value.
+--  Example:
+--    print(bdl.full({2}, 7.))
 function make.full(shape, value, opts)
   opts = base.options("full", opts, FILL)
   shape = base.shape("full", DTYPE, false, shape)
@@ -43,6 +53,8 @@ function make.full(shape, value, opts)
 end
 
 --- The identity: n rows, m columns (n); ones on the k-th diagonal.  Options: k, dtype.
+--  Example:
+--    print(bdl.NAME(3))
 function make.eye(n, m, opts)
   if opts == nil and base.is_options(m) then m, opts = nil, m end
   opts = base.options("eye", opts, base.names "k dtype unit")
@@ -55,6 +67,8 @@ end
 make.identity = make.eye
 
 --- Ones at and below the k-th diagonal of n rows and m columns (n).
+--  Example:
+--    print(bdl.NAME(3))
 function make.tri(n, m, opts)
   if opts == nil and base.is_options(m) then m, opts = nil, m end
   opts = base.options("tri", opts, base.names "k dtype")
@@ -108,6 +122,8 @@ end
 
 --- arange(n), arange(first, last, step): like Python's, from 0 and without the end; quantities give quantities.
 --  Integers give integers.  Options: dtype.
+--  Example:
+--    print(bdl.arange(5), bdl.arange(0., 1., 0.25))
 function make.arange(...)
   local args = table.pack(...)
   local opts = base.is_options(args[args.n]) and args[args.n] or nil
@@ -137,6 +153,8 @@ function make.arange(...)
 end
 
 --- n numbers from first to last, both included.  Options: num (50), endpoint (true), dtype.
+--  Example:
+--    print(bdl.linspace(0, 1, {num = 5}))
 function make.linspace(first, last, num, opts)
   if base.is_options(num) then num, opts = nil, num end
   opts = base.options("linspace", opts, base.names "num endpoint dtype")
@@ -156,6 +174,8 @@ function make.linspace(first, last, num, opts)
 end
 
 --- num powers of `base` (10) from base^first to base^last.
+--  Example:
+--    print(bdl.logspace(0, 2, {num = 3}))
 function make.logspace(first, last, num, opts)
   if base.is_options(num) then num, opts = nil, num end
   opts = base.options("logspace", opts, base.names "num endpoint base dtype")
@@ -164,6 +184,8 @@ function make.logspace(first, last, num, opts)
 end
 
 --- Coordinates of a grid over vectors x, y, ..: as many tensors.  Options: indexing = "xy" (the default) or "ij".
+--  Example:
+--    print(bdl.meshgrid(bdl.arange(2), bdl.arange(3)))
 function make.meshgrid(...)
   local list = table.pack(...)
   local opts = base.is_options(list[list.n]) and list[list.n] or nil

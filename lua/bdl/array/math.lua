@@ -30,47 +30,96 @@ for name, prim in pairs{
   math_[name] = function(x, y) return (bind(prim, NONE, operand(x), operand(y))) end
 end
 
+--- popcount: number of bits set, of integers
+--  Example:
+--    print(bdl.popcount(bdl.tensor{6, 7}))
 --- negative: -x
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 --- isfinite: neither infinite nor NaN?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 --- isnan: is it NaN?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 --- bitwise_not: ~x
+--  Example:
+--    print(bdl.bitwise_not(bdl.tensor{6, 5}))
 --- subtract: x - y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- multiply: x y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- floor_divide: floor(x / y)
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- fmod: x - y trunc(x / y), of the sign of x
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- maximum: the larger of x and y; NaN wins.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- minimum: the smaller of x and y; NaN wins.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- bitwise_and: x & y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{6, 5}, bdl.tensor{3, 1}))
 --- bitwise_or: x | y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{6, 5}, bdl.tensor{3, 1}))
 --- bitwise_xor: x ~ y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{6, 5}, bdl.tensor{3, 1}))
 --- left_shift: x << y
+--  Example:
+--    print(bdl.NAME(bdl.tensor{6, 5}, bdl.tensor{3, 1}))
 --- right_shift: x >> y, the sign kept.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{6, 5}, bdl.tensor{3, 1}))
 
 --- n-th derivative of digamma.
+--  Example:
+--    print(bdl.polygamma(1, bdl.tensor{1., 2.}))
 function math_.polygamma(n, x) return (bind("polygamma", {n = n}, operand(x))) end
 
 --- |x|; booleans count as integers.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.abs(x) return (bind("abs", NONE, operand(x))) end
 
 --- x / y; integers give floats.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.divide(x, y) return core.div(operand(x), operand(y)) end
 
 --- x^y, as the operator.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.power(x, y) return core.pow(array(x), operand(y)) end
 
 --- x^y in floats.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.float_power(x, y) return core.pow(base.float(x), operand(y)) end
 
 --- x^2
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.square(x)
   x = operand(x)
   return (bind("integer_pow", {y = 2}, x))
 end
 
 --- 1/x in floats.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.reciprocal(x) return core.div(1, operand(x)) end
 
 --- Nearest integer, halves to even.  Options: decimals.
+--  Example:
+--    print(bdl.round(bdl.tensor{1.26, 2.5}, {decimals = 1}))
 function math_.round(x, opts)
   local d = base.options("round", opts, base.names "decimals").decimals or 0
   x = base.float(x)
@@ -84,15 +133,23 @@ end
 local function is_inf(x) return bind("eq", NONE, bind("abs", NONE, x), math.huge) end
 
 --- Is it infinite?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.isinf(x) return is_inf(core.mantissa(base.float(x))) end
 --- Is it +inf?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.isposinf(x) return bind("eq", NONE, core.mantissa(base.float(x)), math.huge) end
 --- Is it -inf?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.isneginf(x) return bind("eq", NONE, core.mantissa(base.float(x)), -math.huge) end
 
 local SIGN_DTYPE = {float32 = "int32", float64 = "int64"}
 
 --- Whether the sign bit is set: true for -0.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 function math_.signbit(x)
   x = core.mantissa(base.array(x))
   local bits = SIGN_DTYPE[x.dtype]
@@ -100,12 +157,16 @@ function math_.signbit(x)
 end
 
 --- |x| with the sign of y.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.copysign(x, y)
   local size = bind("abs", NONE, base.float(x))
   return math_.where(math_.signbit(y), -size, size)
 end
 
 --- sqrt(x^2 + y^2) without overflow.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 math_.hypot = unit_rule("hypot", 2, function(x, y)
   x, y = bind("abs", NONE, base.float(x)), bind("abs", NONE, base.float(y))
   local big, small = bind("max", NONE, x, y), bind("min", NONE, x, y)
@@ -115,6 +176,8 @@ math_.hypot = unit_rule("hypot", 2, function(x, y)
 end)
 
 --- log(e^x + e^y) without overflow.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 math_.logaddexp = unit_rule("logaddexp", 2, function(x, y)
   x, y = base.float(x), base.float(y)
   local big = bind("max", NONE, x, y)
@@ -124,9 +187,13 @@ math_.logaddexp = unit_rule("logaddexp", 2, function(x, y)
 end)
 
 --- log2(2^x + 2^y) without overflow.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.logaddexp2(x, y) return math_.logaddexp(array(x) * math.log(2), array(y) * math.log(2)) / math.log(2) end
 
 --- sin(pi x) / (pi x), 1 at 0.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 math_.sinc = unit_rule("sinc", 1, function(x)
   x = base.float(x) * math.pi
   local zero = bind("eq", NONE, x, 0)
@@ -135,18 +202,26 @@ math_.sinc = unit_rule("sinc", 1, function(x)
 end)
 
 --- log(x / (1 - x))
+--  Example:
+--    print(bdl.logit(bdl.tensor{0.2, 0.5}))
 math_.logit = unit_rule("logit", 1, function(x)
   x = base.float(x)
   return bind("log", NONE, x) - bind("log1p", NONE, -x)
 end)
 
 --- degrees, rad2deg: radians in degrees.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{0., 1.}))
 math_.degrees = unit_rule("rad2deg", 1, function(x) return base.float(x) * (180 / math.pi) end)
 --- radians, deg2rad: degrees in radians.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{0., 1.}))
 math_.radians = unit_rule("deg2rad", 1, function(x) return base.float(x) * (math.pi / 180) end)
 math_.rad2deg, math_.deg2rad = math_.degrees, math_.radians
 
 --- 0 below 0, h at 0, 1 above; NaN stays.
+--  Example:
+--    print(bdl.heaviside(bdl.tensor{-1., 0., 2.}, 0.5))
 math_.heaviside = unit_rule("heaviside", 2, function(x, h)
   x = base.float(x)
   local step = math_.where(bind("gt", NONE, x, 0), 1.0, math_.where(bind("lt", NONE, x, 0), 0.0, operand(h)))
@@ -154,7 +229,11 @@ math_.heaviside = unit_rule("heaviside", 2, function(x, h)
 end)
 
 --- fmax: the larger of x and y; a number wins over NaN.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 --- fmin: the smaller of x and y; a number wins over NaN.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 function math_.fmax(x, y)
   x, y = base.float(x), base.float(y)
   return math_.where(bind("is_nan", NONE, y), x, math_.where(bind("is_nan", NONE, x), y, bind("max", NONE, x, y)))
@@ -172,6 +251,8 @@ local at_least = unit_rule("clip", 2, function(x, lo) return (bind("max", NONE, 
 local at_most = unit_rule("clip", 2, function(x, hi) return (bind("min", NONE, operand(x), operand(hi))) end)
 
 --- x within lo..hi; bdl.none leaves a side open.  Options: min, max.
+--  Example:
+--    print(bdl.clip(bdl.tensor{-1., 0.5, 2.}, 0., 1.))
 function math_.clip(x, lo, hi)
   if base.is_options(lo) then
     local opts = base.options("clip", lo, base.names "min max")
@@ -185,6 +266,8 @@ function math_.clip(x, lo, hi)
 end
 
 --- where(p, x, y): x where p is true (not 0), else y.
+--  Example:
+--    print(bdl.where(bdl.tensor{true, false}, 1., bdl.tensor{5., 6.}))
 function math_.where(p, x, y)
   if x == nil or y == nil then
     core.hint "bdl.nonzero(p) gives the indices where p is true"
@@ -195,6 +278,8 @@ function math_.where(p, x, y)
 end
 
 --- NaN to 0 and infinities to the largest numbers.  Options: nan, posinf, neginf.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 math_.nan_to_num = unit_rule("nan_to_num", 1, function(x, opts)
   opts = base.options("nan_to_num", opts, base.names "nan posinf neginf")
   x = array(x)
@@ -208,13 +293,21 @@ end)
 -- ---- logic -----------------------------------------------------------------------------------------------------------
 
 --- logical_and: are both true (not 0)?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- logical_or: is one true (not 0)?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{true, false}, bdl.tensor{true, true}))
 --- logical_xor: is exactly one true (not 0)?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{true, false}, bdl.tensor{true, true}))
 for name, prim in pairs{logical_and = "and", logical_or = "or", logical_xor = "xor"} do
   math_[name] = unit_rule(name, 2, function(x, y) return (bind(prim, NONE, base.bool(x), base.bool(y))) end)
 end
 
 --- Is it false (0)?
+--  Example:
+--    print(bdl.NAME(bdl.tensor{-1.5, 0.25, 2.}))
 math_.logical_not = unit_rule("logical_not", 1, function(x) return (bind("not", NONE, base.bool(x))) end)
 
 local CLOSE = base.names "rtol atol equal_nan"
@@ -230,6 +323,8 @@ local function is_close(x, y, opts)
 end
 
 --- |x - y| <= atol + rtol |y|, elementwise.  Options: rtol (1e-5), atol (1e-8), equal_nan.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3., -5.}, bdl.tensor{2., 4.}))
 math_.isclose = unit_rule("isclose", 2, function(x, y, opts) return is_close(x, y, base.options("isclose", opts, CLOSE)) end)
 
 --- Whether all of p: a boolean of Lua where it is known, so that assert and `if` mean what they say.
@@ -242,11 +337,15 @@ local function every(p)
 end
 
 --- Whether all elements are close: a boolean of Lua, a tensor while tracing.
+--  Example:
+--    print(bdl.NAME(bdl.ones(2), bdl.tensor{1., 1.}))
 math_.allclose = unit_rule("allclose", 2, function(x, y, opts)
   return every(is_close(x, y, base.options("allclose", opts, CLOSE)))
 end)
 
 --- Whether shapes and all elements are equal: a boolean of Lua, a tensor while tracing.
+--  Example:
+--    print(bdl.NAME(bdl.ones(2), bdl.tensor{1., 1.}))
 math_.array_equal = unit_rule("array_equal", 2, function(x, y)
   x, y = array(x), array(y)
   if x.shape ~= y.shape then return false end

@@ -62,6 +62,8 @@ end
 -- ---- sums ------------------------------------------------------------------------------------------------------------
 
 --- Booleans are counted.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.sum(x, opts)
   local axes
   x, opts, axes = arguments("sum", x, opts)
@@ -70,6 +72,8 @@ function reduce.sum(x, opts)
 end
 
 --- The product; booleans are counted.  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.prod(x, opts)
   local axes
   x, opts, axes = arguments("prod", x, opts)
@@ -80,6 +84,8 @@ end
 local function mean(x, axes, keepdims) return fold("reduce_sum", base.float(x), axes, keepdims) / extent(x, axes) end
 
 --- The mean.  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.mean(x, opts)
   local axes
   x, opts, axes = arguments("mean", x, opts)
@@ -97,11 +103,17 @@ local function variance(who, x, opts)
 end
 
 --- Mean of the squared distances from the mean.  Options: ddof, taken from the number of elements.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.var(x, opts) return variance("var", x, opts) end
 --- The root of var.  Options: axis, keepdims, ddof.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.std(x, opts) return (bind("sqrt", NONE, variance("std", x, opts))) end
 
 --- Weighted mean.  Options: axis, weights (of the shape of x, or of that axis), keepdims.
+--  Example:
+--    print(bdl.average(bdl.tensor{1., 2.}, {weights = bdl.tensor{3., 1.}}))
 function reduce.average(x, opts)
   local axes
   x, opts, axes = arguments("average", x, opts, base.names "axis keepdims weights")
@@ -119,7 +131,11 @@ end
 -- ---- extremes --------------------------------------------------------------------------------------------------------
 
 --- max: the largest element.  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 --- min: the least element.  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 for name, prim in pairs{max = "reduce_max", min = "reduce_min"} do
   reduce[name] = function(x, opts)
     local axes
@@ -130,10 +146,16 @@ for name, prim in pairs{max = "reduce_max", min = "reduce_min"} do
 end
 
 --- Largest minus smallest.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.ptp(x, opts) return reduce.max(x, opts) - reduce.min(x, opts) end
 
 --- all: are all elements true (not 0)?  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{true, false}))
 --- any: is an element true (not 0)?  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{true, false}))
 for name, prim in pairs{all = "reduce_and", any = "reduce_or"} do
   reduce[name] = base.unit_rule(name, 1, function(x, opts)
     local axes
@@ -156,6 +178,8 @@ for _, name in ipairs{"argmax", "argmin"} do
 end
 
 --- How many elements are not 0.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.count_nonzero(x, opts)
   local axes
   x, opts, axes = arguments("count_nonzero", x, opts)
@@ -167,9 +191,17 @@ end
 local RUNNING = base.names "axis reverse"
 
 --- cumsum: running sums along an axis.  Options: axis (without it x is flattened), reverse.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 --- cumprod: running products along an axis.  Options: as cumsum.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 --- cummax: running largest elements along an axis.  Options: as cumsum.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 --- cummin: running least elements along an axis.  Options: as cumsum.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 for _, name in ipairs{"cumsum", "cumprod", "cummax", "cummin"} do
   --- Options: axis (without it x is flattened), reverse (from the end).
   reduce[name] = function(x, opts)
@@ -182,6 +214,8 @@ for _, name in ipairs{"cumsum", "cumprod", "cummax", "cummin"} do
 end
 
 --- Differences of neighbours, n times.  Options: n (1), axis (-1).
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3, 1, 2}))
 function reduce.diff(x, opts)
   opts = base.options("diff", opts, base.names "n axis")
   x = array(x)
@@ -195,6 +229,8 @@ function reduce.diff(x, opts)
 end
 
 --- Integral of y by the trapezoidal rule.  Options: x (positions of the samples), dx (1), axis (-1).
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3, 1, 2}))
 function reduce.trapezoid(y, opts)
   opts = base.options("trapezoid", opts, base.names "x dx axis")
   y = base.float(y)
@@ -223,6 +259,8 @@ local function shift_of(x, axes)
 end
 
 --- log(sum(e^x)) without overflow.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2., 3.}))
 reduce.logsumexp = base.unit_rule("logsumexp", 1, function(x, opts)
   local axes
   x, opts, axes = arguments("logsumexp", x, opts)
@@ -235,6 +273,8 @@ end)
 local SOFTMAX = base.names "axis"
 
 --- e^x over its sum.  Options: axis (-1), one or several.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{1., 2., 3.}))
 reduce.softmax = base.unit_rule("softmax", 1, function(x, opts)
   local axis = base.options("softmax", opts, SOFTMAX).axis or -1
   x = base.float(x)
@@ -257,6 +297,8 @@ local NORM = base.names "ord axis keepdims"
 
 --- Norm of vectors (one axis), of matrices (two axes: "fro", 1, inf and their negatives), or of all elements.
 --  Options: ord (2; "fro" for matrices), axis, keepdims.
+--  Example:
+--    print(bdl.norm(bdl.tensor{3., 4.}))
 reduce.norm = base.unit_rule("norm", 1, function(x, opts)
   local axes
   x, opts, axes = arguments("norm", x, opts, NORM)
@@ -299,18 +341,24 @@ local function sorted(who, prim_keys, x, opts, ...)
 end
 
 --- Stable, NaN last.  Options: axis (-1), descending.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3, 1, 2}))
 function reduce.sort(x, opts)
   local _, params, y = sorted("sort", 1, x, opts)
   return (bind("sort", params, y))
 end
 
 --- Indices (int32, from 0) that sort x.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{3, 1, 2}))
 function reduce.argsort(x, opts)
   local axis, params, y = sorted("argsort", 1, x, opts)
   return (select(2, bind("sort", params, y, base.iota(y.shape, axis))))
 end
 
 --- The k largest of the last axis, descending, and their indices (int32, from 0).
+--  Example:
+--    print(bdl.top_k(bdl.tensor{3., 1., 2.}, 2))
 function reduce.top_k(x, k)
   x = array(x)
   if math.type(k) ~= "integer" or k < 0 or x.ndim == 0 or k > x.shape[-1] then
@@ -375,9 +423,13 @@ end
 --- Options: axis, keepdims, method (linear, lower, higher, nearest, midpoint).
 --- Quantiles q (a number or a list) within 0..1; the axis of q comes first.  Options: axis, keepdims, method
 --  ("linear").
+--  Example:
+--    print(bdl.quantile(bdl.arange(5), 0.5))
 function reduce.quantile(x, q, opts) return quantile("quantile", x, q, opts) end
 
 --- Quantiles in percent.
+--  Example:
+--    print(bdl.percentile(bdl.arange(5), 25))
 function reduce.percentile(x, q, opts)
   if core.is_tensor(q) then q = core.totable(q) end
   if type(q) ~= "table" then return quantile("percentile", x, type(q) == "number" and q / 100 or q, opts) end
@@ -387,11 +439,15 @@ function reduce.percentile(x, q, opts)
 end
 
 --- The middle, of an even number the mean of the two.  Options: axis, keepdims.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 4.}, {3., 2.}}, {axis = 1}))
 function reduce.median(x, opts) return quantile("median", x, 0.5, opts) end
 
 -- ---- search and count ------------------------------------------------------------------------------------------------
 
 --- Where v goes into the ascending vector a: int32 indices from 0.  Options: side = "left" (the default) or "right".
+--  Example:
+--    print(bdl.searchsorted(bdl.tensor{1., 2., 3.}, bdl.tensor{2.5}))
 function reduce.searchsorted(a, v, opts)
   local side = base.options("searchsorted", opts, base.names "side").side or "left"
   if side ~= "left" and side ~= "right" then
@@ -415,6 +471,8 @@ function reduce.searchsorted(a, v, opts)
 end
 
 --- Index of the bin of each x; bins ascend.  Options: right (the right edge belongs to the bin).
+--  Example:
+--    print(bdl.digitize(bdl.tensor{0.5, 2.5}, bdl.tensor{1., 2., 3.}))
 function reduce.digitize(x, bins, opts)
   local right = base.options("digitize", opts, base.names "right").right
   return reduce.searchsorted(bins, x, {side = right and "left" or "right"})
@@ -424,6 +482,8 @@ local function largest(x) return x.size == 0 and -1 or core.item(bind("reduce_ma
 
 --- How often 0, 1, 2 .. occur in the integers x.  Options: weights, minlength, length (needed while tracing; larger
 --  integers are dropped then).
+--  Example:
+--    print(bdl.bincount(bdl.tensor{0, 2, 2}))
 function reduce.bincount(x, opts)
   opts = base.options("bincount", opts, base.names "weights minlength length")
   x = array(x)
@@ -446,6 +506,8 @@ end
 
 --- Counts per bin, and the edges of the bins.  bins: a number of bins over the range, or the edges.
 --  Options: range = {lo, hi} (from the data), weights, density.
+--  Example:
+--    print(bdl.histogram(bdl.tensor{0.1, 0.2, 0.9}, 2))
 function reduce.histogram(x, bins, opts)
   if base.is_options(bins) then bins, opts = nil, bins end
   opts = base.options("histogram", opts, base.names "range weights density")

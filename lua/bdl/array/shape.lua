@@ -10,6 +10,8 @@ local NO_OPTIONS = {}
 -- ---- reshape ---------------------------------------------------------------------------------------------------------
 
 --- The same elements in row-major order: x:reshape(2, 3), x:reshape{2, -1}.  One -1 is what is left.
+--  Example:
+--    print(bdl.reshape(bdl.arange(6), 2, 3))
 function shape.reshape(x, ...)
   x = array(x)
   local to = base.shape("reshape", NO_OPTIONS, true, ...)
@@ -35,6 +37,8 @@ function shape.reshape(x, ...)
 end
 
 --- flatten, ravel: all elements along one axis, row-major.
+--  Example:
+--    print(bdl.NAME(bdl.ones(2, 2)))
 function shape.flatten(x)
   x = array(x)
   return base.reshape(x, {x.size})
@@ -45,6 +49,8 @@ shape.ravel = shape.flatten
 local AXIS = base.names "axis"
 
 --- Without axes of extent 1: all, or those of the option axis.
+--  Example:
+--    print(bdl.squeeze(bdl.ones(1, 3)).shape)
 function shape.squeeze(x, opts)
   local given = base.options("squeeze", opts, AXIS).axis
   x = array(x)
@@ -64,6 +70,8 @@ function shape.squeeze(x, opts)
 end
 
 --- With axes of extent 1 at these positions of the result.
+--  Example:
+--    print(bdl.expand_dims(bdl.ones(3), 1).shape)
 function shape.expand_dims(x, axis)
   if base.is_options(axis) then axis = base.options("expand_dims", axis, AXIS).axis end
   x = array(x)
@@ -84,6 +92,8 @@ end
 -- ---- order of axes ---------------------------------------------------------------------------------------------------
 
 --- Axes in the given order of positions, x:transpose(2, 1); without arguments reversed.
+--  Example:
+--    print(bdl.transpose(bdl.ones(2, 3)).shape)
 function shape.transpose(x, ...)
   x = array(x)
   local first = ...
@@ -104,6 +114,8 @@ function shape.transpose(x, ...)
 end
 
 --- The axes a and b exchanged.
+--  Example:
+--    print(bdl.swapaxes(bdl.ones(2, 3), 1, 2).shape)
 function shape.swapaxes(x, a, b)
   x = array(x)
   local axes = {}
@@ -114,6 +126,8 @@ function shape.swapaxes(x, a, b)
 end
 
 --- Axes at positions `from` go to positions `to`; the others keep their order.
+--  Example:
+--    print(bdl.moveaxis(bdl.ones(2, 3, 4), 1, 3).shape)
 function shape.moveaxis(x, from, to)
   x = array(x)
   from, to = type(from) == "table" and from or {from}, type(to) == "table" and to or {to}
@@ -138,11 +152,16 @@ end
 
 -- ---- repeats ---------------------------------------------------------------------------------------------------------
 
+--- x with the given shape; extents 1 and missing leading axes repeat.
+--  Example:
+--    print(bdl.broadcast_to(bdl.ones(3), 2, 3))
 function shape.broadcast_to(x, ...)
   return base.broadcast_to("broadcast_to", x, (base.shape("broadcast_to", NO_OPTIONS, false, ...)))
 end
 
 --- All operands with their common shape, as many results.
+--  Example:
+--    print(bdl.broadcast_arrays(bdl.ones(2, 1), bdl.zeros(3)))
 function shape.broadcast_arrays(...)
   local list = table.pack(...)
   local to = {}
@@ -155,6 +174,8 @@ function shape.broadcast_arrays(...)
 end
 
 --- x repeated as a whole, x:tile(2, 3): counts of the last axes.
+--  Example:
+--    print(bdl.tile(bdl.arange(2), 3))
 function shape.tile(x, ...)
   x = array(x)
   local counts = base.shape("tile", NO_OPTIONS, false, ...)
@@ -172,6 +193,8 @@ function shape.tile(x, ...)
 end
 
 --- Each element n times, NumPy's repeat.  Options: axis (without it x is flattened).
+--  Example:
+--    print(bdl.repeat_each(bdl.arange(2), 3))
 function shape.repeat_each(x, n, opts)
   local axis = base.options("repeat_each", opts, AXIS).axis
   x = array(x)
@@ -220,11 +243,15 @@ local function join(who, list, axis)
 end
 
 --- concatenate({x, y}, {axis = 1})
+--  Example:
+--    print(bdl.concatenate{bdl.ones(2), bdl.zeros(1)})
 function shape.concatenate(list, opts)
   return join("concatenate", parts_of("concatenate", list), base.options("concatenate", opts, AXIS).axis or 1)
 end
 
 --- x with v behind it.  Options: axis (without it both are flattened).
+--  Example:
+--    print(bdl.NAME(bdl.ones(2), bdl.zeros(1)))
 function shape.append(x, v, opts)
   local axis = base.options("append", opts, AXIS).axis
   if axis == nil then return join("append", {shape.flatten(x), shape.flatten(v)}, 1) end
@@ -232,6 +259,8 @@ function shape.append(x, v, opts)
 end
 
 --- Joined along a new axis.
+--  Example:
+--    print(bdl.NAME{bdl.ones(2), bdl.zeros(2)})
 function shape.stack(list, opts)
   local parts = parts_of("stack", list)
   local axis = base.options("stack", opts, AXIS).axis or 1
@@ -254,18 +283,26 @@ local function each(list, f)
 end
 
 --- Rows under each other; vectors are rows.
+--  Example:
+--    print(bdl.NAME{bdl.ones(2), bdl.zeros(2)})
 function shape.vstack(list) return join("vstack", each(parts_of("vstack", list), function(x) return at_least(x, 2) end), 1) end
 
 --- Side by side: along axis 2, vectors along axis 1.
+--  Example:
+--    print(bdl.NAME{bdl.ones(2), bdl.zeros(2)})
 function shape.hstack(list)
   local parts = each(parts_of("hstack", list), function(x) return at_least(x, 1) end)
   return join("hstack", parts, parts[1].ndim == 1 and 1 or 2)
 end
 
 --- In depth: along axis 3, which vectors and matrices get.
+--  Example:
+--    print(bdl.NAME{bdl.ones(2), bdl.zeros(2)})
 function shape.dstack(list) return join("dstack", each(parts_of("dstack", list), function(x) return at_least(x, 3) end), 3) end
 
 --- Vectors as columns.
+--  Example:
+--    print(bdl.NAME{bdl.ones(2), bdl.zeros(2)})
 function shape.column_stack(list)
   return join("column_stack", each(parts_of("column_stack", list), function(x)
     x = array(x)
@@ -307,14 +344,20 @@ local function split(who, x, n, opts, uneven)
 end
 
 --- A list of parts: n equal ones, or those that end at the given positions.  Options: axis (1).
+--  Example:
+--    print(bdl.NAME(bdl.arange(4), 2)[1])
 function shape.split(x, n, opts) return split("split", x, n, opts, false) end
 
 --- As split; the first parts are longer where x does not divide.
+--  Example:
+--    print(bdl.NAME(bdl.arange(4), 2)[1])
 function shape.array_split(x, n, opts) return split("array_split", x, n, opts, true) end
 
 -- ---- moves -----------------------------------------------------------------------------------------------------------
 
 --- Reversed along axes (all).
+--  Example:
+--    print(bdl.flip(bdl.arange(3)))
 function shape.flip(x, opts)
   x = array(x)
   return (bind("reverse", {axes = base.axes("flip", base.options("flip", opts, AXIS).axis, x)}, x))
@@ -328,6 +371,8 @@ local function roll_axis(x, n, k)
 end
 
 --- Shifted by n towards larger positions, around the end.  Options: axis, one or several (without it x is flattened).
+--  Example:
+--    print(bdl.roll(bdl.arange(4), 1))
 function shape.roll(x, n, opts)
   local axis = base.options("roll", opts, AXIS).axis
   x = array(x)
@@ -363,6 +408,8 @@ local SOURCE = {
 
 --- Elements before and after each axis: n, {lo, hi}, or one {lo, hi} an axis.
 --  Options: value (0), mode = "constant" (the default), "edge", "reflect", "symmetric", "wrap".
+--  Example:
+--    print(bdl.pad(bdl.ones(2), {1, 2}))
 function shape.pad(x, widths, opts)
   opts = base.options("pad", opts, base.names "value mode")
   x = array(x)
@@ -410,12 +457,18 @@ local function triangle(who, prim, x, k)
 end
 
 --- x at and below the k-th diagonal (0), 0 above it.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 2.}, {3., 4.}}))
 function shape.tril(x, k) return triangle("tril", "le", x, k) end
 
 --- x at and above the k-th diagonal (0), 0 below it.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 2.}, {3., 4.}}))
 function shape.triu(x, k) return triangle("triu", "ge", x, k) end
 
 --- The k-th diagonal of the last two axes.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 2.}, {3., 4.}}))
 function shape.diagonal(x, k)
   x = array(x)
   k = k or 0
@@ -430,6 +483,8 @@ function shape.diagonal(x, k)
 end
 
 --- A vector on the k-th diagonal of a square matrix; of a matrix its k-th diagonal.
+--  Example:
+--    print(bdl.NAME(bdl.tensor{{1., 2.}, {3., 4.}}))
 function shape.diag(x, k)
   x = array(x)
   k = k or 0
@@ -456,6 +511,8 @@ end
 
 for name, value in pairs{zeros_like = 0, ones_like = 1, empty_like = 0} do
   --- With the shape, dtype and unit of x.  Options: dtype, shape.
+  --  Example:
+  --    print(bdl.NAME(bdl.tensor{1., 2.}))
   shape[name] = function(x, opts)
     local z, from = like(name, x, value, opts)
     return core.unit_of(from) and core.with_unit(z, core.unit_of(from)) or z
@@ -463,6 +520,8 @@ for name, value in pairs{zeros_like = 0, ones_like = 1, empty_like = 0} do
 end
 
 --- The shape and dtype of x full of one value, whose unit it gets.
+--  Example:
+--    print(bdl.full_like(bdl.ones(2), 7))
 function shape.full_like(x, value, opts)
   local unit = core.unit_of(value)
   local z = like("full_like", x, unit and core.mantissa(value) or value, opts)

@@ -83,6 +83,10 @@ static bdl_status read_all(bdl_context *c, const void *p, size_t n) {
     if (s == BDL_OK) s = data ? bdl_npz_read(f, i, &a, data) : BDL_ENOMEM;
     if (data) bdl_free(c, data, bdl_aval_bytes(&a));
   }
+  size_t size = 0;
+  char text[64];
+  const int64_t about = s == BDL_OK ? bdl_npz_text_find(f, "about.json", &size) : -1;
+  if (about >= 0 && size <= sizeof text) s = bdl_npz_text_read(f, about, text);
   bdl_npz_close(f);
   return s;
 }
@@ -234,6 +238,7 @@ static bdl_status write_sample(bdl_context *c, const char *path, bool compress, 
     s = bdl_npz_rows_add(spikes, &spike, 1);
     if (s == BDL_OK) s = bdl_npz_rows_add(v, row, 1);
     if (s == BDL_OK && i == 1) s = bdl_npz_put(w, "a", &a, data);
+    if (s == BDL_OK && i == 2) s = bdl_npz_put_text(w, "about.json", "{}", 2);
   }
   if (s == BDL_OK) return bdl_npz_finish(w);
   bdl_npz_discard(w);

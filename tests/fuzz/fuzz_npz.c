@@ -50,6 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (bdl_npz_read(f, i, &a, p) == BDL_OK) check_copy(c, &a, p);
     bdl_free(c, p, bdl_aval_bytes(&a));
   }
+  size_t n = 0;
+  const int64_t text = s == BDL_OK ? bdl_npz_text_find(f, "bdl.json", &n) : -1;
+  char *t = text >= 0 ? bdl_alloc(c, n + 1) : NULL;
+  if (t && bdl_npz_text_read(f, text, t) != BDL_OK) must(strstr(c->error.message, "byte ") != NULL, "no place", c);
+  if (t) bdl_free(c, t, n + 1);
   if (s != BDL_OK && s != BDL_ENOMEM) must(strstr(c->error.message, "byte ") != NULL, "an error without a place", c);
   bdl_npz_close(f);
   bdl_context_free(c); /* asserts that all was freed */

@@ -1,5 +1,7 @@
 --- Members of the zoo: rows of an expression in Python's and in Lua's words, and how many arrays it gives.
 local bdl = require "bdl"
+local class = require "bdl.class"
+local core = require "bdl.core"
 
 local NAMES = {nn = bdl.nn, F = bdl.functional, metric = bdl.metric, random = bdl.random, init = bdl.init,
                input = bdl.input, quad = bdl.quad, u = bdl.units, bdl = bdl}
@@ -46,7 +48,57 @@ local function flat(list, x)
   for _, leaf in bdl.tree.zip(x) do list[#list + 1] = leaf end
 end
 
+-- ---- defaults -------------------------------------------------------------------------------------------------------
+
+--- Positions count from 1 here.
+local POSITIONS = {start_axis = true, in_axes = true, out_axes = true}
+
+--- Defaults that are others here: what the reference's argument does not do, and its other words for the same.
+local OTHERS = {
+  ["nn.AvgPool1d.stride"] = true, ["nn.AvgPool2d.stride"] = true, ["nn.AvgPool3d.stride"] = true,
+  ["nn.StateWithDelay.interpolation"] = true, ["optim.Adafactor.clip_threshold"] = true, ["optim.Lookahead.lr"] = true,
+}
+
+--- Name -> default of the arguments of a constructor.
+local function defaults_of(cls)
+  local _, asked = pcall(cls, require "bdl.none".ask)
+  local found = {}
+  for name, value in pairs(type(asked) == "table" and asked.spec or {}) do
+    if type(name) == "string" then found[name] = value end
+  end
+  for _, row in ipairs(type(asked) == "table" and asked.rows or {}) do found[row[1]] = row[2] end
+  return found
+end
+
+local function compare_defaults(case, t)
+  local n = 0
+  for place, defaults in pairs(case.params) do
+    local area, name = place:match "^(%w+)%.(%w+)$"
+    local known, cls = pcall(function() return bdl[area][name] end)
+    local ours = known and class.is_class(cls) and defaults_of(cls) or {}
+    for key, want in pairs(defaults) do
+      local got, at = ours[key], place .. "." .. key
+      if type(got) == "userdata" and not core.is_tensor(got) then got = 1.0 * got end
+      if got ~= nil and not OTHERS[at] then
+        n = n + 1
+        if POSITIONS[key] then want = want + 1 end
+        if type(want) == "table" then            -- a plain 0 stands for 0 of any unit
+          want = got == 0 and want.value == 0 and 0 or want.value * bdl.units[want.unit]
+        end
+        if type(want) == "string" or type(want) == "boolean" or not core.is_tensor(got) then
+          t.eq(at, got, want)
+        else
+          local close = pcall(function() assert(bdl.allclose(got, want, {rtol = 1e-6})) end)
+          if not close then t.eq(at, tostring(got), tostring(want)) end
+        end
+      end
+    end
+  end
+  if n < 500 then t.eq("defaults compared", n, "500 or more") end
+end
+
 return function(case, t)
+  if case.name == "defaults" then return compare_defaults(case, t) end
   local env = setmetatable({}, {__index = NAMES})
   for name in pairs(case.arrays) do
     if not name:find "%." then env[name] = t.array(case, name) end

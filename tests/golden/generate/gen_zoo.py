@@ -10,6 +10,7 @@ areas/zoo.lua has too.  Every row begins with seed 3.
 
 import argparse
 import ast
+import inspect
 import os
 import types
 import warnings
@@ -235,6 +236,40 @@ def write(out, name, about, inputs, rows, tolerance=None, dt=None):
     print(name, len(rows))
 
 
+def default(x):
+    """A default as Lua; None for what has no counterpart there."""
+    if isinstance(x, (bool, int, float)) and not (isinstance(x, float) and np.isinf(x)):
+        return number(x)
+    if isinstance(x, str):
+        return '"%s"' % x
+    if isinstance(x, u.Quantity) and np.ndim(u.get_mantissa(x)) == 0:
+        return quantity(x)
+    return None
+
+
+def write_defaults(out, modules):
+    """Class -> defaults of the arguments of its constructor."""
+    lines, seen = [], set()
+    for area, module in modules:
+        for name in dir(module):
+            cls = getattr(module, name)
+            if name.startswith('_') or not isinstance(cls, type) or (area, name) in seen:
+                continue
+            seen.add((area, name))
+            try:
+                parameters = inspect.signature(cls.__init__).parameters.values()
+            except ValueError:
+                continue
+            found = ['%s = %s' % (p.name, default(p.default)) for p in parameters if default(p.default) is not None]
+            if found:
+                lines.append('    ["%s.%s"] = { %s },' % (area, name, ', '.join(found)))
+    with open(os.path.join(out, 'defaults.lua'), 'w') as f:
+        f.write('return {\n  about = "Defaults of the arguments of constructors.",\n')
+        f.write('  source = "brainstate 0.5.4, brainpy_state 0.1.0, braintools 0.3.0, braintrace 0.2.6",\n')
+        f.write('  precision = "float64",\n  params = {\n' + '\n'.join(lines) + '\n  },\n  arrays = {},\n}\n')
+    print('defaults', len(lines))
+
+
 def wave(*shape, w=1.7, k=0.3):
     """Numbers without ties from -1 to 1."""
     return jnp.sin(w * jnp.arange(int(np.prod(shape))) + k).reshape(shape)
@@ -251,6 +286,18 @@ def main():
     for name, case in zoo_cases.CASES.items():
         if args.only in name:
             write(args.out, name, **case(types.SimpleNamespace(wave=wave, u=u, jnp=jnp, np=np)))
+    if args.only in 'defaults':
+        write_defaults(
+            args.out,
+            [
+                ('nn', brainpy.state),
+                ('nn', brainstate.nn),
+                ('nn', braintrace.nn),
+                ('optim', braintools.optim),
+                ('surrogate', braintools.surrogate),
+                ('init', braintools.init),
+            ],
+        )
 
 
 if __name__ == '__main__':

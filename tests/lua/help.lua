@@ -24,6 +24,16 @@ for _, area in ipairs(help.areas()) do
   end)
 end
 
+t.test("a page says defaults in words, not where they lie in memory", function()
+  for _, area in ipairs(help.areas()) do
+    t.eq(complaints(area, function(page)
+      for _, row in ipairs(page and page.parameters or {}) do
+        if row[2]:find "0x" then return row[1] .. " = " .. row[2] end
+      end
+    end), nil)
+  end
+end)
+
 --- Areas whose names are examples of models, or act on them: each shows how it is used.
 local SHOWN = {
   "nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode", "quad", "conn", "random", "data",

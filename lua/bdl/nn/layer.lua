@@ -20,7 +20,7 @@ function Layer:keep(value) self[self.ops.field] = self.ops.ParamState(value) end
 function Layer:params() return self[self.ops.field].value end
 
 --- In place of a bias: zeros in the unit of the weight.
-M.ZEROS = setmetatable({}, {__bdl = "zeros"})
+M.ZEROS = setmetatable({}, {__bdl = "zeros", __tostring = function() return "ZeroInit()" end})
 
 local function check(self, x, size)
   local n, from = #size, x.ndim - #size

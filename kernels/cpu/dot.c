@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/dot.h"
+#include "cpu/tile.h"
 
 /* ---- own loops: strips of a row of z kept in registers, or, where y is transposed, products of rows */
 
@@ -93,6 +94,26 @@ static int leading(int64_t row, int64_t col, int64_t rows, int64_t cols, int *tr
 PRODUCT(f32, float)
 PRODUCT(f64, double)
 
+/* ---- few rows, one after the other */
+
+enum { SHORT = 64 }; /* columns of y up to this length are gathered; longer ones are for the library */
+
+bool bdl_k_is_few(const bdl_k_matmul *g, bdl_dtype d) {
+  return bdl_dtype_is_float(d) && g->m <= 3 && g->n > 1 && (g->yj == 1 || (g->yp == 1 && g->k <= SHORT));
+}
+
+bdl_k_row bdl_k_row_of(void *z, const void *x, const void *y, const bdl_k_matmul *g, size_t size, int64_t i) {
+  return (bdl_k_row){.z = (char *)z + (size_t)(i * g->ldz) * size, .x = (const char *)x + (size_t)(i * g->xi) * size, .y = y,
+                     .n = g->n, .k = g->k, .xp = g->xp, .yp = g->yp, .yj = g->yj};
+}
+
+static void few_rows(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d) {
+  for (int64_t i = 0; i < g->m; i++) {
+    const bdl_k_row r = bdl_k_row_of(z, x, y, g, bdl_dtype_size(d), i);
+    bdl_k_select(NULL)->row[d](&r);
+  }
+}
+
 /* Does a product pay for the call, and do its extents fit the library's int? */
 static bool is_large(const bdl_k_matmul *g) {
   const int64_t big = INT_MAX;
@@ -114,6 +135,7 @@ typedef struct dot_job {
   const char *x, *y;
   const bdl_k_matmul *g;
   bdl_dtype d;
+  bool few;
   bdl_blas *blas;             /* NULL: own loops */
   int64_t rows, cols, nr, nc; /* of a block, and how many blocks */
 } dot_job;
@@ -129,7 +151,9 @@ static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
     part.m = BDL_MIN(j->rows, g->m - row), part.n = BDL_MIN(j->cols, g->n - col);
     void *z = j->z + (b * g->zb + row * g->ldz + col) * size;
     const void *x = j->x + (b * g->xb + row * g->xi) * size, *y = j->y + (b * g->yb + col * g->yj) * size;
-    if (!j->blas)
+    if (j->few)
+      few_rows(z, x, y, &part, j->d);
+    else if (!j->blas)
       loops[j->d](z, x, y, &part);
     else
       (j->d == BDL_F32 ? product_f32 : product_f64)(j->blas, z, x, y, &part);
@@ -138,9 +162,10 @@ static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
 
 void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, bdl_pool *pool) {
   if (g->batch == 0 || g->m == 0 || g->n == 0) return;
-  const bool lib = bdl_dtype_is_float(d) && g->k > 0 && is_large(g) && blas && bdl_blas_ready(blas);
+  const bool few = bdl_k_is_few(g, d);
+  const bool lib = bdl_dtype_is_float(d) && !few && g->k > 0 && is_large(g) && blas && bdl_blas_ready(blas);
   const bool small = (double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536;
-  dot_job j = {.z = z, .x = x, .y = y, .g = g, .d = d, .blas = lib ? blas : NULL};
+  dot_job j = {.z = z, .x = x, .y = y, .g = g, .d = d, .few = few, .blas = lib ? blas : NULL};
   blocks(g, &j.rows, &j.cols);
   j.nr = (g->m + j.rows - 1) / j.rows, j.nc = (g->n + j.cols - 1) / j.cols;
   bdl_pool_run(small ? NULL : pool, g->batch * j.nr * j.nc, dot_blocks, &j);

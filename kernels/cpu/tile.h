@@ -43,6 +43,7 @@ typedef enum bdl_reduce_op {
 
 struct bdl_k_etrace;
 struct bdl_k_etrace_block;
+struct bdl_k_row;
 
 typedef struct bdl_k_table {
   const char *isa; /* "avx512", "avx2", "x86-64", "aarch64", "generic" */
@@ -56,6 +57,7 @@ typedef struct bdl_k_table {
   int64_t (*compact[BDL_DTYPE_COUNT])(int32_t *ids, const void *s, int64_t n, int64_t i0);
   /* Blocks of eligibility traces (cpu/etrace.h); NULL: not a float. */
   void (*etrace[BDL_DTYPE_COUNT])(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
+  void (*row[BDL_DTYPE_COUNT])(const struct bdl_k_row *r); /* a row times a matrix (cpu/row.h); NULL: not a float */
 } bdl_k_table;
 
 /* The best table for this processor; `want` (may be NULL) forces one by name, NULL result: there is none of that name here. */

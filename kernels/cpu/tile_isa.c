@@ -416,9 +416,14 @@ static double polygamma(int64_t n, double x) {
 void CAT(bdl_k_etrace_f32_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 void CAT(bdl_k_etrace_f64_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 
+/* in row_isa.c */
+void CAT(bdl_k_row_f32_, BDL_ISA)(const struct bdl_k_row *r);
+void CAT(bdl_k_row_f64_, BDL_ISA)(const struct bdl_k_row *r);
+
 extern const bdl_k_table CAT(bdl_k_tile_, BDL_ISA);
 const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
   .isa = ISA_NAME,
   .etrace = {[BDL_F32] = CAT(bdl_k_etrace_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_etrace_f64_, BDL_ISA)},
+  .row = {[BDL_F32] = CAT(bdl_k_row_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_row_f64_, BDL_ISA)},
 #include "cpu/tile_dtypes.inc"
 };

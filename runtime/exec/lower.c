@@ -22,6 +22,7 @@
 #define SCRATCH_sort ~, bdl_scratch_sort
 #define SCRATCH_top_k ~, bdl_scratch_top_k
 #define SCRATCH_dot ~, bdl_scratch_dot
+#define SCRATCH_sparse_dot ~, bdl_scratch_sparse_dot
 #define SCRATCH_conv ~, bdl_scratch_conv
 #define SCRATCH_lu ~, bdl_scratch_lu
 #define SCRATCH_solve ~, bdl_scratch_solve

@@ -44,6 +44,9 @@ static inline int bdl_lower_updates(const bdl_eqn *e, int out) {
   return out == 0 ? 0 : -1;
 }
 
+/* Is a dot of these types few rows times a matrix, so that sparse_dot gives its bits? */
+bool bdl_lower_is_rows(const bdl_param *p, const bdl_aval *in);
+
 /* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name> where exec/lower.c lists it. */
 const bdl_lowering *bdl_lowering_of(bdl_prim_id p);
 

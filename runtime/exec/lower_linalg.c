@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu/conv.h"
+#include "cpu/dot.h"
 #include "cpu/linalg.h"
 #include "exec/lower_util.h"
 
@@ -81,25 +82,71 @@ size_t bdl_scratch_dot(const bdl_param *p, const bdl_aval *in, int n_in, const b
   return side_bytes(&x, &in[0]) + side_bytes(&y, &in[1]);
 }
 
+static bdl_k_matmul matmul_of(const side *x, const side *y) {
+  return (bdl_k_matmul){.batch = x->batch.n,
+                        .m = x->rest.n,
+                        .n = y->rest.n,
+                        .k = x->sum.n,
+                        .xb = x->batch.stride,
+                        .xi = x->rest.stride,
+                        .xp = x->sum.stride,
+                        .yb = y->batch.stride,
+                        .yp = y->sum.stride,
+                        .yj = y->rest.stride,
+                        .zb = x->rest.n * y->rest.n,
+                        .ldz = y->rest.n};
+}
+
 bdl_status bdl_lower_dot(const bdl_kcall *k) {
   const bdl_param *p = k->params;
   side x = side_of(&k->in_aval[0], &p[2], &p[0]), y = side_of(&k->in_aval[1], &p[3], &p[1]);
   char *scratch = k->scratch;
   const void *xd = packed(&x, &k->in_aval[0], k->in[0], scratch);
   const void *yd = packed(&y, &k->in_aval[1], k->in[1], scratch ? scratch + side_bytes(&x, &k->in_aval[0]) : NULL);
-  bdl_k_matmul g = {.batch = x.batch.n,
-                    .m = x.rest.n,
-                    .n = y.rest.n,
-                    .k = x.sum.n,
-                    .xb = x.batch.stride,
-                    .xi = x.rest.stride,
-                    .xp = x.sum.stride,
-                    .yb = y.batch.stride,
-                    .yp = y.sum.stride,
-                    .yj = y.rest.stride,
-                    .zb = x.rest.n * y.rest.n,
-                    .ldz = y.rest.n};
+  const bdl_k_matmul g = matmul_of(&x, &y);
   bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->blas, k->pool);
+  return BDL_OK;
+}
+
+bool bdl_lower_is_rows(const bdl_param *p, const bdl_aval *in) {
+  const side x = side_of(&in[0], &p[2], &p[0]), y = side_of(&in[1], &p[3], &p[1]);
+  const bdl_k_matmul g = matmul_of(&x, &y);
+  return !x.pack && !y.pack && g.batch == 1 && g.yj == 1 && g.k <= INT32_MAX && bdl_k_is_few(&g, in[0].dtype);
+}
+
+/* Positions of a row's elements that are not zero. */
+size_t bdl_scratch_sparse_dot(const bdl_param *p, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  const side x = side_of(&in[0], &p[2], &p[0]);
+  return bdl_lower_align(bdl_scratch_dot(p, in, n_in, out)) + (size_t)x.sum.n * sizeof(int32_t);
+}
+
+#define NOT_ZERO(T)                                                                     \
+  for (int64_t q = 0; q < r->k; q++) ids[n] = (int32_t)q, n += ((const T *)r->x)[q * r->xp] != 0
+static int64_t not_zero(const bdl_k_row *r, bdl_dtype d, int32_t *ids) {
+  int64_t n = 0;
+  if (d == BDL_F32) NOT_ZERO(float);
+  else NOT_ZERO(double);
+  return n;
+}
+#undef NOT_ZERO
+
+/* Rows with few zeros, and any rows where y is not finite, go the way of dot. */
+bdl_status bdl_lower_sparse_dot(const bdl_kcall *k) {
+  const bdl_param *p = k->params;
+  side x = side_of(&k->in_aval[0], &p[2], &p[0]), y = side_of(&k->in_aval[1], &p[3], &p[1]);
+  const bdl_k_matmul g = matmul_of(&x, &y);
+  const bdl_dtype d = k->out_aval[0].dtype;
+  const size_t size = bdl_dtype_size(d);
+  const size_t of_dot = bdl_lower_align(bdl_scratch_dot(p, k->in_aval, k->n_in, k->out_aval));
+  int32_t *ids = (int32_t *)((char *)k->scratch + of_dot);
+  if (!*(const uint8_t *)k->in[2] || !bdl_lower_is_rows(p, k->in_aval)) return bdl_lower_dot(k);
+  for (int64_t i = 0; i < g.m; i++) {
+    bdl_k_row r = bdl_k_row_of(k->out[0], k->in[0], k->in[1], &g, size, i);
+    const int64_t n = not_zero(&r, d, ids);
+    if (n > g.k / 2) return bdl_lower_dot(k); /* the same bits, and threads */
+    r.k = n, r.ids = ids;
+    k->k->row[d](&r);
+  }
   return BDL_OK;
 }
 

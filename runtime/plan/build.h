@@ -37,6 +37,8 @@ bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *ref);
 bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst);
 /* Steps of traces and their gradients made one, in bodies too; p itself where there is none. */
 bdl_status bdl_plan_fuse_traces(const bdl_prog *p, bdl_prog **q);
+/* In loops, products of few rows with a matrix that stays pass over zeros; p itself where there is none. */
+bdl_status bdl_plan_sparse_rows(const bdl_prog *p, bdl_prog **q);
 /* Tile code of node n, appended to b. */
 bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *n);
 

@@ -285,6 +285,32 @@ static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
   }
 }
 
+/* Is the place of v the memory of an input of the block, too? */
+static bool is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v) {
+  for (int k = 0; k < b->prog->n_outputs; k++)
+    if (b->prog->outputs[k] == v && t[k].same_memory) return true;
+  return false;
+}
+
+/* What a loop starts from is made where the loop keeps it, if nothing else reads it afterwards. */
+static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t node, const bdl_eqn *e) {
+  const bdl_schedule *s = &b->sched;
+  const int first = e->prim == BDL_P_scan ? (int)e->params[0].i : (int)(e->params[0].i + e->params[1].i);
+  const int n = e->prim == BDL_P_scan ? (int)e->params[1].i : e->n_out;
+  for (int k = 0; k < n; k++) {
+    const bdl_view *v = &s->view.v[e->in[first + k]];
+    const bdl_atom x = v->base, z = e->out[k];
+    int uses = 0;
+    for (int i = 0; i < e->n_in; i++) uses += s->view.v[e->in[i]].base == x;
+    if (uses != 1 || !v->whole || b->prog->vars.v[x].kind != BDL_V_EQN || b->ref[x].slot >= 0) continue;
+    if (s->last_use[x] != node || is_shared(b, t, z)) continue;
+    const size_t bytes = bdl_aval_bytes(bdl_aval_of(b->prog, z));
+    if (b->ref[z].slot < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bytes, &b->ref[z].slot));
+    b->ref[x] = b->ref[z];
+  }
+  return BDL_OK;
+}
+
 static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
   const bdl_prog *p = b->prog;
   bdl_ref *from = bdl_arena_alloc(&b->pl->plan->arena, (size_t)(p->n_outputs + 1) * sizeof *from);
@@ -313,6 +339,10 @@ static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *ta
   for (int64_t v = 0; v < p->vars.n; v++) b->ref[v].slot = -1;
   for (int64_t i = 0; i < p->inputs.n; i++) b->ref[p->inputs.v[i]] = in[i];
   place(b, targets, inplace);
+  for (int32_t n = (int32_t)b->sched.nodes.n - 1; n >= 0; n--) {
+    const bdl_eqn *e = &p->eqns.v[b->sched.nodes.v[n].eqns.v[0]];
+    if (e->prim == BDL_P_scan || e->prim == BDL_P_while) TRY(start_at_home(b, targets, n, e));
+  }
   for (int64_t n = 0; n < b->sched.nodes.n; n++) {
     const bdl_node *node = &b->sched.nodes.v[n];
     const bdl_eqn *e = &p->eqns.v[node->eqns.v[0]];
@@ -401,6 +431,7 @@ static bool any_eqn(const bdl_prog *p, bool (*test)(bdl_prim_id)) {
 }
 
 static bool is_trace(bdl_prim_id p) { return p == BDL_P_etrace_step; }
+static bool is_dot(bdl_prim_id p) { return p == BDL_P_dot; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
 
 static bool can_fail(bdl_prim_id p) {
@@ -451,12 +482,15 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_arena_init(&plan->arena, c);
   bdl_prog_ref(p);
   plan->legal_from = p;
-  bdl_prog *flat = NULL, *fused = NULL;
+  bdl_prog *flat = NULL, *fused = NULL, *sparse = NULL;
   bdl_status s = any_eqn(p, bdl_ir_is_inlined) ? bdl_pass_inline(p, &flat) : BDL_OK;
   if (s == BDL_OK && !c->unfused && any_eqn(p, is_trace)) s = bdl_plan_fuse_traces(flat ? flat : p, &fused);
-  if (s == BDL_OK) s = bdl_plan_legalise(fused ? fused : flat ? flat : p, &plan->prog);
+  if (s == BDL_OK && !c->unfused && any_eqn(p, is_loop) && any_eqn(p, is_dot))
+    s = bdl_plan_sparse_rows(fused ? fused : flat ? flat : p, &sparse);
+  if (s == BDL_OK) s = bdl_plan_legalise(sparse ? sparse : fused ? fused : flat ? flat : p, &plan->prog);
   if (flat) bdl_prog_unref(flat);
   if (fused) bdl_prog_unref(fused);
+  if (sparse) bdl_prog_unref(sparse);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
   if (s == BDL_OK) s = make(plan, pair);
   if (s != BDL_OK) bdl_plan_free(plan);

@@ -38,6 +38,13 @@ bdl_status bdl_type_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, 
   return bdl_aval_check(c, out);
 }
 
+/* params: as of dot */
+bdl_status bdl_type_sparse_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  if (!bdl_dtype_is_float(in[0].dtype)) return bdl_fail(c, BDL_ETYPE, "floats are needed, not %s", BDL_TEXT(&in[0]));
+  TRY(bdl_check_scalar(c, "whether y is finite", &in[2], BDL_BOOL));
+  return bdl_type_dot(c, p, in, n_in, out);
+}
+
 /* params: strides pad_lo pad_hi lhs_dilation rhs_dilation groups */
 bdl_status bdl_type_conv(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;

@@ -106,6 +106,8 @@ static const struct {
    " z:F[2,4] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n return z"},
   {BDL_P_dot, "x:F[5,2,3], y:F[3,5,4]) {"
    " z:F[5,2,4] = dot[lhs_contract=(2) rhs_contract=(0) lhs_batch=(0) rhs_batch=(1)] x y\n return z"},
+  {BDL_P_sparse_dot, "x:F[1,3], y:F[3,20], f:bool[]) {"
+   " z:F[1,20] = sparse_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y f\n return z"},
   {BDL_P_conv, "x:F[2,7,3], w:F[3,3,4]) { z:F[2,4,4] = conv[strides=(2) pad_lo=(1) pad_hi=(1)"
    " lhs_dilation=(1) rhs_dilation=(1) groups=1] x w\n return z"},
   {BDL_P_conv, "x:F[1,5,5,2], w:F[2,2,1,4]) { z:F[1,4,4,4] = conv[strides=(1,1) pad_lo=(0,0) pad_hi=(0,0)"

@@ -10,6 +10,9 @@
 
 #include <cmocka.h>
 
+#include "cpu/row.h"
+#include "cpu/tile.h"
+
 static void unravel(const bdl_aval *a, int64_t at, int64_t *index) {
   for (int i = a->ndim - 1; i >= 0; i--) index[i] = at % a->shape[i], at /= a->shape[i];
 }
@@ -117,6 +120,74 @@ static void large_products_are_right_and_repeat(void **state) {
     }
 }
 
+/* Every instruction set gives the bits of the plain loop, for any listed terms; rows end anywhere. */
+static void a_row_is_the_plain_loop(void **state) {
+  (void)state;
+  static const char *const isas[] = {"avx512", "avx2", "x86-64", "aarch64", "generic"};
+  uint64_t r = 3;
+  for (int t = 0; t < 300; t++) {
+    const bdl_dtype d = t % 2 ? BDL_F32 : BDL_F64;
+    const int64_t n = 1 + t_below(&r, 150), k = t_below(&r, 40), every = 1 + t_below(&r, 3);
+    const bool across = t % 3 == 0; /* stored [n, k] */
+    int32_t ids[40];
+    int64_t n_ids = 0;
+    t_array x = uniform(d, SHAPE(k), &r), y = uniform(d, SHAPE(across ? n : k, across ? k : n), &r), want = t_new(d, SHAPE(n));
+    for (int64_t p = 0; p < k; p++)
+      if (across || t_below(&r, every) == 0) ids[n_ids++] = (int32_t)p;
+    for (int64_t j = 0; j < n; j++)
+      for (int64_t q = 0; q < n_ids; q++) {
+        const double a = t_get(&x, ids[q]), b = t_get(&y, across ? j * k + ids[q] : ids[q] * n + j);
+        const volatile float product = (float)a * (float)b, sum = (float)t_get(&want, j) + product;
+        const volatile double wide = a * b;
+        t_set(&want, j, d == BDL_F32 ? sum : t_get(&want, j) + wide);
+      }
+    for (int i = 0; i < BDL_LEN(isas); i++) {
+      const bdl_k_table *table = bdl_k_select(isas[i]);
+      t_array z = t_new(d, SHAPE(n));
+      if (table) {
+        table->row[d](&(bdl_k_row){.z = z.data, .x = x.data, .y = y.data, .n = n, .k = n_ids, .xp = 1, .yp = across ? 1 : n,
+                                   .yj = across ? k : 1, .ids = across ? NULL : ids});
+        t_same(&z, &want);
+      }
+      t_free(&z, 1);
+    }
+    t_free((t_array[]){x, y, want}, 3);
+  }
+}
+
+static void sparse_products_are_products(void **state) {
+  (void)state;
+  const bdl_param p[4] = {INTS(1), INTS(0), NONE, NONE};
+  uint64_t r = 1;
+  for (int t = 0; t < 200; t++) {
+    const bdl_dtype d = t % 2 ? BDL_F32 : BDL_F64;
+    const int64_t m = 1 + t_below(&r, 5), k = t_below(&r, 60), n = 1 + t_below(&r, 60), rare = 1 + t_below(&r, 8);
+    t_array in[3] = {uniform(d, SHAPE(m, k), &r), uniform(d, SHAPE(k, n), &r), t_new(BDL_BOOL, 0, NULL)}, z, want;
+    for (int64_t i = 0; i < m * k; i++)
+      if (t_below(&r, rare)) t_set(&in[0], i, t_below(&r, 2) ? 0.0 : -0.0);
+    const bool finite = t % 5 || k == 0;
+    if (!finite) t_set(&in[1], t_below(&r, k * n), t % 10 ? HUGE_VAL : (double)NAN);
+    t_set(&in[2], 0, finite);
+    OK(t_call(BDL_P_dot, p, in, 2, &want, 1));
+    OK(t_call(BDL_P_sparse_dot, p, in, 3, &z, 1));
+    if (finite) t_same(&z, &want);
+    else t_near(&z, &want, 0, 0);
+    t_free((t_array[]){in[0], in[1], in[2], z, want}, 5);
+  }
+}
+
+static void sparse_products_look_at_what_is_not_zero(void **state) {
+  (void)state;
+  uint64_t r = 1;
+  t_array in[3] = {t_new(BDL_F32, SHAPE(1, 8)), uniform(BDL_F32, SHAPE(8, 20), &r), t_new(BDL_BOOL, 0, NULL)}, z;
+  t_set(&in[0], 3, 1);
+  for (int64_t j = 0; j < 20; j++) t_set(&in[1], j, (double)NAN); /* a row that 0 stands for; and a promise that it is finite */
+  t_set(&in[2], 0, 1);
+  OK(t_call(BDL_P_sparse_dot, PARAMS(INTS(1), INTS(0), NONE, NONE), in, 3, &z, 1));
+  for (int64_t j = 0; j < 20; j++) assert_true(t_get(&z, j) == t_get(&in[1], 60 + j));
+  t_free((t_array[]){in[0], in[1], in[2], z}, 4);
+}
+
 static void mismatched_products_name_both_sides(void **state) {
   (void)state;
   uint64_t r = 1;
@@ -182,6 +253,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(dot_equals_loops),
       cmocka_unit_test(large_products_are_right_and_repeat),
+      cmocka_unit_test(a_row_is_the_plain_loop),
+      cmocka_unit_test(sparse_products_are_products),
+      cmocka_unit_test(sparse_products_look_at_what_is_not_zero),
       cmocka_unit_test(mismatched_products_name_both_sides),
       cmocka_unit_test(conv_equals_loops),
   };

@@ -15,13 +15,12 @@ bdl_status bdl_lower_pad(const bdl_kcall *k) {
 
 bdl_status bdl_lower_concatenate(const bdl_kcall *k) {
   const bdl_around z = bdl_axis_around(&k->out_aval[0], k->params[0].i);
-  const int64_t size = (int64_t)bdl_dtype_size(k->out_aval[0].dtype);
+  const size_t size = bdl_dtype_size(k->out_aval[0].dtype);
   char *to = k->out[0];
   for (int i = 0; i < k->n_in; i++) {
-    const int64_t bytes = k->in_aval[i].shape[k->params[0].i] * z.inner * size;
-    for (int64_t o = 0; o < z.outer; o++)
-      memcpy(to + o * z.n * z.inner * size, (const char *)k->in[i] + o * bytes, (size_t)bytes);
-    to += bytes;
+    const int64_t run = k->in_aval[i].shape[k->params[0].i] * z.inner;
+    bdl_k_strided_move(to, (int64_t[]){z.n * z.inner, 1}, k->in[i], (int64_t[]){run, 1}, 2, (int64_t[]){z.outer, run}, size);
+    to += run * (int64_t)size;
   }
   return BDL_OK;
 }

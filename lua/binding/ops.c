@@ -48,13 +48,30 @@ static int run(lua_State *L, bdl_prim_id prim, const bdl_param *params, int base
   return n_out;
 }
 
+/* One number seen everywhere: the program being traced will make it (lbdl_atom), if it needs it at all. */
+static int spread(lua_State *L, const bdl_param *params, int base) {
+  const lbdl_tensor *x = lbdl_test_tensor(L, base);
+  bdl_aval a;
+  lbdl_check(L, bdl_prim_check(lbdl_ctx(L), BDL_P_broadcast, params, 1));
+  lbdl_check(L, bdl_prim_type(lbdl_ctx(L), BDL_P_broadcast, params, &x->t.aval, 1, &a));
+  lbdl_tensor *z = lbdl_new_tensor(L);
+  z->t = bdl_tensor_ref(&x->t);
+  z->t.aval = a;
+  memset(z->t.stride, 0, sizeof z->t.stride);
+  lua_remove(L, base);
+  return 1;
+}
+
 int lbdl_bind_raw(lua_State *L, bdl_prim_id prim, const bdl_param *params, int n) {
   int base = lua_gettop(L) - n + 1;
   if (n > MOST) return lbdl_error(L, BDL_ENOTSUP, "%s: more than %d operands", bdl_prims[prim].name, MOST);
   bdl_trace *t = bdl_trace_current(lbdl_ctx(L));
   bool traced = t && (bdl_prims[prim].flags & (BDL_F_EFFECT | BDL_F_LANES));
   for (int i = 0; i < n && !traced; i++) traced = lbdl_traced(lbdl_test_tensor(L, base + i));
-  if (!traced) return run(L, prim, params, base, n);
+  if (!traced) {
+    const bool one = t && prim == BDL_P_broadcast && bdl_aval_numel(&lbdl_test_tensor(L, base)->t.aval) == 1;
+    return one ? spread(L, params, base) : run(L, prim, params, base, n);
+  }
   if (!t) {
     bdl_hint(lbdl_ctx(L), "return it from the traced function instead of keeping it in a variable or field");
     return lbdl_error(L, BDL_ETRACE, "a traced value is used after the function that made it was traced");

@@ -121,11 +121,24 @@ double lbdl_item(lua_State *L, const lbdl_tensor *x) {
   return bdl_scalar_to_f64(x->t.aval.dtype, bdl_tensor_at(&x->t, 0));
 }
 
+/* Is it large, and of one value?  Programs then make it rather than keep it. */
+static bool is_filled(const bdl_tensor *x) {
+  enum { LARGE = 4096 };
+  const size_t size = bdl_dtype_size(x->aval.dtype), bytes = bdl_aval_bytes(&x->aval);
+  const char *data = bdl_tensor_data(x);
+  bool spread = true;
+  if (bytes <= LARGE * size) return false;
+  for (int k = 0; k < x->aval.ndim; k++) spread = spread && x->stride[k] == 0;
+  return spread || (bdl_tensor_contiguous(x) && memcmp(data, data + size, bytes - size) == 0);
+}
+
 bdl_atom lbdl_atom(lua_State *L, bdl_trace *t, const lbdl_tensor *x) {
   bdl_atom a = BDL_ZERO;
   if (!lbdl_traced(x)) {
-    bool scalar = x->t.aval.ndim == 0;
+    const bool filled = is_filled(&x->t), scalar = x->t.aval.ndim == 0 || filled;
+    if (filled) t->prog->src = lbdl_where(L);
     lbdl_check(L, scalar ? bdl_ir_literal(t->prog, x->t.aval.dtype, bdl_tensor_at(&x->t, 0), &a) : bdl_ir_const(t->prog, &x->t, &a));
+    if (filled) lbdl_check(L, bdl_ir_broadcast_to(t->prog, a, &x->t.aval, &a));
     return a;
   }
   bdl_trace *owner = bdl_trace_find(t->ctx, x->trace);

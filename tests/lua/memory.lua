@@ -40,3 +40,33 @@ t.test("what a loop does not change is kept once", function()
   local bytes = tonumber(tostring(g:lower(xs)):match "arena (%d+) bytes")
   t.ok(bytes < 20*N*4, bytes .. " bytes")
 end)
+
+t.test("large arrays of one value are made by the program, not kept", function()
+  local filled, made, mixed = bdl.full({10000}, 2.5), nil, bdl.full({10000}, 2.5):set(1, 0.0)
+  local f = bdl.jit(function(x)
+    made = bdl.zeros(10000)
+    return x*filled + made, x*mixed, bdl.reshape(made, 100, 100):sum() + x
+  end)
+  local sum, product, one = f(2.0)
+  t.eq({sum:min():item(), sum:max():item(), one:item()}, {5, 5, 2})
+  t.eq({product[1]:item(), product[2]:item()}, {0, 5})
+  local kept = 0
+  for bytes in tostring(f:lower(2.0)):gmatch "const (%d+) bytes" do kept = kept + tonumber(bytes) end
+  t.eq(kept, 40000) -- mixed
+  t.eq(made.shape, {10000})
+end)
+
+t.test("the traces of a learner are there twice at most", function()
+  local nn, online = bdl.nn, bdl.online
+  local cell = online.nn.VanillaRNNCell(200, 300)
+  local before = bdl.util.memory().used
+  local learner = online.compile(cell, "D_RTRL", bdl.zeros(8, 200), {batch_size = 8})
+  local step = bdl.jit(function()
+    learner:reset_state()
+    return (learner:etrace_grad(bdl.ones(3, 8, 200), function(x) return bdl.mean(learner(x)^2) end))
+  end)
+  step()
+  local trace = 8*500*300*4
+  local most = bdl.util.memory().peak - before
+  t.ok(most < 3*trace, ("%d bytes for traces of %d"):format(most, trace))
+end)

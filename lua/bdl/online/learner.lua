@@ -189,7 +189,8 @@ end
 local function make_memory(self)
   local list = {}
   for i, x in ipairs(self._factors:types()) do
-    list[i] = ETraceMemory(core.run_once(function() return {t.zeros(x.type)} end)[1], {name = x.name})
+    local zeros <close> = t.zeros(x.type) -- the State has it; two of a large trace are one too many
+    list[i] = ETraceMemory(zeros, {name = x.name})
   end
   self.traces = list
   self.running_index = ETraceMemory(core.tensor(0, "int32"), {name = "running_index"})

@@ -274,6 +274,16 @@ test("what cannot be learned is an error or a line of the report", function()
   for _, path in ipairs{"w", "v", "b"} do t.ok(bdl.all(g[path]:ne(0)):item(), path) end
 end)
 
+test("what a step gives to etrace_grad is a number", function()
+  local learner = online.compile(net(), "D_RTRL", bdl.ones(3))
+  local function gives(f) return learner.etrace_grad, learner, bdl.ones(4, 3), function(x) return f(learner(x)) end end
+  t.raises("ValueError", "etrace_grad: step_fn returns the loss of its step, one number, but this is float%d+%[2%]",
+    gives(function(y) return y end))
+  t.raises("TypeError", "etrace_grad: step_fn returns the loss of its step, not nothing", gives(function() end))
+  t.raises("TypeError", "etrace_grad: step_fn returns the loss of its step, not a string", gives(function() return "loss" end))
+  t.raises("TypeError", "online.compile: a Module was expected, not a number", online.compile, 3, "D_RTRL", bdl.ones(3))
+end)
+
 test("windows of another size than the schedule's are refused", function()
   local learner = online.D_RTRL(net(), {config = {update_schedule = "window", window_size = 3}})
   learner:compile_graph(bdl.ones(3))

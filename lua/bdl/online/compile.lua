@@ -51,6 +51,9 @@ return function(model, rule, example, opts)
   local batch_size, init, verbose = own.batch_size, own.init, own.verbose or 0
   own.batch_size, own.init, own.verbose = nil, nil, nil
   own.config = own.config or config
+  if not class.isa(model, require "bdl.graph".Node) then
+    core.fail("TypeError", 2, "online.compile: a Module was expected, not a %s", class.typename(model))
+  end
   if init ~= false then require "bdl.nn".init_all_states(model, batch_size) end
   local learner = cls(model, own)
   local args = t.is_plain(example) and #example > 0 and example or {example}

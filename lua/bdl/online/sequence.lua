@@ -137,10 +137,15 @@ function Algorithm:etrace_grad(...)
     local args = {...}
     local weight = table.remove(args)
     local results = table.pack(step_fn(table.unpack(args)))
+    if type(results[1]) ~= "number" and not core.is_tensor(results[1]) then
+      core.fail("TypeError", 3, "%s: step_fn returns the loss of its step, not %s", who,
+                results[1] == nil and "nothing" or "a " .. class.typename(results[1]))
+    end
     local loss = core.mantissa(results[1])
     if loss.ndim ~= #want or chunk and loss.shape[1] ~= chunk then
-      core.fail("ValueError", 3, "%s: step_fn returns %s, not one of shape %s", who, chunk and "losses" or "a loss",
-                chunk and ("[%d]"):format(chunk) or "[], a scalar")
+      if not chunk then core.hint "bdl.mean or bdl.sum of it" end
+      core.fail("ValueError", 3, "%s: step_fn returns %s, but this is %s", who,
+                chunk and ("%d losses, one a step of the window"):format(chunk) or "the loss of its step, one number", t.type_text(loss))
     end
     return array.sum(weight * loss), loss, table.unpack(results, 2, results.n)
   end

@@ -87,10 +87,10 @@ TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
 FUZZERS := $(wildcard tests/fuzz/*.c)
 SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy
-HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/cpu/*.h)
+HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
-LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o \
+LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o $(OUT)/obj/elements.o \
            $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
 
 CPPFLAGS += -D_DEFAULT_SOURCE -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
@@ -164,6 +164,18 @@ $(OUT)/embedded.c: $(BUILD)/embed $(OUT)/modules $(MODULES)
 	$(Q)$(BUILD)/embed $(MODULES) > $@
 
 $(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# What native code is made of, as text: the element operations after the preprocessor.
+$(OUT)/elements.c: kernels/native/elements.c $(wildcard kernels/native/*.h kernels/cpu/tile_*.inc)
+	@mkdir -p $(@D)
+	$(call say,EMBED,$@)
+	$(Q){ echo '#include "exec/emit.h"'; echo 'const char bdl_native_elements[] = {'; \
+	  $(CC) -E -P -Ikernels $< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $@
+
+$(OUT)/obj/elements.o: $(OUT)/elements.c $(OUT)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

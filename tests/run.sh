@@ -65,7 +65,7 @@ fi
 
 rm -rf "$log"
 mkdir -p "$log"
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" BDL_TIER="${BDL_TIER:-interp}"
 case $SAN in
 *thread*)
   export TSAN_OPTIONS="ignore_noninstrumented_modules=1:${TSAN_OPTIONS:-}"

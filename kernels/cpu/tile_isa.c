@@ -276,8 +276,10 @@ static double polygamma(int64_t n, double x) {
 /* UN (op, result type, expression)   BIN, TRI, CLAMP (op, expression)   CMP (op, operator)
 ** FUN, FUN2 (op, function of SLEEF and libm, tenths of ulp)   OUR, OUR2, OUR3 (op, function of packs)
 ** RED (name, identity, ANY or NAN_WINS, expression of x and y)   CAST (to, result type, expression)
+** LIB, LIB2 (op, expression), LONG (op, function of packs): as UN, BIN, OUR; native code calls the loop, these are not for it to inline
 ** OWN (op): k_<op>_<dtype> is written out in the family's file; OWN2: same, of form Y.  BITS(size): what BYTES made. */
 #define DEFINE 1
+#define LOOPS 1
 #define OWN(op)
 #define OWN2(op)
 #define BITS(size)
@@ -314,6 +316,9 @@ static double polygamma(int64_t n, double x) {
   VLOOP2(NAME(op, _as), v, a, s, SLEEF(f, ulp))
 #endif
 #define OUR(op, f) VLOOP1(NAME(op, ), p, f)
+#define LONG OUR
+#define LIB(op, ...) UN(op, T, __VA_ARGS__)
+#define LIB2 BIN
 #define OUR2(op, f)                 \
   VLOOP2(NAME(op, _aa), p, a, a, f) \
   VLOOP2(NAME(op, _sa), p, s, a, f) \
@@ -357,6 +362,7 @@ static double polygamma(int64_t n, double x) {
 /* ---- the table ------------------------------------------------------------------------------------ */
 
 #undef DEFINE
+#undef LOOPS
 #undef OWN
 #undef OWN2
 #undef BITS
@@ -370,6 +376,9 @@ static double polygamma(int64_t n, double x) {
 #undef OUR
 #undef OUR2
 #undef OUR3
+#undef LONG
+#undef LIB
+#undef LIB2
 #undef CAST
 #undef RED
 #define ROW(op, form) .tile[BDL_TILE_##op][D][form]
@@ -391,6 +400,9 @@ static double polygamma(int64_t n, double x) {
 #define OUR UN
 #define OUR2 BIN
 #define OUR3 CLAMP
+#define LONG UN
+#define LIB UN
+#define LIB2 BIN
 #define CAST(to, ...) .cast[D][CAT(CODE_, to)] = NAME(cast, _##to),
 #define RED(op, ...) .reduce[CAT(RED_, op)][D] = NAME(reduce_##op, ), .combine[CAT(RED_, op)][D] = NAME(combine_##op, ),
 #define BITS(size)                                                                                         \

@@ -140,6 +140,11 @@ typedef int32_t vi32 __attribute__((vector_size(VECTOR_SIZE)));
 MEMORY(uint32_t, vu32, pu32)
 #undef MEMORY
 
+/* The bits of a vector of floats as words, and back.  HALF(n): words shifted right by one with their sign, as 32-bit words. */
+#define WORDS(x) ((VU)(x))
+#define FLOATS(u) ((V)(u))
+#define HALF(n) ((VU)((vi32)(n) >> 1))
+
 /* FMA: a b + c, in one rounding where there is such an instruction.  MIN: a < b ? a : b.  MAX: a > b ? a : b.
 ** IF (test, a, b, x, y): by lane, a test b ? x : y; tests LESS and UNORDERED (a or b is NaN). */
 #ifdef IF_f32

@@ -44,6 +44,7 @@ local OPTIONS = {
   seed = {"N", whole(0, math.maxinteger), "start bdl.random from this seed"},
   precision = {"BITS", one_of("8", "16", "32", "64", "bf16"), "float dtype: 8, 16, 32 (the default), 64 or bf16"},
   threads = {"N", whole(1, 1024), "use at most so many threads; results do not depend on it"},
+  tier = {"NAME", one_of("auto", "interp", "native"), "how compiled programs run: auto (the default), interp (at once), native (compiled first)"},
   platform = {"NAME", one_of("cpu", "gpu"), "device to run on"},
   set = {"NAME=VALUE", setting, "change a setting of the model: --set tau='30 ms' (repeatable)"},
   quiet = {nil, nil, "no progress bars, no warnings"},
@@ -53,6 +54,8 @@ local OPTIONS = {
   groups = {nil, nil, "hidden groups and relations of online learners instead, as bdl etrace"},
   dot = {"FILE", nil, "write the graph for Graphviz to a file as well"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
+  c = {nil, nil, "the C text only that native code is made of"},
+  clear = {nil, nil, "remove every program"},
 }
 
 --- Options of a command and the words that are none.  Behind the first word, the model, what is no option of bdl is left
@@ -108,6 +111,7 @@ end
 --- What the options say about the runtime.
 local function apply(opts)
   if opts.threads then core.threads(opts.threads) end
+  if opts.tier then core.tier(opts.tier) end
   local ok, err = pcall(function()
     if opts.precision then require "bdl.environ".set{precision = opts.precision} end
     if opts.platform then require "bdl.environ".set{platform = opts.platform} end
@@ -184,7 +188,7 @@ local function command(name, synopsis, options, text, run)
   commands[#commands + 1] = c
 end
 
-command("run", "model.lua [arguments]", "seed precision threads platform set quiet profile ranks", [[
+command("run", "model.lua [arguments]", "seed precision threads tier platform set quiet profile ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -221,7 +225,7 @@ function(opts, rest)
   return found > 0 and FAILED or check_settings(opts)
 end)
 
-command("dump", "model.lua [arguments]", "after plan groups precision set", [[
+command("dump", "model.lua [arguments]", "after plan c groups precision set", [[
 Prints every program that the model compiles, and its plan.  The model is traced only, as by `bdl check`.]],
 function(opts, rest)
   if opts.groups then return commands.etrace.run(opts, rest) end
@@ -238,9 +242,10 @@ function(opts, rest)
   end
   apply(opts)
   local failure = dump.dump(path, function(stage)
-    if opts.plan and stage == "plan" then return true end
+    if stage == "c" then return opts.c end
+    if stage == "plan" and opts.plan then return true end
     if after then return after == "all" or stage == after end
-    return not opts.plan and (stage == "dce" or stage == "plan")
+    return not opts.plan and not opts.c and (stage == "dce" or stage == "plan")
   end)
   return failure and report(failure) or check_settings(opts)
 end)
@@ -274,7 +279,7 @@ function(opts, rest)
   end
 end)
 
-command("verify-grad", "model.lua [arguments]", "seed precision threads set", [[
+command("verify-grad", "model.lua [arguments]", "seed precision threads tier set", [[
 Compares a model's online gradient with backpropagation through time and finite differences, parameter by parameter, and says
 what theory expects.  The model runs until its first call of learner:etrace_grad(..), whose data are used (the first 50 steps).]],
 function(opts, rest)
@@ -313,11 +318,22 @@ end)
 --- Environment variables that bdl or its libraries look at.
 local VARIABLES = {
   {"BDL_TRACEBACK", "full: tracebacks show bdl's own frames too"},
+  {"BDL_TIER", "auto, interp or native: how compiled programs run where --tier does not say"},
+  {"BDL_CC", "C compiler of the native tier, in place of cc"},
+  {"BDL_CACHE", "folder of its programs, in place of ~/.cache/bdl"},
   {"BDL_BLAS", "shared library for matrix products and factorisations, in place of OpenBLAS"},
   {"BDL_LUA", "folder to load bdl's Lua modules from, in place of the built-in ones (for development)"},
   {"OMP_NUM_THREADS", "threads to use where --threads does not say"},
   {"OPENBLAS_CORETYPE", "kernels of OpenBLAS; set by bdl on processors with AVX-512"},
 }
+
+command("cache", "", "clear", [[
+The folder of native code: where it is, how many programs of how many bytes it holds.  Compiled programs are found there again by
+what they compute; those used longest ago go when there are more than 256 MiB.]],
+function(opts)
+  local dir, files, bytes = core.cache(opts.clear)
+  io.stdout:write(("%s\n%d program%s, %.1f MiB\n"):format(dir, files, files == 1 and "" or "s", bytes / 2^20))
+end)
 
 command("env", "", "", "What bdl finds on this machine, and the environment variables that it reads.", function()
   local function row(name, value) io.stdout:write(("%-18s %s\n"):format(name, value)) end
@@ -327,6 +343,7 @@ command("env", "", "", "What bdl finds on this machine, and the environment vari
   row("version", core.version .. ", " .. _VERSION)
   row("platform", "cpu")
   row("instructions", core.isa())
+  row("tier", core.tier())
   row("threads", core.threads())
   row("precision", ("%s, %s"):format(float, int))
   row("BLAS", core.blas() or "none found")

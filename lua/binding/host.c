@@ -17,6 +17,7 @@
 #include "binding/embedded.h"
 #include "binding/lbdl.h"
 #include "device/world.h"
+#include "exec/cache.h"
 #include "exec/exec_context.h"
 
 struct bdl {
@@ -86,6 +87,27 @@ static int l_docs(lua_State *L) {
     lua_setfield(L, -2, m->name);
   }
   return 1;
+}
+
+/* core.tier([name]) -> name of the tier */
+static int l_tier(lua_State *L) {
+  bdl_exec_context *x;
+  lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
+  if (!lua_isnoneornil(L, 1)) lbdl_check(L, bdl_native_set_tier(lbdl_ctx(L), luaL_checkstring(L, 1)));
+  lua_pushstring(L, bdl_native_tier_name(x->native.tier));
+  return 1;
+}
+
+/* core.cache(clear) -> folder, programs, bytes */
+static int l_cache(lua_State *L) {
+  char dir[BDL_CACHE_PATH];
+  lbdl_check(L, bdl_cache_dir(lbdl_ctx(L), dir));
+  if (lua_toboolean(L, 1)) bdl_cache_trim(dir, 0);
+  const bdl_cache_size size = bdl_cache_measure(dir);
+  lua_pushstring(L, dir);
+  lua_pushinteger(L, size.files);
+  lua_pushinteger(L, size.bytes);
+  return 3;
 }
 
 static int l_threads(lua_State *L) {
@@ -245,7 +267,8 @@ static int open_core(lua_State *L) {
   lbdl_open_file(L);
   lbdl_open_record(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"memory", l_memory}, {"profile", l_profile}, {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
+    {"threads", l_threads}, {"tier", l_tier}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile},
+    {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},
   };

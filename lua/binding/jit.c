@@ -9,6 +9,7 @@
 #include "base/context.h"
 #include "binding/state_lua.h"
 #include "binding/traced.h"
+#include "exec/emit.h"
 #include "exec/exec.h"
 
 #define LBDL_JIT "bdl.Jit"
@@ -100,6 +101,16 @@ static bdl_status tell(lua_State *L, int n, bool *yes) {
   return BDL_OK;
 }
 
+/* The plan, or what native code makes of it. */
+static bdl_status plan_text(const bdl_plan *plan, const char *stage, bdl_str *out) {
+  if (strcmp(stage, "c") != 0) return bdl_plan_print(plan, out);
+  bdl_emitted e;
+  TRY(bdl_emit_plan(plan, &e));
+  bdl_str_add(out, e.text.s, e.text.n);
+  bdl_emit_free(&e, plan->ctx);
+  return out->failed ? BDL_ENOMEM : BDL_OK;
+}
+
 static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, const bdl_plan *plan) {
   lua_State *L = w->L;
   bool wanted;
@@ -109,7 +120,7 @@ static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, c
   if (s != BDL_OK || !wanted) return s;
   bdl_str text;
   bdl_str_init(&text, lbdl_ctx(L));
-  s = plan ? bdl_plan_print(plan, &text) : bdl_ir_print(p, &text);
+  s = plan ? plan_text(plan, stage, &text) : bdl_ir_print(p, &text);
   if (s == BDL_OK) {
     lua_pushvalue(L, w->f);
     lua_pushstring(L, stage);
@@ -185,6 +196,7 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   bdl_status s = bdl_plan_new(c, q, pair, &e->plan);
   bdl_prog_unref(q);
   if (s == BDL_OK && watched) s = show(&w, "plan", NULL, e->plan);
+  if (s == BDL_OK && watched) s = show(&w, "c", NULL, e->plan);
   lbdl_check(L, s);
 }
 
@@ -531,7 +543,7 @@ static int l_cached(lua_State *L) {
   return 1;
 }
 
-/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"); where
+/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"), f("c"); where
 ** that gives true, f(.., text) as well */
 static int l_on_compile(lua_State *L) {
   lua_settop(L, 1);

@@ -149,6 +149,16 @@ bdl_status bdl_map_put(bdl_map *m, uint64_t key, uint64_t value);
 bool bdl_map_next(const bdl_map *m, int64_t *i, uint64_t *key, uint64_t *value);
 uint64_t bdl_hash(const void *p, size_t n, uint64_t seed);
 
+/* SHA-256: of names by content, where two may never meet. */
+typedef struct bdl_sha256 {
+  uint32_t h[8];
+  uint64_t n;
+  unsigned char part[64];
+} bdl_sha256;
+void bdl_sha256_init(bdl_sha256 *s);
+void bdl_sha256_add(bdl_sha256 *s, const void *p, size_t n);
+void bdl_sha256_end(bdl_sha256 *s, unsigned char out[32]);
+
 /* ---- dtypes and avals ---------------------------------------------------------------------- */
 
 /* id, short name (IR text), long name (Lua), size in bytes */

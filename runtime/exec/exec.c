@@ -26,6 +26,7 @@ static void fini(bdl_context *c, void *p) {
     }
   bdl_map_fini(&x->eager);
   bdl_exec_profile_stop(x);
+  bdl_native_fini(x);
   bdl_blas_close(&x->blas);
   bdl_pool_free(x->pool);
   bdl_free(c, x, sizeof *x);
@@ -40,6 +41,7 @@ bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **out) {
     x->k = bdl_k_select(NULL);
     x->threads = c->threads > 0 ? c->threads : bdl_pool_default();
     bdl_map_init(&x->eager, c);
+    bdl_native_init(x);
     c->slot[BDL_SLOT_EXEC].p = x;
     c->slot[BDL_SLOT_EXEC].fini = fini;
   }
@@ -167,6 +169,7 @@ bdl_status bdl_exec_prim(bdl_context *c, bdl_prim_id prim, const bdl_param *para
     bdl_status s = e ? bdl_plan_new(c, p, NULL, &plan) : BDL_ENOMEM;
     bdl_prog_unref(p);
     if (s == BDL_OK) {
+      plan->compilable = false;
       *e = (eager_entry){.next = first, .plan = plan};
       s = bdl_map_put(&x->eager, key, (uint64_t)(uintptr_t)e);
     }

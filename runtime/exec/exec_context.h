@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "cpu/blas.h"
 #include "exec/exec.h"
+#include "exec/native.h"
 
 typedef struct bdl_exec_context {
   bdl_context *ctx;
@@ -20,6 +21,7 @@ typedef struct bdl_exec_context {
   void *progress_ud;
   double progress_next; /* time of the next report */
   struct bdl_profile *profile; /* NULL: off */
+  bdl_native_context native;
 } bdl_exec_context;
 
 bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **x);

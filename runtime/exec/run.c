@@ -3,12 +3,17 @@
 */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/context.h"
 #include "exec/exec.h"
+#include "exec/emit.h"
 #include "exec/exec_context.h"
 
 typedef struct runner {
+  bdl_native native;       /* what native code sees; first */
+  const bdl_native_fn *fn; /* by instruction; NULL: no native code */
+  double begin;            /* when the run began; 0: not looked */
   bdl_plan *plan;
   bdl_context *c;
   bdl_exec_context *x;
@@ -54,6 +59,8 @@ static void load_strided(char *z, const char *base, const bdl_load *l, int64_t i
     }
   }
 }
+
+void bdl_exec_load_strided(void *z, const void *base, const void *walk, int64_t i0, int64_t n) { load_strided(z, base, walk, i0, n); }
 
 /* Where an operand stands in the current tile. */
 typedef struct cursor {
@@ -139,9 +146,40 @@ static void run_group(const runner *r, const bdl_group *g) {
     }
 }
 
+/* A group of native code over the threads. */
+typedef struct native_part {
+  bdl_native *native;
+  void (*part)(bdl_native *n, int64_t first, int64_t last);
+} native_part;
+
+static void share_part(void *job, int64_t first, int64_t last, int thread) {
+  const native_part *p = job;
+  (void)thread;
+  p->part(p->native, first, last);
+}
+
+static void share(bdl_native *n, void (*part)(bdl_native *n, int64_t first, int64_t last), int64_t n_tiles) {
+  native_part p = {n, part};
+  bdl_pool_run(((runner *)(void *)n)->x->pool, n_tiles, share_part, &p);
+}
+
 /* ---- kernels, loops, branches ----------------------------------------------------------------------- */
 
 static bdl_status run_block(runner *r, const bdl_block *b);
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* After `done` steps of a loop: is there native code by now?  Looked seldom, as the clock costs, too. */
+static void look_for_native(runner *r, int64_t done) {
+  if ((done & 255) != 0 && (done & (done - 1)) != 0) return;
+  bdl_native_poll(r->x, r->plan, now() - r->begin);
+  r->fn = bdl_native_fns(r->plan);
+  if (r->fn) r->native.link = r->plan->native->link.v;
+}
 
 static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
   for (int32_t k = 0; k < i->kernel.n_in; k++) i->kernel.in_ptr[k] = at(r, i->kernel.in[k]);
@@ -170,7 +208,7 @@ static bdl_status interrupted(const runner *r, bdl_src src, int64_t done, int64_
 
 static bdl_status run_scan(runner *r, const bdl_inst *i) {
   int64_t n = i->scan.length;
-  bool report = r->depth == 0 && r->x->progress;
+  const bool report = r->depth == 0 && r->x->progress, hopes = r->depth == 0 && r->begin > 0;
   bdl_status s = BDL_OK;
   r->depth++;
   for (int64_t t = 0; t < n && s == BDL_OK; t++) {
@@ -182,13 +220,19 @@ static bdl_status run_scan(runner *r, const bdl_inst *i) {
     s = run_block(r, &i->scan.body);
     if (report) bdl_exec_report(r->x, t + 1, n);
     if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, t + 1, n);
+    if (s != BDL_OK || !hopes) continue;
+    look_for_native(r, t + 1);
+    if (r->fn && r->fn[i->id]) {
+      r->depth--;
+      return (bdl_status)r->fn[i->id](&r->native, t + 1);
+    }
   }
   r->depth--;
   return s;
 }
 
 static bdl_status run_while(runner *r, const bdl_inst *i) {
-  bool report = r->depth == 0 && r->x->progress;
+  const bool report = r->depth == 0 && r->x->progress, hopes = r->depth == 0 && r->begin > 0;
   bdl_status s = BDL_OK;
   r->depth++;
   for (int64_t done = 1; s == BDL_OK; done++) {
@@ -197,6 +241,12 @@ static bdl_status run_while(runner *r, const bdl_inst *i) {
     s = run_block(r, &i->loop.body);
     if (report) bdl_exec_report(r->x, done, -1);
     if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, done, -1);
+    if (s != BDL_OK || !hopes) continue;
+    look_for_native(r, done);
+    if (r->fn && r->fn[i->id]) {
+      r->depth--;
+      return (bdl_status)r->fn[i->id](&r->native, done);
+    }
   }
   r->depth--;
   return s;
@@ -208,7 +258,7 @@ static bdl_status run_cond(runner *r, const bdl_inst *i) {
   return run_block(r, &i->cond.branches[BDL_MAX(0, BDL_MIN(index, i->cond.n - 1))]);
 }
 
-static bdl_status run_inst(runner *r, const bdl_inst *i) {
+static bdl_status interpret(runner *r, const bdl_inst *i) {
   switch (i->kind) {
     case BDL_I_GROUP: run_group(r, i->group); return BDL_OK;
     case BDL_I_KERNEL: return run_kernel(r, i);
@@ -222,6 +272,33 @@ static bdl_status run_inst(runner *r, const bdl_inst *i) {
     case BDL_I_COND: return run_cond(r, i);
   }
   return BDL_OK;
+}
+
+/* A profile looks into loops. */
+static bdl_status run_inst(runner *r, const bdl_inst *i) {
+  if (r->fn && r->fn[i->id] && (!r->x->profile || i->kind == BDL_I_GROUP)) return (bdl_status)r->fn[i->id](&r->native, 0);
+  return interpret(r, i);
+}
+
+/* Native code asks for an instruction. */
+static int run_for_native(bdl_native *n, int32_t id) {
+  runner *r = (runner *)(void *)n;
+  const bdl_inst *i = r->plan->by_id[id];
+  const bdl_status s = interpret(r, i);
+  if (s != BDL_OK) bdl_where(r->c, i->src);
+  return (int)s;
+}
+
+/* Native code made another step of loop `id` while somebody waits to be told, or wants it to stop. */
+static int native_stepped(bdl_native *n, int32_t id, int32_t depth, int64_t done) {
+  runner *r = (runner *)(void *)n;
+  const bdl_inst *i = r->plan->by_id[id];
+  const int64_t total = i->kind == BDL_I_SCAN ? i->scan.length : -1;
+  r->depth = depth;
+  if (depth == 1 && r->x->progress) bdl_exec_report(r->x, done, total);
+  const bdl_status s = stop(r) ? interrupted(r, i->src, done, total) : BDL_OK;
+  r->depth = 0;
+  return (int)s;
 }
 
 static bdl_status run_block(runner *r, const bdl_block *b) {
@@ -287,6 +364,22 @@ static bdl_status bring_home(runner *r) {
   return BDL_EINTERRUPT;
 }
 
+/* While native code may yet come, some runs are timed: the 1st, 2nd, 4th, .., and every 64th. */
+static void begin(runner *r) {
+  bdl_plan *plan = r->plan;
+  if (r->fn) {
+    r->native.link = plan->native->link.v;
+    return;
+  }
+  if (!bdl_native_pending(plan) || r->x->native.tier == BDL_TIER_INTERP || r->x->profile) return;
+  plan->runs++;
+  if (r->x->native.tier == BDL_TIER_NATIVE) {
+    bdl_native_poll(r->x, plan, 0);
+    r->fn = bdl_native_fns(plan);
+    if (r->fn) r->native.link = plan->native->link.v;
+  } else if ((plan->runs & 63) == 0 || (plan->runs & (plan->runs - 1)) == 0) r->begin = now();
+}
+
 bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   bdl_context *c = plan->ctx;
   bdl_exec_context *x;
@@ -295,7 +388,11 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   TRY(bdl_exec_pool(x));
   TRY(prepare(plan, bdl_pool_size(x->pool)));
   char *base = (char *)(((uintptr_t)plan->memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1));
-  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_stride};
+  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_stride,
+              .fn = bdl_native_fns(plan)};
+  r.native = (bdl_native){.frame = r.frame, .threads = bdl_pool_size(x->pool), .reporting = x->progress != NULL,
+                          .interrupted = &c->interrupted, .run = run_for_native, .stepped = native_stepped, .share = share};
+  begin(&r);
   if (plan->n_in) memcpy(plan->frame, in, (size_t)plan->n_in * sizeof *in);
   if (plan->n_out) memcpy(plan->frame + plan->n_in, out, (size_t)plan->n_out * sizeof *out);
   plan->busy = true;
@@ -304,5 +401,6 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   if (s == BDL_EINTERRUPT && plan->loop_only) s = bring_home(&r);
   x->running--;
   plan->busy = false;
+  if (r.begin > 0 && s == BDL_OK) bdl_native_poll(x, plan, (now() - r.begin) * (double)plan->runs);
   return s;
 }

@@ -82,7 +82,8 @@ static bdl_status load(grouper *g, bdl_atom x, const bdl_load *walk, int32_t *ha
   TRY(bdl_block_ref(g->b, v->base, &l->ref));
   l->ref.offset += v->offset * l->size;
   TRY(reg_new(g, l->size, handle));
-  bdl_tile_inst t = {.kind = BDL_T_LOAD, .prim = BDL_P_copy, .z = *handle, .x = -1, .y = -1, .w = -1, .load = l};
+  const uint8_t dt = bdl_aval_of(g->p, x)->dtype;
+  bdl_tile_inst t = {.kind = BDL_T_LOAD, .prim = BDL_P_copy, .dtype = dt, .result = dt, .z = *handle, .x = -1, .y = -1, .w = -1, .load = l};
   return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
 }
 
@@ -131,8 +132,9 @@ static bdl_status splat(grouper *g, bdl_atom x, int32_t *h) {
   if (g->splat[x] < 0) {
     int32_t size = g->operands.v[*h].size, z;
     TRY(operand_new(g, (bdl_operand){.kind = BDL_O_REG, .reg = g->n_regs++, .size = size}, &z)); /* kept for the whole group */
-    bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_broadcast, .z = z, .x = *h, .y = -1, .w = -1,
-                       .fn = g->b->pl->k->tile[BDL_TILE_splat][bdl_aval_of(g->p, x)->dtype][0]};
+    const bdl_dtype dt = bdl_aval_of(g->p, x)->dtype;
+    bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_broadcast, .op = BDL_TILE_splat, .dtype = dt, .result = dt, .z = z, .x = *h,
+                       .y = -1, .w = -1, .fn = g->b->pl->k->tile[BDL_TILE_splat][dt][0]};
     if (!BDL_PUSH(g->c, g->prologue, t)) return BDL_ENOMEM;
     g->splat[x] = z;
   }
@@ -141,22 +143,24 @@ static bdl_status splat(grouper *g, bdl_atom x, int32_t *h) {
 }
 
 /* Pick the kernel for the forms of the operands; scalars are splatted where there is none. */
-static bdl_status kernel(grouper *g, const bdl_eqn *e, int32_t h[3], bdl_k_tile *fn) {
+static bdl_status kernel(grouper *g, const bdl_eqn *e, int32_t h[3], bdl_tile_inst *t) {
   const bdl_k_table *k = g->b->pl->k;
   int n = e->n_in;
   bdl_dtype dt = bdl_aval_of(g->p, e->in[e->prim == BDL_P_select ? 1 : 0])->dtype;
   int op = bdl_lowering_of(e->prim)->tile;
   int form = 0;
+  t->op = (int16_t)op;
+  t->dtype = dt;
   for (int i = 0; i < n; i++) form |= g->operands.v[h[i]].kind == BDL_O_SCALAR ? 1 << i : 0;
   if (e->prim == BDL_P_cast) {
-    *fn = k->cast[dt][e->params[0].i];
+    t->fn = k->cast[dt][e->params[0].i];
     return form ? splat(g, e->in[0], &h[0]) : BDL_OK;
   }
   if (has_number(e)) form |= BDL_FORM_Y;
   if (!k->tile[op][dt][form] && form == BDL_FORM_X && (bdl_prims[e->prim].flags & BDL_F_COMMUTATIVE) &&
       k->tile[op][dt][BDL_FORM_Y]) {
-    int32_t t = h[0];
-    h[0] = h[1], h[1] = t;
+    int32_t first = h[0];
+    h[0] = h[1], h[1] = first;
     form = BDL_FORM_Y;
   }
   for (int i = 0; i < n && !k->tile[op][dt][form]; i++)
@@ -164,8 +168,8 @@ static bdl_status kernel(grouper *g, const bdl_eqn *e, int32_t h[3], bdl_k_tile 
       TRY(splat(g, e->in[i], &h[i]));
       form &= ~(1 << i);
     }
-  *fn = k->tile[op][dt][form];
-  if (!*fn)
+  t->fn = k->tile[op][dt][form];
+  if (!t->fn)
     return bdl_fail(g->c, BDL_ENOTSUP, "%s is not defined on %s", bdl_prims[e->prim].name, bdl_dtype_long_name(dt));
   return BDL_OK;
 }
@@ -196,8 +200,9 @@ static bdl_status result(grouper *g, bdl_atom x, int32_t *z) {
     TRY(operand_new(g, o, &mem));
     if (reg < 0) *z = mem;
     else {
-      bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_copy, .z = mem, .x = reg, .y = -1, .w = -1,
-                         .fn = g->b->pl->k->tile[BDL_TILE_copy][bdl_aval_of(g->p, x)->dtype][0]};
+      const bdl_dtype dt = bdl_aval_of(g->p, x)->dtype;
+      bdl_tile_inst t = {.kind = BDL_T_OP, .prim = BDL_P_copy, .op = BDL_TILE_copy, .dtype = dt, .result = dt, .z = mem, .x = reg,
+                         .y = -1, .w = -1, .fn = g->b->pl->k->tile[BDL_TILE_copy][dt][0]};
       if (!BDL_PUSH(g->c, g->stores, t)) return BDL_ENOMEM;
       g->last[x] = INT32_MAX; /* kept until the store */
     }
@@ -209,7 +214,7 @@ static bdl_status result(grouper *g, bdl_atom x, int32_t *z) {
 static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
   bdl_planner *pl = g->b->pl;
   bdl_dtype dt = bdl_aval_of(g->p, e->in[0])->dtype;
-  bdl_tile_inst t = {.prim = e->prim, .x = x, .w = -1};
+  bdl_tile_inst t = {.prim = e->prim, .dtype = dt, .result = dt, .x = x, .w = -1};
   bdl_operand z = {.kind = BDL_O_SCALAR}, y = {.kind = BDL_O_SCALAR};
   if (e->prim == BDL_P_event_ids) {
     t.kind = BDL_T_COMPACT;
@@ -222,6 +227,7 @@ static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
     int64_t tiles = (bdl_aval_numel(&g->node->domain) + BDL_TILE - 1) / BDL_TILE;
     bdl_reduce_op op = (bdl_reduce_op)(e->prim - BDL_P_reduce_sum);
     t.kind = BDL_T_REDUCE;
+    t.op = (int16_t)op;
     t.red.tile = pl->k->reduce[op][dt];
     t.red.combine = pl->k->combine[op][dt];
     z.size = y.size = (int32_t)bdl_dtype_size(dt);
@@ -255,6 +261,7 @@ static bool join_pair(grouper *g, const bdl_eqn *e, int32_t at, const int32_t h[
   const bdl_k_tile fn = g->b->pl->k->tile[op][bdl_aval_of(g->p, e->in[0])->dtype][form]; /* of floats only */
   if (!fn) return false;
   t->fn = fn;
+  t->op = (int16_t)op;
   t->then = e->prim;
   t->w = operand[2];
   return true;
@@ -286,7 +293,8 @@ static bdl_status equation(grouper *g, int32_t at) {
     g->insts.v[g->insts.n - 1].z = z;
     return BDL_OK;
   }
-  bdl_tile_inst t = {.kind = BDL_T_OP, .prim = e->prim};
+  bdl_tile_inst t = {.kind = BDL_T_OP, .prim = e->prim, .op = (int16_t)bdl_lowering_of(e->prim)->tile, .dtype = domain->dtype};
+  t.result = bdl_aval_of(g->p, e->out[0])->dtype;
   if (e->prim == BDL_P_iota) {
     int64_t axis = e->params[1].i, inner = 1;
     for (int k = (int)axis + 1; k < domain->ndim; k++) inner *= domain->shape[k];
@@ -298,7 +306,7 @@ static bdl_status equation(grouper *g, int32_t at) {
     t.fn = g->b->pl->k->tile[BDL_TILE_random_bits][domain->dtype][0];
   } else {
     if (has_number(e)) TRY(immediate(g, &e->params[0].i, 1, &h[1]));
-    TRY(kernel(g, e, h, &t.fn));
+    TRY(kernel(g, e, h, &t));
   }
   release(g, e, at, &s);
   TRY(s);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "exec/lower.h"
+#include "exec/native.h"
 #include "ir/edit.h"
 #include "plan/build.h"
 #include "plan/legalise.h"
@@ -430,6 +431,20 @@ static bool any_eqn(const bdl_prog *p, bool (*test)(bdl_prim_id)) {
   return false;
 }
 
+/* Number the instructions of b; by_id NULL: count them only. */
+static int32_t number(const bdl_block *b, bdl_inst **by_id, int32_t n) {
+  for (int32_t k = 0; k < b->n; k++) {
+    bdl_inst *i = &b->v[k];
+    i->id = n;
+    if (by_id) by_id[n] = i;
+    n++;
+    if (i->kind == BDL_I_SCAN) n = number(&i->scan.body, by_id, n);
+    if (i->kind == BDL_I_WHILE) n = number(&i->loop.body, by_id, number(&i->loop.cond, by_id, n));
+    for (int32_t j = 0; i->kind == BDL_I_COND && j < i->cond.n; j++) n = number(&i->cond.branches[j], by_id, n);
+  }
+  return n;
+}
+
 static bool is_trace(bdl_prim_id p) { return p == BDL_P_etrace_step; }
 static bool is_dot(bdl_prim_id p) { return p == BDL_P_dot; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
@@ -463,6 +478,10 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   }
   TRY(block(&pl, p, in, t, plan->inplace, &plan->block));
   TRY(lay_out(plan));
+  plan->n_insts = number(&plan->block, NULL, 0);
+  plan->by_id = bdl_arena_alloc(&plan->arena, (size_t)(plan->n_insts + 1) * sizeof *plan->by_id);
+  if (!plan->by_id) return BDL_ENOMEM;
+  number(&plan->block, plan->by_id, 0);
   int loops = 0, others = 0;
   for (int32_t i = 0; i < plan->block.n; i++) {
     bdl_inst_kind k = plan->block.v[i].kind;
@@ -479,6 +498,7 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_plan *plan = bdl_calloc(c, sizeof *plan);
   if (!plan) return BDL_ENOMEM;
   plan->ctx = c;
+  plan->compilable = true;
   bdl_arena_init(&plan->arena, c);
   bdl_prog_ref(p);
   plan->legal_from = p;
@@ -507,6 +527,7 @@ void bdl_plan_forget(bdl_plan *plan) {
 
 void bdl_plan_free(bdl_plan *plan) {
   bdl_context *c = plan->ctx;
+  bdl_native_free(plan);
   bdl_plan_forget(plan);
   BDL_VEC_FREE(c, plan->slots);
   bdl_arena_fini(&plan->arena);

@@ -59,6 +59,8 @@ typedef struct bdl_tile_inst {
   bdl_tile_kind kind;
   bdl_prim_id prim;      /* for dumps */
   bdl_prim_id then;      /* for dumps: the second of two operations in one; 0: none */
+  int16_t op;            /* OP: bdl_tile_op; REDUCE: bdl_reduce_op */
+  uint8_t dtype, result; /* of the first operand that is not a predicate (LOAD: of what is loaded), and of z */
   int32_t z, x, y, w;    /* operands of the group; n_operands: none */
   union {
     bdl_k_tile fn;       /* OP */
@@ -91,6 +93,7 @@ typedef enum bdl_inst_kind { BDL_I_GROUP, BDL_I_KERNEL, BDL_I_COPY, BDL_I_SCAN, 
 
 typedef struct bdl_inst {
   bdl_inst_kind kind;
+  int32_t id; /* place in by_id: a loop comes before its body */
   bdl_prim_id prim;
   bdl_src src;
   union {
@@ -139,11 +142,16 @@ typedef struct bdl_plan {
   bdl_arena arena;      /* of the plan's own structures */
   BDL_VEC(bdl_pslot) slots;
   bdl_block block;
+  bdl_inst **by_id;     /* [n_insts] every instruction, those of loops and branches too */
+  int32_t n_insts;
   int32_t n_in, n_out;
   bool *inplace;     /* [n_out] result k may be written over the operand paired with it */
   bool can_fail;     /* has an equation that may fail while running: never run in place */
   bool loop_only;    /* one scan or while, whose carry are the results: an interrupted run leaves whole steps */
   size_t arena_bytes, reg_bytes;
+  bool compilable;   /* the native tier may take it: not one equation run at once */
+  struct bdl_native_plan *native; /* exec/native.h */
+  int64_t runs;
   /* the frame, kept between runs */
   bool busy;
   char **frame;

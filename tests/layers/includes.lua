@@ -48,7 +48,7 @@ local function layer_of_include(name, from)
   local dir = name:match "^([^/]+)/"
   if name == "bdl.h" or name == "runtime/bdl.h" then return "api" end
   if not dir then return layer_of_file(from) end
-  if dir == "cpu" or dir == "cuda" or dir == "kernels" then return "kernels" end
+  if dir == "cpu" or dir == "native" or dir == "cuda" or dir == "kernels" then return "kernels" end
   if dir == "binding" or dir == "bdl" then return "lua" end
   return dir
 end

@@ -1,0 +1,211 @@
+/*
+** programs.c -- random programs and tensors.
+*/
+#include "programs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../support/random.h"
+
+void t_check(bdl_context *c, bdl_status s) {
+  if (s != BDL_OK) fail_msg("%s", bdl_last_error(c)->message);
+}
+
+bdl_tensor t_random_tensor(bdl_context *c, const bdl_aval *a, double lo, double hi, uint64_t *rng) {
+  bdl_tensor t;
+  t_check(c, bdl_tensor_new(bdl_device_cpu(c), a, &t));
+  char *data = bdl_tensor_data(&t);
+  size_t size = bdl_dtype_size(a->dtype);
+  for (int64_t i = 0; i < bdl_aval_numel(a); i++) {
+    double u = (double)(t_random(rng) >> 11) / 9007199254740992.0;
+    bdl_scalar v = bdl_dtype_is_float(a->dtype) ? bdl_scalar_from_f64(a->dtype, lo + (hi - lo) * u)
+                                                : bdl_scalar_from_i64(a->dtype, (int64_t)(lo + (hi - lo + 1) * u));
+    memcpy(data + (size_t)i * size, &v, size);
+  }
+  return t;
+}
+
+void t_drop(bdl_tensor *t, int n) {
+  for (int i = 0; i < n; i++) bdl_tensor_unref(&t[i]);
+}
+
+static bool both_nan(const bdl_tensor *a, const bdl_tensor *b, int64_t k) {
+  if (!bdl_dtype_is_float(a->aval.dtype)) return false;
+  const double x = bdl_scalar_to_f64(a->aval.dtype, bdl_tensor_at(a, k)), y = bdl_scalar_to_f64(b->aval.dtype, bdl_tensor_at(b, k));
+  return x != x && y != y;
+}
+
+void t_same_bits(const bdl_tensor *a, const bdl_tensor *b, int n, const char *what, uint64_t seed) {
+  bool ids = !strcmp(what, "event_ids"); /* what stands behind their number is nobody's */
+  for (int i = 0; i < n; i++) {
+    if (!a[i].buf || !b[i].buf) {
+      fail_msg("%s, seed %llu: no result %d", what, (unsigned long long)seed, i);
+      return;
+    }
+    if (!bdl_aval_eq(&a[i].aval, &b[i].aval)) fail_msg("%s, seed %llu: result %d differs in type", what, (unsigned long long)seed, i);
+    size_t bytes = bdl_aval_bytes(&a[i].aval), size = bdl_dtype_size(a[i].aval.dtype);
+    if (ids && i == 0) bytes = (size_t)bdl_tensor_at(&a[1], 0).i32 * size;
+    const char *x = bdl_tensor_data(&a[i]), *y = bdl_tensor_data(&b[i]);
+    for (size_t k = 0; k < bytes; k += size)
+      if (memcmp(x + k, y + k, size) != 0 && !both_nan(&a[i], &b[i], (int64_t)(k / size)))
+        fail_msg("%s, seed %llu: result %d differs at %zu: %.17g and %.17g", what, (unsigned long long)seed, i, k / size,
+                 bdl_scalar_to_f64(a[i].aval.dtype, bdl_tensor_at(&a[i], (int64_t)(k / size))),
+                 bdl_scalar_to_f64(b[i].aval.dtype, bdl_tensor_at(&b[i], (int64_t)(k / size))));
+  }
+}
+
+/* ---- random programs ------------------------------------------------------------------------------ */
+
+typedef struct gen {
+  bdl_prog *p;
+  uint64_t rng;
+  bdl_atom pool[256];
+  int n;
+} gen;
+
+static uint64_t below(gen *g, uint64_t n) { return t_random(&g->rng) % n; }
+
+static void keep(gen *g, bdl_status s, bdl_atom x) {
+  if (s == BDL_OK && g->n < 256) g->pool[g->n++] = x;
+}
+
+static void grow(gen *g) {
+  static const bdl_prim_id unary[] = {BDL_P_neg, BDL_P_abs, BDL_P_exp, BDL_P_tanh, BDL_P_exprel, BDL_P_floor, BDL_P_sigmoid, BDL_P_sin};
+  static const bdl_prim_id binary[] = {BDL_P_add, BDL_P_sub, BDL_P_mul, BDL_P_max, BDL_P_min, BDL_P_div};
+  static const bdl_prim_id reduce[] = {BDL_P_reduce_sum, BDL_P_reduce_max, BDL_P_reduce_min};
+  bdl_atom x = g->pool[below(g, (uint64_t)g->n)], y = g->pool[below(g, (uint64_t)g->n)], z = BDL_ZERO, m = BDL_ZERO;
+  const bdl_aval *a = bdl_aval_of(g->p, x);
+  int64_t list[3][BDL_MAX_NDIM];
+  bdl_param params[3];
+  int nd = a->ndim;
+  bdl_status s;
+  switch (below(g, 11)) {
+    case 0: case 1:
+      s = bdl_bind1(g->p, unary[below(g, 8)], x, &z);
+      keep(g, s, z);
+      break;
+    case 2: case 3: case 4:
+      s = bdl_bind2(g->p, binary[below(g, 6)], x, y, &z); /* shapes that do not broadcast are refused: nothing is added */
+      keep(g, s, z);
+      break;
+    case 5:
+      if (bdl_bind2(g->p, BDL_P_lt, x, y, &m) == BDL_OK) {
+        s = bdl_bind3(g->p, BDL_P_select, m, x, y, &z);
+        keep(g, s, z);
+      }
+      break;
+    case 6: /* slice */
+      for (int k = 0; k < nd; k++) {
+        int64_t n = a->shape[k], lo = n > 1 ? (int64_t)below(g, (uint64_t)(n / 2 + 1)) : 0;
+        list[0][k] = lo, list[1][k] = n - (n > 2 ? (int64_t)below(g, 2) : 0), list[2][k] = below(g, 4) ? 1 : 2;
+        if (list[1][k] <= lo) list[1][k] = n;
+      }
+      for (int k = 0; k < 3; k++) params[k] = bdl_pints(list[k], nd);
+      s = bdl_bind(g->p, BDL_P_slice, params, &x, 1, &z);
+      keep(g, s, z);
+      break;
+    case 7: /* flip or transpose */
+      for (int k = 0; k < nd; k++) list[0][k] = nd - 1 - k;
+      params[0] = bdl_pints(list[0], nd);
+      s = bdl_bind(g->p, below(g, 2) ? BDL_P_reverse : BDL_P_permute, params, &x, 1, &z);
+      keep(g, s, z);
+      break;
+    case 8: { /* reduce some axes */
+      int n = 0;
+      bool all = below(g, 2);
+      for (int k = 0; k < nd; k++)
+        if (all || below(g, 2)) list[0][n++] = k;
+      params[0] = bdl_pints(list[0], n);
+      s = bdl_bind(g->p, reduce[below(g, 3)], params, &x, 1, &z);
+      keep(g, s, z);
+      break;
+    }
+    case 9: /* flatten */
+      list[0][0] = bdl_aval_numel(a);
+      s = bdl_ir_reshape(g->p, x, 1, list[0], &z);
+      keep(g, s, z);
+      break;
+    default: { /* repeat along a new leading axis */
+      if (nd > 2) break;
+      list[0][0] = 3;
+      for (int k = 0; k < nd; k++) list[0][k + 1] = a->shape[k], list[1][k] = k + 1;
+      params[0] = bdl_pints(list[0], nd + 1), params[1] = bdl_pints(list[1], nd);
+      s = bdl_bind(g->p, BDL_P_broadcast, params, &x, 1, &z);
+      keep(g, s, z);
+    }
+  }
+  bdl_clear_error(g->p->ctx);
+}
+
+static const int64_t SHAPES[][2] = {{0, 0}, {7, 0}, {1300, 0}, {2, 650}, {650, 0}, {1, 7}};
+
+static bdl_aval shape_of(uint64_t k) {
+  int ndim = SHAPES[k][0] == 0 ? 0 : SHAPES[k][1] == 0 ? 1 : 2;
+  return bdl_aval_make(BDL_F32, ndim, SHAPES[k]);
+}
+
+static void add_inputs(gen *g, int n) {
+  for (int i = 0; i < n; i++) {
+    bdl_aval a = shape_of(below(g, 6));
+    t_check(g->p->ctx, bdl_ir_input(g->p, &a, &g->pool[g->n++]));
+  }
+}
+
+static void outputs(gen *g, int n) {
+  bdl_atom out[MANY];
+  for (int i = 0; i < n; i++) out[i] = g->pool[g->n - 1 - (int)below(g, (uint64_t)BDL_MIN(g->n, 20))];
+  t_check(g->p->ctx, bdl_prog_set_outputs(g->p, out, n));
+}
+
+void t_random_inputs(bdl_prog *p, bdl_tensor *in, uint64_t *rng) {
+  for (int i = 0; i < p->inputs.n; i++) in[i] = t_random_tensor(p->ctx, bdl_aval_of(p, p->inputs.v[i]), -2, 2, rng);
+}
+
+bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair) {
+  gen b = {.rng = seed};
+  bdl_aval carry[3] = {shape_of(2), shape_of(2), shape_of(0)}, slice = shape_of(4), konst = shape_of(3);
+  t_check(c, bdl_prog_new(c, "body", &b.p));
+  t_check(c, bdl_ir_input(b.p, &konst, &b.pool[b.n++]));
+  for (int i = 0; i < 3; i++) t_check(c, bdl_ir_input(b.p, &carry[i], &b.pool[b.n++]));
+  t_check(c, bdl_ir_input(b.p, &slice, &b.pool[b.n++]));
+  for (int i = 0; i < 25; i++) grow(&b);
+  bdl_atom out[6];
+  for (int k = 0; k < 3; k++) { /* something of the carry's type: mix two of its type, or hand one on */
+    bdl_atom same[256];
+    int n = 0;
+    for (int i = 0; i < b.n; i++)
+      if (bdl_aval_eq(bdl_aval_of(b.p, b.pool[i]), &carry[k])) same[n++] = b.pool[i];
+    out[k] = same[below(&b, (uint64_t)n)];
+    if (below(&b, 3)) t_check(c, bdl_bind2(b.p, BDL_P_add, out[k], same[below(&b, (uint64_t)n)], &out[k]));
+    if (below(&b, 2)) t_check(c, bdl_bind1(b.p, BDL_P_tanh, out[k], &out[k]));
+  }
+  for (int k = 3; k < 5; k++) out[k] = b.pool[below(&b, (uint64_t)b.n)];
+  out[5] = out[0]; /* the carry itself, stacked */
+  t_check(c, bdl_prog_set_outputs(b.p, out, 6));
+  bdl_prog *p;
+  t_check(c, bdl_prog_new(c, "scan", &p));
+  bdl_aval xs = slice;
+  xs.ndim = 2, xs.shape[1] = slice.shape[0], xs.shape[0] = 5;
+  const bdl_aval *type[5] = {&konst, &carry[0], &carry[1], &carry[2], &xs};
+  bdl_atom in[5], res[6];
+  for (int i = 0; i < 5; i++) t_check(c, bdl_ir_input(p, type[i], &in[i]));
+  bdl_param params[5] = {bdl_pint(1), bdl_pint(3), bdl_pint(5), bdl_pint((int64_t)(seed & 1)), bdl_pprogs(&b.p, 1)};
+  t_check(c, bdl_bind(p, BDL_P_scan, params, in, 5, res));
+  t_check(c, bdl_prog_set_outputs(p, res, 6));
+  bdl_prog_unref(b.p);
+  for (int i = 0; i < 6; i++) pair[i] = i < 3 ? i + 1 : -1;
+  return p;
+}
+
+bdl_prog *t_random_program(bdl_context *c, uint64_t seed) {
+  gen g = {.rng = seed};
+  t_check(c, bdl_prog_new(c, "random", &g.p));
+  add_inputs(&g, 4);
+  for (int i = 0; i < 40; i++) grow(&g);
+  outputs(&g, 6);
+  return g.p;
+}

@@ -1,0 +1,349 @@
+/*
+** The native tier: the same bits as the interpreter tier over every primitive and random programs; the cache; what goes wrong.
+*/
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../ir/cases.h"
+#include "../ir/text.h"
+#include "exec/cache.h"
+#include "exec/exec_context.h"
+#include "programs.h"
+
+static char folder[64]; /* the cache of this program */
+
+/* In the cache's folder. */
+static void shell(const char *command) {
+  char line[256];
+  snprintf(line, sizeof line, "cd %s && %s", folder, command);
+  if (system(line) != 0) fail_msg("%s", line);
+}
+
+static int new_cache(void **state) {
+  (void)state;
+  snprintf(folder, sizeof folder, "/tmp/bdl-test-XXXXXX");
+  return mkdtemp(folder) && setenv("BDL_CACHE", folder, 1) == 0 ? 0 : -1;
+}
+
+static int drop_cache(void **state) {
+  (void)state;
+  shell("rm -rf $PWD");
+  return 0;
+}
+
+static bdl_exec_context *tier(bdl_context *c, const char *name) {
+  bdl_exec_context *x;
+  t_check(c, bdl_exec_get(c, &x));
+  t_check(c, bdl_native_set_tier(c, name));
+  return x;
+}
+
+/* One plan of p, run by each tier; the native one twice.  Returns the state it ends in. */
+static bdl_native_state agree(bdl_context *c, bdl_prog *p, const int32_t *pair, const bdl_tensor *in, const char *what, uint64_t seed) {
+  const int n = p->n_outputs;
+  bdl_tensor *want = calloc((size_t)n, sizeof *want), *got = calloc((size_t)n, sizeof *got);
+  bdl_plan *plan;
+  t_check(c, bdl_plan_new(c, p, pair, &plan));
+  tier(c, "interp");
+  t_check(c, bdl_exec_run(plan, in, want));
+  assert_null(plan->native);
+  tier(c, "native");
+  for (int i = 0; i < 2; i++) {
+    t_check(c, bdl_exec_run(plan, in, got));
+    t_same_bits(want, got, n, what, seed);
+    t_drop(got, n);
+  }
+  t_drop(want, n);
+  const bdl_native_state state = plan->native->state;
+  bdl_plan_free(plan);
+  free(want);
+  free(got);
+  return state;
+}
+
+/* Many small programs as one: a compiler takes its time. */
+typedef struct bundle {
+  bdl_prog *p;
+  BDL_VEC(bdl_tensor) in;
+  BDL_VEC(bdl_atom) out;
+} bundle;
+
+static void open_bundle(bdl_context *c, bundle *b) {
+  *b = (bundle){0};
+  t_check(c, bdl_prog_new(c, "bundle", &b->p));
+}
+
+static void add(bdl_context *c, bundle *b, bdl_prog *p, const bdl_tensor *in) {
+  bdl_atom x[MANY], y[MANY];
+  bdl_param body = bdl_pprogs(&p, 1);
+  for (int i = 0; i < p->inputs.n; i++) {
+    t_check(c, bdl_ir_input(b->p, bdl_aval_of(p, p->inputs.v[i]), &x[i]));
+    assert_true(BDL_PUSH(c, b->in, in[i]));
+  }
+  t_check(c, bdl_bind(b->p, BDL_P_call, &body, x, (int)p->inputs.n, y));
+  for (int i = 0; i < p->n_outputs; i++) assert_true(BDL_PUSH(c, b->out, y[i]));
+}
+
+static void close_bundle(bdl_context *c, bundle *b, const char *what) {
+  t_check(c, bdl_prog_set_outputs(b->p, b->out.v, (int)b->out.n));
+  assert_int_equal(agree(c, b->p, NULL, b->in.v, what, 0), BDL_N_READY);
+  t_drop(b->in.v, (int)b->in.n);
+  BDL_VEC_FREE(c, b->in);
+  BDL_VEC_FREE(c, b->out);
+  bdl_prog_unref(b->p);
+}
+
+/* Numbers as they come, and those at the edges. */
+static bdl_tensor operand(bdl_context *c, const t_case *t, int i, uint64_t *rng) {
+  static const double edges[] = {0, -0.0, 1, -1, 0.5, 1e-30, -1e30, 1e308, 1. / 0., -1. / 0., 0. / 0., 2147483648., -2147483649.};
+  const bdl_aval *a = bdl_aval_of(t->p, t->p->inputs.v[i]);
+  bdl_tensor x = t_random_tensor(c, a, t->lo[i], t->hi[i], rng);
+  const size_t size = bdl_dtype_size(a->dtype);
+  for (int64_t k = 0; bdl_dtype_is_float(a->dtype) && k < bdl_aval_numel(a); k++) {
+    const bdl_scalar v = bdl_scalar_from_f64(a->dtype, edges[t_random(rng) % BDL_LEN(edges)]);
+    if (t_random(rng) % 4 == 0) memcpy((char *)bdl_tensor_data(&x) + (size_t)k * size, &v, size);
+  }
+  return x;
+}
+
+/* Element-wise primitives at every number; the others are kernels, which the tiers share. */
+static void every_element_operation_agrees(void **state) {
+  bdl_context *c = *state;
+  bundle b;
+  int cases = 0;
+  open_bundle(c, &b);
+  for (int prim = 0; prim < BDL_P_COUNT; prim++) {
+    const bdl_lower_kind kind = bdl_lowering_of((bdl_prim_id)prim)->kind;
+    if (kind != BDL_LOWER_TILE && kind != BDL_LOWER_REDUCE && kind != BDL_LOWER_STRIDED) continue;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+      t_case t;
+      uint64_t rng = seed * 77 + (uint64_t)prim;
+      bdl_tensor in[8];
+      if (!t_case_new(c, (bdl_prim_id)prim, seed, BDL_DTYPE_COUNT, &t)) continue;
+      for (int i = 0; i < t.p->inputs.n; i++) in[i] = operand(c, &t, i, &rng);
+      add(c, &b, t.p, in);
+      bdl_prog_unref(t.p);
+      cases++;
+    }
+  }
+  assert_true(cases > 300);
+  close_bundle(c, &b, "elements");
+}
+
+static void random_programs_agree(void **state) {
+  bdl_context *c = *state;
+  bundle b;
+  open_bundle(c, &b);
+  for (uint64_t seed = 1; seed <= 40; seed++) {
+    bdl_prog *p = t_random_program(c, seed);
+    bdl_tensor in[MANY];
+    uint64_t rng = seed;
+    t_random_inputs(p, in, &rng);
+    add(c, &b, p, in);
+    bdl_prog_unref(p);
+  }
+  close_bundle(c, &b, "random programs");
+}
+
+static void random_scans_agree(void **state) {
+  bdl_context *c = *state;
+  bundle b;
+  open_bundle(c, &b);
+  for (uint64_t seed = 1; seed <= 24; seed++) {
+    int32_t pair[6];
+    bdl_prog *p = t_random_scan(c, seed, pair);
+    bdl_tensor in[MANY];
+    uint64_t rng = seed;
+    t_random_inputs(p, in, &rng);
+    add(c, &b, p, in);
+    bdl_prog_unref(p);
+  }
+  close_bundle(c, &b, "random scans");
+}
+
+/* ---- loops ------------------------------------------------------------------------------------------------ */
+
+/* x -> x * 1.0001 + 0.1, so many times, and the sum of what is positive on the way. */
+static bdl_prog *long_loop(bdl_context *c, int64_t steps) {
+  char text[1024];
+  snprintf(text, sizeof text,
+           "program p(a:f32[700], s:f32[]) {\n"
+           "  c:f32[700], d:f32[] = scan[consts=0 carry=2 length=%lld reverse=0 body={program body(a:f32[700], s:f32[]) {\n"
+           "    b:f32[700] = mul a 1.0001:f32\n    c:f32[700] = add b 0.1:f32\n    r:f32[] = reduce_sum[axes=(0)] c\n"
+           "    d:f32[] = add s r\n    e:f32[] = mul d 0.5:f32\n    return c, e\n  }}] a s\n  return c, d\n}\n", (long long)steps);
+  return t_parse(c, text);
+}
+
+static void inputs_of(bdl_prog *p, bdl_tensor *in) {
+  uint64_t rng = 5;
+  t_random_inputs(p, in, &rng);
+}
+
+/* In the middle of a loop the interpreter hands over to what lies in the cache. */
+static void a_loop_is_handed_over_between_steps(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = long_loop(c, 30000);
+  bdl_tensor in[2], want[2] = {0}, got[2] = {0};
+  bdl_plan *plan;
+  inputs_of(p, in);
+  assert_int_equal(agree(c, p, NULL, in, "long loop", 0), BDL_N_READY); /* it is in the cache now */
+  tier(c, "interp");
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, bdl_exec_run(plan, in, want));
+  tier(c, "auto");
+  t_check(c, bdl_exec_run(plan, in, got));
+  assert_non_null(plan->native);
+  assert_int_equal(plan->native->state, BDL_N_READY);
+  t_same_bits(want, got, 2, "handed over", 0);
+  bdl_plan_free(plan);
+  t_drop(want, 2), t_drop(got, 2), t_drop(in, 2);
+  bdl_prog_unref(p);
+}
+
+static void interrupt_after(void *ud, int64_t done, int64_t total) {
+  (void)total;
+  if (done >= 3) ((bdl_context *)ud)->interrupted = 1;
+}
+
+static void an_interrupt_ends_a_native_loop_between_steps(void **state) {
+  bdl_context *c = *state;
+  int32_t pair[2] = {0, 1};
+  bdl_prog *p = long_loop(c, 1000000000); /* would take hours */
+  bdl_tensor in[2], out[2] = {0};
+  bdl_plan *plan;
+  inputs_of(p, in);
+  tier(c, "native");
+  t_check(c, bdl_plan_new(c, p, pair, &plan));
+  assert_true(plan->loop_only);
+  bdl_exec_set_progress(c, interrupt_after, c);
+  assert_int_equal(bdl_exec_run(plan, in, out), BDL_EINTERRUPT);
+  assert_non_null(strstr(bdl_last_error(c)->message, "of 1000000000 steps; States are those after the last of them"));
+  assert_int_equal(plan->native->state, BDL_N_READY);
+  bdl_clear_error(c);
+  bdl_plan_free(plan);
+  t_drop(out, 2), t_drop(in, 2);
+  bdl_prog_unref(p);
+}
+
+static void a_kernel_that_fails_in_a_native_loop_is_named(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c,
+                        "program p(a:f32[3], i:i32[]) {\n"
+                        "  c:f32[3], j:i32[] = scan[consts=0 carry=2 length=9 reverse=0 body={program body(a:f32[3], i:i32[]) {\n"
+                        "    g:f32[] = gather[axis=0] a i\n    b:f32[3] = add a g\n    j:i32[] = add i 1:i32\n    return b, j\n  }}] a i\n"
+                        "  return c, j\n}\n");
+  bdl_tensor in[2], out[2] = {0};
+  bdl_plan *plan;
+  const bdl_aval a = bdl_aval_make(BDL_F32, 1, (int64_t[]){3});
+  uint64_t rng = 1;
+  in[0] = t_random_tensor(c, &a, 0, 1, &rng);
+  t_check(c, bdl_tensor_scalar(bdl_device_cpu(c), BDL_I32, bdl_scalar_from_i64(BDL_I32, 0), &in[1]));
+  tier(c, "native");
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  assert_int_equal(bdl_exec_run(plan, in, out), BDL_EINDEX);
+  assert_int_equal(plan->native->state, BDL_N_READY);
+  bdl_clear_error(c);
+  bdl_plan_free(plan);
+  t_drop(in, 2);
+  bdl_prog_unref(p);
+}
+
+/* ---- what goes wrong ----------------------------------------------------------------------------------------- */
+
+/* The results stay those of the interpreter tier, whatever is the matter. */
+static bdl_native_state run_once(bdl_context *c) {
+  bdl_prog *p = long_loop(c, 3);
+  bdl_tensor in[2];
+  inputs_of(p, in);
+  const bdl_native_state s = agree(c, p, NULL, in, "run once", 0);
+  t_drop(in, 2);
+  bdl_prog_unref(p);
+  return s;
+}
+
+static void without_a_compiler_the_interpreter_goes_on(void **state) {
+  static const char *const compilers[] = {"false", "no-such-compiler", "echo", "exit 3; true"};
+  for (int i = 0; i < BDL_LEN(compilers); i++) {
+    setenv("BDL_CC", compilers[i], 1);
+    assert_int_equal(run_once(*state), BDL_N_OFF);
+    assert_true(tier(*state, "native")->native.told);
+    assert_int_equal(tier(*state, "native")->native.compiling, 0);
+  }
+  unsetenv("BDL_CC");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+}
+
+static void damaged_programs_are_compiled_anew(void **state) {
+  shell("rm -f *.so");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+  shell("for f in *.so; do head -c 1000 $f >$f.cut; mv $f.cut $f; done");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+  shell("for f in *.so; do echo rubbish >$f; done");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+  assert_true(bdl_cache_measure(folder).bytes > 4096);
+}
+
+/* Another program under this name is not run. */
+static void a_program_says_its_name(void **state) {
+  shell("rm -f *.so");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+  shell("mv *.so mine");
+  bdl_prog *p = long_loop(*state, 4);
+  bdl_tensor in[2];
+  inputs_of(p, in);
+  assert_int_equal(agree(*state, p, NULL, in, "another", 0), BDL_N_READY);
+  shell("mv mine *.so");
+  assert_int_equal(agree(*state, p, NULL, in, "another", 0), BDL_N_READY);
+  t_drop(in, 2);
+  bdl_prog_unref(p);
+}
+
+static void a_cache_of_others_is_not_trusted(void **state) {
+  char dir[BDL_CACHE_PATH];
+  bdl_context *c = *state;
+  t_check(c, bdl_cache_dir(c, dir));
+  assert_string_equal(dir, folder);
+  assert_int_equal(chmod(folder, 0777), 0);
+  assert_int_equal(bdl_cache_dir(c, dir), BDL_EIO);
+  assert_non_null(strstr(bdl_last_error(c)->message, "may be written by others"));
+  bdl_clear_error(c);
+  assert_int_equal(chmod(folder, 0700), 0);
+  setenv("BDL_CACHE", "/dev/null/x", 1);
+  assert_int_equal(bdl_cache_dir(c, dir), BDL_EIO);
+  bdl_clear_error(c);
+  setenv("BDL_CACHE", folder, 1);
+}
+
+static void the_cache_is_bounded(void **state) {
+  (void)state;
+  shell("rm -f *; for i in 0 1 2 3 4; do head -c 1000 /dev/zero >$i.so; touch -d @$((1000 + i * 3 % 5)) $i.so; done; touch notes.txt");
+  bdl_cache_trim(folder, 2500);
+  assert_int_equal(bdl_cache_measure(folder).files, 2);
+  shell("test -f 3.so && test -f 1.so && test -f notes.txt"); /* the last used: 1004, 1003 */
+  bdl_cache_trim(folder, 0);
+  assert_int_equal(bdl_cache_measure(folder).files, 0);
+}
+
+static void unknown_tiers_are_refused(void **state) {
+  assert_int_equal(bdl_native_set_tier(*state, "fast"), BDL_EVALUE);
+  bdl_clear_error(*state);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree),
+    T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
+    T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),
+    T_TEST(damaged_programs_are_compiled_anew), T_TEST(a_program_says_its_name), T_TEST(a_cache_of_others_is_not_trusted),
+    T_TEST(the_cache_is_bounded), T_TEST(unknown_tiers_are_refused),
+  };
+  return cmocka_run_group_tests(tests, new_cache, drop_cache);
+}

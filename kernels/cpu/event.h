@@ -1,33 +1,55 @@
 /*
 ** event.h -- products of event vectors with dense, sparse and regenerated matrices.
 ** An element is active when true or > 0.  Work is proportional to the synapses of active rows where rows can be skipped.
-** Rows are taken in ascending order, whatever the number of threads of `pool` (NULL: the caller alone): results repeat.
+** Rows are taken in ascending order, whatever the number of threads: results repeat.
 */
 #ifndef BDL_K_EVENT_H
 #define BDL_K_EVENT_H
 
 #include "cpu/array.h"
 
-/* mask[i] = 1 where s[i] is active, else 0 */
-void bdl_k_active(uint8_t *mask, const void *s, bdl_dtype d, int64_t n);
-/* Indices of active elements, ascending; returns how many. */
-int64_t bdl_k_active_ids(int32_t *ids, const void *s, bdl_dtype d, int64_t n);
+/* The active elements of a vector of n. */
+typedef struct bdl_k_events {
+  int32_t *ids; /* [count], ascending */
+  int64_t count;
+  uint32_t *bits; /* bit i % 32 of word i / 32: is element i active?  NULL where nobody asks for single ones */
+} bdl_k_events;
+/* In `room` of bdl_k_events_bytes(n, bits), t: element kernels. */
+size_t bdl_k_events_bytes(int64_t n, bool bits);
+bdl_k_events bdl_k_events_of(void *room, const void *s, bdl_dtype d, int64_t n, bool bits, const bdl_k_table *t);
+static inline bool bdl_k_is_active(const uint32_t *bits, uint32_t i) { return bits[i / 32] >> (i % 32) & 1; }
 
-/* y[n] = sum of rows ids[0..count) of w[m, n] */
-void bdl_k_event_rows(void *y, const int32_t *ids, int64_t count, const void *w, int64_t n, bdl_dtype d, bdl_pool *pool);
-/* y[i] = sum of w[i, ids[..]], w[m, n] */
-void bdl_k_event_cols(void *y, const int32_t *ids, int64_t count, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool);
+/* y[n] = sum of the active rows of w[m, n] */
+void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, bdl_pool *pool);
+/* y[i] = sum of w[i, j] over active j, w[m, n] */
+void bdl_k_event_cols(void *y, const bdl_k_events *s, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool);
 
 /* A sparse matrix by rows.  Row i holds entries indptr[i] .. indptr[i + 1], or i*fan .. (i + 1)*fan without indptr. */
 typedef struct bdl_k_csr {
   int64_t rows, cols, nnz;
-  const int32_t *indices; /* [nnz] columns */
-  const void *indptr;     /* [rows + 1]; NULL: rows of `fan` entries */
-  bool wide;              /* indptr is i64, else i32 */
+  const void *indices; /* [nnz] columns: i32, u16 when `narrow` */
+  bool narrow;
+  bool sound;         /* rows and columns are known to be in range */
+  const void *indptr; /* [rows + 1]; NULL: rows of `fan` entries */
+  bool wide;          /* indptr is i64, else i32 */
   int64_t fan;
-  const void *data;       /* [nnz], or one entry when `same` */
+  const void *data; /* [nnz], or one entry when `same` */
   bool same;
+  /* Parts of the columns, so that threads add without meeting: part p of row i are its entries from cuts[i*(parts + 1) + p] to the
+  ** next cut, counted from the first of the row.  Of sound matrices only; 0: none. */
+  int64_t parts;
+  const uint32_t *cuts;
 } bdl_k_csr;
+
+/* Entries of row i. */
+static inline void bdl_k_csr_row(const bdl_k_csr *a, int64_t i, int64_t *lo, int64_t *hi) {
+  if (!a->indptr)
+    *lo = i * a->fan, *hi = *lo + a->fan;
+  else if (a->wide)
+    *lo = ((const int64_t *)a->indptr)[i], *hi = ((const int64_t *)a->indptr)[i + 1];
+  else
+    *lo = ((const int32_t *)a->indptr)[i], *hi = ((const int32_t *)a->indptr)[i + 1];
+}
 
 /* What is wrong with the rows or columns: where, the value and what it must stay below. */
 typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN } bdl_csr_fault;
@@ -36,14 +58,19 @@ typedef struct bdl_csr_error {
   int64_t at, value, limit;
 } bdl_csr_error;
 
-/* y[cols] += rows ids[0..count).  Faults are found before anything outside y is touched; y is then half written. */
-bdl_csr_error bdl_k_csr_scatter(void *y, const int32_t *ids, int64_t count, const bdl_k_csr *a, bdl_dtype d);
+/* Each product looks at the rows it uses first, unless the matrix is sound; after a fault the result is half written. */
+bdl_csr_error bdl_k_csr_check(const bdl_k_csr *a); /* all rows and columns */
+
+/* y[cols] += rows ids[0..count) of a.  Work: their entries. */
+bdl_csr_error bdl_k_csr_scatter(void *y, const int32_t *ids, int64_t count, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* y[cols] = v A, v[rows] of the weights' dtype */
-bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d);
-/* y[rows] = A v, v[cols] of the weights' dtype, or the mask of an event vector */
-bdl_csr_error bdl_k_csr_right(void *y, const void *v, const uint8_t *mask, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
-/* z[nnz] += a[i] b[j] at every stored (i, j); mask of rows instead of a where not NULL. */
-bdl_csr_error bdl_k_csr_outer(void *z, const void *x, const uint8_t *mask, const void *y, const bdl_k_csr *a, bdl_dtype d,
+bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
+/* y[rows] = A v, v[cols] of the weights' dtype */
+bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
+/* y[rows] = A s, with the bits of s.  A weight that all share is counted: w times the number of active columns. */
+bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
+/* z[nnz] += v[i] y[j] at every stored (i, j), v[rows]; of the rows active in s, as 1, where v is NULL. */
+bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,
                               bdl_pool *pool);
 
 /* ---- just-in-time connectivity.
@@ -67,7 +94,7 @@ typedef struct bdl_k_jitc {
 enum { BDL_JITC_BATCH = 16 };
 int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_t row, uint32_t *t, int64_t *column);
 
-/* y[cols] = v M (transpose: y[rows] = M v); mask instead of v where not NULL.  d is f32 or f64. */
-void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool);
+/* y[cols] = v M (transpose: y[rows] = M v); s, with its bits, instead of v where not NULL.  d is f32 or f64. */
+void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool);
 
 #endif

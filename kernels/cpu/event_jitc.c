@@ -110,57 +110,60 @@ int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_
 }
 
 #define JITC(s, T)                                                                                           \
-  static void left_##s(T *restrict y, const T *v, const uint8_t *mask, const bdl_k_jitc *g) {                \
-    memset(y, 0, (size_t)g->cols * sizeof *y);                                                               \
-    for (int64_t i = 0; i < g->rows; i++) {                                                                  \
-      if (mask && !mask[i]) continue;                                                                        \
-      walk w = start(g, i);                                                                                  \
-      const T x = mask ? 1 : v[i];                                                                           \
-      for (int n = AHEAD; n == AHEAD;) {                                                                     \
-        n = draw(&w);                                                                                        \
-        for (int k = 0; k < n; k++) y[w.cols[k]] += (T)w.weight[k] * x;                                      \
-      }                                                                                                      \
+  static void add_row_##s(T *restrict y, T x, const bdl_k_jitc *g, int64_t row) {                            \
+    walk w = start(g, row);                                                                                  \
+    for (int n = AHEAD; n == AHEAD;) {                                                                       \
+      n = draw(&w);                                                                                          \
+      for (int k = 0; k < n; k++) y[w.cols[k]] += (T)w.weight[k] * x;                                        \
     }                                                                                                        \
   }                                                                                                          \
-  static T right_##s(const T *v, const uint8_t *mask, const bdl_k_jitc *g, int64_t row) {                    \
+  static T sum_row_##s(const T *v, const bdl_k_events *e, const bdl_k_jitc *g, int64_t row) {                \
     walk w = start(g, row);                                                                                  \
     T sum = 0;                                                                                               \
     for (int n = AHEAD; n == AHEAD;) {                                                                       \
       n = draw(&w);                                                                                          \
-      for (int k = 0; k < n; k++)                                                                            \
-        sum += !mask ? (T)w.weight[k] * v[w.cols[k]] : mask[w.cols[k]] ? (T)w.weight[k] : 0;                 \
+      for (int k = 0; k < n; k++) {                                                                          \
+        if (!e)                                                                                              \
+          sum += (T)w.weight[k] * v[w.cols[k]];                                                              \
+        else if (bdl_k_is_active(e->bits, (uint32_t)w.cols[k]))                                              \
+          sum += (T)w.weight[k];                                                                             \
+      }                                                                                                      \
     }                                                                                                        \
     return sum;                                                                                              \
   }
 JITC(f32, float)
 JITC(f64, double)
 
-typedef struct right_job {
+typedef struct sum_job {
   void *y;
   const void *v;
-  const uint8_t *mask;
+  const bdl_k_events *s;
   const bdl_k_jitc *g;
   bdl_dtype d;
-} right_job;
+} sum_job;
 
-static void right_rows(void *job, int64_t first, int64_t last, int thread) {
-  const right_job *j = job;
+static void sum_rows(void *job, int64_t first, int64_t last, int thread) {
+  const sum_job *j = job;
   (void)thread;
   for (int64_t i = first; i < last; i++)
     if (j->d == BDL_F32)
-      ((float *)j->y)[i] = right_f32(j->v, j->mask, j->g, i);
+      ((float *)j->y)[i] = sum_row_f32(j->v, j->s, j->g, i);
     else
-      ((double *)j->y)[i] = right_f64(j->v, j->mask, j->g, i);
+      ((double *)j->y)[i] = sum_row_f64(j->v, j->s, j->g, i);
 }
 
-void bdl_k_jitc_dot(void *y, const void *v, const uint8_t *mask, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool) {
-  if (!transpose) {
-    if (d == BDL_F32)
-      left_f32(y, v, mask, g);
-    else
-      left_f64(y, v, mask, g);
+void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool) {
+  if (transpose) {
+    sum_job job = {.y = y, .v = v, .s = s, .g = g, .d = d};
+    bdl_pool_run(pool, g->rows, sum_rows, &job);
     return;
   }
-  right_job job = {.y = y, .v = v, .mask = mask, .g = g, .d = d};
-  bdl_pool_run(pool, g->rows, right_rows, &job);
+  memset(y, 0, (size_t)g->cols * bdl_dtype_size(d));
+  for (int64_t k = 0; k < (s ? s->count : g->rows); k++) {
+    const int64_t i = s ? s->ids[k] : k;
+    if (d == BDL_F32)
+      add_row_f32(y, s ? 1 : ((const float *)v)[i], g, i);
+    else
+      add_row_f64(y, s ? 1 : ((const double *)v)[i], g, i);
+  }
 }

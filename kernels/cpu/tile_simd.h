@@ -292,4 +292,26 @@ INLINE __m256i select_vector_8(const uint8_t *x, __m256i y, __m256i w) {
     }                                             \
   }
 
+/* Bit i: is p[i], of 64 bools, true? */
+#if ISA == ISA_IS_avx512
+INLINE uint64_t k_bits_of(const uint8_t *p) {
+  const __m512i v = _mm512_loadu_si512(p);
+  return _mm512_test_epi8_mask(v, v);
+}
+#elif ISA == ISA_IS_avx2
+INLINE uint64_t k_bits_of(const uint8_t *p) {
+  const __m256i lo = _mm256_loadu_si256((const __m256i *)p), hi = _mm256_loadu_si256((const __m256i *)(p + 32));
+  return (uint32_t)_mm256_movemask_epi8(_mm256_slli_epi16(lo, 7)) |
+         (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_slli_epi16(hi, 7)) << 32;
+}
+#else
+INLINE uint64_t k_bits_of(const uint8_t *p) {
+  uint64_t w[8], any = 0, bits = 0;
+  memcpy(w, p, sizeof w);
+  for (int i = 0; i < 8; i++) any |= w[i];
+  for (int i = 0; any && i < 64; i++) bits |= (uint64_t)p[i] << i;
+  return bits;
+}
+#endif
+
 #endif

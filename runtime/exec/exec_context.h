@@ -22,6 +22,7 @@ typedef struct bdl_exec_context {
   double progress_next; /* time of the next report */
   struct bdl_profile *profile; /* NULL: off */
   bdl_native_context native;
+  struct bdl_matrix *matrices; /* sparse ones that plans hold (matrix.h) */
 } bdl_exec_context;
 
 bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **x);

@@ -5,10 +5,11 @@
 
 #include "cpu/tile.h"
 
-/* Adapters and scratch rules, by name; those of columns without a kernel are declared and never used. */
-#define PRIM(name, ...)                         \
-  bdl_status bdl_lower_##name(const bdl_kcall *k); \
-  size_t bdl_scratch_##name(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out);
+/* Adapters, scratch rules and what is prepared, by name; those of columns without a kernel are declared and never used. */
+#define PRIM(name, ...)                                                                                  \
+  bdl_status bdl_lower_##name(const bdl_kcall *k);                                                       \
+  size_t bdl_scratch_##name(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out); \
+  bdl_status bdl_prepare_##name(const bdl_kcall *k, bdl_prepared **made);
 #include "prim/prims.def"
 #undef PRIM
 
@@ -35,17 +36,22 @@
 #define SCRATCH_etrace_learn ~, bdl_scratch_etrace_learn
 #define SCRATCH_print ~, bdl_scratch_print
 #define SCRATCH_host_call ~, bdl_scratch_host_call
+/* Those that prepare. */
+#define PREPARE_csr_dot ~, bdl_prepare_csr_dot
+#define PREPARE_csr_scatter ~, bdl_prepare_csr_scatter
+#define PREPARE_csr_outer ~, bdl_prepare_csr_outer
 #define SECOND_OF(a, b, ...) b
 #define SECOND(...) SECOND_OF(__VA_ARGS__, NULL, NULL)
 #define SCRATCH(name) SECOND(SCRATCH_##name)
+#define PREPARE(name) SECOND(PREPARE_##name)
 
 #define LOWER_tile(name) {.kind = BDL_LOWER_TILE, .tile = BDL_TILE_##name}
-#define LOWER_reduce(name) {.kind = BDL_LOWER_REDUCE, .kernel = bdl_lower_##name, .scratch = SCRATCH(name)}
+#define LOWER_reduce(name) {.kind = BDL_LOWER_REDUCE, .kernel = bdl_lower_##name, .scratch = SCRATCH(name), .prepare = PREPARE(name)}
 #define LOWER_compact(name) {.kind = BDL_LOWER_COMPACT}
 #define LOWER_strided(name) {.kind = BDL_LOWER_STRIDED}
 #define LOWER_view(name) {.kind = BDL_LOWER_VIEW}
-#define LOWER_kernel(name) {.kind = BDL_LOWER_KERNEL, .kernel = bdl_lower_##name, .scratch = SCRATCH(name)}
-#define LOWER_update(name) {.kind = BDL_LOWER_UPDATE, .kernel = bdl_lower_##name, .scratch = SCRATCH(name)}
+#define LOWER_kernel(name) {.kind = BDL_LOWER_KERNEL, .kernel = bdl_lower_##name, .scratch = SCRATCH(name), .prepare = PREPARE(name)}
+#define LOWER_update(name) {.kind = BDL_LOWER_UPDATE, .kernel = bdl_lower_##name, .scratch = SCRATCH(name), .prepare = PREPARE(name)}
 #define LOWER_control(name) {.kind = BDL_LOWER_CONTROL}
 
 static const bdl_lowering lowerings[BDL_P_COUNT] = {

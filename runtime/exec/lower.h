@@ -7,6 +7,11 @@
 
 #include "prim/prim.h"
 
+/* What a kernel made of operands that never change, when the plan was made; plans may share it. */
+typedef struct bdl_prepared {
+  void (*drop)(bdl_context *c, struct bdl_prepared *p); /* one plan less */
+} bdl_prepared;
+
 /* One call of a kernel.  Operands and results are contiguous and row-major. */
 typedef struct bdl_kcall {
   bdl_context *ctx;
@@ -19,12 +24,16 @@ typedef struct bdl_kcall {
   void *const *out;
   const bdl_aval *out_aval;
   void *scratch; /* as many bytes as bdl_scratch_<name> asked for, 64-byte aligned; contents undefined */
+  const bdl_prepared *prepared; /* NULL: nothing */
   struct bdl_pool *pool; /* threads that the kernel may use, NULL: none; results must not depend on them */
 } bdl_kcall;
 
 typedef bdl_status (*bdl_kernel)(const bdl_kcall *k);
 /* Scratch bytes for these types; called when the plan is made. */
 typedef size_t (*bdl_scratch)(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out);
+
+/* k->in[i] is the data of operand i where they never change, else NULL; no results, no scratch.  *made NULL: not worth it. */
+typedef bdl_status (*bdl_prepare)(const bdl_kcall *k, bdl_prepared **made);
 
 typedef enum bdl_lower_kind {
   BDL_LOWER_TILE, BDL_LOWER_REDUCE, BDL_LOWER_COMPACT, BDL_LOWER_STRIDED, BDL_LOWER_VIEW, BDL_LOWER_KERNEL, BDL_LOWER_UPDATE,
@@ -36,6 +45,7 @@ typedef struct bdl_lowering {
   int tile;            /* kind TILE: bdl_tile_op */
   bdl_kernel kernel;   /* kinds REDUCE (partial), KERNEL, UPDATE */
   bdl_scratch scratch; /* (optional) none */
+  bdl_prepare prepare; /* (optional) nothing */
 } bdl_lowering;
 
 /* The operand of an update that result `out` is, changed in place; -1: none. */
@@ -47,7 +57,8 @@ static inline int bdl_lower_updates(const bdl_eqn *e, int out) {
 /* Is a dot of these types few rows times a matrix, so that sparse_dot gives its bits? */
 bool bdl_lower_is_rows(const bdl_param *p, const bdl_aval *in);
 
-/* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name> where exec/lower.c lists it. */
+/* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name>, what it prepares bdl_prepare_<name>, where exec/lower.c
+** lists them. */
 const bdl_lowering *bdl_lowering_of(bdl_prim_id p);
 
 #endif

@@ -187,7 +187,8 @@ static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
   bdl_kcall call = {
     .ctx = r->c, .k = r->x->k, .blas = &r->x->blas, .params = i->kernel.params, .n_in = i->kernel.n_in, .n_out = i->kernel.n_out,
     .in = i->kernel.in_ptr, .in_aval = i->kernel.in_aval, .out = i->kernel.out_ptr, .out_aval = i->kernel.out_aval,
-    .scratch = i->kernel.scratch < 0 ? NULL : r->frame[i->kernel.scratch], .pool = r->x->pool,
+    .scratch = i->kernel.scratch < 0 ? NULL : r->frame[i->kernel.scratch], .prepared = i->kernel.prepared,
+    .pool = r->x->pool,
   };
   return i->kernel.fn(&call);
 }

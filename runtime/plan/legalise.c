@@ -15,6 +15,7 @@ typedef struct legaliser {
   bdl_atom *map;       /* p's atoms -> q's */
   int32_t *uses;       /* of p's atoms */
   bool *deferred;      /* of p's atoms: event products that wait for their sum */
+  bdl_atom (*ids)[2];  /* of p's atoms: the active ones and their number, for all products with these events; 0, 0: not yet */
   BDL_VEC(bdl_view) view; /* of q's variables */
 } legaliser;
 
@@ -53,10 +54,12 @@ static bdl_status before_cast(legaliser *l, bdl_atom *x) {
 
 /* y += rows of the matrix that are active in v, y being nothing else's value from here on. */
 static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, bdl_atom y, bdl_atom *out) {
-  bdl_atom v = l->map[e->in[0]], ids[2], s[6];
-  TRY(contiguous(l, &v));
-  TRY(before_cast(l, &v));
-  TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, &v, 1, ids));
+  bdl_atom v = l->map[e->in[0]], *ids = l->ids[e->in[0]], s[6];
+  if (ids[0] == ids[1]) {
+    TRY(contiguous(l, &v));
+    TRY(before_cast(l, &v));
+    TRY(bdl_bind(l->q, BDL_P_event_ids, NULL, &v, 1, ids));
+  }
   s[0] = y, s[1] = ids[0], s[2] = ids[1];
   for (int k = 1; k < 4; k++) {
     s[k + 2] = l->map[e->in[k]];
@@ -184,12 +187,14 @@ bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) {
   l.map = bdl_alloc(c, n * sizeof *l.map);
   l.uses = bdl_calloc(c, n * sizeof *l.uses);
   l.deferred = bdl_calloc(c, n * sizeof *l.deferred);
-  bdl_status s = l.map && l.uses && l.deferred ? BDL_OK : BDL_ENOMEM;
+  l.ids = bdl_calloc(c, n * sizeof *l.ids);
+  bdl_status s = l.map && l.uses && l.deferred && l.ids ? BDL_OK : BDL_ENOMEM;
   if (s == BDL_OK) defer_products(&l);
   if (s == BDL_OK) s = rewrite(&l);
   bdl_free(c, l.map, n * sizeof *l.map);
   bdl_free(c, l.uses, n * sizeof *l.uses);
   bdl_free(c, l.deferred, n * sizeof *l.deferred);
+  bdl_free(c, l.ids, n * sizeof *l.ids);
   BDL_VEC_FREE(c, l.view);
   if (s == BDL_OK) s = bdl_pass_dce(l.q, out); /* casts that before_cast went around */
   bdl_prog_unref(l.q);

@@ -71,6 +71,26 @@ static bool dies_here(const bdl_blockplan *b, const bdl_eqn *e, int k) {
   return true;
 }
 
+/* What the kernel makes beforehand of operands that are constants of the plan. */
+static bdl_status prepare(bdl_plan *plan, bdl_prepare make, bdl_inst *i) {
+  if (!make) return BDL_OK;
+  bdl_prepared *made = NULL;
+  for (int32_t k = 0; k < i->kernel.n_in; k++) {
+    const bdl_pslot *s = &plan->slots.v[i->kernel.in[k].slot];
+    i->kernel.in_ptr[k] = s->kind == BDL_S_CONST ? (const char *)s->data + i->kernel.in[k].offset : NULL;
+  }
+  const bdl_kcall call = {.ctx = plan->ctx, .params = i->kernel.params, .n_in = i->kernel.n_in, .n_out = i->kernel.n_out,
+                          .in = i->kernel.in_ptr, .in_aval = i->kernel.in_aval, .out_aval = i->kernel.out_aval};
+  TRY(make(&call, &made));
+  if (!made) return BDL_OK;
+  if (!BDL_PUSH(plan->ctx, plan->prepared, made)) {
+    made->drop(plan->ctx, made);
+    return BDL_ENOMEM;
+  }
+  i->kernel.prepared = made;
+  return BDL_OK;
+}
+
 static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   bdl_plan *plan = b->pl->plan;
   const bdl_lowering *l = bdl_lowering_of(e->prim);
@@ -112,6 +132,7 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
     TRY(bdl_slot_new(b->pl, BDL_S_ARENA, scratch, &i.kernel.scratch));
     bdl_slot_touch(b->pl, i.kernel.scratch);
   }
+  TRY(prepare(plan, l->prepare, &i));
   return bdl_block_push(b, &i);
 }
 
@@ -271,7 +292,22 @@ static bool may_replace(const bdl_blockplan *b, bdl_atom a, bdl_atom v, bool *la
   return true;
 }
 
-/* Give results their places; those that cannot be made there are copied at the end. */
+/* The value that an update changes into v, if v is all that is made of it; -1: none. */
+static bdl_atom updated(const bdl_blockplan *b, bdl_atom v) {
+  const bdl_prog *p = b->prog;
+  const bdl_eqn *e = &p->eqns.v[p->vars.v[v].index];
+  if (bdl_lowering_of(e->prim)->kind != BDL_LOWER_UPDATE) return -1;
+  int out = 0, uses = 0;
+  while (e->out[out] != v) out++;
+  const int from = bdl_lower_updates(e, out);
+  if (from < 0) return -1;
+  const bdl_atom x = e->in[from];
+  for (int k = 0; k < e->n_in; k++) uses += b->sched.view.v[e->in[k]].base == x;
+  const bool alone = uses == 1 && b->sched.last_use[x] == b->sched.def_node[v];
+  return alone && p->vars.v[x].kind == BDL_V_EQN && b->ref[x].slot < 0 ? x : -1;
+}
+
+/* Give results their places, and what updates change into them; those that cannot be made there are copied at the end. */
 static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
   const bdl_prog *p = b->prog;
   for (int k = 0; k < p->n_outputs; k++) {
@@ -281,8 +317,12 @@ static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
     if (own && a >= 0) ok = may_replace(b, a, v, &late);
     if (inplace) inplace[k] = own && a >= 0 && ok;
     if (!own || (t[k].same_memory && !ok)) continue;
-    b->ref[v] = t[k].ref;
-    b->late[v] |= late;
+    const bool over = a >= 0 && ok; /* the memory is that of a until then */
+    do {
+      b->ref[v] = t[k].ref;
+      b->late[v] |= late;
+      v = updated(b, v);
+    } while (v >= 0 && (!over || may_replace(b, a, v, &late)));
   }
 }
 
@@ -530,6 +570,8 @@ void bdl_plan_free(bdl_plan *plan) {
   bdl_native_free(plan);
   bdl_plan_forget(plan);
   BDL_VEC_FREE(c, plan->slots);
+  for (int64_t i = 0; i < plan->prepared.n; i++) plan->prepared.v[i]->drop(c, plan->prepared.v[i]);
+  BDL_VEC_FREE(c, plan->prepared);
   bdl_arena_fini(&plan->arena);
   if (plan->prog) bdl_prog_unref(plan->prog);
   bdl_prog_unref(plan->legal_from);

@@ -105,6 +105,7 @@ typedef struct bdl_inst {
       bdl_ref *in, *out;
       bdl_aval *in_aval, *out_aval;
       int32_t scratch; /* slot; -1: none */
+      const bdl_prepared *prepared; /* NULL: nothing */
       const void **in_ptr; /* room for the call */
       void **out_ptr;
     } kernel;
@@ -141,6 +142,7 @@ typedef struct bdl_plan {
   bdl_prog *legal_from; /* what it was made from */
   bdl_arena arena;      /* of the plan's own structures */
   BDL_VEC(bdl_pslot) slots;
+  BDL_VEC(bdl_prepared *) prepared; /* what its kernels hold */
   bdl_block block;
   bdl_inst **by_id;     /* [n_insts] every instruction, those of loops and branches too */
   int32_t n_insts;

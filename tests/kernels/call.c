@@ -12,6 +12,7 @@
 
 #include "cpu/array.h"
 #include "cpu/blas.h"
+#include "exec/exec_context.h"
 
 enum { GUARD = 64 };
 
@@ -92,13 +93,18 @@ t_array t_f64(int64_t n, const double *v) {
 }
 
 bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, int n_in, t_array *out, int threads) {
+  return t_call_knowing(0, prim, params, in, n_in, out, threads);
+}
+
+bdl_status t_call_knowing(uint32_t known, bdl_prim_id prim, const bdl_param *params, const t_array *in, int n_in, t_array *out,
+                          int threads) {
   bdl_context *c = t_context();
   const bdl_lowering *low = bdl_lowering_of(prim);
   bdl_aval in_aval[16], out_aval[16];
-  const void *in_ptr[16];
+  const void *in_ptr[16], *known_ptr[16];
   void *out_ptr[16];
   assert_true(n_in <= 16);
-  for (int i = 0; i < n_in; i++) in_aval[i] = in[i].aval, in_ptr[i] = in[i].data;
+  for (int i = 0; i < n_in; i++) in_aval[i] = in[i].aval, in_ptr[i] = in[i].data, known_ptr[i] = known >> i & 1 ? in[i].data : NULL;
   TRY(bdl_prim_type(c, prim, params, in_aval, n_in, out_aval));
   const int n_out = bdl_ir_n_out(prim, params, n_in);
   t_array made[16];
@@ -115,7 +121,7 @@ bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, 
   const size_t need = low->scratch ? low->scratch(params, in_aval, n_in, out_aval) : 0;
   t_array scratch = t_new(BDL_BOOL, 1, (int64_t[]){(int64_t)need});
   if (need) memset(scratch.data, 0x5A, need);
-  const bdl_kcall k = {.ctx = c,
+  bdl_kcall k = {.ctx = c,
                        .k = bdl_k_select(NULL),
                        .blas = &blas,
                        .params = params,
@@ -128,7 +134,18 @@ bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, 
                        .scratch = scratch.data,
                        .pool = bdl_pool_new(c, threads)};
   assert_non_null(k.pool);
+  bdl_prepared *prepared = NULL;
+  if (low->prepare) {
+    bdl_exec_context *x;
+    OK(bdl_exec_get(c, &x));
+    x->threads = threads;
+    bdl_kcall before = k;
+    before.in = known_ptr, before.out = NULL, before.scratch = NULL, before.pool = NULL;
+    OK(low->prepare(&before, &prepared));
+  }
+  k.prepared = prepared;
   bdl_status s = low->kernel(&k);
+  if (prepared) prepared->drop(c, prepared);
   bdl_pool_free(k.pool);
   t_free(&scratch, 1);
   if (s != BDL_OK) {

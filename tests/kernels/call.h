@@ -30,6 +30,9 @@ void t_set(t_array *a, int64_t i, double v);
 
 /* out: room for the results, which the call makes.  Failures leave out untouched. */
 bdl_status t_call(bdl_prim_id prim, const bdl_param *params, const t_array *in, int n_in, t_array *out, int threads);
+/* Operand i is a constant of the plan where bit i of known is set: the kernel may have prepared it. */
+bdl_status t_call_knowing(uint32_t known, bdl_prim_id prim, const bdl_param *params, const t_array *in, int n_in, t_array *out,
+                          int threads);
 
 /* Same type and bits. */
 void t_same(const t_array *a, const t_array *b);

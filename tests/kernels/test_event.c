@@ -89,6 +89,8 @@ static void free_sparse(sparse *s) {
   t_free((t_array[]){s->w, s->data, s->indices, s->indptr}, 4);
 }
 
+enum { PATTERN = 1 << 2 | 1 << 3 }; /* indices and indptr are known beforehand */
+
 static void csr_dot_equals_dense(void **state) {
   (void)state;
   for (uint64_t seed = 1; seed <= 600; seed++) {
@@ -102,9 +104,12 @@ static void csr_dot_equals_dense(void **state) {
         event ? events(event_dtypes[t_below(&r, 4)], ndim, shape + 2 - ndim, &r) : t_rand(d, ndim, shape + 2 - ndim, &r);
     t_array want = dense(&v, &s.w, transpose, event), z;
     const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
-    OK(t_call(BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
-    t_near(&z, &want, 0, 0);
-    t_free((t_array[]){v, z, want}, 3);
+    for (int known = 0; known < 2; known++) {
+      OK(t_call_knowing(known ? PATTERN : 0, BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
+      t_near(&z, &want, 0, 0);
+      t_free(&z, 1);
+    }
+    t_free((t_array[]){v, want}, 2);
     free_sparse(&s);
   }
 }
@@ -148,6 +153,66 @@ static void csr_outer_is_the_product_on_the_pattern(void **state) {
   }
 }
 
+/* Rows of any length, some empty, with repetition; large enough for threads. */
+static sparse large_sparse(int64_t cols, bool shared, bool sorted, uint64_t *r) {
+  sparse s = {.m = 1500, .n = cols};
+  s.indptr = t_new(BDL_I32, SHAPE(s.m + 1));
+  for (int64_t i = 0; i < s.m; i++) t_set(&s.indptr, i + 1, t_get(&s.indptr, i) + (i % 7 == 0 ? 0 : (double)t_below(r, 120)));
+  const int64_t nnz = (int64_t)t_get(&s.indptr, s.m);
+  s.indices = t_new(BDL_I32, SHAPE(nnz));
+  int32_t *index = s.indices.data;
+  for (int64_t i = 0; i < s.m; i++)
+    for (int64_t k = (int64_t)t_get(&s.indptr, i), first = k; k < (int64_t)t_get(&s.indptr, i + 1); k++) {
+      const int32_t j = (int32_t)t_below(r, cols);
+      index[k] = sorted && k > first && j < index[k - 1] ? index[k - 1] : j;
+    }
+  s.data = t_new(BDL_F32, SHAPE(shared ? 1 : nnz));
+  for (int64_t k = 0; k < (shared ? 1 : nnz); k++) t_set(&s.data, k, t_uniform(r) - 0.3);
+  s.w = t_new(BDL_F32, SHAPE(0));
+  return s;
+}
+
+static void threads_and_preparation_change_no_bit(void **state) {
+  (void)state;
+  for (int form = 0; form < 32; form++) {
+    uint64_t r = (uint64_t)form + 1;
+    const bool transpose = form & 1, event = form & 2, shared = form & 4, sorted = form & 8;
+    sparse s = large_sparse(form & 16 ? 70000 : 5000, shared, sorted, &r);
+    const int64_t len = transpose ? s.n : s.m;
+    t_array v = t_new(BDL_F32, SHAPE(len)), want = {0}, got;
+    for (int64_t i = 0; i < len; i++) t_set(&v, i, t_uniform(&r) - 0.2);
+    const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
+    t_array in[4] = {v, s.data, s.indices, s.indptr};
+    assert_true(s.indices.aval.shape[0] > 65536);
+    OK(t_call(BDL_P_csr_dot, p, in, 4, &want, 1));
+    for (int threads = 1; threads <= 4; threads++) {
+      OK(t_call_knowing(PATTERN, BDL_P_csr_dot, p, in, 4, &got, threads));
+      t_same(&got, &want);
+      t_free(&got, 1);
+    }
+    t_free((t_array[]){v, want}, 2);
+    free_sparse(&s);
+  }
+}
+
+static void no_events_and_all(void **state) {
+  (void)state;
+  for (int form = 0; form < 8; form++) {
+    uint64_t r = (uint64_t)form + 5;
+    const bool transpose = form & 1, all = form & 2, shared = form & 4;
+    sparse s = random_sparse(BDL_F64, shared, false, &r);
+    const int64_t len = transpose ? s.n : s.m;
+    t_array v = t_new(BDL_BOOL, SHAPE(len)), z;
+    for (int64_t i = 0; i < len; i++) t_set(&v, i, all);
+    t_array want = dense(&v, &s.w, transpose, true);
+    const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(1)};
+    OK(t_call_knowing(PATTERN, BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 1));
+    t_near(&z, &want, 0, 0);
+    t_free((t_array[]){v, z, want}, 3);
+    free_sparse(&s);
+  }
+}
+
 static void wrong_matrices_are_errors(void **state) {
   (void)state;
   const struct {
@@ -165,8 +230,11 @@ static void wrong_matrices_are_errors(void **state) {
       t_set(&v, 0, 1), t_set(&v, 1, 1);
       t_array in[4] = {v, data, t_i32(3, cases[c].indices), t_i32(3, cases[c].indptr)};
       const bdl_param p[4] = {bdl_pint(2), bdl_pint(2), bdl_pint(transpose), bdl_pint(event)};
-      t_fails(t_call(BDL_P_csr_dot, p, in, 4, &z, 1), BDL_EINDEX, cases[c].text);
-      t_fails(t_call(BDL_P_csr_outer, p, (t_array[]){v, v, in[2], in[3]}, 4, &z, 1), BDL_EINDEX, cases[c].text);
+      for (int known = 0; known < 2; known++) {
+        const uint32_t k = known ? PATTERN : 0;
+        t_fails(t_call_knowing(k, BDL_P_csr_dot, p, in, 4, &z, 1), BDL_EINDEX, cases[c].text);
+        t_fails(t_call_knowing(k, BDL_P_csr_outer, p, (t_array[]){v, v, in[2], in[3]}, 4, &z, 1), BDL_EINDEX, cases[c].text);
+      }
       t_free(in, 4);
     }
   t_array y = t_new(BDL_F32, SHAPE(2)), ids = t_i32(1, (int32_t[]){7}), count = t_new(BDL_I32, 0, NULL), z;
@@ -273,6 +341,8 @@ int main(void) {
       cmocka_unit_test(csr_dot_equals_dense),
       cmocka_unit_test(csr_scatter_adds_listed_rows),
       cmocka_unit_test(csr_outer_is_the_product_on_the_pattern),
+      cmocka_unit_test(threads_and_preparation_change_no_bit),
+      cmocka_unit_test(no_events_and_all),
       cmocka_unit_test(wrong_matrices_are_errors),
       cmocka_unit_test(jitc_is_one_matrix_both_ways),
       cmocka_unit_test(jitc_has_its_law),

@@ -329,7 +329,7 @@ static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
 /* Is the place of v the memory of an input of the block, too? */
 static bool is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v) {
   for (int k = 0; k < b->prog->n_outputs; k++)
-    if (b->prog->outputs[k] == v && t[k].same_memory) return true;
+    if (t[k].same_memory && b->ref[v].slot >= 0 && same_ref(b->ref[v], t[k].ref)) return true;
   return false;
 }
 

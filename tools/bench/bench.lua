@@ -1,4 +1,4 @@
---- `make bench`: runs the workloads W1 to W8 of README.md for bdl, the C references and the peers that are installed,
+--- `make bench`: runs the workloads W1 to W8 and W10 of README.md for bdl, the C references and the peers that are installed,
 --  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
 --  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
 --  THREADS.
@@ -111,6 +111,22 @@ bdl("W8", "w8.lua 10000 9 %d", THREADS)
 peer("W8", "jax", "jax", "jax", "w8_dispatch.py --peer jax")
 peer("W8", "brainstate", "jax", "brainstate", "w8_dispatch.py --peer brainstate")
 peer("W8", "numpy", "jax", "numpy", "w8_dispatch.py --peer numpy")
+
+-- 100 entries a row; the gather (post) reads them all, the scatter those of active rows.
+for _, direction in ipairs{"pre", "post"} do
+  for _, n in ipairs{1000, 10000, 100000} do
+    for _, density in ipairs{0.001, 0.01, 0.2} do
+      local steps = math.max(4, math.min(20000, 1e7 // (n * 100 * (direction == "pre" and density or 1)) | 0))
+      for het = 0, 1 do
+        local w, post = ("W10-%s-%s-%g"):format(direction, het == 1 and "het" or "hom", density), direction == "post" and 1 or 0
+        job(w, "C-ref", "%sw10_ref %d %g %d %d 5 %d", BIN, n, density, het, steps, post)
+        bdl(w, "w10.lua %d %g %d %d 5 %d %d", n, density, het, steps, post, THREADS)
+        peer(w, "brainevent", "jax", "brainevent", "w10_spmv.py --n %d --density %g --hetero %d --steps %d --repeat 5 --direction %s",
+             n, density, het, steps, direction)
+      end
+    end
+  end
+end
 
 -- ---- running ---------------------------------------------------------------------------------------------------------------
 

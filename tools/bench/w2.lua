@@ -7,7 +7,7 @@ local clock = bdl.util.clock
 
 local net, scale, steps, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
 local coba = net == "coba"
-local n_exc, n_inh = 3200*scale, 800*scale
+local n_exc, n_inh = math.tointeger(3200*scale), math.tointeger(800*scale)
 local n = n_exc + n_inh
 
 local begin = clock()

@@ -108,6 +108,7 @@ typedef struct conv_job {
   int64_t rows, per_image, buffer; /* positions and bytes a block of patches, blocks an image */
   int64_t workers, count;          /* buffers, blocks */
   char *scratch;
+  const bdl_k_table *k;
   bdl_blas *blas;
 } conv_job;
 
@@ -134,7 +135,7 @@ static void patches(const conv_job *j, int64_t worker) {
     bdl_k_matmul g = {.batch = 1, .m = m, .n = co, .k = patch, .xi = patch, .xp = 1, .yp = w->c_out, .yj = 1, .ldz = w->c_out};
     fill_patches(mine, j->x + image * j->step_x, w, group, first, m, size);
     bdl_k_dot(j->z + image * j->step_z + (first * w->c_out + group * co) * size, mine, j->filter + group * co * size, &g, j->d,
-              j->blas, NULL);
+              j->k, j->blas, NULL);
   }
 }
 
@@ -143,8 +144,8 @@ static void buffers(void *job, int64_t first, int64_t last, int thread) {
   for (int64_t worker = first; worker < last; worker++) patches(job, worker);
 }
 
-void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, bdl_blas *blas, void *scratch,
-                bdl_pool *pool) {
+void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, const bdl_k_table *k,
+                bdl_blas *blas, void *scratch, bdl_pool *pool) {
   const int64_t size = (int64_t)bdl_dtype_size(d), space = product(w->out), patch = patch_size(w);
   const int64_t step_x = product(w->in) * w->c_in * size, step_z = space * w->c_out * size, images = w->batch;
   if (images * space * w->c_out == 0) return;
@@ -155,11 +156,11 @@ void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *
   if (is_pointwise(w)) {
     bdl_k_matmul g = {.batch = 1, .m = images * space, .n = w->c_out, .k = w->c_in, .xi = w->c_in, .xp = 1, .yp = w->c_out,
                       .yj = 1, .ldz = w->c_out};
-    bdl_k_dot(z, x, filter, &g, d, blas, pool);
+    bdl_k_dot(z, x, filter, &g, d, k, blas, pool);
     return;
   }
   conv_job job = {.z = z, .x = x, .filter = filter, .w = w, .d = d, .step_x = step_x, .step_z = step_z, .space = space,
-                  .scratch = scratch, .blas = blas};
+                  .scratch = scratch, .k = k, .blas = blas};
   if (is_narrow(w)) {
     bdl_pool_run(pool, images * space, narrow, &job);
     return;

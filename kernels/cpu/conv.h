@@ -16,7 +16,7 @@ typedef struct bdl_k_window {
 /* Bytes of scratch. */
 size_t bdl_k_conv_scratch(const bdl_k_window *w, bdl_dtype d);
 /* d is f32 or f64. */
-void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, bdl_blas *blas, void *scratch,
-                bdl_pool *pool);
+void bdl_k_conv(void *z, const void *x, const void *filter, const bdl_k_window *w, bdl_dtype d, const bdl_k_table *k,
+                bdl_blas *blas, void *scratch, bdl_pool *pool);
 
 #endif

@@ -1,15 +1,14 @@
 /*
-** dot.c -- products of matrices: own loops, or BLAS on blocks.
+** dot.c -- products of matrices: plain loops, register blocks (gemm.h), or BLAS on blocks.
 **
-** Which of them, and the blocks, depend on the extents alone; so the bits never depend on the number of threads.
+** Which of them never depends on the number of threads, nor do the bits.
 */
 #include <limits.h>
 #include <string.h>
 
 #include "cpu/dot.h"
-#include "cpu/tile.h"
 
-/* ---- own loops: strips of a row of z kept in registers, or, where y is transposed, products of rows */
+/* ---- plain loops: strips of a row of z kept in registers, or, where y is transposed, products of rows */
 
 #define ADD(a, b) ((a) + (b))
 #define MUL(a, b) ((a) * (b))
@@ -107,27 +106,44 @@ bdl_k_row bdl_k_row_of(void *z, const void *x, const void *y, const bdl_k_matmul
                      .n = g->n, .k = g->k, .xp = g->xp, .yp = g->yp, .yj = g->yj};
 }
 
-static void few_rows(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d) {
+static void few_rows(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, const bdl_k_table *k) {
   for (int64_t i = 0; i < g->m; i++) {
     const bdl_k_row r = bdl_k_row_of(z, x, y, g, bdl_dtype_size(d), i);
-    bdl_k_select(NULL)->row[d](&r);
+    k->row[d](&r);
   }
 }
 
-/* Does a product pay for the call, and do its extents fit the library's int? */
-static bool is_large(const bdl_k_matmul *g) {
+/* ---- which of them.  Measured: make bench ONLY=W9 */
+
+typedef enum way { PLAIN, ROWS, GEMM, LIBRARY } way;
+
+static double work_of(const bdl_k_matmul *g) { return (double)g->m * (double)g->n * (double)g->k; }
+
+/* Do the extents fit the library's int? */
+static bool fits_library(const bdl_k_matmul *g) {
   const int64_t big = INT_MAX;
   return g->m <= big && g->n <= big && g->k <= big && g->ldz <= big && g->xi <= big && g->xp <= big && g->yp <= big &&
-         g->yj <= big && (double)g->m * (double)g->n * (double)g->k > 4096;
+         g->yj <= big;
 }
 
-/* Extents of the blocks of one product: whole, unless it is worth a few threads. */
-static void blocks(const bdl_k_matmul *g, int64_t *rows, int64_t *cols) {
-  const double work = (double)g->m * (double)g->n * (double)g->k;
-  *rows = g->m, *cols = g->n;
-  if (work < 262144) return;
-  *rows = g->n == 1 ? 512 : 256;
-  *cols = 1024;
+/* Mostly zeros, by 512 elements of x here and there? */
+static bool looks_sparse(const void *x, const bdl_k_matmul *g, bdl_dtype d) {
+  int others = 0;
+  for (int64_t e = 0; e < 512; e++) {
+    const int64_t at = e * 7919 % g->m * g->xi + e * 104729 % g->k * g->xp;
+    others += d == BDL_F32 ? ((const float *)x)[at] != 0 : ((const double *)x)[at] != 0;
+  }
+  return others < 128;
+}
+
+static way choose(const void *x, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas) {
+  const double work = work_of(g);
+  if (!bdl_dtype_is_float(d) || g->k == 0) return PLAIN;
+  if (bdl_k_is_few(g, d)) return ROWS;
+  if (g->m == 1 || g->n == 1) return work > 4096 && fits_library(g) && blas && bdl_blas_ready(blas) ? LIBRARY : PLAIN;
+  if (work <= 512) return PLAIN;
+  const bool large = g->m >= 512 && g->n >= 512 && g->k >= 512;
+  return large && !looks_sparse(x, g, d) && fits_library(g) && blas && bdl_blas_ready(blas) ? LIBRARY : GEMM;
 }
 
 typedef struct dot_job {
@@ -135,10 +151,27 @@ typedef struct dot_job {
   const char *x, *y;
   const bdl_k_matmul *g;
   bdl_dtype d;
-  bool few;
-  bdl_blas *blas;             /* NULL: own loops */
+  way way;
+  const bdl_k_table *k;
+  bdl_blas *blas;
   int64_t rows, cols, nr, nc; /* of a block, and how many blocks */
 } dot_job;
+
+/* The library's bits may depend on the extents of a call: its blocks are the same for any number of threads.  Those of our own
+** loops do not. */
+static void cut(dot_job *j, bdl_pool *pool) {
+  const bdl_k_matmul *g = j->g;
+  const int64_t many = 4 * (int64_t)bdl_pool_size(pool);
+  j->rows = g->m, j->cols = g->n;
+  if (j->way == LIBRARY && work_of(g) >= 262144) {
+    j->rows = g->n == 1 ? 512 : 256;
+    j->cols = 1024;
+  } else if (j->way != LIBRARY && pool) {
+    for (j->rows = 132; j->cols > 64 && g->batch * ((g->m + 131) / 132) * ((g->n + j->cols - 1) / j->cols) < many;)
+      j->cols = (j->cols / 2 + 31) / 32 * 32;
+  }
+  j->nr = (g->m + j->rows - 1) / j->rows, j->nc = (g->n + j->cols - 1) / j->cols;
+}
 
 static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
   const dot_job *j = job;
@@ -151,22 +184,20 @@ static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
     part.m = BDL_MIN(j->rows, g->m - row), part.n = BDL_MIN(j->cols, g->n - col);
     void *z = j->z + (b * g->zb + row * g->ldz + col) * size;
     const void *x = j->x + (b * g->xb + row * g->xi) * size, *y = j->y + (b * g->yb + col * g->yj) * size;
-    if (j->few)
-      few_rows(z, x, y, &part, j->d);
-    else if (!j->blas)
-      loops[j->d](z, x, y, &part);
-    else
-      (j->d == BDL_F32 ? product_f32 : product_f64)(j->blas, z, x, y, &part);
+    switch (j->way) {
+      case PLAIN: loops[j->d](z, x, y, &part); break;
+      case ROWS: few_rows(z, x, y, &part, j->d, j->k); break;
+      case GEMM: j->k->gemm[j->d](z, x, y, &part); break;
+      case LIBRARY: (j->d == BDL_F32 ? product_f32 : product_f64)(j->blas, z, x, y, &part); break;
+    }
   }
 }
 
-void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *blas, bdl_pool *pool) {
+void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, const bdl_k_table *k, bdl_blas *blas,
+               bdl_pool *pool) {
   if (g->batch == 0 || g->m == 0 || g->n == 0) return;
-  const bool few = bdl_k_is_few(g, d);
-  const bool lib = bdl_dtype_is_float(d) && !few && g->k > 0 && is_large(g) && blas && bdl_blas_ready(blas);
-  const bool small = (double)g->batch * (double)g->m * (double)g->n * (double)g->k < 65536;
-  dot_job j = {.z = z, .x = x, .y = y, .g = g, .d = d, .few = few, .blas = lib ? blas : NULL};
-  blocks(g, &j.rows, &j.cols);
-  j.nr = (g->m + j.rows - 1) / j.rows, j.nc = (g->n + j.cols - 1) / j.cols;
-  bdl_pool_run(small ? NULL : pool, g->batch * j.nr * j.nc, dot_blocks, &j);
+  dot_job j = {.z = z, .x = x, .y = y, .g = g, .d = d, .way = choose(x, g, d, blas), .k = k, .blas = blas};
+  if ((double)g->batch * work_of(g) < 1 << 18) pool = NULL;
+  cut(&j, pool);
+  bdl_pool_run(pool, g->batch * j.nr * j.nc, dot_blocks, &j);
 }

@@ -44,6 +44,7 @@ typedef enum bdl_reduce_op {
 struct bdl_k_etrace;
 struct bdl_k_etrace_block;
 struct bdl_k_row;
+struct bdl_k_matmul;
 
 typedef struct bdl_k_table {
   const char *isa; /* "avx512", "avx2", "x86-64", "aarch64", "generic" */
@@ -58,6 +59,8 @@ typedef struct bdl_k_table {
   /* Blocks of eligibility traces (cpu/etrace.h); NULL: not a float. */
   void (*etrace[BDL_DTYPE_COUNT])(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
   void (*row[BDL_DTYPE_COUNT])(const struct bdl_k_row *r); /* a row times a matrix (cpu/row.h); NULL: not a float */
+  /* Products of matrices (cpu/gemm.h); NULL: not a float. */
+  void (*gemm[BDL_DTYPE_COUNT])(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
 } bdl_k_table;
 
 /* The best table for this processor; `want` (may be NULL) forces one by name, NULL result: there is none of that name here. */

@@ -427,6 +427,9 @@ static double polygamma(int64_t n, double x) {
 /* in etrace_isa.c */
 void CAT(bdl_k_etrace_f32_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 void CAT(bdl_k_etrace_f64_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
+/* in gemm_isa.c */
+void CAT(bdl_k_gemm_f32_, BDL_ISA)(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
+void CAT(bdl_k_gemm_f64_, BDL_ISA)(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
 
 /* in row_isa.c */
 void CAT(bdl_k_row_f32_, BDL_ISA)(const struct bdl_k_row *r);
@@ -437,5 +440,6 @@ const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
   .isa = ISA_NAME,
   .etrace = {[BDL_F32] = CAT(bdl_k_etrace_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_etrace_f64_, BDL_ISA)},
   .row = {[BDL_F32] = CAT(bdl_k_row_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_row_f64_, BDL_ISA)},
+  .gemm = {[BDL_F32] = CAT(bdl_k_gemm_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_gemm_f64_, BDL_ISA)},
 #include "cpu/tile_dtypes.inc"
 };

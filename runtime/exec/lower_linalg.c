@@ -104,7 +104,7 @@ bdl_status bdl_lower_dot(const bdl_kcall *k) {
   const void *xd = packed(&x, &k->in_aval[0], k->in[0], scratch);
   const void *yd = packed(&y, &k->in_aval[1], k->in[1], scratch ? scratch + side_bytes(&x, &k->in_aval[0]) : NULL);
   const bdl_k_matmul g = matmul_of(&x, &y);
-  bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->blas, k->pool);
+  bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->k, k->blas, k->pool);
   return BDL_OK;
 }
 
@@ -177,7 +177,7 @@ size_t bdl_scratch_conv(const bdl_param *params, const bdl_aval *in, int n_in, c
 
 bdl_status bdl_lower_conv(const bdl_kcall *k) {
   bdl_k_window w = window_of(k->params, &k->in_aval[0], &k->in_aval[1], &k->out_aval[0]);
-  bdl_k_conv(k->out[0], k->in[0], k->in[1], &w, k->out_aval[0].dtype, k->blas, k->scratch,
+  bdl_k_conv(k->out[0], k->in[0], k->in[1], &w, k->out_aval[0].dtype, k->k, k->blas, k->scratch,
              bdl_lower_pool(k, bdl_aval_numel(&k->out_aval[0]) * 64));
   return BDL_OK;
 }

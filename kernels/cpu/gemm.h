@@ -1,0 +1,26 @@
+/*
+** gemm.h -- products of float matrices on one thread: register blocks of z over packed slivers of y.
+**
+** Every element of z is one chain of multiply-adds in ascending order of p, beginning at 0, and never -0.  So its bits depend
+** neither on the other rows and columns, nor on blocks, nor on the instruction set, as long as that has fused multiply-add.
+** Of blocks of x that are mostly zeros (spikes) only the other elements are worked on where y is finite: the same bits.
+** Oracle: z = fma(x, y, z) by p, then z + 0.  Source of the blocking: Goto & van de Geijn 2008.
+*/
+#ifndef BDL_K_GEMM_H
+#define BDL_K_GEMM_H
+
+#include "base/base.h"
+
+/* z[b, i, j] = sum over p of x[b, i, p] y[b, p, j], z with rows `ldz` apart (n when contiguous).  Strides count elements;
+** of each pair (xi, xp) and (yp, yj) one is 1, or both belong to axes of extent 1. */
+typedef struct bdl_k_matmul {
+  int64_t batch, m, n, k;
+  int64_t xb, xi, xp;
+  int64_t yb, yp, yj;
+  int64_t zb, ldz;
+} bdl_k_matmul;
+
+/* One product of the batch; bdl_k_table has it for every instruction set.  Work: 2 m n k, or less where x has zeros. */
+typedef void (*bdl_k_gemm)(void *z, const void *x, const void *y, const bdl_k_matmul *g);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+** gemm_isa.c -- products of matrices, for one instruction set (see tile_isa.c for the flags).
+*/
+#include "cpu/gemm.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+#include "cpu/tile_simd.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+/* A register block is ROWS rows of WIDE vectors; with two vectors of y and one of x it fills 16 registers, or most of 32. */
+#define WIDE 2
+#if VECTOR_SIZE == 64 || ISA == ISA_IS_aarch64
+#define ROWS 8
+#else
+#define ROWS 6
+#endif
+
+/* The lanes of a comparison as bits. */
+#if ISA == ISA_IS_avx512
+#define MASK_f32(test) ((unsigned)_mm512_movepi32_mask((__m512i)(test)))
+#define MASK_f64(test) ((unsigned)_mm512_movepi64_mask((__m512i)(test)))
+#elif ISA == ISA_IS_avx2
+#define MASK_f32(test) ((unsigned)_mm256_movemask_ps((__m256)(test)))
+#define MASK_f64(test) ((unsigned)_mm256_movemask_pd((__m256d)(test)))
+#elif ISA == ISA_IS_x86_64
+#define MASK_f32(test) ((unsigned)_mm_movemask_ps((__m128)(test)))
+#define MASK_f64(test) ((unsigned)_mm_movemask_pd((__m128d)(test)))
+#else
+#define MASK_f32(test) mask_f32((vu32)(test))
+#define MASK_f64(test) mask_f64((vu64)(test))
+INLINE unsigned mask_f32(vu32 test) { return (test[0] & 1) | (test[1] & 2) | (test[2] & 4) | (test[3] & 8); }
+INLINE unsigned mask_f64(vu64 test) { return (unsigned)((test[0] & 1) | (test[1] & 2)); }
+#endif
+
+/* Squares of 16 bytes a side, turned over: to[p step + j] = from[j lead + p]. */
+typedef float q32 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double q64 __attribute__((vector_size(16), aligned(8), may_alias));
+enum { SQUARE_f32 = 4, SQUARE_f64 = 2 };
+INLINE void turn_f32(float *to, int64_t step, const float *from, int64_t lead) {
+  const q32 a = *(const q32 *)from, b = *(const q32 *)(from + lead);
+  const q32 c = *(const q32 *)(from + 2 * lead), d = *(const q32 *)(from + 3 * lead);
+  const q32 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const q32 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  *(q32 *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  *(q32 *)(to + step) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  *(q32 *)(to + 2 * step) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+  *(q32 *)(to + 3 * step) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+}
+INLINE void turn_f64(double *to, int64_t step, const double *from, int64_t lead) {
+  const q64 a = *(const q64 *)from, b = *(const q64 *)(from + lead);
+  *(q64 *)to = __builtin_shufflevector(a, b, 0, 2);
+  *(q64 *)(to + step) = __builtin_shufflevector(a, b, 1, 3);
+}
+
+#define T float
+#define U uint32_t
+#define DT f32
+#define INFINITE 0x7f800000u
+#include "cpu/gemm.inc"
+#undef T
+#undef U
+#undef DT
+#undef INFINITE
+
+#define T double
+#define U uint64_t
+#define DT f64
+#define INFINITE UINT64_C(0x7ff0000000000000)
+#include "cpu/gemm.inc"

@@ -227,6 +227,11 @@ $(BUILD)/bench/%: tools/bench/%.c
 	$(call say,CC,$@)
 	$(Q)gcc -O3 -march=native -ffast-math -fopenmp -o $@ $< -lm -ldl
 
+$(BUILD)/bench/w9_dot: tools/bench/w9_dot.c $(OUT)/libbdl.a
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
 # One stamp a file, made after its object: a changed header has its users checked again.
 TIDY := $(filter-out $(PER_ISA),$(RUNTIME) $(KERNELS) $(PROGRAM) $(TESTS) $(SUPPORT))
 tidy: $(TIDY:%=$(OUT)/tidy/%)  ## clang-tidy over the files that changed since the last time

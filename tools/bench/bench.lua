@@ -1,4 +1,4 @@
---- `make bench`: runs the workloads W1 to W8 and W10 of README.md for bdl, the C references and the peers that are installed,
+--- `make bench`: runs the workloads W1 to W10 of README.md for bdl, the C references and the peers that are installed,
 --  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
 --  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
 --  THREADS.
@@ -128,6 +128,9 @@ for _, direction in ipairs{"pre", "post"} do
   end
 end
 
+job("W9", "bdl, openblas", "%sw9_dot 9", BIN)
+job("W9-peak", "C-ref", "%sw9_peak", BIN)
+
 -- ---- running ---------------------------------------------------------------------------------------------------------------
 
 --- A flat JSON object: numbers, strings, lists as their text.
@@ -137,6 +140,7 @@ local function parse(line)
     local text = line:match('^"([^"]*)"', rest) or line:match("^%b[]", rest) or line:match("^[^,}]*", rest)
     row[key] = tonumber(text) or text ~= "null" and text or nil
   end
+  row.run_s = row.run_s or row.gflops_best and 0 -- a limit of the machine: no time of its own
   return row.peer and row.run_s and row
 end
 
@@ -153,7 +157,8 @@ for i, j in ipairs(jobs) do
       local row = parse(line)
       if row then
         n = n + 1
-        local name = ("%s  n %d  steps %d"):format(j.workload, row.n or 0, row.steps or 0)
+        local name = row.k and ("W9  %d x %d x %d%s"):format(row.m, row.n, row.k, row.form)
+          or ("%s  n %d  steps %d"):format(j.workload, row.n or 0, row.steps or 0)
         if not by_name[name] then
           by_name[name] = {name = name}
           cases[#cases + 1] = by_name[name]
@@ -184,6 +189,7 @@ local function ratio(a, b)
 end
 
 local function per_step(row)
+  if row.gflops or row.gflops_best then return ("%.1f GFLOP/s"):format(row.gflops or row.gflops_best) end
   if row.us_per_call then return ("%.3g us/call"):format(row.us_per_call) end
   if row.workload ~= "W1" and row.n and row.steps then return ("%.3g ns"):format(row.run_s / row.n / row.steps * 1e9) end
   return "-"

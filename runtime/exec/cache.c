@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Every folder on the way, ours with access for this user alone. */
@@ -46,12 +47,18 @@ typedef struct entry {
   int64_t bytes, used; /* ns since the epoch */
 } entry;
 
-/* The next program in d. */
-static bool next(DIR *d, entry *e) {
+static bool is_program(const char *name) {
+  const size_t n = strlen(name);
+  return n > 3 && strcmp(name + n - 3, ".so") == 0;
+}
+
+/* The next program in d; or, `parts`, what a compiler leaves: <32 digits>.something else. */
+static bool next(DIR *d, entry *e, bool parts) {
   for (struct dirent *f; (f = readdir(d));) {
     struct stat st;
     const size_t n = strlen(f->d_name);
-    if (n < 4 || n >= sizeof e->name || strcmp(f->d_name + n - 3, ".so") != 0) continue;
+    const bool part = strspn(f->d_name, "0123456789abcdef") == 32 && f->d_name[32] == '.' && !is_program(f->d_name);
+    if (n >= sizeof e->name || !(parts ? part : is_program(f->d_name))) continue;
     if (fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
     memcpy(e->name, f->d_name, n + 1);
     e->bytes = (int64_t)st.st_size;
@@ -66,17 +73,29 @@ bdl_cache_size bdl_cache_measure(const char *dir) {
   entry e;
   DIR *d = opendir(dir);
   if (!d) return s;
-  while (next(d, &e)) s.files++, s.bytes += e.bytes;
+  while (next(d, &e, false)) s.files++, s.bytes += e.bytes;
   closedir(d);
   return s;
 }
 
+/* What compilers left that were stopped: nobody waits for it after a day. */
+static void sweep(const char *dir) {
+  entry e;
+  DIR *d = opendir(dir);
+  if (!d) return;
+  const int64_t yesterday = ((int64_t)time(NULL) - 24 * 3600) * 1000000000;
+  while (next(d, &e, true))
+    if (e.used < yesterday) unlinkat(dirfd(d), e.name, 0);
+  closedir(d);
+}
+
 void bdl_cache_trim(const char *dir, int64_t bytes) {
+  sweep(dir);
   for (int64_t left = bdl_cache_measure(dir).bytes; left > bytes;) { /* a file a round: few are ever too many */
     entry e, oldest = {.used = INT64_MAX};
     DIR *d = opendir(dir);
     if (!d) return;
-    while (next(d, &e))
+    while (next(d, &e, false))
       if (e.used < oldest.used) oldest = e;
     const bool gone = oldest.used < INT64_MAX && unlinkat(dirfd(d), oldest.name, 0) == 0;
     closedir(d);

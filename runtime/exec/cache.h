@@ -16,7 +16,8 @@ typedef struct bdl_cache_size {
   int64_t files, bytes;
 } bdl_cache_size;
 bdl_cache_size bdl_cache_measure(const char *dir);
-/* Remove the programs that were used longest ago until at most `bytes` are left. */
+/* Remove the programs that were used longest ago until at most `bytes` are left, and what compilers left
+** that were stopped. */
 void bdl_cache_trim(const char *dir, int64_t bytes);
 
 #endif

@@ -95,7 +95,9 @@ static void off_for_error(bdl_exec_context *x, bdl_plan *plan) {
 
 void bdl_native_free(bdl_plan *plan) {
   bdl_native_plan *n = plan->native;
+  bdl_exec_context *x = plan->ctx->slot[BDL_SLOT_EXEC].p;
   if (!n) return;
+  if (n->state == BDL_N_COMPILING) x->native.compiling--;
   BDL_VEC_FREE(plan->ctx, n->link);
   if (n->library) dlclose(n->library);
   bdl_free(plan->ctx, n, sizeof *n);
@@ -238,6 +240,8 @@ static void compile(bdl_exec_context *x, bdl_plan *plan) {
   snprintf(flags, sizeof flags, "%s %s %s", compiler(), FLAGS, isa_flags(x->k->isa));
   snprintf(head, sizeof head, "#define BDL_KEY \"%s\"\n", n->key);
   const char *parts[] = {HEAD, head, bdl_native_elements, e.text.s};
+  path_of(x, n->key, ".failed", path);
+  unlink(path); /* what another process was told */
   snprintf(path, sizeof path, "%s/%s.c", x->native.dir, own);
   if (!write_text(path, parts, BDL_LEN(parts))) {
     unlink(path);

@@ -173,12 +173,16 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void use_native(runner *r) {
+  r->fn = bdl_native_fns(r->plan);
+  if (r->fn) r->native.link = r->plan->native->link.v;
+}
+
 /* After `done` steps of a loop: is there native code by now?  Looked seldom, as the clock costs, too. */
 static void look_for_native(runner *r, int64_t done) {
   if ((done & 255) != 0 && (done & (done - 1)) != 0) return;
   bdl_native_poll(r->x, r->plan, now() - r->begin);
-  r->fn = bdl_native_fns(r->plan);
-  if (r->fn) r->native.link = r->plan->native->link.v;
+  use_native(r);
 }
 
 static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
@@ -367,18 +371,13 @@ static bdl_status bring_home(runner *r) {
 
 /* While native code may yet come, some runs are timed: the 1st, 2nd, 4th, .., and every 64th. */
 static void begin(runner *r) {
-  bdl_plan *plan = r->plan;
-  if (r->fn) {
-    r->native.link = plan->native->link.v;
-    return;
+  const bdl_tier tier = r->x->native.tier;
+  if (bdl_native_pending(r->plan) && tier != BDL_TIER_INTERP) {
+    const int64_t runs = ++r->plan->runs;
+    if (tier == BDL_TIER_NATIVE) bdl_native_poll(r->x, r->plan, 0);
+    else if (!r->x->profile && ((runs & 63) == 0 || (runs & (runs - 1)) == 0)) r->begin = now();
   }
-  if (!bdl_native_pending(plan) || r->x->native.tier == BDL_TIER_INTERP || r->x->profile) return;
-  plan->runs++;
-  if (r->x->native.tier == BDL_TIER_NATIVE) {
-    bdl_native_poll(r->x, plan, 0);
-    r->fn = bdl_native_fns(plan);
-    if (r->fn) r->native.link = plan->native->link.v;
-  } else if ((plan->runs & 63) == 0 || (plan->runs & (plan->runs - 1)) == 0) r->begin = now();
+  use_native(r);
 }
 
 bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
@@ -389,8 +388,7 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   TRY(bdl_exec_pool(x));
   TRY(prepare(plan, bdl_pool_size(x->pool)));
   char *base = (char *)(((uintptr_t)plan->memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1));
-  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_stride,
-              .fn = bdl_native_fns(plan)};
+  runner r = {.plan = plan, .c = c, .x = x, .frame = plan->frame, .regs = base + plan->arena_bytes, .reg_stride = plan->reg_stride};
   r.native = (bdl_native){.frame = r.frame, .threads = bdl_pool_size(x->pool), .reporting = x->progress != NULL,
                           .interrupted = &c->interrupted, .run = run_for_native, .stepped = native_stepped, .share = share};
   begin(&r);

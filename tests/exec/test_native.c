@@ -281,6 +281,29 @@ static void without_a_compiler_the_interpreter_goes_on(void **state) {
   assert_int_equal(run_once(*state), BDL_N_READY);
 }
 
+/* What was said of an earlier try, or to another process, is not of this one. */
+static void an_old_failure_is_forgotten(void **state) {
+  shell("rm -f *.so; for f in *; do touch ${f%%.*}.failed; done");
+  assert_int_equal(run_once(*state), BDL_N_READY);
+}
+
+/* Plans that go while their compiler runs leave room for others. */
+static void a_plan_may_go_while_it_is_compiled(void **state) {
+  bdl_context *c = *state;
+  bdl_exec_context *x = tier(c, "auto");
+  for (int i = 0; i < 3; i++) {
+    bdl_prog *p = long_loop(c, 7 + i);
+    bdl_plan *plan;
+    t_check(c, bdl_plan_new(c, p, NULL, &plan));
+    bdl_native_poll(x, plan, 1);
+    assert_int_equal(plan->native->state, BDL_N_COMPILING);
+    assert_int_equal(x->native.compiling, 1);
+    bdl_plan_free(plan);
+    assert_int_equal(x->native.compiling, 0);
+    bdl_prog_unref(p);
+  }
+}
+
 static void damaged_programs_are_compiled_anew(void **state) {
   shell("rm -f *.so");
   assert_int_equal(run_once(*state), BDL_N_READY);
@@ -324,10 +347,11 @@ static void a_cache_of_others_is_not_trusted(void **state) {
 
 static void the_cache_is_bounded(void **state) {
   (void)state;
-  shell("rm -f *; for i in 0 1 2 3 4; do head -c 1000 /dev/zero >$i.so; touch -d @$((1000 + i * 3 % 5)) $i.so; done; touch notes.txt");
+  shell("rm -f *; for i in 0 1 2 3 4; do head -c 1000 /dev/zero >$i.so; touch -d @$((1000 + i * 3 % 5)) $i.so; done; touch -d @1000 notes.txt");
+  shell("name=0123456789abcdef0123456789abcdef; touch -d @1000 $name.7.tmp; touch $name.8.tmp");
   bdl_cache_trim(folder, 2500);
   assert_int_equal(bdl_cache_measure(folder).files, 2);
-  shell("test -f 3.so && test -f 1.so && test -f notes.txt"); /* the last used: 1004, 1003 */
+  shell("test -f 3.so && test -f 1.so && test -f notes.txt && ls | grep -q 8.tmp && ! ls | grep -q 7.tmp"); /* the last used: 1004, 1003 */
   bdl_cache_trim(folder, 0);
   assert_int_equal(bdl_cache_measure(folder).files, 0);
 }
@@ -342,6 +366,7 @@ int main(void) {
     T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree),
     T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
     T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),
+    T_TEST(an_old_failure_is_forgotten), T_TEST(a_plan_may_go_while_it_is_compiled),
     T_TEST(damaged_programs_are_compiled_anew), T_TEST(a_program_says_its_name), T_TEST(a_cache_of_others_is_not_trusted),
     T_TEST(the_cache_is_bounded), T_TEST(unknown_tiers_are_refused),
   };

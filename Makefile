@@ -218,9 +218,10 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/fuzz-asan/libbdl.a
 	  $(BUILD)/fuzz-asan/libbdl.a $(LIBS)
 
 REFS := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
-bench: $(OUT)/bdl $(REFS)  ## times beside the C references and, where installed, the peers (PEERS=1 installs them)
+bench: $(OUT)/bdl $(REFS)  ## times beside the C references and the peers (PEERS=1 installs them, ONLY=w2 chooses)
 	@$(if $(PEERS),sh tools/bench/peers.sh $(BUILD)/bench)
-	@BUILD=$(BUILD) BDL=$(OUT)/bdl ONLY='$(ONLY)' $(OUT)/bdl run --quiet tools/bench/bench.lua
+	@BUILD=$(BUILD) BDL=$(OUT)/bdl ONLY='$(ONLY)' THREADS=$(or $(THREADS),1) ROUNDS=$(or $(ROUNDS),1) \
+	  $(OUT)/bdl run --quiet tools/bench/bench.lua
 
 $(BUILD)/bench/%: tools/bench/%.c
 	@mkdir -p $(@D)

@@ -1,218 +1,309 @@
---- `make bench`: runs the workloads W1 to W10 of README.md for bdl, the C references and the peers that are installed,
---  one after the other, and prints one table.  Every program prints JSON lines (see README.md).
---  Environment: BUILD, BDL (the program), ONLY (a Lua pattern over workload, peer, command),
---  THREADS.
+--- `make bench`: runs workloads.lua for both tiers of bdl, the C references and the peers that are installed, one program after
+--  the other; prints one table and writes BUILD/bench.json.  ../../tests/bench/README.md explains the numbers.
+--  Environment: BUILD, BDL (the program), ONLY (words of label and column that must all be there), THREADS,
+--  ROUNDS (times that the programs of a row take turns), PYTHON.
+package.path = "tools/bench/?.lua;" .. package.path
+local core = require "bdl.core"
+local json = require "bdl.json"
+local workloads = require "workloads"
+
 local BUILD = os.getenv "BUILD" or "build"
 local BDL = os.getenv "BDL" or BUILD .. "/bdl"
-local ONLY = os.getenv "ONLY" or ""
+local ONLY = (os.getenv "ONLY" or ""):lower()
 local THREADS = tonumber(os.getenv "THREADS" or "1")
-local HERE, BIN = "tools/bench/", BUILD .. "/bench/"
+local ROUNDS = tonumber(os.getenv "ROUNDS" or "1")
+local HERE, BIN = "tools/bench", BUILD .. "/bench"
+local RUN = ("%s run --quiet --threads %d %s"):format(BDL, THREADS, HERE)
 
--- ---- what there is to run ------------------------------------------------------------------------------------------------
+-- ---- programs ------------------------------------------------------------------------------------------------------------
 
-local function succeeds(command)
-  return (os.execute(command .. " >/dev/null 2>&1")) == true
-end
+--- The columns of the table.  BrainX: brainpy.state, brainstate, braintrace or brainevent, whichever has the workload.
+local COLUMNS = {"C", "interp", "native", "jax", "BrainX", "brian2", "nest", "genn", "numpy"}
+local TIERS = {interp = true, native = true}
+--- A peer's virtual environment, and the module that must be there.
+local PEERS = {
+  jax = {"jax", "jax"}, BrainX = {"jax", "brainpy_state"}, numpy = {"jax", "numpy"}, brian2 = {"brian2", "brian2"},
+  nest = {"nest", "nest"}, genn = {"genn", "pygenn"},
+}
 
---- The Python that has a module: of the virtual environment that PEERS=1 makes, or the system's; nil if neither.
+local function succeeds(command) return (os.execute(command .. " >/dev/null 2>&1")) == true end
+
+--- The Python that has the peer: of the environment that PEERS=1 makes, PYTHON, or the system's; nil: none has.
 local pythons = {}
-local function python(venv, module)
-  local key = venv .. "/" .. module
-  if pythons[key] == nil then
-    pythons[key] = false
-    for _, exe in ipairs{BIN .. "venv-" .. venv .. "/bin/python", "python3"} do
-      local spec = "import importlib.util as i, sys; sys.exit(i.find_spec(\"%s\") is None)"
-      if succeeds(("%s -c '%s'"):format(exe, spec:format(module))) then
-        pythons[key] = exe
+local function python(peer)
+  local venv, module = table.unpack(PEERS[peer])
+  if pythons[peer] == nil then
+    pythons[peer] = false
+    for _, exe in ipairs{("%s/venv-%s/bin/python"):format(BIN, venv), os.getenv "PYTHON" or "python3"} do
+      if succeeds(("%s -c 'import importlib.util as i, sys; sys.exit(i.find_spec(\"%s\") is None)'"):format(exe, module)) then
+        pythons[peer] = exe
         break
       end
     end
   end
-  return pythons[key]
+  return pythons[peer] or nil
 end
 
-local progress = os.execute "test -t 2"           -- shown on a terminal only
-
-local jobs = {}                                  -- {workload, peer, command}, in the order of running
-
-local function job(workload, peer, command, ...)
-  jobs[#jobs + 1] = {workload = workload, peer = peer, command = command:format(...)}
+local function of_size(x, size)
+  if type(x) == "function" then return x(size) or nil end
+  return x
 end
 
-local function peer(workload, name, venv, module, script, ...)
-  local exe = python(venv, module)
-  if exe then job(workload, name, exe .. " " .. HERE .. script .. " --threads " .. THREADS, ...) end
+--- $field of the first table that has it.
+local function fill(template, ...)
+  local from = {...}
+  return (template:gsub("%$(%a+)", function(name)
+    for _, t in ipairs(from) do
+      if t[name] ~= nil then return tostring(t[name]) end
+    end
+  end))
 end
 
-local function bdl(workload, script, ...)
-  job(workload, "bdl", "%s run --quiet --threads %d %s%s", BDL, THREADS, HERE, script:format(...))
+local PLACES = {run = RUN, bin = BIN, threads = THREADS}
+
+--- The command of a column; nil: the workload does not have it, or it is not installed.
+local function command(w, size, column)
+  local template = of_size(w[column] or TIERS[column] and w.bdl, size)
+  if not template then return nil end
+  local text = fill(template, size, PLACES)
+  if TIERS[column] then return ("BDL_TIER=%s BDL_CACHE=%s/cache %s"):format(column, BIN, text) end
+  if column == "C" then return text end
+  local exe = python(column)
+  return exe and ("%s %s/%s%s"):format(exe, HERE, text, text:find "^w1_" and "" or " --threads " .. THREADS)
 end
 
-job("W1", "bdl", "%stimer 15 bdl-%dt W1 100 1000 %s run --quiet --threads %d %sw1.lua", BIN, THREADS, BDL, THREADS, HERE)
-for _, p in ipairs{{"jax", "jax"}, {"brainpy.state", "jax", "brainpy_state"}, {"brian2-cython", "brian2"}, {"nest", "nest"}} do
-  local exe = python(p[2], p[3] or p[2])
-  if exe then job("W1", p[1], "%s %sw1_startup.py --peers %s --repeat 3", exe, HERE, p[1]) end
-end
-
-for _, net in ipairs{"coba", "cuba"} do
-  for _, s in ipairs{{1, 9}, {10, 5}, {50, 3}} do
-    local scale, times = s[1], s[2]
-    local w = ("W2-%s"):format(net)
-    job(w, "C-ref", "%sw2_ref %s %d 10000 %d %d", BIN, net, scale, times, THREADS)
-    bdl(w, "w2.lua %s %d 10000 %d %d", net, scale, times, THREADS)
-    local options = ("--net %s --scale %d --repeat %d"):format(net, scale, times // 2 + 1)
-    peer(w, "brainstate", "jax", "brainpy_state", "w2_brainstate.py --peer fcn --backend numba " .. options)
-    peer(w, "brian2", "brian2", "brian2", "w2_brian2.py --peer cpp_standalone --float 32 " .. options)
-    peer(w, "genn", "genn", "pygenn", "w2_genn.py " .. options)
-    if scale == 1 then peer(w, "nest", "nest", "nest", "w2_nest.py --net %s --repeat 1", net) end -- 300 s at scale 50
+local function wanted(label, column)
+  local text = (label .. " " .. column):lower()
+  for word in ONLY:gmatch "%S+" do
+    if not text:find("%f[%w]" .. word:gsub("%W", "%%%0") .. "%f[%W]") then return false end
   end
+  return true
 end
 
-for _, model in ipairs{"hh", "lif"} do
-  for _, s in ipairs{{1000, 1000, 9}, {10000, 1000, 7}, {100000, 1000, 3}, {1000000, 200, 3}} do
-    local n, steps, times = s[1], s[2], s[3]
-    local w = "W3-" .. model
-    job(w, "C-ref", "%sw3_ref %s %d %d %d %d 0", BIN, model, n, steps, times, THREADS)
-    bdl(w, "w3.lua %s %d %d %d %d", model, n, steps, times, THREADS)
-    local options = ("--model %s --n %d --steps %d --repeat %d"):format(model, n, steps, times // 2 + 1)
-    peer(w, "jax", "jax", "jax", "w3_jax.py --peer jax " .. options)
-    peer(w, "brainstate", "jax", "brainpy_state", "w3_jax.py --peer brainstate " .. options)
-    peer(w, "brian2", "brian2", "brian2", "w3_brian2.py --peer cpp_standalone " .. options)
+--- What a command prints as JSON lines, and the last line of its standard error if it fails.
+local function measure(text)
+  local errors = BIN .. "/stderr"
+  local p = assert(io.popen(text .. " 2>" .. errors))
+  local rows = {}
+  for line in p:lines() do
+    local ok, row = pcall(json.decode, line, "bench")
+    if ok and type(row) == "table" and row.peer then rows[#rows + 1] = row end
   end
+  if p:close() and #rows > 0 then return rows end
+  local f <close> = assert(io.open(errors))
+  return rows, f:read "a":gsub("%s+$", ""):match "[^\n]*$"
 end
 
-for _, w in ipairs{{"W4-gru", "w4", "gru", "--cell", {"brainstate", "jax"}}, {"W4-rnn", "w4", "rnn", "--cell", {"brainstate", "jax"}},
-                   {"W5-alif", "w5", "alif", "--neuron", {"jax", "brainstate"}}, {"W5-lif", "w5", "lif", "--neuron", {"jax", "brainstate"}}} do
-  local script = {w4 = "w4_rnn.py", w5 = "w5_snn.py"}
-  bdl(w[1], "%s.lua %s 9 %d", w[2], w[3], THREADS)
-  for _, p in ipairs(w[5]) do peer(w[1], p, "jax", p, "%s --peer %s %s %s", script[w[2]], p, w[4], w[3]) end
-end
+-- ---- agreement -----------------------------------------------------------------------------------------------------------
 
--- D-RTRL at 1024 and 64 keeps a trace of 590 MB; its C reference as much.
-for _, rule in ipairs{"d_rtrl", "pp_prop", "bptt"} do
-  for _, s in ipairs{{256, 1, 9}, {256, 16, 9}, {256, 64, 5}, {1024, 1, 7}, {1024, 16, 3}, {1024, 64, 3}} do
-    local hidden, batch, times = s[1], s[2], s[3]
-    local w = ("W6-%s-b%d"):format(rule, batch)
-    if rule ~= "bptt" then job(w, "C-ref", "%sw6_ref %s %d %d 100 %d", BIN, rule, hidden, batch, times) end
-    bdl(w, "w6.lua %s %d %d 100 %d %d", rule, hidden, batch, times, THREADS)
-    peer(w, rule == "bptt" and "brainstate" or "braintrace", "jax", "braintrace",
-         "w6_online.py --peer %s --n %d --batch %d --steps 100 --repeat %d", rule, hidden, batch, times // 2 + 1)
+local function numbers(check) return type(check) == "table" and check or {check} end
+
+--- nil, or why the result of a program is not the one of the workload.
+local function disagreement(case, column, row)
+  local got = numbers(row.check)
+  local expected = of_size(case.w.check, case.size)
+  if expected == "C" then
+    local reference = case.rows.C and numbers(case.rows.C.check)[1]
+    expected = reference and {{reference, 1e-3 * (1 + math.abs(reference))}} or {}
   end
-end
-
-for _, w in ipairs{{"lif", 1000, 1000, 9}, {"hh", 1000, 1000, 9}, {"mlp", 32, 1, 200}} do
-  bdl("W7-" .. w[1], "w7.lua %s %d %d %d %d", w[1], w[2], w[3], w[4], THREADS)
-  for _, p in ipairs{"jax", "brainstate"} do
-    peer("W7-" .. w[1], p, "jax", p, "w7_vmap.py --peer %s --what %s --n %d --steps %d --repeat %d", p, w[1], w[2], w[3], w[4])
+  for i, e in ipairs(expected) do
+    local value = tonumber(got[i])
+    if e and not (value and math.abs(value - e[1]) <= e[2]) then
+      return ("check %d is %s, expected %.4g within %.2g"):format(i, tostring(got[i]), e[1], e[2])
+    end
   end
-end
-
-bdl("W8", "w8.lua 10000 9 %d", THREADS)
-peer("W8", "jax", "jax", "jax", "w8_dispatch.py --peer jax")
-peer("W8", "brainstate", "jax", "brainstate", "w8_dispatch.py --peer brainstate")
-peer("W8", "numpy", "jax", "numpy", "w8_dispatch.py --peer numpy")
-
--- 100 entries a row; the gather (post) reads them all, the scatter those of active rows.
-for _, direction in ipairs{"pre", "post"} do
-  for _, n in ipairs{1000, 10000, 100000} do
-    for _, density in ipairs{0.001, 0.01, 0.2} do
-      local steps = math.max(4, math.min(20000, 1e7 // (n * 100 * (direction == "pre" and density or 1)) | 0))
-      for het = 0, 1 do
-        local w, post = ("W10-%s-%s-%g"):format(direction, het == 1 and "het" or "hom", density), direction == "post" and 1 or 0
-        job(w, "C-ref", "%sw10_ref %d %g %d %d 5 %d", BIN, n, density, het, steps, post)
-        bdl(w, "w10.lua %d %g %d %d 5 %d %d", n, density, het, steps, post, THREADS)
-        peer(w, "brainevent", "jax", "brainevent", "w10_spmv.py --n %d --density %g --hetero %d --steps %d --repeat 5 --direction %s",
-             n, density, het, steps, direction)
-      end
+  if column == "native" and case.rows.interp then
+    for i, value in ipairs(numbers(case.rows.interp.check)) do
+      if value ~= got[i] then return ("check %d is %s, in the interpreter tier %s"):format(i, tostring(got[i]), tostring(value)) end
     end
   end
 end
 
-job("W9", "bdl, openblas", "%sw9_dot 9", BIN)
-job("W9-peak", "C-ref", "%sw9_peak", BIN)
+-- ---- figures -------------------------------------------------------------------------------------------------------------
+
+--- Seconds of what the workload counts; nil: not run, or not to be trusted.
+local function seconds(case, column)
+  local row = case.rows[column]
+  if not row or case.wrong[column] then return nil end
+  local each = case.w.of == "step" or case.w.of == "call"
+  return row.min_s / (each and row.steps or 1)
+end
+
+local function fastest_peer(case)
+  local best
+  for column in pairs(PEERS) do
+    local s = seconds(case, column)
+    if s and (not best or s < best) then best = s end
+  end
+  return best
+end
+
+local function ratio(a, b) return a and b and a / b or nil end
+
+--- Ratios, and whether the aim is reached (nil: nobody there to compare with).
+local function evaluate(case)
+  local native, C = seconds(case, "native"), seconds(case, "C")
+  local r = {interp_C = ratio(seconds(case, "interp"), C), native_C = ratio(native, C),
+             peer_native = ratio(fastest_peer(case), native)}
+  local aim = of_size(case.w.aim, case.size)
+  if aim and aim.C then
+    r.aim = ("<= %.3g C"):format(aim.C)
+    if r.native_C then r.reached = r.native_C <= aim.C end
+  elseif aim and aim.peer then
+    r.aim = (">= %.3g peer"):format(aim.peer)
+    if r.peer_native then r.reached = r.peer_native >= aim.peer end
+  elseif aim then
+    r.aim = ("<= %.3g us"):format(aim.us)
+    if native then r.reached = native * 1e6 <= aim.us end
+  end
+  return r
+end
 
 -- ---- running ---------------------------------------------------------------------------------------------------------------
 
---- A flat JSON object: numbers, strings, lists as their text.
-local function parse(line)
-  local row = {}
-  for key, rest in line:gmatch '"([%w_]+)"%s*:%s*()' do
-    local text = line:match('^"([^"]*)"', rest) or line:match("^%b[]", rest) or line:match("^[^,}]*", rest)
-    row[key] = tonumber(text) or text ~= "null" and text or nil
+local cases, by_label, failures = {}, {}, {}
+local terminal = os.execute "test -t 2"
+
+local function case_of(w, size, row)
+  local label = fill(w.name, size, row)
+  if not by_label[label] then
+    by_label[label] = {label = label, w = w, size = size, rows = {}, wrong = {}}
+    cases[#cases + 1] = by_label[label]
   end
-  row.run_s = row.run_s or row.gflops_best and 0 -- a limit of the machine: no time of its own
-  return row.peer and row.run_s and row
+  return by_label[label]
 end
 
---- Rows by case (workload and size), in order of running.
-local cases, by_name = {}, {}
-local failed = {}
+local function run(w, size, column)
+  local text = command(w, size, column)
+  if not text or not wanted(fill(w.name, size), column) then return end
+  if terminal then io.stderr:write(("\r\27[K%s: %s"):format(fill(w.name, size), column)) end
+  local rows, why = measure(text)
+  if why then failures[#failures + 1] = ("%s\n    %s"):format(text, why) end
+  for _, row in ipairs(rows) do
+    local case = case_of(w, size, row)
+    local column = w.rows_of and w.rows_of[row.peer:match "^%a+"] or column
+    local before = case.rows[column]
+    if not before or row.min_s < before.min_s then case.rows[column] = row end
+    case.wrong[column] = case.wrong[column] or disagreement(case, column, row)
+  end
+end
 
-for i, j in ipairs(jobs) do
-  if (j.workload .. " " .. j.peer .. " " .. j.command):find(ONLY) then
-    if progress then io.stderr:write(("\r\27[K%d/%d %s"):format(i, #jobs, j.command)) end
-    local p = assert(io.popen(j.command .. " 2>" .. BIN .. "stderr"))
-    local n = 0
-    for line in p:lines() do
-      local row = parse(line)
-      if row then
-        n = n + 1
-        local name = row.k and ("W9  %d x %d x %d%s"):format(row.m, row.n, row.k, row.form)
-          or ("%s  n %d  steps %d"):format(j.workload, row.n or 0, row.steps or 0)
-        if not by_name[name] then
-          by_name[name] = {name = name}
-          cases[#cases + 1] = by_name[name]
-        end
-        table.insert(by_name[name], row)
-      end
-    end
-    if not p:close() or n == 0 then
-      local f = io.open(BIN .. "stderr")
-      failed[#failed + 1] = ("%s\n    %s"):format(j.command, f and f:read "a":gsub("%s+$", ""):match "[^\n]*$" or "")
-      if f then f:close() end
+local limits = wanted("W9 limits of the machine", "C") and measure(BIN .. "/w9_peak") or {}
+for _, w in ipairs(workloads) do
+  for _, size in ipairs(w.sizes) do
+    for _ = 1, ROUNDS do
+      for _, column in ipairs(COLUMNS) do run(w, size, column) end
     end
   end
 end
-if progress then io.stderr:write "\r\27[K" end
+if terminal then io.stderr:write "\r\27[K" end
 
 -- ---- the table -------------------------------------------------------------------------------------------------------------
 
-local function seconds(s)
-  if not s then return "-" end
-  if s < 1e-3 then return ("%.1f us"):format(s * 1e6) end
-  if s < 1 then return ("%.2f ms"):format(s * 1e3) end
-  return ("%.2f s"):format(s)
-end
-
-local function ratio(a, b)
-  return ((a < 99.995 * b and "%.2fx" or "%.0fx"):format(a / b))
-end
-
-local function per_step(row)
-  if row.gflops or row.gflops_best then return ("%.1f GFLOP/s"):format(row.gflops or row.gflops_best) end
-  if row.us_per_call then return ("%.3g us/call"):format(row.us_per_call) end
-  if row.workload ~= "W1" and row.n and row.steps then return ("%.3g ns"):format(row.run_s / row.n / row.steps * 1e9) end
-  return "-"
-end
-
-local ROW = "  %-28s %10s %10s %10s %21s %13s %8s %7s %7s  %s"
-print(ROW:format("", "setup", "compile", "run", "min .. max", "a neuron step", "MB", "run x", "all x", "check"))
-for _, case in ipairs(cases) do
-  local ref                                      -- the C reference, or bdl where there is none
-  for _, row in ipairs(case) do
-    if row.peer:find "^C%-ref" then ref = row end
-  end
-  for _, row in ipairs(case) do
-    if not ref and row.peer:find "^bdl" then ref = row end
-  end
-  print(("%s%s"):format(case.name, ref and "  (ratios to " .. ref.peer .. ")" or ""))
-  for _, row in ipairs(case) do
-    local all = row.run_s + (row.setup_s or 0) + (row.compile_s or 0)
-    print(ROW:format(row.peer, seconds(row.setup_s), seconds(row.compile_s), seconds(row.run_s),
-      seconds(row.min_s) .. " .. " .. seconds(row.max_s), per_step(row),
-      row.peak_rss_mb and ("%.1f"):format(row.peak_rss_mb) or "-",
-      ref and ratio(row.run_s, ref.run_s) or "-", ref and ratio(all, ref.run_s) or "-", tostring(row.check or "-")))
+local function processor()
+  for line in io.lines "/proc/cpuinfo" do
+    local name = line:match "^model name%s*:%s*(.*)"
+    if name then return name end
   end
 end
-for _, f in ipairs(failed) do print("failed: " .. f) end
-os.exit(#failed == 0, true)
+
+local function duration(s)
+  for _, unit in ipairs{{1, "s"}, {1e-3, "ms"}, {1e-6, "us"}, {1e-9, "ns"}} do
+    if s >= unit[1] then return ("%.3g %s"):format(s / unit[1], unit[2]) end
+  end
+  return "0"
+end
+
+local function cell(case, column)
+  if case.wrong[column] then return "differs" end
+  local s = seconds(case, column)
+  return s and duration(s) or ""
+end
+
+local function times(x) return x and ("%.2f"):format(x) or "" end
+
+--- Rows of texts as a table of Markdown, the first column to the left.
+local function print_table(rows)
+  local width, rule = {}, {}
+  for _, row in ipairs(rows) do
+    for i, text in ipairs(row) do width[i] = math.max(width[i] or 3, #text) end
+  end
+  for i, w in ipairs(width) do rule[i] = ("-"):rep(w - 1) .. (i == 1 and "-" or ":") end
+  table.insert(rows, 2, rule)
+  for _, row in ipairs(rows) do
+    local parts = {}
+    for i, text in ipairs(row) do parts[i] = ("%" .. (i == 1 and "-" or "") .. width[i] .. "s"):format(text) end
+    print("| " .. table.concat(parts, " | ") .. " |")
+  end
+end
+
+local shown = {}                                  -- columns that anything ran in
+for _, column in ipairs(COLUMNS) do
+  for _, case in ipairs(cases) do
+    if case.rows[column] then
+      shown[#shown + 1] = column
+      break
+    end
+  end
+end
+
+local function report()
+  local rows = {{"workload", "time of a"}}
+  table.move(shown, 1, #shown, 3, rows[1])
+  for _, title in ipairs{"interp / C", "native / C", "peer / native", "aim", "reached"} do table.insert(rows[1], title) end
+  for _, case in ipairs(cases) do
+    local r = case.ratios
+    local row = {case.label, case.w.of}
+    for _, column in ipairs(shown) do row[#row + 1] = cell(case, column) end
+    for _, text in ipairs{times(r.interp_C), times(r.native_C), times(r.peer_native), r.aim or "",
+                          r.reached == nil and "" or r.reached and "yes" or "no"} do row[#row + 1] = text end
+    rows[#rows + 1] = row
+  end
+  print_table(rows)
+end
+
+--- Time of a step against synapses, both on logarithmic scales, and over neurons and synaptic events.
+local function plot()
+  local drawn, from = {}, math.huge
+  for _, case in ipairs(cases) do
+    local s = case.w.plot and seconds(case, "native")
+    if s then
+      drawn[#drawn + 1] = {case = case, s = s}
+      from = math.min(from, s)
+    end
+  end
+  if #drawn == 0 then return end
+  print "\ntime of a step in the native tier (#: a tenth of a decade), and over neurons and synaptic events:"
+  for _, d in ipairs(drawn) do
+    local row, per_second = d.case.rows.native, 1e4
+    local work = row.n + d.case.size.synapses * row.check / per_second
+    local bar = ("#"):rep(1 + math.floor(10 * math.log(d.s / from, 10) + 0.5))
+    print(("%10d synapses %10s %8.3g ns  %s"):format(d.case.size.synapses, duration(d.s), d.s / work * 1e9, bar))
+  end
+end
+
+-- ---- the end ---------------------------------------------------------------------------------------------------------------
+
+for _, case in ipairs(cases) do case.ratios = evaluate(case) end
+local machine = {processor = processor() or "unknown", instructions = core.isa(), threads = THREADS}
+print(("%s, %s, %d thread%s\n"):format(machine.processor, machine.instructions, THREADS, THREADS == 1 and "" or "s"))
+if #cases > 0 then report() end
+plot()
+if #limits > 0 then print "\nlimits of one core:" end
+for _, row in ipairs(limits) do
+  print(row.gflops_best and ("  multiply-add %.1f GFLOP/s"):format(row.gflops_best)
+        or ("  streaming update of %d MB: %.1f GB/s"):format(row.mb, row.gb_per_s_best))
+end
+
+local out = json.list{}
+for i, case in ipairs(cases) do
+  out[i] = {label = case.label, of = case.w.of, programs = case.rows, disagreements = case.wrong, ratios = case.ratios}
+  for _, column in ipairs(COLUMNS) do
+    local why = case.wrong[column]
+    if why then failures[#failures + 1] = ("%s, %s: %s"):format(case.label, column, why) end
+  end
+end
+local f <close> = assert(io.open(BUILD .. "/bench.json", "w"))
+f:write(json.encode{machine = machine, limits = json.list(limits), cases = out}, "\n")
+for _, failure in ipairs(failures) do print("failed: " .. failure) end
+os.exit(#failures == 0, true)

@@ -1,5 +1,11 @@
---- The JSON line of a measurement, for bdl's own programs (w2.lua, w3.lua, w8.lua); common.py writes the same for Python.
+--- Timing and the JSON line of bdl's own programs (w2.lua to w10.lua); common.py does the same for Python.
+local bdl = require "bdl"
+local core = require "bdl.core"
+local json = require "bdl.json"
+local clock = bdl.util.clock
+
 local common = {}
+local begin = clock()
 
 --- Peak resident memory of this process in MB.
 local function peak_rss_mb()
@@ -9,27 +15,31 @@ local function peak_rss_mb()
   end
 end
 
-local function json(v)
-  if type(v) == "table" then
-    local parts = {}
-    for i, x in ipairs(v) do parts[i] = json(x) end
-    return "[" .. table.concat(parts, ",") .. "]"
+--- Calls run() once cold, which compiles, and `repeats` times warm, each after reset().
+--  -> {[0] = seconds cold, seconds, .., setup_s = seconds up to here, results = {[0] = .., ..}}
+function common.measure(repeats, run, reset)
+  local m = {results = {}, setup_s = clock() - begin}
+  for k = 0, repeats do
+    if reset then reset() end
+    local start = clock()
+    m.results[k] = run()
+    m[k] = clock() - start
   end
-  return type(v) == "string" and ('"%s"'):format(v) or type(v) == "number" and ("%.6g"):format(v) or "null"
+  begin = clock()
+  return m
 end
 
---- times: seconds of each repeat.  fields: workload, n, steps, setup_s, compile_s, check (a number or a list) and any other.
-function common.emit(threads, times, fields)
-  local ts = table.move(times, 1, #times, 1, {})
-  table.sort(ts)
-  fields.peer = ("bdl-%dt"):format(threads)
-  fields.run_s, fields.min_s, fields.max_s, fields.repeats = ts[(#ts + 1) // 2], ts[1], ts[#ts], #ts
+--- Prints the line of a measurement.  fields: workload, n, steps, check (a number or a list) and any other; with `calls` a
+--  measured time is that of so many.
+function common.emit(m, fields)
+  local t = table.move(m, 1, #m, 1, {})
+  table.sort(t)
+  local median, calls = t[(#t + 1) // 2], fields.calls or 1
+  fields.peer = ("bdl-%s-%dt"):format(core.tier(), core.threads())
+  fields.run_s, fields.min_s, fields.max_s, fields.repeats = median / calls, t[1] / calls, t[#t] / calls, #t
+  fields.setup_s, fields.compile_s = m.setup_s, math.max(m[0] - median, 0)
   fields.peak_rss_mb = peak_rss_mb()
-  local names, parts = {}, {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do parts[i] = ('"%s":%s'):format(name, json(fields[name])) end
-  print("{" .. table.concat(parts, ",") .. "}")
+  print((json.encode(fields):gsub("\n%s*", "")))
 end
 
 return common

@@ -1,14 +1,13 @@
---- W10: a product of spikes and a sparse matrix.  w10.lua n density hetero steps repeats direction threads
+--- W10: a product of spikes and a sparse matrix.  w10.lua n density hetero steps repeats direction
+--  hetero 0 one weight | 1 a weight an entry; direction 0 y = s W (pre) | 1 y = W s (post).
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
-local clock = bdl.util.clock
 
 local n, density, het = tonumber(arg[1]), tonumber(arg[2]), arg[3] == "1"
-local steps, repeats, post, threads = tonumber(arg[4]), tonumber(arg[5]), arg[6] == "1", tonumber(arg[7] or "1")
+local steps, repeats, post = tonumber(arg[4]), tonumber(arg[5]), arg[6] == "1"
 local FAN, VECTORS = 100, 16
 
-local begin = clock()
 bdl.random.seed(1)
 local targets = bdl.sort(bdl.random.randint(0, n, {size = {n, FAN}, dtype = "int32"}))
 local A = bdl.event.FixedPostNumConn(het and bdl.random.rand(n, FAN) or 1.0, targets, {shape = {n, n}})
@@ -21,21 +20,9 @@ local run = bdl.jit(function()
     y.value = y.value * 0.9 + (post and A:matmul(s) or s:matmul(A))
   end, bdl.arange(steps))
 end)
-local setup_s = clock() - begin
 
-local function go()
-  y.value = zero
-  local start = clock()
-  run()
-  return clock() - start
-end
-local first, times = go(), {}
-for k = 1, repeats do times[k] = go() end
-table.sort(times)
-local call = times[(repeats + 1) // 2] / steps
-local events = spikes:astype("float32"):sum():item() / VECTORS * FAN
-common.emit(threads, times, {
+local m = common.measure(repeats, run, function() y.value = zero end)
+common.emit(m, {
   workload = post and "W10-post" or "W10-pre", weights = het and "het" or "hom", n = n, density = density, steps = steps,
-  setup_s = setup_s, compile_s = math.max(first - times[1], 0), us_per_call = call * 1e6,
-  ns_per_event = call / events * 1e9, check = y.value:mean():item(),
+  events = spikes:astype("float32"):sum():item() / VECTORS * FAN, check = y.value:mean():item(),
 })

@@ -1,16 +1,14 @@
---- W2: the COBA and CUBA networks.  w2.lua coba|cuba scale steps repeat threads
+--- W2: the COBA and CUBA networks.  w2.lua coba|cuba scale steps repeats
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
 local nn, u = bdl.nn, bdl.units
-local clock = bdl.util.clock
 
-local net, scale, steps, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
+local net, scale, steps, repeats = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local coba = net == "coba"
-local n_exc, n_inh = math.tointeger(3200*scale), math.tointeger(800*scale)
+local n_exc, n_inh = 3200*scale // 1 | 0, 800*scale // 1 | 0
 local n = n_exc + n_inh
 
-local begin = clock()
 bdl.random.seed(1)
 bdl.environ.set{dt = 0.1*u.ms}
 local N = nn.LIFRef{n, tau = 20*u.ms, tau_ref = 5*u.ms, V_rest = (coba and -60 or -49)*u.mV, V_reset = -60*u.mV, V_th = -50*u.mV,
@@ -37,18 +35,11 @@ local run = bdl.jit(function()
     count.value = count.value + N(20*u.mA)
   end, bdl.arange(steps))
 end)
-local setup_s = clock() - begin
 
-local function go()
+local m = common.measure(repeats, run, function()
   nn.reset_all_states(N)
   N.V.value, count.value = V0, zero
-  local start = clock()
-  run()
-  return clock() - start
-end
-local first, times = go(), {}
-for k = 1, repeats do times[k] = go() end
-common.emit(threads, times, {
-  workload = "W2-" .. net, n = n, steps = steps, scale = scale, setup_s = setup_s, compile_s = math.max(first - times[1], 0),
-  check = count.value:mean():item() / (steps * 1e-4),
+end)
+common.emit(m, {
+  workload = "W2-" .. net, n = n, steps = steps, scale = scale, check = count.value:mean():item() / (steps * 1e-4),
 })

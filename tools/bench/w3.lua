@@ -1,14 +1,12 @@
---- W3: element-wise dynamics.  w3.lua hh|lif n steps repeat threads
+--- W3: element-wise dynamics.  w3.lua hh|lif n steps repeats
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
 local nn, u = bdl.nn, bdl.units
-local clock = bdl.util.clock
 
-local model, n, steps, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
+local model, n, steps, repeats = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local hh = model == "hh"
 
-local begin = clock()
 bdl.environ.set{dt = (hh and 0.01 or 0.1)*u.ms}
 local ramp = bdl.arange(n) / n
 local N, V0, I
@@ -28,18 +26,11 @@ local count = bdl.ShortTermState(bdl.tensor(0.0))
 local run = bdl.jit(function()
   bdl.for_loop(function() count.value = count.value + N(I):sum() end, bdl.arange(steps))
 end)
-local setup_s = clock() - begin
 
-local function go()
+local m = common.measure(repeats, run, function()
   N:reset_state()
   count.value = bdl.tensor(0.0)
-  local start = clock()
-  run()
-  return clock() - start
-end
-local first, times = go(), {}
-for k = 1, repeats do times[k] = go() end
-common.emit(threads, times, {
-  workload = "W3-" .. model, n = n, steps = steps, setup_s = setup_s, compile_s = math.max(first - times[1], 0),
-  check = {(N.V.value / u.mV):mean():item(), count.value:item() / n},
+end)
+common.emit(m, {
+  workload = "W3-" .. model, n = n, steps = steps, check = {(N.V.value / u.mV):mean():item(), count.value:item() / n},
 })

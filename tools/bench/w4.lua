@@ -1,14 +1,12 @@
---- W4: one training step (forward, through time, Adam) of a recurrent network.  w4.lua gru|rnn repeats threads
+--- W4: one training step (forward, through time, Adam) of a recurrent network.  w4.lua gru|rnn repeats
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
-local clock = bdl.util.clock
 
-local cell, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3])
+local cell, repeats = arg[1], tonumber(arg[2])
 local B, I, H, O, T = 64, 64, 256, 10, 100
 local G = cell == "gru" and 3 or 1
 
-local begin = clock()
 bdl.random.seed(1)
 local s = H^-0.5
 local function weight(...) return bdl.ParamState(bdl.random.uniform(-s, s, {size = {...}})) end
@@ -40,17 +38,6 @@ local train = bdl.jit(function()
   adam:update(grads)
   return l
 end)
-local setup_s = clock() - begin
 
-begin = clock()
-train:compile()
-local compile_s, times, first, last = clock() - begin, {}, nil, nil
-for k = 0, repeats do
-  begin = clock()
-  last = train():item()
-  times[k] = clock() - begin
-  first = first or last
-end
-common.emit(threads, times, {
-  workload = "W4-" .. cell, n = H, steps = T, batch = B, setup_s = setup_s, compile_s = compile_s, check = {first, last},
-})
+local m = common.measure(repeats, function() return train():item() end)
+common.emit(m, {workload = "W4-" .. cell, n = H, steps = T, batch = B, check = {m.results[0], m.results[repeats]}})

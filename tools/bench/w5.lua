@@ -1,15 +1,13 @@
---- W5: one training step of two recurrent layers of LIF or ALIF neurons by surrogate gradients.  w5.lua lif|alif repeats threads
+--- W5: one training step of two recurrent layers of LIF or ALIF neurons by surrogate gradients.  w5.lua lif|alif repeats
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
-local clock = bdl.util.clock
 
-local neuron, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3])
+local neuron, repeats = arg[1], tonumber(arg[2])
 local B, I, H, O, T = 128, 100, 256, 10, 100
 local a, rho, kappa = math.exp(-1/10), math.exp(-1/100), math.exp(-1/10)
 local beta = neuron == "alif" and 0.1 or 0
 
-local begin = clock()
 bdl.random.seed(1)
 local function weight(gain, n_in, n_out)
   return bdl.ParamState(bdl.random.normal(0, gain*(2/n_in)^0.5, {size = {n_in, n_out}}))
@@ -52,19 +50,11 @@ local train = bdl.jit(function()
   adam:update(grads)
   return l, rate
 end)
-local setup_s = clock() - begin
 
-begin = clock()
-train:compile()
-local compile_s, times, check = clock() - begin, {}, {}
-for k = 0, repeats do
-  begin = clock()
-  local l, rate = train()
-  check[2] = l:item()
-  times[k] = clock() - begin
-  check[1] = check[1] or check[2]
-  check[3] = check[3] or rate:item()
-end
-common.emit(threads, times, {
-  workload = "W5-" .. neuron, n = 2*H, steps = T, batch = B, setup_s = setup_s, compile_s = compile_s, check = check,
-})
+local rate
+local m = common.measure(repeats, function()
+  local l, now = train()
+  rate = rate or now:item()
+  return l:item()
+end)
+common.emit(m, {workload = "W5-" .. neuron, n = 2*H, steps = T, batch = B, check = {m.results[0], m.results[repeats], rate}})

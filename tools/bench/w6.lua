@@ -1,16 +1,15 @@
 --- W6: online learning of a recurrent layer of ALIF neurons.
---  w6.lua d_rtrl|pp_prop|bptt hidden batch steps repeats threads
+--  w6.lua d_rtrl|pp_prop|bptt hidden batch steps repeats
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
 local clock = bdl.util.clock
 local nn, online = bdl.nn, bdl.online
 
-local rule, threads = arg[1], tonumber(arg[6])
+local rule = arg[1]
 local H, B, T, repeats = tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
 local I, O = 100, 10
 
-local begin = clock()
 bdl.random.seed(1)
 bdl.environ.set{dt = 1.0}
 local function normal(gain, n_in, n_out) return bdl.random.normal(0, gain*(2/n_in)^0.5, {size = {n_in, n_out}}) end
@@ -36,7 +35,7 @@ local weights = net:states(bdl.ParamState)
 local adam = bdl.optim.Adam(1e-3)
 adam:register_trainable_weights(weights)
 local function loss(r) return bdl.metric.softmax_cross_entropy_with_integer_labels(r, y):mean() end
-local setup_s, graph_s = clock() - begin, 0
+local graph_s = 0
 
 local gradient
 if rule == "bptt" then
@@ -47,7 +46,7 @@ if rule == "bptt" then
   local g = bdl.augment.grad(all, weights, {return_value = true})
   gradient = function() return g() end
 else
-  begin = clock()
+  local begin = clock()
   local learner = online.compile(net, rule, x[1], {batch_size = B, decay_or_rank = rule == "pp_prop" and 0.99 or nil})
   graph_s = clock() - begin
   gradient = function()
@@ -63,18 +62,5 @@ local train = bdl.jit(function()
   return l
 end)
 
-begin = clock()
-train:compile()
-local compile_s, times, check = clock() - begin, {}, nil
-for k = 0, repeats do
-  begin = clock()
-  local l = train():item()
-  times[k] = clock() - begin
-  check = check or l
-end
-local run_s = table.move(times, 1, #times, 1, {})
-table.sort(run_s)
-common.emit(threads, times, {
-  workload = "W6", n = H, steps = T, batch = B, setup_s = setup_s, graph_s = graph_s, compile_s = compile_s,
-  check = check, us_per_step = run_s[(#run_s + 1) // 2] / T * 1e6,
-})
+local m = common.measure(repeats, function() return train():item() end)
+common.emit(m, {workload = "W6-" .. rule, n = H, steps = T, batch = B, graph_s = graph_s, check = m.results[0]})

@@ -1,11 +1,10 @@
---- W7: vmap over parameter sets of one neuron, or over small networks in training.  w7.lua lif|hh|mlp n steps repeats threads
+--- W7: vmap over parameter sets of one neuron, or over small networks in training.  w7.lua lif|hh|mlp n steps repeats
 --  A repeat of mlp is one training step of all networks (steps 1).
 package.path = "tools/bench/?.lua;" .. package.path
 local bdl = require "bdl"
 local common = require "common"
-local clock = bdl.util.clock
 
-local what, n, steps, repeats, threads = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])
+local what, n, steps, repeats = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local where, exp = bdl.where, bdl.exp
 
 --- Spikes of one neuron with its own time constant and current.
@@ -44,7 +43,6 @@ local function hh(gNa, I)
   return c[5]
 end
 
-local begin = clock()
 local go
 if what == "mlp" then
   bdl.random.seed(1)
@@ -76,15 +74,6 @@ else
   local run = bdl.jit(bdl.augment.vmap(what == "hh" and hh or lif))
   go = function() return bdl.mean(run(a, b):astype "float32"):item() end
 end
-local setup_s = clock() - begin
 
-local times, check = {}, nil
-for k = 0, repeats do
-  begin = clock()
-  local result = go()
-  times[k] = clock() - begin
-  if k < 2 then check = result end
-end
-common.emit(threads, times, {
-  workload = "W7-" .. what, n = n, steps = steps, setup_s = setup_s, compile_s = math.max(0, times[0] - times[1]), check = check,
-})
+local m = common.measure(repeats, go)
+common.emit(m, {workload = "W7-" .. what, n = n, steps = steps, check = m.results[1]})

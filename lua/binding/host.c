@@ -316,6 +316,12 @@ static void warning(void *ud, const char *text, int goes_on) {
   if (b->warns) fprintf(stderr, goes_on ? "%s" : "%s\n", text);
 }
 
+/* bdl_context's warnings are those of the script. */
+static void warn_of_context(void *ud, const char *text) {
+  bdl *b = ud;
+  warning(b, text, 0);
+}
+
 bdl *bdl_open(const bdl_options *options) {
   bdl_options o = options ? *options : (bdl_options){0};
   bdl_context *c = bdl_context_new(o.alloc, o.alloc_ud);
@@ -339,6 +345,8 @@ bdl *bdl_open(const bdl_options *options) {
   }
   *(lbdl **)lua_getextraspace(b->L) = &b->b;
   lua_setwarnf(b->L, warning, b);
+  c->warn = warn_of_context;
+  c->warn_ud = b;
   lua_gc(b->L, LUA_GCGEN, 0, 0);
   lua_pushcfunction(b->L, open_all);
   if (!bdl_device_cpu(c) || lua_pcall(b->L, 0, 0, 0) != LUA_OK) {

@@ -16,6 +16,8 @@ struct bdl_context {
   void *alloc_ud;
   size_t mem_used, mem_peak, mem_limit; /* bytes; limit 0: none */
   bdl_error error;
+  void (*warn)(void *ud, const char *text); /* what the user should know though nothing failed; (optional) nobody listens */
+  void *warn_ud;
   volatile sig_atomic_t interrupted; /* set from a signal handler or another thread; loops look at it */
   int threads;                       /* upper bound for parallel regions; 0: all processors */
   int verify;                        /* run the IR verifier after every pass */

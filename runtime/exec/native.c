@@ -81,11 +81,13 @@ static void path_of(const bdl_exec_context *x, const char *key, const char *suff
 
 /* The interpreter goes on; the reason is said once a context. */
 static void off(bdl_exec_context *x, bdl_plan *plan, const char *why) {
+  char text[512];
   if (plan->native->state == BDL_N_COMPILING) x->native.compiling--;
   plan->native->state = BDL_N_OFF;
   if (x->native.told || !why) return;
   x->native.told = true;
-  fprintf(stderr, "bdl: without native code: %s\n", why);
+  snprintf(text, sizeof text, "bdl: without native code: %.450s", why);
+  if (x->ctx->warn) x->ctx->warn(x->ctx->warn_ud, text);
 }
 
 static void off_for_error(bdl_exec_context *x, bdl_plan *plan) {

@@ -4,7 +4,7 @@
 **     FRESH --worth a look--> (in the cache?) --> READY
 **                                 no, WAITING --worth a compiler--> COMPILING --> READY
 **
-** Anything that fails ends in OFF: the interpreter tier goes on, and the context's first such reason is printed once.
+** Anything that fails ends in OFF: the interpreter tier goes on, and the context warns once, of the first reason.
 */
 #ifndef BDL_NATIVE_H
 #define BDL_NATIVE_H

@@ -269,7 +269,13 @@ static bdl_native_state run_once(bdl_context *c) {
   return s;
 }
 
+static void heard(void *ud, const char *text) { snprintf(ud, 512, "%s", text); }
+
 static void without_a_compiler_the_interpreter_goes_on(void **state) {
+  char text[512] = "";
+  bdl_context *c = *state;
+  c->warn = heard;
+  c->warn_ud = text;
   static const char *const compilers[] = {"false", "no-such-compiler", "echo", "exit 3; true"};
   for (int i = 0; i < BDL_LEN(compilers); i++) {
     setenv("BDL_CC", compilers[i], 1);
@@ -277,6 +283,7 @@ static void without_a_compiler_the_interpreter_goes_on(void **state) {
     assert_true(tier(*state, "native")->native.told);
     assert_int_equal(tier(*state, "native")->native.compiling, 0);
   }
+  assert_string_equal(text, "bdl: without native code: the compiler (false) failed: no reason given");
   unsetenv("BDL_CC");
   assert_int_equal(run_once(*state), BDL_N_READY);
 }

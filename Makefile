@@ -228,7 +228,7 @@ $(BUILD)/bench/%: tools/bench/%.c
 	$(call say,CC,$@)
 	$(Q)gcc -O3 -march=native -ffast-math -fopenmp -o $@ $< -lm -ldl
 
-$(BUILD)/bench/w9_dot: tools/bench/w9_dot.c $(OUT)/libbdl.a
+$(BUILD)/bench/w8_bdl $(BUILD)/bench/w9_dot: $(BUILD)/bench/%: tools/bench/%.c $(OUT)/libbdl.a
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)

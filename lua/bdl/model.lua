@@ -112,6 +112,7 @@ local function prepare()
     if i == 3 and info.what == "C" then package.searchers[i] = search end -- after preload and bdl's own
   end
   setmetatable(_G, strict)
+  collectgarbage "generational" -- anew: bdl's modules, that grew the heap, had ended that mode
 end
 
 --- The function of a model file; its folder comes first in package.path.

@@ -347,7 +347,7 @@ bdl *bdl_open(const bdl_options *options) {
   lua_setwarnf(b->L, warning, b);
   c->warn = warn_of_context;
   c->warn_ud = b;
-  lua_gc(b->L, LUA_GCGEN, 0, 0);
+  lua_gc(b->L, LUA_GCGEN, 10, 200); /* what calls leave behind is collected while it is in the cache */
   lua_pushcfunction(b->L, open_all);
   if (!bdl_device_cpu(c) || lua_pcall(b->L, 0, 0, 0) != LUA_OK) {
     bdl_close(b);

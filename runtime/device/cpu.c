@@ -35,6 +35,7 @@ static const bdl_device_ops cpu_ops = {
 static void fini_slot(bdl_context *c, void *p) {
   (void)c;
   bdl_device *d = p;
+  bdl_device_trim(d);
   d->ops->fini(d);
 }
 

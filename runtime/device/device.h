@@ -32,6 +32,8 @@ typedef struct bdl_device_ops {
 struct bdl_device {
   const bdl_device_ops *ops;
   bdl_context *ctx;
+  struct bdl_buffer *spare; /* small buffers that nobody refers to, with their memory */
+  int n_spare;
 };
 
 /* The device by platform name.  Errors: BDL_EVALUE unknown name, or not built in; the message lists what there is. */
@@ -47,11 +49,13 @@ typedef struct bdl_buffer {
   bdl_device *device;
   void *data;
   size_t size;
+  struct bdl_buffer *next; /* spare */
 } bdl_buffer;
 
 bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **b); /* uninitialised; names the size on BDL_ENOMEM */
 void bdl_buffer_ref(bdl_buffer *b);
 void bdl_buffer_unref(bdl_buffer *b); /* NULL is fine */
+void bdl_device_trim(bdl_device *d);  /* gives the memory of spare buffers back */
 
 /* ---- tensors: an aval over a buffer.  Views share the buffer; strides are in elements. */
 typedef struct bdl_tensor {

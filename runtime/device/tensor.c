@@ -3,13 +3,24 @@
 */
 #include <string.h>
 
+#include "base/context.h"
 #include "device/device.h"
 
-bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
+/* Small buffers are kept when nobody needs them: a call that returns a number must not cost what malloc does.  All have the
+** same room, so any serves the next.  Their bytes count as used. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SMALL = 128, MOST_SPARE = 0 }; /* the sanitizer is to see what is used after it was freed */
+#else
+enum { SMALL = 128, MOST_SPARE = 1024 };
+#endif
+
+static size_t room(size_t size) { return BDL_MAX(size, SMALL); }
+
+static bdl_status buffer_make(bdl_device *d, size_t size, bdl_buffer **out) {
   bdl_buffer *b = bdl_alloc(d->ctx, sizeof *b);
   if (!b) return BDL_ENOMEM;
   *b = (bdl_buffer){.refs = 1, .device = d, .size = size};
-  bdl_status s = d->ops->alloc(d, size, &b->data);
+  bdl_status s = d->ops->alloc(d, room(size), &b->data);
   if (s != BDL_OK) {
     bdl_free(d->ctx, b, sizeof *b);
     return s;
@@ -18,13 +29,45 @@ bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
   return BDL_OK;
 }
 
+static void buffer_free(bdl_buffer *b) {
+  bdl_device *d = b->device;
+  d->ops->free(d, b->data, room(b->size));
+  bdl_free(d->ctx, b, sizeof *b);
+}
+
+bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
+  bdl_buffer *b = size <= SMALL ? d->spare : NULL;
+  if (!b) return buffer_make(d, size, out);
+  d->spare = b->next;
+  d->n_spare--;
+  b->refs = 1;
+  b->size = size;
+  *out = b;
+  return BDL_OK;
+}
+
 void bdl_buffer_ref(bdl_buffer *b) { b->refs++; }
 
 void bdl_buffer_unref(bdl_buffer *b) {
   if (!b || --b->refs > 0) return;
-  bdl_context *c = b->device->ctx;
-  b->device->ops->free(b->device, b->data, b->size);
-  bdl_free(c, b, sizeof *b);
+  bdl_device *d = b->device;
+  const bool short_of_memory = d->ctx->mem_limit && d->ctx->mem_used > d->ctx->mem_limit / 2;
+  if (b->size > SMALL || d->n_spare >= MOST_SPARE || short_of_memory) {
+    buffer_free(b);
+    return;
+  }
+  b->next = d->spare;
+  d->spare = b;
+  d->n_spare++;
+}
+
+void bdl_device_trim(bdl_device *d) {
+  for (bdl_buffer *b = d->spare, *next; b; b = next) {
+    next = b->next;
+    buffer_free(b);
+  }
+  d->spare = NULL;
+  d->n_spare = 0;
 }
 
 static void row_major(bdl_tensor *t) {

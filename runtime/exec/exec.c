@@ -60,33 +60,48 @@ bdl_status bdl_exec_pool(bdl_exec_context *x) {
 
 enum { FEW = 16 }; /* operands and results held on the stack */
 
+/* Where operand t stands in one run of memory: its own, or a copy.  `held` is a reference: what runs may give a State a new
+** value. */
+static bdl_status hold(const bdl_tensor *t, bdl_buffer **held, void **data) {
+  bdl_tensor packed;
+  if (bdl_tensor_contiguous(t)) {
+    bdl_buffer_ref(t->buf);
+    *held = t->buf;
+    *data = bdl_tensor_data(t);
+    return BDL_OK;
+  }
+  TRY(bdl_tensor_pack(t, &packed));
+  *held = packed.buf;
+  *data = packed.buf->data;
+  return BDL_OK;
+}
+
 static bdl_status run_tensors(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   bdl_context *c = plan->ctx;
   bdl_device *cpu = bdl_device_cpu(c);
   if (!cpu) return BDL_ENOMEM;
-  bdl_tensor few[FEW], *packed = few;
-  void *ptrs[FEW], **ptr = ptrs;
-  int n = plan->n_in + plan->n_out;
-  size_t bytes = (size_t)n * (sizeof *packed + sizeof *ptr);
+  bdl_buffer *few[FEW], **held = few;
+  void *few_ptr[FEW], **ptr = few_ptr;
+  const int n = plan->n_in + plan->n_out;
+  const size_t bytes = (size_t)n * (sizeof *held + sizeof *ptr);
   if (n > FEW) {
-    packed = bdl_alloc(c, bytes);
-    if (!packed) return BDL_ENOMEM;
-    ptr = (void **)(void *)(packed + n);
+    ptr = bdl_alloc(c, bytes);
+    if (!ptr) return BDL_ENOMEM;
+    held = (bdl_buffer **)(void *)(ptr + n);
   }
-  int n_packed = 0;
+  int n_held = 0;
   bdl_status s = BDL_OK;
-  for (; n_packed < plan->n_in && s == BDL_OK; n_packed++) {
-    s = bdl_tensor_pack(&in[n_packed], &packed[n_packed]);
+  for (; n_held < plan->n_in; n_held++) {
+    s = hold(&in[n_held], &held[n_held], &ptr[n_held]);
     if (s != BDL_OK) break;
-    ptr[n_packed] = bdl_tensor_data(&packed[n_packed]);
   }
   for (int i = 0; i < plan->n_out && s == BDL_OK; i++) {
     if (!out[i].buf) s = bdl_tensor_new(cpu, bdl_aval_of(plan->prog, plan->prog->outputs[i]), &out[i]);
     if (s == BDL_OK) ptr[plan->n_in + i] = bdl_tensor_data(&out[i]);
   }
   if (s == BDL_OK) s = bdl_plan_run(plan, ptr, ptr + plan->n_in);
-  for (int i = 0; i < n_packed; i++) bdl_tensor_unref(&packed[i]);
-  if (n > FEW) bdl_free(c, packed, bytes);
+  for (int i = 0; i < n_held; i++) bdl_buffer_unref(held[i]);
+  if (n > FEW) bdl_free(c, ptr, bytes);
   return s;
 }
 

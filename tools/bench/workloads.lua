@@ -121,6 +121,10 @@ return {
     numpy = "w8_dispatch.py --peer numpy",
   },
   {
+    name = "W8 from C", of = "call", sizes = {{steps = 10000}}, aim = {us = 0.3}, check = {{-56.444, 0.001}},
+    bdl = "$bin/w8_bdl $steps 15",
+  },
+  {
     name = "W9 $m x $n x $k", of = "product", sizes = {{}}, check = "C",
     C = '$bin/w9_gemm openblas libopenblas.so.0 "" $threads', bdl = "$run/w9.lua 9",
     jax = "w9_gemm.py --peer jax", numpy = "w9_gemm.py --peer numpy",

@@ -61,6 +61,7 @@ typedef struct bdl_k_table {
   void (*row[BDL_DTYPE_COUNT])(const struct bdl_k_row *r); /* a row times a matrix (cpu/row.h); NULL: not a float */
   /* Products of matrices (cpu/gemm.h); NULL: not a float. */
   void (*gemm[BDL_DTYPE_COUNT])(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
+  double (*peak)(int64_t rounds, float *seed); /* multiplications and additions as fast as one core can; returns how many */
 } bdl_k_table;
 
 /* The best table for this processor; `want` (may be NULL) forces one by name, NULL result: there is none of that name here. */

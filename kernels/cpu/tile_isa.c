@@ -435,11 +435,15 @@ void CAT(bdl_k_gemm_f64_, BDL_ISA)(void *z, const void *x, const void *y, const 
 void CAT(bdl_k_row_f32_, BDL_ISA)(const struct bdl_k_row *r);
 void CAT(bdl_k_row_f64_, BDL_ISA)(const struct bdl_k_row *r);
 
+/* in peak_isa.c */
+double CAT(bdl_k_peak_, BDL_ISA)(int64_t rounds, float *seed);
+
 extern const bdl_k_table CAT(bdl_k_tile_, BDL_ISA);
 const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
   .isa = ISA_NAME,
   .etrace = {[BDL_F32] = CAT(bdl_k_etrace_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_etrace_f64_, BDL_ISA)},
   .row = {[BDL_F32] = CAT(bdl_k_row_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_row_f64_, BDL_ISA)},
   .gemm = {[BDL_F32] = CAT(bdl_k_gemm_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_gemm_f64_, BDL_ISA)},
+  .peak = CAT(bdl_k_peak_, BDL_ISA),
 #include "cpu/tile_dtypes.inc"
 };

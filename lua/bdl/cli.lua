@@ -48,7 +48,8 @@ local OPTIONS = {
   platform = {"NAME", one_of("cpu", "gpu"), "device to run on"},
   set = {"NAME=VALUE", setting, "change a setting of the model: --set tau='30 ms' (repeatable)"},
   quiet = {nil, nil, "no progress bars, no warnings"},
-  profile = {nil, nil, "print where the time of compiled programs went"},
+  profile = {nil, nil, "print where the time of compiled programs went, and what was achieved of what the machine can do"},
+  ["trace-file"] = {"FILE", nil, "write each step of compiled programs on a time line, for chrome://tracing or Perfetto (JSON)"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
   groups = {nil, nil, "hidden groups and relations of online learners instead, as bdl etrace"},
@@ -179,7 +180,7 @@ local commands = {}
 
 local function command(name, synopsis, options, text, run)
   local c = {name = name, synopsis = synopsis, options = {}, option_names = {"--help"}, order = {}, text = text, run = run}
-  for option in options:gmatch "%a+" do
+  for option in options:gmatch "[%a-]+" do
     c.options[option] = true
     c.order[#c.order + 1] = option
     c.option_names[#c.option_names + 1] = "--" .. option
@@ -188,7 +189,22 @@ local function command(name, synopsis, options, text, run)
   commands[#commands + 1] = c
 end
 
-command("run", "model.lua [arguments]", "seed precision threads tier platform set quiet profile ranks", [[
+--- The calls that the profile kept, into a file; false, and told, where it cannot be written.
+local function write_events(path)
+  local text, left_out = core.profile_events()
+  local file, why = io.open(path, "w")
+  local ok = file
+  if file then
+    ok, why = file:write(text)
+    local closed, late = file:close()
+    if ok and not closed then ok, why = nil, late end
+  end
+  if not ok then say("bdl run: --trace-file " .. tostring(why)) end
+  if left_out > 0 then say(("bdl run: %s has the first calls; %d more were too many to keep"):format(path, left_out)) end
+  return ok
+end
+
+command("run", "model.lua [arguments]", "seed precision threads tier platform set quiet profile trace-file ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -202,10 +218,17 @@ function(opts, rest)
     warn "@on"
     if core.columns() then require "bdl.progress".start() end
   end
-  if opts.profile then core.profile(true) end
+  local trace_file = opts["trace-file"]
+  if trace_file then
+    local file, why = io.open(trace_file, "w") -- before the run: a wrong name is told at once
+    if not file then usage("--trace-file %s", why) end
+    file:close()
+  end
+  if opts.profile or trace_file then core.profile(true, trace_file and "events") end
   local failure = model.try(function() model.load(path)(table.unpack(arg)) end)
   if not opts.quiet and core.columns() then require "bdl.progress".stop() end
   if opts.profile then io.stderr:write(core.profile()) end
+  if trace_file and not write_events(trace_file) then return FAILED end
   if failure then return report(failure) end
   return check_settings(opts)
 end)
@@ -248,6 +271,22 @@ function(opts, rest)
     return not opts.plan and not opts.c and (stage == "dce" or stage == "plan")
   end)
   return failure and report(failure) or check_settings(opts)
+end)
+
+command("explain", "model.lua [arguments]", "precision set", [[
+What runs together: for each program that the model compiles, its passes over memory, kernels and loops with the model's lines,
+the bytes that they move and the operations that they do, and why an equation does not run in the same pass as what it reads.
+The model is traced only, as by `bdl check`.]],
+function(opts, rest)
+  local path = model_of(rest)
+  apply(opts)
+  local failure, programs = require "bdl.dump".explain(path)
+  if failure then return report(failure) end
+  if programs == 0 then
+    say(path .. ": nothing is compiled; bdl.jit, bdl.for_loop and their kind make programs")
+    return FAILED
+  end
+  return check_settings(opts)
 end)
 
 command("etrace", "model.lua [arguments]", "dot precision set", [[

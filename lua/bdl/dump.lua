@@ -53,6 +53,7 @@ end
 function dump.dump(path, wanted)
   local n, last, seen, where = 0, nil, nil, nil
   return trace_only(path, function(stage, text)
+    if stage == "explain" then return false end
     if not text then return true end
     if stage == "trace" then
       n, last, seen = n + 1, nil, {}
@@ -66,6 +67,19 @@ function dump.dump(path, wanted)
     last = text
     seen[stage] = true
   end)
+end
+
+--- Prints what runs together in every program that the model compiles, and why not more.  The failure or nil, and how many.
+function dump.explain(path)
+  local n = 0
+  local failure = trace_only(path, function(stage, text)
+    if stage ~= "explain" then return end
+    if not text then return true end
+    n = n + 1
+    local file, line = core.where()
+    io.stdout:write(("program %d, %s\n%s\n"):format(n, file and ("%s:%d"):format(file, line) or path, text))
+  end)
+  return failure, n
 end
 
 --- The learners that the model compiles, and the failure or nil.

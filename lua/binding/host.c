@@ -135,12 +135,12 @@ static int l_memory(lua_State *L) {
   return 1;
 }
 
-/* core.profile(true) starts; core.profile() -> text of what was measured */
+/* core.profile(true) starts, with "events" keeps each call; core.profile(false) ends; core.profile() -> text of what was measured */
 static int l_profile(lua_State *L) {
   bdl_exec_context *x;
   lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
   if (lua_isboolean(L, 1)) {
-    if (lua_toboolean(L, 1)) lbdl_check(L, bdl_exec_profile_start(x));
+    if (lua_toboolean(L, 1)) lbdl_check(L, bdl_exec_profile_start(x, lua_isstring(L, 2)));
     else bdl_exec_profile_stop(x);
     return 0;
   }
@@ -151,6 +151,21 @@ static int l_profile(lua_State *L) {
   bdl_str_fini(&text);
   lbdl_check(L, s);
   return 1;
+}
+
+/* core.profile_events() -> JSON of the calls kept, number of those that were too many */
+static int l_profile_events(lua_State *L) {
+  bdl_exec_context *x;
+  bdl_str text;
+  int64_t left_out;
+  lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
+  bdl_str_init(&text, lbdl_ctx(L));
+  bdl_status s = bdl_exec_profile_events(x, &text, &left_out);
+  lua_pushlstring(L, text.s ? text.s : "", (size_t)text.n);
+  bdl_str_fini(&text);
+  lbdl_check(L, s);
+  lua_pushinteger(L, (lua_Integer)left_out);
+  return 2;
 }
 
 static void report(void *ud, int64_t done, int64_t total) {
@@ -267,7 +282,7 @@ static int open_core(lua_State *L) {
   lbdl_open_file(L);
   lbdl_open_record(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"tier", l_tier}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile},
+    {"threads", l_threads}, {"tier", l_tier}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},

@@ -101,8 +101,9 @@ static bdl_status tell(lua_State *L, int n, bool *yes) {
   return BDL_OK;
 }
 
-/* The plan, or what native code makes of it. */
+/* The plan, its explanation, or what native code makes of it. */
 static bdl_status plan_text(const bdl_plan *plan, const char *stage, bdl_str *out) {
+  if (strcmp(stage, "explain") == 0) return bdl_plan_explain(plan, out);
   if (strcmp(stage, "c") != 0) return bdl_plan_print(plan, out);
   bdl_emitted e;
   TRY(bdl_emit_plan(plan, &e));
@@ -196,6 +197,7 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   bdl_status s = bdl_plan_new(c, q, pair, &e->plan);
   bdl_prog_unref(q);
   if (s == BDL_OK && watched) s = show(&w, "plan", NULL, e->plan);
+  if (s == BDL_OK && watched) s = show(&w, "explain", NULL, e->plan);
   if (s == BDL_OK && watched) s = show(&w, "c", NULL, e->plan);
   lbdl_check(L, s);
 }
@@ -543,7 +545,7 @@ static int l_cached(lua_State *L) {
   return 1;
 }
 
-/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"), f("c"); where
+/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"), f("explain"), f("c"); where
 ** that gives true, f(.., text) as well */
 static int l_on_compile(lua_State *L) {
   lua_settop(L, 1);

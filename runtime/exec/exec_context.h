@@ -34,8 +34,11 @@ void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total);
 typedef bdl_status (*bdl_exec_thunk)(void *runner, const bdl_inst *i);
 bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runner, bdl_exec_thunk run);
 
-bdl_status bdl_exec_profile_start(bdl_exec_context *x);
+/* events: keep each call, too, the first 200,000. */
+bdl_status bdl_exec_profile_start(bdl_exec_context *x, bool events);
 void bdl_exec_profile_stop(bdl_exec_context *x);
 bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out);
+/* The events as JSON; *left_out: calls that are not among them. */
+bdl_status bdl_exec_profile_events(bdl_exec_context *x, bdl_str *out, int64_t *left_out);
 
 #endif

@@ -315,6 +315,23 @@ static bdl_status equation(grouper *g, int32_t at) {
   return BDL_PUSH(g->c, g->insts, t) ? BDL_OK : BDL_ENOMEM;
 }
 
+static bdl_status lines(grouper *g, bdl_group *out) {
+  out->n_eqns = (int32_t)g->node->eqns.n;
+  out->lines = bdl_arena_alloc(&g->b->pl->plan->arena, (size_t)(out->n_eqns + 1) * sizeof *out->lines);
+  if (!out->lines) return BDL_ENOMEM;
+  for (int64_t k = 0; k < g->node->eqns.n; k++) {
+    const bdl_src s = g->p->eqns.v[g->node->eqns.v[k]].src;
+    int32_t at = 0;
+    if (!s.file) continue;
+    while (at < out->n_lines && (out->lines[at].file != s.file || out->lines[at].line < s.line)) at++;
+    if (at < out->n_lines && out->lines[at].line == s.line) continue;
+    memmove(out->lines + at + 1, out->lines + at, (size_t)(out->n_lines - at) * sizeof *out->lines);
+    out->lines[at] = s;
+    out->n_lines++;
+  }
+  return BDL_OK;
+}
+
 static bdl_status finish(grouper *g) {
   bdl_plan *plan = g->b->pl->plan;
   bdl_group *out = bdl_arena_alloc(&plan->arena, sizeof *out);
@@ -333,6 +350,7 @@ static bdl_status finish(grouper *g) {
     for (int i = 0; i < 3; i++)
       if (*operand[i] < 0) *operand[i] = (int32_t)g->operands.n;
   }
+  TRY(lines(g, out));
   out->n = bdl_aval_numel(&g->node->domain);
   out->domain = g->node->domain;
   out->n_operands = (int32_t)g->operands.n;

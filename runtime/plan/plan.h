@@ -82,6 +82,9 @@ typedef struct bdl_group {
   int32_t reg_bytes;    /* bytes a register: BDL_TILE elements of the widest type, and a line to spread cache sets */
   int32_t n_roots;      /* reductions and compactions among insts */
   bool serial;          /* has a compaction: tiles in order */
+  bdl_src *lines;       /* [n_lines] of its equations, each once, ascending in each file; for dumps */
+  int32_t n_lines;
+  int32_t n_eqns;
 } bdl_group;
 
 typedef struct bdl_block {
@@ -171,5 +174,7 @@ void bdl_plan_free(bdl_plan *plan);
 void bdl_plan_forget(bdl_plan *plan);
 /* Groups, kernels, loops and the buffers, readable. */
 bdl_status bdl_plan_print(const bdl_plan *plan, bdl_str *out);
+/* What runs as one pass over memory and why not more, with lines of the model, bytes and operations. */
+bdl_status bdl_plan_explain(const bdl_plan *plan, bdl_str *out);
 
 #endif

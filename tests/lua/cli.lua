@@ -247,10 +247,76 @@ t.test("a line of progress fits and says what it knows", function()
   t.eq(#line(40, nil, 0, 2500, 10000, 5, 0.1), 39)
 end)
 
-t.test("--profile prints times by primitive and line", function()
-  file("profiled.lua", "local x = bdl.zeros(1000)\nlocal f = bdl.jit(function(x)\n  return (x + 1):sum()\nend)\nf(x)")
+local PROFILED = [[
+local x = bdl.arange(4000) * 0.5
+local f = bdl.jit(function(x)
+  local y = bdl.exp(x) + 1
+  return y / y:sum()
+end)
+for _ = 1, 5 do f(x) end]]
+
+t.test("--profile prints times, rates and lines of passes", function()
+  file("profiled.lua", PROFILED)
   local text = gives("run --profile profiled.lua", 0, "ns/call")
-  t.ok(text:find("profiled.lua:3", 1, true), text)
+  local gb, gflop = text:match "([%d.]+) GB/s from memory, ([%d.]+) GFLOP/s"
+  t.ok(tonumber(gb) > 0 and tonumber(gflop) > 0, text)
+  t.ok(text:find "5 +%d+ +[%d.]+ +%d+%% +[%d.]+ +%d+%%  fused 3: exp add reduce_sum over %[4000%]  profiled.lua:3%-4\n", text)
+  t.ok(text:find "div over %[4000%]  profiled.lua:4\n", text)
+  t.ok(not gives("run profiled.lua", 0, ""):find "GFLOP", "asked for only")
+end)
+
+t.test("--trace-file writes calls on a time line", function()
+  local function events_of(name)
+    local f <close> = assert(io.open(DIR .. "/" .. name))
+    return require "bdl.json".decode(f:read "a").traceEvents
+  end
+  file("profiled.lua", PROFILED)
+  file('a "quoted" name.lua', PROFILED)
+  gives("run --trace-file time.json profiled.lua", 0, "")
+  local events = events_of "time.json"
+  local calls, last = 0, 0
+  for _, e in ipairs(events) do
+    if e.name and e.name:find "^fused 3" then
+      calls = calls + 1
+      t.ok(e.ph == "X" and e.ts >= last and e.dur > 0, "in order")
+      t.eq(e.args.where, "profiled.lua:3-4")
+      t.eq(e.args.bytes, 3 * 4 * 4000 - 4 * 4000) -- x is read, y written
+      last = e.ts
+    end
+  end
+  t.eq(calls, 5)
+  gives([[run --trace-file time.json 'a "quoted" name.lua']], 0, "")
+  events = events_of "time.json"
+  t.eq(events[#events].args.where:match "^[^:]*", 'a "quoted" name.lua')
+  gives("run --trace-file no/such/folder/x.json profiled.lua", 2, "--trace-file no/such/folder/x.json: ")
+end)
+
+t.test("explain says what runs together, and what ends a pass", function()
+  file("explained.lua", [[
+local V, w = bdl.HiddenState(bdl.zeros(6)), bdl.ones(6, 6)
+bdl.for_loop(function(i)
+  local v = 0.9*V.value + 1
+  local most = v:max()
+  V.value = v - most
+  return bdl.tanh(v:matmul(w)), (v:reshape(2, 3) * 2):sum{axis = 1}
+end, bdl.arange(20))]])
+  local text = gives("explain explained.lua", 0, "loop of 20 steps at explained.lua:2")
+  local function has(s) t.ok(text:find(s, 1, true), s .. "\n" .. text) end
+  has "1.1  one pass over [6], 3 equations: mul add reduce_max; explained.lua:3-4"
+  has "24 B read, 24 B written, 18 flop"
+  has "not with 1.1: it reads `reduce_max` at explained.lua:4, which is complete only when every element was seen"
+  has "alone: each result needs many elements of both operands"
+  has "168 B read, 24 B written, 72 flop"
+  has "which runs alone: each result needs"
+  has "made over [6], not [2,3]"
+  has "alone: a reduction over some axes"
+  has "a step: "
+  has "a call: "
+  gives("explain", 2, "which model")
+  file("plain.lua", "local x = 1")
+  gives("explain plain.lua", 1, "nothing is compiled")
+  file("broken.lua", "local x = bdl.jit(function(x) return x + nothing end)(1)")
+  gives("explain broken.lua", 1, "nothing")
 end)
 
 t.test("prims, env, version and help answer", function()

@@ -170,8 +170,10 @@ bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out) {
   int64_t total = 0, rest = 0;
   for (int64_t i = 0; i < p->rows.n; i++) order[i] = &p->rows.v[i], total += p->rows.v[i].ns;
   qsort(order, (size_t)p->rows.n, sizeof *order, slower_first);
-  bdl_str_addf(out, "One thread of this machine: %.1f GB/s from memory, %.0f GFLOP/s (%s).  More than 100 %%: from a cache, or by "
-               "several threads.\n", p->limits.bytes_per_s * 1e-9, p->limits.flops_per_s * 1e-9, x->k->isa);
+  bdl_str_addf(out, "One thread of this machine: ");
+  if (p->limits.bytes_per_s > 0) bdl_str_addf(out, "%.1f GB/s from memory, ", p->limits.bytes_per_s * 1e-9);
+  bdl_str_addf(out, "%.0f GFLOP/s (%s).  More than 100 %%: from a cache, or by several threads.\n", p->limits.flops_per_s * 1e-9,
+               x->k->isa);
   bdl_str_addf(out, "A call holds %.0f ns of the clock itself.  FLOP: additions, multiplications, .., also those of functions.\n",
                p->limits.clock_ns);
   bdl_str_addf(out, "%10s %6s %10s %10s %7s %5s %7s %5s  what, where\n", "ms", "%", "calls", "ns/call", "GB/s", "%", "GFLOP/s", "%");

@@ -88,6 +88,7 @@ print(("copied         %.2f %% of the symbols of %d new sequences"):format(100 *
 
 --- The gradient of the sequence that a seed gives, and the most memory up to now in MiB.
 local function gradients(by, steps)
+  collectgarbage() -- what was traced before is not to count
   random.seed(1)
   return bdl.jit(function() return (by(steps)) end)(), bdl.util.memory().peak / 2^20
 end

@@ -49,6 +49,7 @@ typedef struct bdl_buffer {
   bdl_device *device;
   void *data;
   size_t size;
+  size_t counted;          /* bytes that it adds to the memory used */
   struct bdl_buffer *next; /* spare */
 } bdl_buffer;
 

@@ -7,7 +7,7 @@
 #include "device/device.h"
 
 /* Small buffers are kept when nobody needs them: a call that returns a number must not cost what malloc does.  All have the
-** same room, so any serves the next.  Their bytes count as used. */
+** same room, so any serves the next.  While nobody needs them, they do not count as used memory. */
 #ifdef __SANITIZE_ADDRESS__
 enum { SMALL = 128, MOST_SPARE = 0 }; /* the sanitizer is to see what is used after it was freed */
 #else
@@ -17,6 +17,7 @@ enum { SMALL = 128, MOST_SPARE = 1024 };
 static size_t room(size_t size) { return BDL_MAX(size, SMALL); }
 
 static bdl_status buffer_make(bdl_device *d, size_t size, bdl_buffer **out) {
+  const size_t before = d->ctx->mem_used;
   bdl_buffer *b = bdl_alloc(d->ctx, sizeof *b);
   if (!b) return BDL_ENOMEM;
   *b = (bdl_buffer){.refs = 1, .device = d, .size = size};
@@ -25,6 +26,7 @@ static bdl_status buffer_make(bdl_device *d, size_t size, bdl_buffer **out) {
     bdl_free(d->ctx, b, sizeof *b);
     return s;
   }
+  b->counted = d->ctx->mem_used - before;
   *out = b;
   return BDL_OK;
 }
@@ -36,10 +38,13 @@ static void buffer_free(bdl_buffer *b) {
 }
 
 bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
+  bdl_context *c = d->ctx;
   bdl_buffer *b = size <= SMALL ? d->spare : NULL;
-  if (!b) return buffer_make(d, size, out);
+  if (!b || (c->mem_limit && c->mem_used + b->counted > c->mem_limit)) return buffer_make(d, size, out);
   d->spare = b->next;
   d->n_spare--;
+  c->mem_used += b->counted;
+  c->mem_peak = BDL_MAX(c->mem_peak, c->mem_used);
   b->refs = 1;
   b->size = size;
   *out = b;
@@ -51,19 +56,20 @@ void bdl_buffer_ref(bdl_buffer *b) { b->refs++; }
 void bdl_buffer_unref(bdl_buffer *b) {
   if (!b || --b->refs > 0) return;
   bdl_device *d = b->device;
-  const bool short_of_memory = d->ctx->mem_limit && d->ctx->mem_used > d->ctx->mem_limit / 2;
-  if (b->size > SMALL || d->n_spare >= MOST_SPARE || short_of_memory) {
+  if (b->size > SMALL || d->n_spare >= MOST_SPARE) {
     buffer_free(b);
     return;
   }
   b->next = d->spare;
   d->spare = b;
   d->n_spare++;
+  d->ctx->mem_used -= b->counted;
 }
 
 void bdl_device_trim(bdl_device *d) {
   for (bdl_buffer *b = d->spare, *next; b; b = next) {
     next = b->next;
+    d->ctx->mem_used += b->counted;
     buffer_free(b);
   }
   d->spare = NULL;

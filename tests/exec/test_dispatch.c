@@ -95,16 +95,24 @@ static void spare_buffers_are_bounded(void **state) {
   bdl_context_free(c);
 }
 
-static void none_is_kept_when_memory_is_short(void **state) {
+/* A spare buffer is no memory in use, and does not get past the limit. */
+static void spare_buffers_count_when_they_serve_again(void **state) {
   (void)state;
   bdl_context *c = bdl_context_new(NULL, NULL);
   bdl_device *d = bdl_device_cpu(c);
   bdl_buffer *b;
+  const size_t before = c->mem_used;
   assert_int_equal(bdl_buffer_new(d, 12, &b), BDL_OK);
-  c->mem_limit = c->mem_used + 100;
+  assert_true(c->mem_used >= before + 128);
   bdl_buffer_unref(b);
-  assert_int_equal(d->n_spare, 0);
+  assert_int_equal(c->mem_used, before);
+  c->mem_limit = before + 100;
+  assert_int_equal(bdl_buffer_new(d, 12, &b), BDL_ENOMEM);
+  bdl_clear_error(c);
   c->mem_limit = 0;
+  assert_int_equal(bdl_buffer_new(d, 12, &b), BDL_OK);
+  assert_true(c->mem_used >= before + 128);
+  bdl_buffer_unref(b);
   bdl_context_free(c);
 }
 
@@ -112,7 +120,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(calls_allocate_nothing),
     cmocka_unit_test(spare_buffers_are_bounded),
-    cmocka_unit_test(none_is_kept_when_memory_is_short),
+    cmocka_unit_test(spare_buffers_count_when_they_serve_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #include "cpu/row.h"
 
 /* Float products of matrices go to k's own loops or, where that is faster, to the library; blas may be NULL or without a
-** library.  bool: or of ands.  k 0 gives zeros. */
+** library.  bool: or of ands.  k 0 gives zeros.  Up to BDL_PAD bytes behind y may be read. */
 void bdl_k_dot(void *z, const void *x, const void *y, const bdl_k_matmul *g, bdl_dtype d, const bdl_k_table *k, bdl_blas *blas,
                bdl_pool *pool);
 

@@ -325,15 +325,25 @@ function(opts, rest)
   local path = model_of(rest)
   apply(opts)
   local model, done = require "bdl.model", {}
-  local failure = model.try(function()
-    local chunk = model.load(path)
-    require "bdl.online".ETraceAlgorithm.on_grad = function(learner, ...)
-      require "bdl.online".ETraceAlgorithm.on_grad = nil
-      done.text = tostring(require "bdl.online.verify".verify_grad(learner, ...))
-      error(done, 0)
-    end
-    chunk(table.unpack(arg))
-  end)
+  local function attempt()
+    return model.try(function()
+      local chunk = model.load(path)
+      require "bdl.online".ETraceAlgorithm.on_grad = function(learner, ...)
+        require "bdl.online".ETraceAlgorithm.on_grad = nil
+        local ok, result = pcall(require "bdl.online.verify".verify_grad, learner, ...)
+        done.traced = not ok and result.kind == "TraceContextError"
+        if not ok then error(result, 0) end
+        done.text = tostring(result)
+        error(done, 0)
+      end
+      chunk(table.unpack(arg))
+    end)
+  end
+  local failure = attempt()
+  if done.traced then -- the model calls it inside a compiled function, where there are no data: once more without compiling
+    local _ <close> = require "bdl.compile".disable_jit(true)
+    failure = attempt()
+  end
   require "bdl.online".ETraceAlgorithm.on_grad = nil
   if done.text then
     io.stdout:write(done.text, "\n")

@@ -67,6 +67,10 @@ error "the model goes on"]])
   for path, difference in text:gmatch "\n([%w_.]+)%s+%S+%s+%S+%s+%S+%s+%S+%s+(%S+)" do
     if path:find "weight_op" then t.ok(tonumber(difference) < 1e-5, path .. ": exact against differences " .. difference) end
   end
+  text, status = run("verify-grad --precision 64 --seed 3", MODEL:format [[ -- inside a compiled function there are no data
+local x, y = bdl.random.randn(12, 3), bdl.random.randn(12, 2)
+bdl.jit(function() return learner:etrace_grad(x, y, function(x, y) return bdl.mean((learner(x) - y)^2) end) end)()]])
+  t.eq({status, text:match "out%.weight_op%s+(%S+)"}, {0, "1.000000"}, text)
   text, status = run("verify-grad", MODEL:format "")
   t.eq(status, 1)
   t.ok(text:find "never calls learner:etrace_grad", text)

@@ -3,19 +3,7 @@
 */
 #include "cpu/etrace.h"
 
-#include <math.h>
-#include <string.h>
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
-
 #include "cpu/tile_simd.h"
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 64")
-#endif
 
 #define T float
 #define DT f32

@@ -3,19 +3,7 @@
 */
 #include "cpu/gemm.h"
 
-#include <math.h>
-#include <string.h>
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
-
 #include "cpu/tile_simd.h"
-
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 64")
-#endif
 
 /* A register block is ROWS rows of WIDE vectors; with two vectors of y and one of x it fills 16 registers, or most of 32. */
 #define WIDE 2

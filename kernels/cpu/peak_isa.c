@@ -1,12 +1,6 @@
 /*
 ** peak_isa.c -- the most arithmetic that one core can do, for one instruction set (see tile_isa.c for the flags).
 */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
 
 #include "cpu/tile_simd.h"
 

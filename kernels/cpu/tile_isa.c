@@ -17,12 +17,6 @@
 */
 #include "cpu/tile.h"
 
-#include <math.h>
-#include <string.h>
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
-
 #include "cpu/tile_simd.h"
 
 #define FN(name) CAT(CAT(name, _), DT)               /* exp_f32 */

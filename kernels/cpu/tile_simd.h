@@ -5,6 +5,13 @@
 #ifndef BDL_K_TILE_SIMD_H
 #define BDL_K_TILE_SIMD_H
 
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
 #define ISA_IS_x86_64 1
 #define ISA_IS_avx2 2
 #define ISA_IS_avx512 3
@@ -29,6 +36,12 @@
 #define VECTOR
 #else
 #define VECTOR _Pragma("GCC ivdep") _Pragma("GCC unroll 4")
+#endif
+/* A loop of few rounds, all written out. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 

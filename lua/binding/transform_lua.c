@@ -6,6 +6,7 @@
 #include "base/context.h"
 #include "binding/state_lua.h"
 #include "binding/traced.h"
+#include "exec/exec.h"
 #include "ir/edit.h"
 #include "transform/checkify.h"
 #include "transform/transform.h"
@@ -489,30 +490,58 @@ static int l_bind_programs(lua_State *L) {
   return 1;
 }
 
-/* core.apply(program, {tensor or number..}) -> list of results, appended to the current trace.  A number fills a tensor.
-** Units are the caller's. */
+/* Operand i of the list at 2 on top: a tensor of type `want`, or a number. */
+static bool is_number_operand(lua_State *L, int i, const bdl_aval *want) {
+  char a[BDL_AVAL_TEXT], b[BDL_AVAL_TEXT];
+  if (lua_rawgeti(L, 2, i + 1) == LUA_TNUMBER) return true;
+  lbdl_tensor *x = lbdl_to_tensor(L, -1);
+  if (x->weak && bdl_shape_eq(&x->t.aval, want)) lbdl_cast(L, -1, want->dtype);
+  x = lbdl_test_tensor(L, -1);
+  if (!bdl_aval_eq(&x->t.aval, want))
+    lbdl_error(L, BDL_ESHAPE, "a tangent or cotangent must be %s like its value, not %s", bdl_aval_text(want, true, a),
+               bdl_aval_text(&x->t.aval, true, b));
+  return false;
+}
+
+/* At once, as under disable_jit. */
+static int apply_now(lua_State *L, bdl_prog *q) {
+  const int n = (int)q->inputs.n;
+  bdl_tensor *in = lua_newuserdatauv(L, (size_t)(n + q->n_outputs + 1) * sizeof *in, 0), *out = in + n;
+  luaL_checkstack(L, n + q->n_outputs + 8, "operands");
+  for (int i = 0; i < n; i++) { /* the stack holds them until the program has run */
+    const bdl_aval *want = bdl_aval_of(q, q->inputs.v[i]);
+    if (is_number_operand(L, i, want)) {
+      bdl_tensor x;
+      lbdl_check(L, bdl_tensor_scalar(bdl_device_cpu(q->ctx), want->dtype, bdl_scalar_from_f64(want->dtype, lua_tonumber(L, -1)), &x));
+      x.aval = *want; /* strides 0: every element is the one */
+      lbdl_push_concrete(L, x, NULL);
+      lua_replace(L, -2);
+    }
+    lbdl_need_concrete(L, lbdl_test_tensor(L, -1), "an operand");
+    in[i] = lbdl_test_tensor(L, -1)->t;
+  }
+  lbdl_check(L, bdl_exec_prog(q->ctx, q, in, out));
+  lua_createtable(L, q->n_outputs, 0);
+  for (int i = 0; i < q->n_outputs; i++) {
+    lbdl_push_concrete(L, out[i], NULL);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* core.apply(program, {tensor or number..}) -> list of results, appended to the current trace, or at once where there is none.
+** A number fills a tensor.  Units are the caller's. */
 static int l_apply(lua_State *L) {
   bdl_prog *q = lbdl_check_program(L, 1);
   bdl_trace *t = bdl_trace_current(q->ctx);
   int n = (int)lua_rawlen(L, 2);
-  if (!t) return lbdl_error(L, BDL_EINTERNAL, "apply outside of a trace");
   if (n != q->inputs.n) return lbdl_error(L, BDL_EINTERNAL, "apply: %d operands for %d inputs", n, (int)q->inputs.n);
+  if (!t) return apply_now(L, q);
   bdl_atom *in = lua_newuserdatauv(L, (size_t)(n + q->n_outputs + 1) * sizeof *in, 0), *out = in + n;
   for (int i = 0; i < n; i++) {
-    char a[BDL_AVAL_TEXT], b[BDL_AVAL_TEXT];
     const bdl_aval *want = bdl_aval_of(q, q->inputs.v[i]);
-    if (lua_rawgeti(L, 2, i + 1) == LUA_TNUMBER) {
-      lbdl_check(L, bdl_ir_full(t->prog, want, lua_tonumber(L, -1), &in[i]));
-      lua_pop(L, 1);
-      continue;
-    }
-    lbdl_tensor *x = lbdl_to_tensor(L, -1);
-    if (x->weak && bdl_shape_eq(&x->t.aval, want)) lbdl_cast(L, -1, want->dtype);
-    x = lbdl_test_tensor(L, -1);
-    if (!bdl_aval_eq(&x->t.aval, want))
-      return lbdl_error(L, BDL_ESHAPE, "a tangent or cotangent must be %s like its value, not %s", bdl_aval_text(want, true, a),
-                        bdl_aval_text(&x->t.aval, true, b));
-    in[i] = lbdl_atom(L, t, x);
+    if (is_number_operand(L, i, want)) lbdl_check(L, bdl_ir_full(t->prog, want, lua_tonumber(L, -1), &in[i]));
+    else in[i] = lbdl_atom(L, t, lbdl_test_tensor(L, -1));
     lua_pop(L, 1);
   }
   lbdl_check(L, bdl_ir_inline(t->prog, q, in, out));

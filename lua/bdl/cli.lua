@@ -320,37 +320,22 @@ end)
 
 command("verify-grad", "model.lua [arguments]", "seed precision threads tier set", [[
 Compares a model's online gradient with backpropagation through time and finite differences, parameter by parameter, and says
-what theory expects.  The model runs until its first call of learner:etrace_grad(..), whose data are used (the first 50 steps).]],
+what theory expects.  The model runs without compiling until its first learner:etrace_grad(..), or its first bdl.grad of a function
+that runs the learner; what is compared goes back to the last learner:reset_state() (of etrace_grad, the first 50 steps).]],
 function(opts, rest)
   local path = model_of(rest)
   apply(opts)
-  local model, done = require "bdl.model", {}
-  local function attempt()
-    return model.try(function()
-      local chunk = model.load(path)
-      require "bdl.online".ETraceAlgorithm.on_grad = function(learner, ...)
-        require "bdl.online".ETraceAlgorithm.on_grad = nil
-        local ok, result = pcall(require "bdl.online.verify".verify_grad, learner, ...)
-        done.traced = not ok and result.kind == "TraceContextError"
-        if not ok then error(result, 0) end
-        done.text = tostring(result)
-        error(done, 0)
-      end
-      chunk(table.unpack(arg))
-    end)
-  end
-  local failure = attempt()
-  if done.traced then -- the model calls it inside a compiled function, where there are no data: once more without compiling
-    local _ <close> = require "bdl.compile".disable_jit(true)
-    failure = attempt()
-  end
-  require "bdl.online".ETraceAlgorithm.on_grad = nil
-  if done.text then
-    io.stdout:write(done.text, "\n")
+  local model, result = require "bdl.model", nil
+  local failure = model.try(function()
+    local chunk = model.load(path)
+    result = require "bdl.online.first_gradient"(function() chunk(table.unpack(arg)) end)
+  end)
+  if failure then return report(failure) end
+  if result then
+    io.stdout:write(tostring(result), "\n")
     return OK
   end
-  if failure then return report(failure) end
-  say(path .. ": the model never calls learner:etrace_grad(..); in the script, bdl.online.verify_grad(learner, xs, ys, step_fn) does the same")
+  say(path .. ": the model takes no gradient through a learner; bdl.online.verify_grad(learner, xs, ys, step_fn) verifies one in the script")
   return FAILED
 end)
 

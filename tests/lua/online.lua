@@ -67,13 +67,38 @@ error "the model goes on"]])
   for path, difference in text:gmatch "\n([%w_.]+)%s+%S+%s+%S+%s+%S+%s+%S+%s+(%S+)" do
     if path:find "weight_op" then t.ok(tonumber(difference) < 1e-5, path .. ": exact against differences " .. difference) end
   end
-  text, status = run("verify-grad --precision 64 --seed 3", MODEL:format [[ -- inside a compiled function there are no data
+  text, status = run("verify-grad --precision 64 --seed 3", MODEL:format [[ -- inside a compiled function
 local x, y = bdl.random.randn(12, 3), bdl.random.randn(12, 2)
 bdl.jit(function() return learner:etrace_grad(x, y, function(x, y) return bdl.mean((learner(x) - y)^2) end) end)()]])
-  t.eq({status, text:match "out%.weight_op%s+(%S+)"}, {0, "1.000000"}, text)
+  t.eq({status, text:match "over (%d+) steps", text:match "out%.weight_op%s+(%S+)"}, {0, "12", "1.000000"}, text)
   text, status = run("verify-grad", MODEL:format "")
   t.eq(status, 1)
-  t.ok(text:find "never calls learner:etrace_grad", text)
+  t.ok(text:find "takes no gradient through a learner", text)
+end)
+
+t.test("bdl verify-grad goes back to where the traces were reset", function()
+  local text, status = run("verify-grad --precision 64 --seed 3", [[
+local net = bdl.nn.Module:extend "Net"
+function net:__init()
+  self.w = bdl.online.ETraceParam(bdl.random.randn(3, 4))
+  self.h = bdl.online.ETraceState(bdl.zeros(4))
+end
+function net:update(x)
+  self.h.value = 0.8*self.h.value + bdl.online.matmul(x, self.w.value)
+  return self.h.value
+end
+local learner = bdl.online.compile(net(), "D_RTRL", bdl.zeros(3))
+local xs = bdl.random.randn(9, 3)
+learner:etrace_evolve(xs)                       -- before the reset: does not count
+learner:reset_state()
+learner:etrace_evolve(xs[{{1, 6}}])
+learner(xs[7])
+bdl.jit(function() return bdl.grad(function() return (learner(xs[8])^2):sum() end, learner:param_states())() end)()
+error "the model goes on"]])
+  t.eq({status, text:match "over (%d+) steps"}, {0, "8"}, text)
+  local cosine, ratio, _, _, quotient = text:match "\nw%s+(%S+)%s+(%S+)%s+(%S+)%s+(%S+)%s+(%S+)"
+  t.eq({cosine, tonumber(ratio)}, {"1.000000", 1}, text) -- each position depends on itself alone: exact
+  t.ok(tonumber(quotient) < 1e-5, text)
 end)
 
 -- ---- what a hidden value does inside of its own group is in the trace, and only there ------------------------------------------

@@ -485,3 +485,24 @@ test("dt may change after compilation", function()
     for path, g in want:items() do t.close(got[path].weight, g.weight, 1e-10, 1e-12, ("dt %g"):format(dt)) end
   end
 end)
+
+test("a learner gives the same without compiling", function()
+  local xs = random.randn(5, 3)
+  for _, rule in ipairs{"D_RTRL", "ES_D_RTRL", "UORO", "SnAp"} do
+    local net = Net(3, 4)
+    local learner = online.compile(net, rule, bdl.zeros(3))
+    local function run()
+      nn.reset_all_states(net)
+      learner:reset_state()
+      random.seed(3)
+      learner:etrace_evolve(xs[{{1, 3}}])
+      local y = learner(xs[4])
+      return y, bdl.grad(function() return bdl.sum(learner(xs[5])^2) end, learner:param_states())()
+    end
+    local y, compiled = run()
+    local no_jit <close> = bdl.compile.disable_jit(true)
+    local z, eager = run()
+    t.close(z, y, 1e-13, 1e-13, rule)
+    for path, g in compiled:items() do t.close(eager:get(path), g, 1e-12, 1e-12, rule .. ": " .. path) end
+  end
+end)

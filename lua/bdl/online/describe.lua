@@ -50,11 +50,11 @@ end
 --- What theory says of the rule on this model: "exact" or "approximate", and why.
 function M.prediction(learner)
   local g, config = learner.graph, learner.config
-  for _, d in ipairs(g.report.diagnostics) do
-    if d.kind == "cut" or d.kind == "excluded_shape" then return "approximate", d.message end
-  end
   if config.learning_signal ~= "symmetric" then
     return "another signal", ("learning_signal = '%s' is no gradient of the loss"):format(config.learning_signal)
+  end
+  for _, d in ipairs(g.report.diagnostics) do
+    if d.kind == "cut" or d.kind == "excluded_shape" then return "approximate", d.message end
   end
   if config.trace_factorization == "io_factorized" then return "approximate", "smoothed factors stand for the traces" end
   if config.trace_factorization == "random_projection" then return "unbiased", "right in the mean over draws" end

@@ -30,8 +30,9 @@ M.COMPAT = COMPAT
 --- A trace, or what else an algorithm remembers.
 local ETraceMemory = state.ShortTermState:extend "ETraceMemory"
 
---- (optional) called with every learner that was compiled; for the command line.
-M.on_compile = nil
+--- For the command line, each optional: called with every learner that was compiled; with one and its arguments at every step (traced
+--  ones too, none of without_traces); when its traces are reset; and (sequence.lua) at every etrace_grad.
+M.on_compile, M.on_step, M.on_reset, M.on_grad = nil, nil, nil, nil
 
 --- What all learners share: a model, the analysis of its step, the traces, and the gradients that come of them.
 --  States: running_index, how often it was called; the traces.
@@ -228,6 +229,7 @@ function ETraceAlgorithm:reset_state(batch_size)
     core.hint "nn.reset_all_states(learner.model, batch_size) resets the model; the traces keep the batch of the example"
     core.fail("ValueError", 2, "%s: the traces' batch is fixed when it is compiled", class.typename(self))
   end
+  if M.on_reset then M.on_reset(self) end
   for i, x in ipairs(self._factors:types()) do self.traces[i].value = t.zeros(x.type) end
   self.running_index.value = core.tensor(0, "int32")
   if self.windows then self.windows.value = core.tensor(0, "int32") end
@@ -393,6 +395,7 @@ end
 function ETraceAlgorithm:update(...)
   self:_need_compiled "update"
   if self._plain then return plain(self, ...) end
+  if M.on_step then M.on_step(self, ...) end
   if core.tracing() then return self:_run(...) end
   return self._jit(...)
 end

@@ -14,10 +14,8 @@ local state = require "bdl.state"
 local t = require "bdl.augment.trace"
 local tree = require "bdl.tree"
 
-local Algorithm = require "bdl.online.learner".ETraceAlgorithm
-
---- (optional) called with the arguments of every etrace_grad; for the command line.
-Algorithm.on_grad = nil
+local learner = require "bdl.online.learner"
+local Algorithm = learner.ETraceAlgorithm
 
 local OPTIONS = {"mask", "chunk_size", "weights", "reduction", "loss_output", "has_aux", "return_value", "step_fn"}
 
@@ -116,7 +114,7 @@ end
 function Algorithm:etrace_grad(...)
   local who = "etrace_grad"
   self:_need_compiled(who)
-  if Algorithm.on_grad then Algorithm.on_grad(self, ...) end
+  if learner.on_grad then learner.on_grad(self, ...) end
   local sequences, step_fn, opts = split(...)
   t.check_options(who, opts, OPTIONS)
   check_choice(who, "reduction", opts.reduction or "mean", "mean", "sum")

@@ -1,7 +1,9 @@
 --- Is the online gradient right on this model?  Against backpropagation through time and finite differences.
 --
---   online.verify_grad(learner, xs, .., step_fn, opts)       as etrace_grad; opts: steps (50), directions (2), seed (0), eps
+--   online.verify_grad(learner, xs, .., step_fn, opts)       as etrace_grad; opts: steps (50), directions (2), seed (0), eps, before
+--   online.verify_grad(learner, loss, opts)                  as grad(loss, parameters), in which loss() runs the learner
 --
+-- before: {xs, ..}, sequences that the learner runs over first, with traces and without.
 -- Of each parameter: cosine of the online and the exact gradient, ratio of their norms, largest difference; and how well the exact
 -- one agrees with central differences of the loss along random directions.  States are as before afterwards.
 
@@ -17,6 +19,7 @@ local tree = require "bdl.tree"
 
 local Verification = class "Verification"
 
+--- Puts the learner's States back when it is called.
 local function snapshot(learner)
   local values = {}
   for _, s in graph.states(learner):items() do values[s] = s.value end
@@ -75,25 +78,41 @@ local function slopes(s, grad, f, key, eps, restore)
   return difference, predicted
 end
 
-function Verification:__init(learner, xs, step_fn, opts)
+--- What is to be verified, as two functions: the gradient with traces, and the loss that it is the gradient of.
+local function of_sequences(learner, xs, step_fn)
+  return function()
+    return (learner:etrace_grad(table.unpack(t.joined(xs, {step_fn, {reduction = "sum", return_value = false}}))))
+  end, function() return total_loss(xs, step_fn) end
+end
+
+local function of_loss(learner, f, weights)
+  local function loss() return core.mantissa((f())) end
+  return compile.jit(function() return require "bdl.augment.grad".grad(loss, weights)() end), loss
+end
+
+function Verification:__init(learner, online, loss, opts)
   local describe = require "bdl.online.describe"
   local weights = learner:param_states()
   local restore = snapshot(learner)
   local grad = require "bdl.augment.grad".grad
   self.rule = class.typename(learner)
   self.expected, self.why = describe.prediction(learner)
-  self.steps = core.flatten(xs[1])[1].shape[1]
-  local online = learner:etrace_grad(table.unpack(t.joined(xs, {step_fn, {reduction = "sum", return_value = false}})))
+  self.steps = opts.steps
+  local function before()
+    if opts.before then learner:etrace_evolve(table.unpack(opts.before)) end
+  end
+  before()
+  online = online()
   restore()
-  local loss = compile.jit(function(...)
-    local seqs = {...}
-    return learner:without_traces(function() return total_loss(seqs, step_fn) end)
-  end)
-  local exact = compile.jit(function(...)
-    local seqs = {...}
-    return grad(function() return learner:without_traces(function() return total_loss(seqs, step_fn) end) end, weights)()
-  end)(table.unpack(xs))
+  local function plain()
+    return learner:without_traces(function()
+      before()
+      return loss()
+    end)
+  end
+  local exact = compile.jit(function() return grad(plain, weights)() end)()
   restore()
+  local value = compile.jit(plain)
   self.rows = {}
   for path, s in weights:items() do
     local row = compare(online:get(path), exact:get(path))
@@ -101,8 +120,7 @@ function Verification:__init(learner, xs, step_fn, opts)
     row.difference_quotient = {}
     for k = 1, opts.directions do
       local key = random.fold_in(random.key(opts.seed), #self.rows * opts.directions + k)
-      local function at() return loss(table.unpack(xs)) end
-      row.difference_quotient[k] = {slopes(s, exact:get(path), at, key, opts.eps, restore)}
+      row.difference_quotient[k] = {slopes(s, exact:get(path), value, key, opts.eps, restore)}
     end
     self.rows[#self.rows + 1] = row
   end
@@ -135,29 +153,39 @@ end
 
 local M = {}
 
---- (xs.., step_fn, opts) as of etrace_grad.  Returns an object with .rows {path, cosine, ratio, difference, online, exact,
---  difference_quotient}, .expected; tostring is the table.
+local function length(x) return core.flatten(x)[1].shape[1] end
+
+--- (xs.., step_fn, opts) as of etrace_grad, or (loss, opts) with the function whose grad is the online gradient.  Returns an object
+--  with .rows {path, cosine, ratio, difference, online, exact, difference_quotient}, .expected; tostring is the table.
 --  Example:
 --    local learner = bdl.online.compile(bdl.online.nn.ValinaRNNCell(2, 3), "D_RTRL", bdl.zeros(2))
 --    local loss = function(x) return (learner(x)^2):mean() end
 --    print(bdl.online.verify_grad(learner, bdl.ones(5, 2), loss))
+--    print(bdl.online.verify_grad(learner, function() return loss(bdl.ones(2)) end, {before = {bdl.ones(4, 2)}}))
 function M.verify_grad(learner, ...)
   local xs, step_fn, opts = {}, nil, {}
   for _, x in ipairs{...} do
     if type(x) == "function" then step_fn = x elseif t.is_plain(x) and (step_fn or x.step_fn) then opts = x else xs[#xs + 1] = x end
   end
   step_fn = step_fn or opts.step_fn
-  if not step_fn or #xs == 0 then
-    core.fail("TypeError", 2, "verify_grad: sequences, and the function that runs the learner and returns the loss, are needed")
-  end
-  local steps = opts.steps or 50
+  if not step_fn then core.fail("TypeError", 2, "verify_grad: the function that runs the learner and returns the loss is needed") end
+  t.check_options("verify_grad", opts, {"step_fn", "steps", "directions", "seed", "eps", "before", "mask", "chunk_size", "weights",
+    "reduction", "loss_output", "has_aux", "return_value"})
+  local most, before = opts.steps or 50, opts.before
   for k, x in ipairs(xs) do
-    xs[k] = tree.map(function(leaf) return leaf.shape[1] > steps and t.rows(leaf, 0, steps) or leaf end, x)
+    xs[k] = tree.map(function(leaf) return leaf.shape[1] > most and t.rows(leaf, 0, most) or leaf end, x)
   end
-  local precision = core.flatten(xs[1])[1].dtype
-  local eps = opts.eps or precision == "float64" and 1e-6 or 1e-3
-  return Verification(learner, xs, step_fn, {directions = opts.directions or 2, seed = opts.seed or 0, eps = eps})
+  local weights = learner:param_states()
+  local precision = core.flatten(select(2, weights:items()()).value)[1].dtype
+  local online, loss
+  if #xs > 0 then online, loss = of_sequences(learner, xs, step_fn) else online, loss = of_loss(learner, step_fn, weights) end
+  return Verification(learner, online, loss, {
+    steps = (#xs > 0 and length(xs[1]) or 1) + (before and length(before[1]) or 0), before = before,
+    directions = opts.directions or 2, seed = opts.seed or 0, eps = opts.eps or precision == "float64" and 1e-6 or 1e-3,
+  })
 end
+
+M.snapshot = snapshot
 
 class.qualify({Verification = Verification}, "online")
 return M

@@ -1,7 +1,7 @@
 /*
 ** bdl.h -- bdl for host programs: open a context, run models in it, close it.
 ** A context belongs to one thread at a time; several live in one process without knowing of each other.
-** Only bdl_interrupt may be called from a signal handler or another thread.
+** Only bdl_interrupt and bdl_interrupted may be called from a signal handler or another thread.
 */
 #ifndef BDL_H
 #define BDL_H
@@ -40,6 +40,8 @@ BDL_API const char *bdl_error_text(const bdl *b);
 
 /* Stop whatever runs at the end of the current step; it fails with an InterruptError. */
 BDL_API void bdl_interrupt(bdl *b);
+/* Was that asked for, and has nothing stopped yet? */
+BDL_API int bdl_interrupted(const bdl *b);
 
 #ifdef __cplusplus
 }

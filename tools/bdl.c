@@ -15,12 +15,12 @@ static struct {
   struct timespec first; /* Ctrl-C */
 } running;
 
-/* The first Ctrl-C asks, and wakes whoever waits for input; a second one, half a second later, ends the process.  Within that
-** time it may be the same one, sent to the process and to its group. */
+/* The first Ctrl-C asks, and wakes whoever waits for input; a second one, half a second later, ends the process if nobody has
+** listened.  Within that time it may be the same one, sent to the process and to its group. */
 static void on_interrupt(int sig) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  if (running.first.tv_sec == 0) {
+  if (!bdl_interrupted(running.b)) {
     running.first = now;
     bdl_interrupt(running.b);
   } else if ((double)(now.tv_sec - running.first.tv_sec) + 1e-9 * (double)(now.tv_nsec - running.first.tv_nsec) > 0.5) {

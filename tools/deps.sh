@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh -- finds the tools and libraries a build needs; installs the missing ones with apt when it may, else names the
-# command and fails.  Without those that are only wished for, some tests are skipped.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
+# command and fails.  Those that are only wished for may be missing: some tests are skipped then, the prompt does not edit lines.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
 # stdout: make variables with the flags of what was found.  stderr: what is going on.
 set -eu
 : "${CC:=gcc}"
@@ -18,7 +18,7 @@ wish() { # the same, for what can be done without
 }
 found() { command -v "$1"; }
 header() { [ -e "/usr/include/$1" ] || echo "#include <$1>" | "$CC" -E -x c - ; }
-# OpenBLAS is opened at run time, so no compiler looks for it.
+# OpenBLAS and libedit are opened at run time, so no compiler looks for them.
 shared() {
   for dir in /usr/lib/*-linux-gnu* /usr/lib64 /usr/lib /usr/local/lib; do
     for file in "$dir"/$1; do [ -e "$file" ] && return 0; done
@@ -39,6 +39,7 @@ check() {
       want libffi-dev pkg-config --exists libffi
       want zlib1g-dev pkg-config --exists zlib
       want libopenblas0-openmp shared 'openblas-openmp/libopenblas.so.0'
+      wish libedit2 shared 'libedit.so.2'
       ;;
     test)
       want libcmocka-dev header cmocka.h
@@ -76,7 +77,7 @@ if [ -n "$missing$wished" ]; then
     echo "  ${as:+$as }apt-get update && ${as:+$as }$command$missing" >&2
     exit 1
   fi
-  [ -z "$wished" ] || echo "tests are skipped without:$wished" >&2
+  [ -z "$wished" ] || echo "done without, and tests skipped:$wished" >&2
 fi
 
 # HDF5 is opened at run time; its header must be there to build with it.

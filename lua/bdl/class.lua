@@ -169,6 +169,9 @@ end
 
 function class.is_class(x) return parts[x] ~= nil end
 
+--- Methods of a class by name, without those of the classes above it.
+function class.methods(cls) return parts[cls].methods end
+
 --- The class of an instance, nil for anything else.
 function class.of(x)
   local meta = type(x) == "table" and getmetatable(x)

@@ -233,6 +233,16 @@ function(opts, rest)
   return check_settings(opts)
 end)
 
+command("repl", "[model.lua [arguments]]", "seed precision threads tier platform set quiet", [[
+The prompt: code is run as it is typed, and what it gives is printed.  A model that is named runs first, and leaves its locals as names.
+Tab completes names; `:help` lists the commands, which begin with a colon: load, reload, time, ir, mem, ..; `help(nn.LIF)` tells what
+a name means.  Lines that were typed are kept in ~/.bdl_history or BDL_HISTORY.  From a pipe code runs without a prompt; the exit status
+is 1 if some of it failed.]],
+function(opts, rest)
+  apply(opts)
+  return require "bdl.repl"(rest, opts.quiet)
+end)
+
 command("check", "model.lua [arguments]", "precision set", [[
 Looks for mistakes without running the model.  First a walk over the source flags tensors used as Lua booleans (`if x:lt(0)`,
 `s.value == 1`, `not t`), which Lua takes as always true.  Then the script runs with every compiled function and loop only
@@ -355,6 +365,7 @@ local VARIABLES = {
   {"BDL_TIER", "auto, interp or native: how compiled programs run where --tier does not say"},
   {"BDL_CC", "C compiler of the native tier, in place of cc"},
   {"BDL_CACHE", "folder of its programs, in place of ~/.cache/bdl"},
+  {"BDL_HISTORY", "file of what was typed at the prompt, in place of ~/.bdl_history"},
   {"BDL_BLAS", "shared library for matrix products and factorisations, in place of OpenBLAS"},
   {"BDL_LUA", "folder to load bdl's Lua modules from, in place of the built-in ones (for development)"},
   {"OMP_NUM_THREADS", "threads to use where --threads does not say"},
@@ -454,8 +465,7 @@ return function(...)
     io.stdout:write("bdl ", core.version, "\n")
     return OK
   elseif name == nil then
-    say(overview())
-    return USAGE
+    name = "repl"
   elseif name == "--help" or name == "-h" then
     name = "help"
   end

@@ -9,6 +9,7 @@ local core = require "bdl.core"
 
 local model = {
   on_warning = nil,  -- f(text) for each finding of the walk over the source (bdl.check); nil: no walk
+  modules = {},      -- names of what `require` found in files
 }
 
 -- ---- strict globals ----------------------------------------------------------------------------------------------------
@@ -66,24 +67,30 @@ local function short_name(chunkname)
   return debug.getinfo(load("", chunkname), "S").short_src
 end
 
---- The function of a model's text.  Errors: SyntaxError with file and line; ValueError for bytecode.
-local function load_text(text, name)
+--- Warnings of the walk over a text, if anybody wants them.
+function model.walk(text, name)
+  if not model.on_warning then return end
+  for _, found in ipairs(require "bdl.check".walk(text)) do
+    model.on_warning(("%s:%d:%d: warning: %s\n    %s"):format(name, found.line, found.col, found.message, found.hint))
+  end
+end
+
+--- The function of a model's text; env: its globals, in place of _G; tail: code that runs behind it, unless it ends with a
+--  `return`.  Errors: SyntaxError with file and line; ValueError for bytecode.
+function model.load_text(text, name, env, tail)
   text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
   if text:byte(1) == 27 then
     core.hint "models are loaded from their source, for bytecode cannot be checked"
     core.fail("ValueError", 2, "%s is compiled Lua, not text", name)
   end
-  local chunk, err = load(text, "@" .. name, "t")
+  local chunk, err = tail and load(text .. tail, "@" .. name, "t", env or _G), nil
+  if not chunk then chunk, err = load(text, "@" .. name, "t", env or _G) end
   if not chunk then
     local short = short_name("@" .. name)
     local line, message = err:sub(#short + 1):match "^:(%d+): (.*)$"
     core.fail_at("SyntaxError", name, tonumber(line) or 1, message or err)
   end
-  if model.on_warning then
-    for _, found in ipairs(require "bdl.check".walk(text)) do
-      model.on_warning(("%s:%d:%d: warning: %s\n    %s"):format(name, found.line, found.col, found.message, found.hint))
-    end
-  end
+  model.walk(text, name)
   return chunk
 end
 
@@ -91,14 +98,15 @@ end
 local function search(name)
   local path, err = package.searchpath(name, package.path)
   if not path then return err end
-  return load_text(read(path), path), path
+  model.modules[name] = true
+  return model.load_text(read(path), path), path
 end
 
 local ready = false
 
 --- Once a process: bdl, with which any of its modules can be required alone; strict globals, and text only for everything
 --  that loads code.
-local function prepare()
+function model.prepare()
   if ready then return end
   ready = true
   bdl = require "bdl"
@@ -115,13 +123,13 @@ local function prepare()
   collectgarbage "generational" -- anew: bdl's modules, that grew the heap, had ended that mode
 end
 
---- The function of a model file; its folder comes first in package.path.
-function model.load(path)
-  prepare()
+--- The function of a model file, as load_text gives it; its folder comes first in package.path.
+function model.load(path, env, tail)
+  model.prepare()
   local text = read(path)
   local folder = path:match "^.*/" or ""
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
-  return load_text(text, path)
+  return model.load_text(text, path, env, tail)
 end
 
 -- ---- errors ----------------------------------------------------------------------------------------------------------------
@@ -170,8 +178,8 @@ function model.run_file(path) run(model.load(path)) end
 
 --- name: what messages call the text.
 function model.run_string(text, name)
-  prepare()
-  run(load_text(text, name or "text"))
+  model.prepare()
+  run(model.load_text(text, name or "text"))
 end
 
 return model

@@ -281,6 +281,7 @@ static int open_core(lua_State *L) {
   lbdl_open_world(L);
   lbdl_open_file(L);
   lbdl_open_record(L);
+  lbdl_open_line(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"tier", l_tier}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
@@ -460,3 +461,5 @@ void bdl_interrupt(bdl *b) {
   b->b.ctx->interrupted = 1; /* compiled loops look at it; Lua code is stopped by a hook */
   lua_sethook(b->L, stop_lua, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
+
+int bdl_interrupted(const bdl *b) { return b->b.ctx->interrupted != 0; }

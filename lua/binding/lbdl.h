@@ -124,5 +124,6 @@ void lbdl_open_origins(lua_State *L);
 void lbdl_open_world(lua_State *L);
 void lbdl_open_file(lua_State *L);
 void lbdl_open_record(lua_State *L);
+void lbdl_open_line(lua_State *L);
 
 #endif

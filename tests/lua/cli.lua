@@ -65,7 +65,6 @@ t.test("arguments behind the model are its own", function()
 end)
 
 t.test("wrong usage gives 2 and a suggestion", function()
-  gives("", 2, "bdl run")
   gives("rnu quiet.lua", 2, "unknown command 'rnu' (did you mean 'run'?)")
   gives("quiet.lua", 2, "did you mean 'bdl run quiet.lua'?")
   gives("run", 2, "bdl run: which model?")

@@ -18,10 +18,9 @@ typedef struct bdl_native {
 /* One instruction.  A loop goes on from iteration `from`. */
 typedef int (*bdl_native_fn)(bdl_native *n, int64_t from);
 
-/* What a program exports, as `bdl_native_program`: fn[id], NULL where the interpreter runs that instruction. */
+/* What a program exports, as BDL_PROGRAM: fn[id], NULL where the interpreter runs that instruction. */
 typedef struct bdl_native_code {
   int32_t n;
-  const char *key; /* that of the cache */
   const bdl_native_fn *fn;
 } bdl_native_code;
 

@@ -39,6 +39,13 @@ local function setting(text)
   return {path, value}
 end
 
+--- A processor that native code is made for.
+local function march(text)
+  local names = {"native"}
+  for i, target in ipairs(core.native_targets()) do names[i + 1] = target[2] end
+  return one_of(table.unpack(names))(text)
+end
+
 --- name -> {argument, reader, what it does}; without an argument it is a switch.
 local OPTIONS = {
   seed = {"N", whole(0, math.maxinteger), "start bdl.random from this seed"},
@@ -57,6 +64,10 @@ local OPTIONS = {
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
   c = {nil, nil, "the C text only that native code is made of"},
   clear = {nil, nil, "remove every program"},
+  native = {"FILE", nil, "native code that bdl compile made of the model: no compiler is needed, no cache"},
+  output = {"FILE", nil, "the file to write; -o FILE says the same"},
+  march = {"CPU", march, "least processor to run on, as C compilers call it (native: this one, the default)"},
+  run = {nil, nil, "run the model in place of tracing it, where what it compiles depends on what it computes"},
 }
 
 --- Options of a command and the words that are none.  Behind the first word, the model, what is no option of bdl is left
@@ -66,6 +77,7 @@ local function parse(command, words)
   while i <= #words do
     local word = words[i]
     i = i + 1
+    if word == "-o" and command.options.output then word = "--output" end
     local name, value = word:match "^%-%-([^=]+)=?(.*)$"
     if word == "--" then
       table.move(words, i, #words, #rest + 1, rest)
@@ -113,9 +125,11 @@ end
 local function apply(opts)
   if opts.threads then core.threads(opts.threads) end
   if opts.tier then core.tier(opts.tier) end
+  if opts.native and core.tier() == "interp" then usage("--native %s: tier interp runs no native code", opts.native) end
   local ok, err = pcall(function()
     if opts.precision then require "bdl.environ".set{precision = opts.precision} end
     if opts.platform then require "bdl.environ".set{platform = opts.platform} end
+    if opts.native then core.native(opts.native) end -- before anything is computed
     if opts.seed then require "bdl.random".seed(opts.seed) end
   end)
   if not ok then usage("%s", type(err) == "table" and err.message or tostring(err)) end
@@ -204,7 +218,7 @@ local function write_events(path)
   return ok
 end
 
-command("run", "model.lua [arguments]", "seed precision threads tier platform set quiet profile trace-file ranks", [[
+command("run", "model.lua [arguments]", "seed precision threads tier native platform set quiet profile trace-file ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -349,6 +363,31 @@ function(opts, rest)
   return FAILED
 end)
 
+command("compile", "model.lua [arguments]", "output march run seed precision set", [[
+Native code of every program that the model compiles, in one file: `bdl compile model.lua -o model.so` here, and on a host without a
+compiler `bdl run --native model.so model.lua`, with the same settings and results of the same bits.  The model is traced only, as by
+`bdl check`; a program that is not in the file, as the model or a setting changed, runs without, and one line says so.]],
+function(opts, rest)
+  local path, output = model_of(rest), opts.output
+  if not output then usage("-o says where to: bdl compile %s -o %s.so", path, path:match "([^/]*)%.lua$" or "model") end
+  apply(opts)
+  local ok, err = pcall(core.native_make, output) -- before the work: a wrong name is told at once
+  if not ok then usage("%s", err.message) end
+  local texts, failure = require "bdl.dump".native(path, opts.run)
+  if failure then return report(failure) end
+  if #texts == 0 then
+    say(path .. ": nothing is compiled; bdl.jit, bdl.for_loop and their kind make programs")
+    return FAILED
+  end
+  local n
+  failure = require "bdl.model".try(function()
+    n = core.native_make(output, texts, opts.march ~= "native" and opts.march or nil)
+  end)
+  if failure then return report(failure) end
+  io.stdout:write(("%s: %d program%s\n"):format(output, n, n == 1 and "" or "s"))
+  return check_settings(opts)
+end)
+
 command("prims", "", "", [[
 The primitives: operands and results (n: any number), rules (J jvp, T transpose, B batch), and what they compute.]],
 function()
@@ -363,6 +402,7 @@ end)
 local VARIABLES = {
   {"BDL_TRACEBACK", "full: tracebacks show bdl's own frames too"},
   {"BDL_TIER", "auto, interp or native: how compiled programs run where --tier does not say"},
+  {"BDL_NATIVE", "native code that bdl compile made, where --native does not say"},
   {"BDL_CC", "C compiler of the native tier, in place of cc"},
   {"BDL_CACHE", "folder of its programs, in place of ~/.cache/bdl"},
   {"BDL_HISTORY", "file of what was typed at the prompt, in place of ~/.bdl_history"},

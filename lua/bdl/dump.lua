@@ -82,6 +82,24 @@ function dump.explain(path)
   return failure, n
 end
 
+--- C of every program that the model compiles, as a list, and the failure or nil; `really`: the model runs.
+function dump.native(path, really)
+  local texts = {}
+  local function on_stage(stage, text)
+    if stage ~= "c" then return false end
+    if not text then return true end
+    if text ~= "" then texts[#texts + 1] = text end
+  end
+  if not really then return texts, trace_only(path, on_stage) end
+  local failure = model.try(function()
+    local chunk = model.load(path)
+    core.on_compile(on_stage)
+    chunk(table.unpack(arg))
+  end)
+  core.on_compile(nil)
+  return texts, failure
+end
+
 --- The learners that the model compiles, and the failure or nil.
 function dump.learners(path)
   local learners, learner = {}, require "bdl.online.learner"

@@ -17,6 +17,7 @@
 #include "binding/embedded.h"
 #include "binding/lbdl.h"
 #include "device/world.h"
+#include "exec/archive.h"
 #include "exec/cache.h"
 #include "exec/exec_context.h"
 
@@ -95,6 +96,46 @@ static int l_tier(lua_State *L) {
   lbdl_check(L, bdl_exec_get(lbdl_ctx(L), &x));
   if (!lua_isnoneornil(L, 1)) lbdl_check(L, bdl_native_set_tier(lbdl_ctx(L), luaL_checkstring(L, 1)));
   lua_pushstring(L, bdl_native_tier_name(x->native.tier));
+  return 1;
+}
+
+/* core.native(path): programs come from what core.native_make wrote there */
+static int l_native(lua_State *L) {
+  lbdl_check(L, bdl_archive_open(lbdl_ctx(L), luaL_checkstring(L, 1)));
+  return 0;
+}
+
+/* core.native_make(path): may it be written?  core.native_make(path, {text of a plan as C..}, target or nil) -> programs compiled */
+static int l_native_make(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1), *target = luaL_optstring(L, 3, NULL);
+  int programs = 0;
+  if (lua_isnoneornil(L, 2)) {
+    lbdl_check(L, bdl_archive_writable(lbdl_ctx(L), path));
+    return 0;
+  }
+  const int n = (int)luaL_len(L, 2);
+  const char **texts = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *texts, 0);
+  for (int i = 0; i < n; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    texts[i] = luaL_checkstring(L, -1);
+    lua_pop(L, 1); /* the table holds it */
+  }
+  lbdl_check(L, bdl_archive_make(lbdl_ctx(L), texts, n, target, path, &programs));
+  lua_pushinteger(L, programs);
+  return 1;
+}
+
+/* core.native_targets() -> list of {name, name that C compilers know}, the least first */
+static int l_native_targets(lua_State *L) {
+  int n;
+  const bdl_program_target *t = bdl_program_targets(&n);
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    lua_createtable(L, 2, 0);
+    lua_pushstring(L, t[i].isa), lua_rawseti(L, -2, 1);
+    lua_pushstring(L, t[i].march), lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, i + 1);
+  }
   return 1;
 }
 
@@ -222,7 +263,7 @@ static int l_prims(lua_State *L) {
 }
 
 static int l_isa(lua_State *L) {
-  lua_pushstring(L, bdl_k_select(NULL)->isa);
+  lua_pushstring(L, bdl_k_select(lbdl_ctx(L)->isa)->isa);
   return 1;
 }
 
@@ -283,7 +324,7 @@ static int open_core(lua_State *L) {
   lbdl_open_record(L);
   lbdl_open_line(L);
   static const luaL_Reg functions[] = {
-    {"threads", l_threads}, {"tier", l_tier}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
+    {"threads", l_threads}, {"tier", l_tier}, {"native", l_native}, {"native_make", l_native_make}, {"native_targets", l_native_targets}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
     {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},

@@ -101,13 +101,13 @@ static bdl_status tell(lua_State *L, int n, bool *yes) {
   return BDL_OK;
 }
 
-/* The plan, its explanation, or what native code makes of it. */
+/* The plan, its explanation, or what native code makes of it: nothing where there is nothing to gain. */
 static bdl_status plan_text(const bdl_plan *plan, const char *stage, bdl_str *out) {
   if (strcmp(stage, "explain") == 0) return bdl_plan_explain(plan, out);
   if (strcmp(stage, "c") != 0) return bdl_plan_print(plan, out);
   bdl_emitted e;
   TRY(bdl_emit_plan(plan, &e));
-  bdl_str_add(out, e.text.s, e.text.n);
+  if (e.functions > 0) bdl_str_add(out, e.text.s, e.text.n);
   bdl_emit_free(&e, plan->ctx);
   return out->failed ? BDL_ENOMEM : BDL_OK;
 }
@@ -125,7 +125,7 @@ static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, c
   if (s == BDL_OK) {
     lua_pushvalue(L, w->f);
     lua_pushstring(L, stage);
-    lua_pushlstring(L, text.s, (size_t)text.n);
+    lua_pushlstring(L, text.s ? text.s : "", (size_t)text.n);
   }
   bdl_str_fini(&text);
   return s == BDL_OK ? tell(L, 2, &wanted) : s;

@@ -20,6 +20,7 @@ struct bdl_context {
   void *warn_ud;
   volatile sig_atomic_t interrupted; /* set from a signal handler or another thread; loops look at it */
   int threads;                       /* upper bound for parallel regions; 0: all processors */
+  const char *isa;                   /* instruction set of the kernels; NULL: the best that this processor has */
   int verify;                        /* run the IR verifier after every pass */
   int unfused;                       /* one group per equation: the oracle of the fusion tests */
   bdl_map interned;                  /* hash -> char *, for file names */

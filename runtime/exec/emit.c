@@ -107,8 +107,7 @@ bdl_status bdl_emit_plan(const bdl_plan *plan, bdl_emitted *e) {
     for (int32_t k = 0; k < plan->n_insts; k++)
       if (has[k]) ADD("%sf%" PRId32 ",", k % 16 ? " " : "\n  ", k);
       else ADD("%s0,", k % 16 ? " " : "\n  ");
-    ADD(" 0};\nextern const bdl_native_code bdl_native_program;\n"
-        "const bdl_native_code bdl_native_program = {%" PRId32 ", BDL_KEY, fns};\n", plan->n_insts);
+    ADD(" 0};\nextern const bdl_native_code BDL_PROGRAM;\nconst bdl_native_code BDL_PROGRAM = {%" PRId32 ", fns};\n", plan->n_insts);
     if (e->text.failed) s = BDL_ENOMEM;
   }
   bdl_free(c, has, (size_t)plan->n_insts + 1);

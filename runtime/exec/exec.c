@@ -38,12 +38,12 @@ bdl_status bdl_exec_get(bdl_context *c, bdl_exec_context **out) {
     x = bdl_calloc(c, sizeof *x);
     if (!x) return BDL_ENOMEM;
     x->ctx = c;
-    x->k = bdl_k_select(NULL);
+    x->k = bdl_k_select(c->isa);
     x->threads = c->threads > 0 ? c->threads : bdl_pool_default();
     bdl_map_init(&x->eager, c);
-    bdl_native_init(x);
     c->slot[BDL_SLOT_EXEC].p = x;
     c->slot[BDL_SLOT_EXEC].fini = fini;
+    bdl_native_init(x);
   }
   *out = x;
   return BDL_OK;

@@ -374,8 +374,8 @@ static void begin(runner *r) {
   const bdl_tier tier = r->x->native.tier;
   if (bdl_native_pending(r->plan) && tier != BDL_TIER_INTERP) {
     const int64_t runs = ++r->plan->runs;
-    if (tier == BDL_TIER_NATIVE) bdl_native_poll(r->x, r->plan, 0);
-    else if (!r->x->profile && ((runs & 63) == 0 || (runs & (runs - 1)) == 0)) r->begin = now();
+    if (tier == BDL_TIER_NATIVE || (r->x->native.archive && !r->plan->native)) bdl_native_poll(r->x, r->plan, 0);
+    if (tier == BDL_TIER_AUTO && !r->x->profile && ((runs & 63) == 0 || (runs & (runs - 1)) == 0)) r->begin = now();
   }
   use_native(r);
 }

@@ -500,7 +500,7 @@ static bool can_fail(bdl_prim_id p) {
 
 static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   const bdl_prog *p = plan->prog;
-  bdl_planner pl = {.plan = plan, .k = bdl_k_select(NULL)};
+  bdl_planner pl = {.plan = plan, .k = bdl_k_select(plan->ctx->isa)};
   bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(p->inputs.n + 1) * sizeof *in);
   bdl_target *t = bdl_arena_alloc(&plan->arena, (size_t)(p->n_outputs + 1) * sizeof *t);
   plan->n_in = (int32_t)p->inputs.n;

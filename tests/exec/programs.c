@@ -1,15 +1,20 @@
 /*
-** programs.c -- random programs and tensors.
+** programs.c -- random programs and tensors; the native tier and its files.
 */
 #include "programs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "../ir/text.h"
 #include "../support/random.h"
+#include "exec/exec_context.h"
 
 void t_check(bdl_context *c, bdl_status s) {
   if (s != BDL_OK) fail_msg("%s", bdl_last_error(c)->message);
@@ -208,4 +213,39 @@ bdl_prog *t_random_program(bdl_context *c, uint64_t seed) {
   for (int i = 0; i < 40; i++) grow(&g);
   outputs(&g, 6);
   return g.p;
+}
+
+/* ---- for the native tier ------------------------------------------------------------------------------------ */
+
+bdl_prog *t_long_loop(bdl_context *c, int64_t steps) {
+  char text[1024];
+  snprintf(text, sizeof text,
+           "program p(a:f32[700], s:f32[]) {\n"
+           "  c:f32[700], d:f32[] = scan[consts=0 carry=2 length=%lld reverse=0 body={program body(a:f32[700], s:f32[]) {\n"
+           "    b:f32[700] = mul a 1.0001:f32\n    c:f32[700] = add b 0.1:f32\n    r:f32[] = reduce_sum[axes=(0)] c\n"
+           "    d:f32[] = add s r\n    e:f32[] = mul d 0.5:f32\n    return c, e\n  }}] a s\n  return c, d\n}\n", (long long)steps);
+  return t_parse(c, text);
+}
+
+void t_inputs_of(bdl_prog *p, bdl_tensor *in) {
+  uint64_t rng = 5;
+  t_random_inputs(p, in, &rng);
+}
+
+bdl_exec_context *t_tier(bdl_context *c, const char *name) {
+  bdl_exec_context *x;
+  t_check(c, bdl_exec_get(c, &x));
+  t_check(c, bdl_native_set_tier(c, name));
+  return x;
+}
+
+void t_new_folder(char folder[T_FOLDER]) {
+  snprintf(folder, T_FOLDER, "/tmp/bdl-test-XXXXXX");
+  assert_non_null(mkdtemp(folder));
+}
+
+void t_in_folder(const char *folder, const char *command) {
+  char line[512];
+  snprintf(line, sizeof line, "cd %s && %s", folder, command);
+  if (system(line) != 0) fail_msg("%s", line);
 }

@@ -1,5 +1,5 @@
 /*
-** programs.h -- random programs and tensors, for tests of running them.
+** programs.h -- random programs and tensors, for tests of running them; the native tier and its files.
 */
 #ifndef T_PROGRAMS_H
 #define T_PROGRAMS_H
@@ -20,5 +20,13 @@ void t_random_inputs(bdl_prog *p, bdl_tensor *in, uint64_t *rng);
 /* A scan whose body is random: 5 operands, 6 results; carry of three shapes, exchanged, kept or replaced; stacked operands and
 ** results.  pair[6]: as for bdl_plan_new. */
 bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair);
+/* x -> x * 1.0001 + 0.1, so many times, and the sum of what is positive on the way: f32[700], f32[]. */
+bdl_prog *t_long_loop(bdl_context *c, int64_t steps);
+void t_inputs_of(bdl_prog *p, bdl_tensor *in); /* random numbers */
+struct bdl_exec_context *t_tier(bdl_context *c, const char *name);
+
+enum { T_FOLDER = 64 };
+void t_new_folder(char folder[T_FOLDER]);
+void t_in_folder(const char *folder, const char *command); /* a shell's; it must succeed */
 
 #endif

@@ -18,19 +18,14 @@
 #include "exec/exec_context.h"
 #include "programs.h"
 
-static char folder[64]; /* the cache of this program */
+static char folder[T_FOLDER]; /* the cache of this program */
 
-/* In the cache's folder. */
-static void shell(const char *command) {
-  char line[256];
-  snprintf(line, sizeof line, "cd %s && %s", folder, command);
-  if (system(line) != 0) fail_msg("%s", line);
-}
+static void shell(const char *command) { t_in_folder(folder, command); }
 
 static int new_cache(void **state) {
   (void)state;
-  snprintf(folder, sizeof folder, "/tmp/bdl-test-XXXXXX");
-  return mkdtemp(folder) && setenv("BDL_CACHE", folder, 1) == 0 ? 0 : -1;
+  t_new_folder(folder);
+  return setenv("BDL_CACHE", folder, 1);
 }
 
 static int drop_cache(void **state) {
@@ -39,23 +34,16 @@ static int drop_cache(void **state) {
   return 0;
 }
 
-static bdl_exec_context *tier(bdl_context *c, const char *name) {
-  bdl_exec_context *x;
-  t_check(c, bdl_exec_get(c, &x));
-  t_check(c, bdl_native_set_tier(c, name));
-  return x;
-}
-
 /* One plan of p, run by each tier; the native one twice.  Returns the state it ends in. */
 static bdl_native_state agree(bdl_context *c, bdl_prog *p, const int32_t *pair, const bdl_tensor *in, const char *what, uint64_t seed) {
   const int n = p->n_outputs;
   bdl_tensor *want = calloc((size_t)n, sizeof *want), *got = calloc((size_t)n, sizeof *got);
   bdl_plan *plan;
   t_check(c, bdl_plan_new(c, p, pair, &plan));
-  tier(c, "interp");
+  t_tier(c, "interp");
   t_check(c, bdl_exec_run(plan, in, want));
   assert_null(plan->native);
-  tier(c, "native");
+  t_tier(c, "native");
   for (int i = 0; i < 2; i++) {
     t_check(c, bdl_exec_run(plan, in, got));
     t_same_bits(want, got, n, what, seed);
@@ -171,34 +159,18 @@ static void random_scans_agree(void **state) {
 
 /* ---- loops ------------------------------------------------------------------------------------------------ */
 
-/* x -> x * 1.0001 + 0.1, so many times, and the sum of what is positive on the way. */
-static bdl_prog *long_loop(bdl_context *c, int64_t steps) {
-  char text[1024];
-  snprintf(text, sizeof text,
-           "program p(a:f32[700], s:f32[]) {\n"
-           "  c:f32[700], d:f32[] = scan[consts=0 carry=2 length=%lld reverse=0 body={program body(a:f32[700], s:f32[]) {\n"
-           "    b:f32[700] = mul a 1.0001:f32\n    c:f32[700] = add b 0.1:f32\n    r:f32[] = reduce_sum[axes=(0)] c\n"
-           "    d:f32[] = add s r\n    e:f32[] = mul d 0.5:f32\n    return c, e\n  }}] a s\n  return c, d\n}\n", (long long)steps);
-  return t_parse(c, text);
-}
-
-static void inputs_of(bdl_prog *p, bdl_tensor *in) {
-  uint64_t rng = 5;
-  t_random_inputs(p, in, &rng);
-}
-
 /* In the middle of a loop the interpreter hands over to what lies in the cache. */
 static void a_loop_is_handed_over_between_steps(void **state) {
   bdl_context *c = *state;
-  bdl_prog *p = long_loop(c, 30000);
+  bdl_prog *p = t_long_loop(c, 30000);
   bdl_tensor in[2], want[2] = {0}, got[2] = {0};
   bdl_plan *plan;
-  inputs_of(p, in);
+  t_inputs_of(p, in);
   assert_int_equal(agree(c, p, NULL, in, "long loop", 0), BDL_N_READY); /* it is in the cache now */
-  tier(c, "interp");
+  t_tier(c, "interp");
   t_check(c, bdl_plan_new(c, p, NULL, &plan));
   t_check(c, bdl_exec_run(plan, in, want));
-  tier(c, "auto");
+  t_tier(c, "auto");
   t_check(c, bdl_exec_run(plan, in, got));
   assert_non_null(plan->native);
   assert_int_equal(plan->native->state, BDL_N_READY);
@@ -216,11 +188,11 @@ static void interrupt_after(void *ud, int64_t done, int64_t total) {
 static void an_interrupt_ends_a_native_loop_between_steps(void **state) {
   bdl_context *c = *state;
   int32_t pair[2] = {0, 1};
-  bdl_prog *p = long_loop(c, 1000000000); /* would take hours */
+  bdl_prog *p = t_long_loop(c, 1000000000); /* would take hours */
   bdl_tensor in[2], out[2] = {0};
   bdl_plan *plan;
-  inputs_of(p, in);
-  tier(c, "native");
+  t_inputs_of(p, in);
+  t_tier(c, "native");
   t_check(c, bdl_plan_new(c, p, pair, &plan));
   assert_true(plan->loop_only);
   bdl_exec_set_progress(c, interrupt_after, c);
@@ -246,7 +218,7 @@ static void a_kernel_that_fails_in_a_native_loop_is_named(void **state) {
   uint64_t rng = 1;
   in[0] = t_random_tensor(c, &a, 0, 1, &rng);
   t_check(c, bdl_tensor_scalar(bdl_device_cpu(c), BDL_I32, bdl_scalar_from_i64(BDL_I32, 0), &in[1]));
-  tier(c, "native");
+  t_tier(c, "native");
   t_check(c, bdl_plan_new(c, p, NULL, &plan));
   assert_int_equal(bdl_exec_run(plan, in, out), BDL_EINDEX);
   assert_int_equal(plan->native->state, BDL_N_READY);
@@ -260,9 +232,9 @@ static void a_kernel_that_fails_in_a_native_loop_is_named(void **state) {
 
 /* The results stay those of the interpreter tier, whatever is the matter. */
 static bdl_native_state run_once(bdl_context *c) {
-  bdl_prog *p = long_loop(c, 3);
+  bdl_prog *p = t_long_loop(c, 3);
   bdl_tensor in[2];
-  inputs_of(p, in);
+  t_inputs_of(p, in);
   const bdl_native_state s = agree(c, p, NULL, in, "run once", 0);
   t_drop(in, 2);
   bdl_prog_unref(p);
@@ -280,8 +252,8 @@ static void without_a_compiler_the_interpreter_goes_on(void **state) {
   for (int i = 0; i < BDL_LEN(compilers); i++) {
     setenv("BDL_CC", compilers[i], 1);
     assert_int_equal(run_once(*state), BDL_N_OFF);
-    assert_true(tier(*state, "native")->native.told);
-    assert_int_equal(tier(*state, "native")->native.compiling, 0);
+    assert_true(t_tier(*state, "native")->native.told);
+    assert_int_equal(t_tier(*state, "native")->native.compiling, 0);
   }
   assert_string_equal(text, "bdl: without native code: the compiler (false) failed: no reason given");
   unsetenv("BDL_CC");
@@ -297,9 +269,9 @@ static void an_old_failure_is_forgotten(void **state) {
 /* Plans that go while their compiler runs leave room for others. */
 static void a_plan_may_go_while_it_is_compiled(void **state) {
   bdl_context *c = *state;
-  bdl_exec_context *x = tier(c, "auto");
+  bdl_exec_context *x = t_tier(c, "auto");
   for (int i = 0; i < 3; i++) {
-    bdl_prog *p = long_loop(c, 7 + i);
+    bdl_prog *p = t_long_loop(c, 7 + i);
     bdl_plan *plan;
     t_check(c, bdl_plan_new(c, p, NULL, &plan));
     bdl_native_poll(x, plan, 1);
@@ -326,9 +298,9 @@ static void a_program_says_its_name(void **state) {
   shell("rm -f *.so");
   assert_int_equal(run_once(*state), BDL_N_READY);
   shell("mv *.so mine");
-  bdl_prog *p = long_loop(*state, 4);
+  bdl_prog *p = t_long_loop(*state, 4);
   bdl_tensor in[2];
-  inputs_of(p, in);
+  t_inputs_of(p, in);
   assert_int_equal(agree(*state, p, NULL, in, "another", 0), BDL_N_READY);
   shell("mv mine *.so");
   assert_int_equal(agree(*state, p, NULL, in, "another", 0), BDL_N_READY);

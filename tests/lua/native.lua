@@ -15,7 +15,7 @@ end
 
 --- A command of a shell in the folder of the tests, BDL the program: output and status.
 local function shell(command)
-  return t.shell(("{ cd %s && BDL='%s'; export BDL_CACHE=cache\n%s\n}"):format(DIR, absolute, command))
+  return t.shell(("{ cd %s && BDL='%s'; export BDL_CACHE=cache; unset BDL_TIER\n%s\n}"):format(DIR, absolute, command))
 end
 
 local function gives(command, status, piece)

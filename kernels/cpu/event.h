@@ -1,7 +1,7 @@
 /*
 ** event.h -- products of event vectors with dense, sparse and regenerated matrices.
 ** An element is active when true or > 0.  Work is proportional to the synapses of active rows where rows can be skipped.
-** Rows are taken in ascending order, whatever the number of threads: results repeat.
+** Events are taken in ascending order, whatever the number of threads: results repeat.
 */
 #ifndef BDL_K_EVENT_H
 #define BDL_K_EVENT_H
@@ -35,6 +35,7 @@ typedef struct bdl_k_csr {
   int64_t fan;
   const void *data; /* [nnz], or one entry when `same` */
   bool same;
+  const uint32_t *places; /* the weight of entry k is data[places[k]]; NULL: data[k] */
   /* Parts of the columns, so that threads add without meeting: part p of row i are its entries from cuts[i*(parts + 1) + p] to the
   ** next cut, counted from the first of the row.  Of sound matrices only; 0: none. */
   int64_t parts;
@@ -52,7 +53,7 @@ static inline void bdl_k_csr_row(const bdl_k_csr *a, int64_t i, int64_t *lo, int
 }
 
 /* What is wrong with the rows or columns: where, the value and what it must stay below. */
-typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN } bdl_csr_fault;
+typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN, BDL_CSR_FAN } bdl_csr_fault;
 typedef struct bdl_csr_error {
   bdl_csr_fault fault;
   int64_t at, value, limit;
@@ -69,6 +70,9 @@ bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dty
 bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* y[rows] = A s, with the bits of s.  A weight that all share is counted: w times the number of active columns. */
 bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
+/* The same from the columns of A as the rows of t, which is sound.  Work: entries of active columns.  The same bits where the
+** columns of each row of A ascend, or all share one weight (fewer than 2^24 entries a row). */
+bdl_csr_error bdl_k_csr_columns(void *y, const bdl_k_events *s, const bdl_k_csr *t, bdl_dtype d, bdl_pool *pool);
 /* z[nnz] += v[i] y[j] at every stored (i, j), v[rows]; of the rows active in s, as 1, where v is NULL. */
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,
                               bdl_pool *pool);

@@ -70,7 +70,11 @@ FETCH fetch_row(const bdl_k_csr *a, int64_t i, int64_t part, size_t size) {
   narrow_to(a, i, part, &lo, &hi);
   const size_t width = a->narrow ? sizeof(uint16_t) : sizeof(int32_t);
   fetch((const char *)a->indices + (size_t)lo * width, (hi - lo) * (int64_t)width);
-  if (!a->same) fetch((const char *)a->data + (size_t)lo * size, (hi - lo) * (int64_t)size);
+  if (a->same) return;
+  if (a->places)
+    fetch(a->places + lo, (hi - lo) * (int64_t)sizeof *a->places);
+  else
+    fetch((const char *)a->data + (size_t)lo * size, (hi - lo) * (int64_t)size);
 }
 
 FETCH fetch_pointer(const bdl_k_csr *a, int64_t i, int64_t part) {
@@ -120,12 +124,15 @@ typedef struct product {
     W *restrict z = p->z;                                                                                        \
     const W *restrict w = a->data, same = a->same ? *w : 0;                                                      \
     const C *restrict column = a->indices;                                                                       \
+    const uint32_t *restrict places = a->places;                                                                 \
     const int64_t ahead = ahead_of(a);                                                                           \
     for (int64_t r = 0; r < p->count; r++) {                                                                     \
       int64_t lo, hi;                                                                                            \
       STOP_AT(enter_listed(a, p->ids, r, p->count, part, ahead, sizeof *w, &lo, &hi));                           \
       if (a->same) {                                                                                             \
         ADD_ROW(same)                                                                                            \
+      } else if (places) {                                                                                       \
+        ADD_ROW(w[places[k]])                                                                                    \
       } else {                                                                                                   \
         ADD_ROW(w[k])                                                                                            \
       }                                                                                                          \
@@ -137,6 +144,7 @@ typedef struct product {
     W *restrict z = p->z;                                                                                        \
     const W *restrict w = a->data, *restrict v = p->v;                                                           \
     const C *restrict column = a->indices;                                                                       \
+    const uint32_t *restrict places = a->places;                                                                 \
     for (int64_t i = 0; i < p->count; i++) {                                                                     \
       int64_t lo, hi;                                                                                            \
       STOP_AT(enter(a, i, &lo, &hi));                                                                            \
@@ -144,6 +152,8 @@ typedef struct product {
       const W x = v[i], same = a->same ? w[0] * x : 0;                                                           \
       if (a->same) {                                                                                             \
         ADD_ROW(same)                                                                                            \
+      } else if (places) {                                                                                       \
+        ADD_ROW(w[places[k]] * x)                                                                                \
       } else {                                                                                                   \
         ADD_ROW(w[k] * x)                                                                                        \
       }                                                                                                          \
@@ -174,18 +184,18 @@ typedef struct product {
     UNROLL for (int64_t k = lo; k < hi; k++) z[k] += x * y[column[k]];                                           \
     return FINE;                                                                                                 \
   }                                                                                                              \
-  /* one row of A s: the hits of 32 entries, then their weights, even and odd ones apart */                      \
+  /* one row of A s: the hits of 32 entries, then their weights */                                               \
   static bdl_csr_error gather_##s##_##c(const product *p, int64_t i) {                                           \
     const bdl_k_csr *a = p->a;                                                                                   \
     const W *restrict w = a->data;                                                                               \
     const uint32_t *restrict bits = p->bits;                                                                     \
-    W sum[2] = {0, 0};                                                                                           \
+    W sum = 0;                                                                                                   \
     int64_t lo, hi, n = 0;                                                                                       \
     STOP_AT(enter(a, i, &lo, &hi));                                                                              \
     const C *restrict column = (const C *)a->indices + lo;                                                       \
     if (a->same) {                                                                                               \
       UNROLL for (int64_t k = 0; k < hi - lo; k++) n += bdl_k_is_active(bits, (uint32_t)column[k]);              \
-      ((W *)p->z)[i] = (W)n * w[0];                                                                              \
+      ((W *)p->z)[i] = n ? (W)n * w[0] : 0;                                                                      \
       return FINE;                                                                                               \
     }                                                                                                            \
     for (int64_t k = lo; k < hi; k += 32, column += 32) {                                                        \
@@ -194,13 +204,21 @@ typedef struct product {
         for (int l = 0; l < 32; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;           \
       else                                                                                                       \
         for (int l = 0; l < hi - k; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;       \
-      for (; hit; hit &= hit - 1) sum[__builtin_ctz(hit) & 1] += w[k + __builtin_ctz(hit)];                      \
+      for (; hit; hit &= hit - 1) sum += w[k + __builtin_ctz(hit)];                                              \
     }                                                                                                            \
-    ((W *)p->z)[i] = sum[0] + sum[1];                                                                            \
+    ((W *)p->z)[i] = sum;                                                                                        \
     return FINE;                                                                                                 \
   }
 
-#define SPARSE(d, s, T, W) SPARSE_OVER(s, W, i32, int32_t) SPARSE_OVER(s, W, u16, uint16_t)
+/* how often each was counted, times the weight */
+#define WEIGH(s, W)                                                     \
+  static void weigh_##s(void *y0, const void *w0, int64_t n) {          \
+    W *restrict y = y0;                                                 \
+    const W w = *(const W *)w0;                                         \
+    for (int64_t i = 0; i < n; i++) y[i] = y[i] != 0 ? y[i] * w : 0;    \
+  }
+
+#define SPARSE(d, s, T, W) SPARSE_OVER(s, W, i32, int32_t) SPARSE_OVER(s, W, u16, uint16_t) WEIGH(s, W)
 BDL_K_NUMBERS(SPARSE)
 
 /* A product's loops, by type of weights and of columns. */
@@ -273,6 +291,19 @@ bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dt
 
 bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool) {
   return each_row(&(product){.loop = gather[d][a->narrow], .a = a, .z = y, .bits = s->bits, .count = a->rows}, pool);
+}
+
+bdl_csr_error bdl_k_csr_columns(void *y, const bdl_k_events *s, const bdl_k_csr *t, bdl_dtype d, bdl_pool *pool) {
+  static void (*const weigh[BDL_DTYPE_COUNT])(void *, const void *, int64_t) = {
+#define WEIGH_OF(d, s, T, W) [d] = weigh_##s,
+      BDL_K_NUMBERS(WEIGH_OF)};
+  const bdl_scalar one = bdl_scalar_from_f64(d, 1);
+  bdl_k_csr a = *t;
+  if (a.same) a.data = &one;
+  memset(y, 0, (size_t)a.cols * bdl_dtype_size(d));
+  const bdl_csr_error e = bdl_k_csr_scatter(y, s->ids, s->count, &a, d, pool);
+  if (a.same) weigh[d](y, t->data, a.cols);
+  return e;
 }
 
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,

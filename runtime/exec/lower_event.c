@@ -29,6 +29,8 @@ static const void *in_lane(const bdl_kcall *k, int i, int rank, int64_t lane) {
   return (const char *)k->in[i] + (size_t)lane * (bdl_aval_bytes(a) / (size_t)a->shape[0]);
 }
 
+static const bdl_csr_error FINE = {BDL_CSR_FINE, 0, 0, 0};
+
 static int64_t last_of(const bdl_aval *a) { return a->shape[a->ndim - 1]; }
 
 /* Address of vector b of an operand or result. */
@@ -36,36 +38,96 @@ static char *vector(const void *base, const bdl_aval *v, int64_t b) {
   return (char *)base + (size_t)(b * v->shape[v->ndim - 1]) * bdl_dtype_size(v->dtype);
 }
 
-size_t bdl_scratch_event_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
-  (void)params, (void)n_in, (void)out;
-  return bdl_k_events_bytes(last_of(&in[0]), false);
+/* ---- one product a vector, which threads share out where there are as many: each has a room of its own */
+
+enum { ROOMS = 16, ROOM_BYTES = 1 << 22 };
+
+/* How many vectors of operand 0 are worked on at a time, with so many bytes each. */
+static int64_t rooms_for(const bdl_aval *v, size_t bytes) {
+  const int64_t n = batch_of(v, 1), fit = bytes ? (int64_t)(ROOM_BYTES / bdl_lower_align(bytes)) : ROOMS;
+  return BDL_MAX(1, BDL_MIN(BDL_MIN(n, ROOMS), fit));
 }
 
-/* The active elements of vector b of operand 0, in the scratch. */
-static bdl_k_events events_of(const bdl_kcall *k, int64_t b, bool bits) {
+static size_t scratch_for(const bdl_aval *v, size_t bytes) { return (size_t)rooms_for(v, bytes) * bdl_lower_align(bytes); }
+
+typedef struct products {
+  const bdl_kcall *k;
+  /* The product of vector b, of the batch of its lane. */
+  bdl_csr_error (*one)(const struct products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool);
+  int64_t batch, n; /* vectors in a lane, in all */
+  int64_t rooms;
+  size_t bytes; /* of a room */
+  bdl_csr_error fault[ROOMS];
+} products;
+
+static void rooms(void *job, int64_t first, int64_t last, int thread) {
+  products *p = job;
+  (void)thread;
+  for (int64_t r = first; r < last; r++)
+    for (int64_t b = p->n * r / p->rooms; b < p->n * (r + 1) / p->rooms && p->fault[r].fault == BDL_CSR_FINE; b++)
+      p->fault[r] = p->one(p, b, b / p->batch, (char *)p->k->scratch + (size_t)r * bdl_lower_align(p->bytes), NULL);
+}
+
+/* work: elements of other loops that all take about as long. */
+static bdl_csr_error each_vector(products *p, int64_t lanes, size_t bytes, int64_t work) {
+  bdl_pool *pool = p->k->pool;
+  p->batch = batch_of(&p->k->in_aval[0], lanes);
+  p->n = lanes * p->batch;
+  p->bytes = bytes;
+  p->rooms = rooms_for(&p->k->in_aval[0], bytes);
+  if (p->rooms > 1 && p->rooms >= bdl_pool_size(pool)) {
+    bdl_pool_run(bdl_lower_pool(p->k, work), p->rooms, rooms, p);
+    for (int64_t r = 0; r < p->rooms; r++)
+      if (p->fault[r].fault != BDL_CSR_FINE) return p->fault[r];
+    return FINE;
+  }
+  for (int64_t b = 0; b < p->n && p->fault[0].fault == BDL_CSR_FINE; b++)
+    p->fault[0] = p->one(p, b, b / p->batch, p->k->scratch, pool);
+  return p->fault[0];
+}
+
+/* The active elements of vector b of operand 0. */
+static bdl_k_events events_of(const bdl_kcall *k, int64_t b, bool bits, void *room) {
   const bdl_aval *s = &k->in_aval[0];
-  return bdl_k_events_of(k->scratch, vector(k->in[0], s, b), s->dtype, last_of(s), bits, k->k);
+  return bdl_k_events_of(room, vector(k->in[0], s, b), s->dtype, last_of(s), bits, k->k);
+}
+
+/* ---- dense */
+
+static size_t dense_bytes(const bdl_aval *s) { return bdl_k_events_bytes(last_of(s), false); }
+
+size_t bdl_scratch_event_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)params, (void)n_in, (void)out;
+  return scratch_for(&in[0], dense_bytes(&in[0]));
+}
+
+static bdl_csr_error dense_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
+  const bdl_kcall *k = p->k;
+  const bdl_aval *w = &k->in_aval[1];
+  const bdl_k_events e = events_of(k, b, false, room);
+  const void *weights = in_lane(k, 1, 2, lane);
+  void *y = vector(k->out[0], &k->out_aval[0], b);
+  if (k->params[0].i)
+    bdl_k_event_cols(y, &e, weights, w->shape[w->ndim - 2], last_of(w), w->dtype, pool);
+  else
+    bdl_k_event_rows(y, &e, weights, last_of(w), w->dtype, pool);
+  return FINE;
 }
 
 /* params: transpose */
 bdl_status bdl_lower_event_dot(const bdl_kcall *k) {
-  const bdl_aval *s = &k->in_aval[0], *w = &k->in_aval[1], *z = &k->out_aval[0];
-  const int64_t lanes = lanes_of(k, 1, 2), batch = batch_of(s, lanes), rows = w->shape[w->ndim - 2];
-  for (int64_t b = 0; b < lanes * batch; b++) {
-    const bdl_k_events e = events_of(k, b, false);
-    const void *weights = in_lane(k, 1, 2, b / batch);
-    void *y = vector(k->out[0], z, b);
-    if (k->params[0].i)
-      bdl_k_event_cols(y, &e, weights, rows, last_of(w), w->dtype, k->pool);
-    else
-      bdl_k_event_rows(y, &e, weights, last_of(w), w->dtype, k->pool);
-  }
+  const bdl_aval *s = &k->in_aval[0], *w = &k->in_aval[1];
+  const int64_t matrix = w->shape[w->ndim - 2] * last_of(w);
+  products p = {.k = k, .one = dense_product};
+  each_vector(&p, lanes_of(k, 1, 2), dense_bytes(s), batch_of(s, 1) * (matrix / 8));
   return BDL_OK;
 }
 
-/* The matrix of operands data, indices, indptr in a lane; without data at < 0.  Errors: BDL_EINDEX rows of equal length that
-** are not all there. */
-static bdl_status csr_of(const bdl_kcall *k, const char *prim, int data, int indices, int64_t lane, bdl_k_csr *a) {
+/* ---- sparse */
+
+/* The matrix of operands data, indices, indptr in a lane; without data at < 0.  Fault: rows of equal length that are not all
+** there. */
+static bdl_csr_error csr_of(const bdl_kcall *k, int data, int indices, int64_t lane, bdl_k_csr *a) {
   const bdl_aval *ptr = &k->in_aval[indices + 1];
   if (k->prepared) {
     *a = ((const bdl_matrix *)k->prepared)->a;
@@ -78,39 +140,39 @@ static bdl_status csr_of(const bdl_kcall *k, const char *prim, int data, int ind
                      .wide = ptr->dtype == BDL_I64};
   }
   if (data >= 0) {
-    a->data = in_lane(k, data, 1, lane);
     a->same = last_of(&k->in_aval[data]) == 1;
+    if (a->same || !a->data) a->data = in_lane(k, data, 1, lane);
   }
-  if (k->prepared || last_of(ptr) == a->rows + 1) return BDL_OK;
+  if (k->prepared || last_of(ptr) == a->rows + 1) return FINE;
   a->fan = bdl_k_index_at(a->indptr, a->wide, 1) - bdl_k_index_at(a->indptr, a->wide, 0);
   a->indptr = NULL;
-  if (a->fan >= 0 && (a->rows == 0 ? a->nnz == 0 : a->fan == a->nnz / a->rows && a->nnz % a->rows == 0)) return BDL_OK;
-  return bdl_fail(k->ctx, BDL_EINDEX, "%s: %" PRId64 " rows of %" PRId64 " entries are not the %" PRId64 " entries stored",
-                  prim, a->rows, a->fan, a->nnz);
+  if (a->fan >= 0 && (a->rows == 0 ? a->nnz == 0 : a->fan == a->nnz / a->rows && a->nnz % a->rows == 0)) return FINE;
+  return (bdl_csr_error){BDL_CSR_FAN, a->rows, a->fan, a->nnz};
 }
 
 /* A matrix without lanes, of known indices and indptr.  Its faults are found again by who runs into them. */
-static bdl_status prepare(const bdl_kcall *k, int indices, bool shuffled, bdl_prepared **made) {
+static bdl_status prepare(const bdl_kcall *k, int data, int indices, bdl_layout layout, bdl_prepared **made) {
   bdl_k_csr a;
   if (!k->in[indices] || !k->in[indices + 1] || k->in_aval[indices].ndim > 1 || k->in_aval[indices + 1].ndim > 1) return BDL_OK;
-  if (csr_of(k, "", -1, indices, 0, &a) != BDL_OK) return BDL_OK;
-  return bdl_matrix_get(k->ctx, &a, shuffled, made);
+  if (csr_of(k, data, indices, 0, &a).fault != BDL_CSR_FINE) return BDL_OK;
+  if (data >= 0 && k->in_aval[data].ndim > 1) a.data = NULL;
+  return bdl_matrix_get(k->ctx, &a, data < 0 ? BDL_BOOL : k->in_aval[data].dtype, layout, made);
 }
 
-/* Where all entries of a row add the same number, each to its own place, their order is free. */
 bdl_status bdl_prepare_csr_dot(const bdl_kcall *k, bdl_prepared **made) {
-  const bool event = k->params[3].i != 0;
-  return prepare(k, 2, event && last_of(&k->in_aval[1]) == 1, made);
+  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
+  return prepare(k, 1, 2, transpose ? (event ? BDL_COLUMNS : BDL_STORED) : BDL_PARTED, made);
 }
-bdl_status bdl_prepare_csr_scatter(const bdl_kcall *k, bdl_prepared **made) {
-  return prepare(k, 4, last_of(&k->in_aval[3]) == 1, made);
-}
-bdl_status bdl_prepare_csr_outer(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, 2, false, made); }
+bdl_status bdl_prepare_csr_scatter(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, 3, 4, BDL_PARTED, made); }
+bdl_status bdl_prepare_csr_outer(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, -1, 2, BDL_STORED, made); }
 
 static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error e) {
   static const char *const what[] = {
       [BDL_CSR_ROW] = "row", [BDL_CSR_POINTER] = "row pointer", [BDL_CSR_COLUMN] = "column index"};
   if (e.fault == BDL_CSR_FINE) return BDL_OK;
+  if (e.fault == BDL_CSR_FAN)
+    return bdl_fail(k->ctx, BDL_EINDEX, "%s: %" PRId64 " rows of %" PRId64 " entries are not the %" PRId64 " entries stored",
+                    prim, e.at, e.value, e.limit);
   return bdl_fail(k->ctx, BDL_EINDEX,
                   "%s: %s %" PRId64 " at position %" PRId64 " is out of range for size %" PRId64
                   " (counted from 0), or does not ascend",
@@ -118,48 +180,55 @@ static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error
 }
 
 /* For the entries of so many rows: one addition costs as much as many elements of other loops. */
-static bdl_pool *pool_for(const bdl_kcall *k, int64_t count, const bdl_k_csr *a) {
-  return count == 0 ? NULL : bdl_lower_pool(k, 4 * count * (a->nnz / BDL_MAX(a->rows, 1)));
+static bdl_pool *pool_for(const bdl_kcall *k, bdl_pool *pool, int64_t count, const bdl_k_csr *a) {
+  return count && bdl_lower_pool(k, 4 * count * (a->nnz / BDL_MAX(a->rows, 1))) ? pool : NULL;
+}
+
+/* params: rows cols transpose event; in: v, data, indices, indptr */
+static size_t csr_bytes(const bdl_param *params, const bdl_aval *v) {
+  return params[3].i ? bdl_k_events_bytes(last_of(v), params[2].i != 0) : 0;
 }
 
 size_t bdl_scratch_csr_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
   (void)n_in, (void)out;
-  return params[3].i ? bdl_k_events_bytes(last_of(&in[0]), params[2].i != 0) : 0;
+  return scratch_for(&in[0], csr_bytes(params, &in[0]));
 }
 
-/* params: rows cols transpose event; in: v, data, indices, indptr */
-bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
-  const bdl_aval *v = &k->in_aval[0], *z = &k->out_aval[0];
-  const int64_t lanes = lanes_of(k, 1, 1), batch = batch_of(v, lanes);
-  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
+static bdl_csr_error csr_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
+  const bdl_kcall *k = p->k;
+  const bdl_matrix *m = (const bdl_matrix *)k->prepared;
+  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0, columns = m && m->layout == BDL_COLUMNS;
+  const void *x = vector(k->in[0], &k->in_aval[0], b);
+  const bdl_dtype d = k->out_aval[0].dtype;
+  void *y = vector(k->out[0], &k->out_aval[0], b);
   bdl_k_csr a;
-  for (int64_t b = 0; b < lanes * batch; b++) {
-    const void *x = vector(k->in[0], v, b);
-    void *y = vector(k->out[0], z, b);
-    bdl_k_events s = {0};
-    bdl_csr_error e;
-    if (b % batch == 0) TRY(csr_of(k, "csr_dot", 1, 2, b / batch, &a));
-    if (event) s = events_of(k, b, transpose);
-    if (event && !transpose) memset(y, 0, (size_t)a.cols * bdl_dtype_size(z->dtype));
-    bdl_pool *pool = bdl_lower_pool(k, a.nnz);
-    if (event)
-      e = transpose ? bdl_k_csr_gather(y, &s, &a, z->dtype, pool)
-                    : bdl_k_csr_scatter(y, s.ids, s.count, &a, z->dtype, pool_for(k, s.count, &a));
-    else
-      e = transpose ? bdl_k_csr_right(y, x, &a, z->dtype, pool) : bdl_k_csr_left(y, x, &a, z->dtype, pool);
-    TRY(csr_status(k, "csr_dot", e));
-  }
-  return BDL_OK;
+  const bdl_csr_error e = csr_of(k, 1, 2, lane, &a);
+  if (e.fault != BDL_CSR_FINE) return e;
+  bdl_pool *all = bdl_lower_pool(k, a.nnz) ? pool : NULL;
+  if (!event) return transpose ? bdl_k_csr_right(y, x, &a, d, all) : bdl_k_csr_left(y, x, &a, d, all);
+  const bdl_k_events s = events_of(k, b, transpose && !columns, room);
+  if (columns) return bdl_k_csr_columns(y, &s, &a, d, pool_for(k, pool, s.count, &a));
+  if (transpose) return bdl_k_csr_gather(y, &s, &a, d, all);
+  memset(y, 0, (size_t)a.cols * bdl_dtype_size(d));
+  return bdl_k_csr_scatter(y, s.ids, s.count, &a, d, pool_for(k, pool, s.count, &a));
+}
+
+bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
+  const int64_t n = batch_of(&k->in_aval[0], 1), entries = last_of(&k->in_aval[2]);
+  products p = {.k = k, .one = csr_product};
+  return csr_status(k, "csr_dot", each_vector(&p, lanes_of(k, 1, 1), csr_bytes(k->params, &k->in_aval[0]),
+                                             n * (k->params[3].i ? entries / 8 : entries)));
 }
 
 /* params: rows cols; in: y, ids, count, data, indices, indptr */
 bdl_status bdl_lower_csr_scatter(const bdl_kcall *k) {
   const int64_t count = *(const int32_t *)k->in[2], room = k->in_aval[1].shape[0];
   bdl_k_csr a;
-  TRY(csr_of(k, "csr_scatter", 3, 4, 0, &a));
+  TRY(csr_status(k, "csr_scatter", csr_of(k, 3, 4, 0, &a)));
   if (count < 0 || count > room)
     return bdl_fail(k->ctx, BDL_EINDEX, "csr_scatter: %" PRId64 " of %" PRId64 " ids", count, room);
-  return csr_status(k, "csr_scatter", bdl_k_csr_scatter(k->out[0], k->in[1], count, &a, k->out_aval[0].dtype, pool_for(k, count, &a)));
+  return csr_status(k, "csr_scatter",
+                    bdl_k_csr_scatter(k->out[0], k->in[1], count, &a, k->out_aval[0].dtype, pool_for(k, k->pool, count, &a)));
 }
 
 size_t bdl_scratch_csr_outer(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
@@ -176,8 +245,8 @@ bdl_status bdl_lower_csr_outer(const bdl_kcall *k) {
   memset(k->out[0], 0, bdl_aval_bytes(&k->out_aval[0]));
   for (int64_t b = 0; b < lanes * batch; b++) {
     bdl_k_events s = {0};
-    if (b % batch == 0) TRY(csr_of(k, "csr_outer", -1, 2, b / batch, &a));
-    if (event) s = events_of(k, b, false);
+    if (b % batch == 0) TRY(csr_status(k, "csr_outer", csr_of(k, -1, 2, b / batch, &a)));
+    if (event) s = events_of(k, b, false, k->scratch);
     TRY(csr_status(k, "csr_outer",
                    bdl_k_csr_outer(vector(k->out[0], &k->out_aval[0], b / batch), event ? NULL : vector(k->in[0], x, b), &s,
                                    vector(k->in[1], y, b), &a, y->dtype, bdl_lower_pool(k, a.nnz))));
@@ -185,9 +254,15 @@ bdl_status bdl_lower_csr_outer(const bdl_kcall *k) {
   return BDL_OK;
 }
 
+/* ---- regenerated */
+
+static size_t jitc_bytes(const bdl_param *params, const bdl_aval *v) {
+  return params[3].i ? bdl_k_events_bytes(last_of(v), params[2].i != 0) : 0;
+}
+
 size_t bdl_scratch_jitc_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
   (void)n_in, (void)out;
-  return params[3].i ? bdl_k_events_bytes(last_of(&in[0]), true) : 0;
+  return scratch_for(&in[0], jitc_bytes(params, &in[0]));
 }
 
 static double number_in_lane(const bdl_kcall *k, int i, int64_t lane) {
@@ -195,25 +270,29 @@ static double number_in_lane(const bdl_kcall *k, int i, int64_t lane) {
   return k->in_aval[i].dtype == BDL_F32 ? *(const float *)x : *(const double *)x;
 }
 
+static bdl_csr_error jitc_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
+  const bdl_kcall *k = p->k;
+  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
+  const char *kind = k->params[4].s;
+  const bdl_k_jitc g = {.rows = k->params[0].i,
+                        .cols = k->params[1].i,
+                        .seed = *(const uint64_t *)in_lane(k, 3, 0, lane),
+                        .prob = strtod(strchr(kind, ':') + 1, NULL),
+                        .law = kind[0] == 's'   ? BDL_JITC_SCALAR
+                               : kind[0] == 'u' ? BDL_JITC_UNIFORM
+                                                : BDL_JITC_NORMAL,
+                        .p0 = number_in_lane(k, 1, lane),
+                        .p1 = number_in_lane(k, 2, lane)};
+  const bdl_k_events s = event ? events_of(k, b, transpose, room) : (bdl_k_events){0};
+  bdl_k_jitc_dot(vector(k->out[0], &k->out_aval[0], b), vector(k->in[0], &k->in_aval[0], b), event ? &s : NULL, &g, transpose,
+                 k->out_aval[0].dtype, pool);
+  return FINE;
+}
+
 /* params: rows cols transpose event kind; in: v, p0, p1, seed */
 bdl_status bdl_lower_jitc_dot(const bdl_kcall *k) {
-  const bdl_aval *v = &k->in_aval[0], *z = &k->out_aval[0];
-  const char *kind = k->params[4].s;
-  const int64_t lanes = lanes_of(k, 1, 0), batch = batch_of(v, lanes);
-  const bool event = k->params[3].i != 0;
-  bdl_k_jitc g = {.rows = k->params[0].i,
-                  .cols = k->params[1].i,
-                  .prob = strtod(strchr(kind, ':') + 1, NULL),
-                  .law = kind[0] == 's'   ? BDL_JITC_SCALAR
-                         : kind[0] == 'u' ? BDL_JITC_UNIFORM
-                                          : BDL_JITC_NORMAL};
-  for (int64_t b = 0; b < lanes * batch; b++) {
-    const void *x = vector(k->in[0], v, b);
-    g.p0 = number_in_lane(k, 1, b / batch);
-    g.p1 = number_in_lane(k, 2, b / batch);
-    g.seed = *(const uint64_t *)in_lane(k, 3, 0, b / batch);
-    const bdl_k_events s = event ? events_of(k, b, true) : (bdl_k_events){0};
-    bdl_k_jitc_dot(vector(k->out[0], z, b), x, event ? &s : NULL, &g, k->params[2].i != 0, z->dtype, k->pool);
-  }
+  products p = {.k = k, .one = jitc_product};
+  const int64_t matrix = k->params[0].i * k->params[1].i;
+  each_vector(&p, lanes_of(k, 1, 0), jitc_bytes(k->params, &k->in_aval[0]), batch_of(&k->in_aval[0], 1) * (matrix / 16));
   return BDL_OK;
 }

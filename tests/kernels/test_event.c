@@ -89,7 +89,8 @@ static void free_sparse(sparse *s) {
   t_free((t_array[]){s->w, s->data, s->indices, s->indptr}, 4);
 }
 
-enum { PATTERN = 1 << 2 | 1 << 3 }; /* indices and indptr are known beforehand */
+enum { PATTERN = 1 << 2 | 1 << 3, WEIGHTS = 1 << 1 }; /* indices and indptr, data are known beforehand */
+static const uint32_t known_ways[] = {0, PATTERN, PATTERN | WEIGHTS};
 
 static void csr_dot_equals_dense(void **state) {
   (void)state;
@@ -104,8 +105,8 @@ static void csr_dot_equals_dense(void **state) {
         event ? events(event_dtypes[t_below(&r, 4)], ndim, shape + 2 - ndim, &r) : t_rand(d, ndim, shape + 2 - ndim, &r);
     t_array want = dense(&v, &s.w, transpose, event), z;
     const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
-    for (int known = 0; known < 2; known++) {
-      OK(t_call_knowing(known ? PATTERN : 0, BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
+    for (int known = 0; known < BDL_LEN(known_ways); known++) {
+      OK(t_call_knowing(known_ways[known], BDL_P_csr_dot, p, (t_array[]){v, s.data, s.indices, s.indptr}, 4, &z, 2));
       t_near(&z, &want, 0, 0);
       t_free(&z, 1);
     }
@@ -172,24 +173,32 @@ static sparse large_sparse(int64_t cols, bool shared, bool sorted, uint64_t *r) 
   return s;
 }
 
+/* A s goes by columns where they are known: where rows are out of order, and weights differ, sums have another order then. */
 static void threads_and_preparation_change_no_bit(void **state) {
   (void)state;
-  for (int form = 0; form < 32; form++) {
+  for (int form = 0; form < 64; form++) {
     uint64_t r = (uint64_t)form + 1;
-    const bool transpose = form & 1, event = form & 2, shared = form & 4, sorted = form & 8;
+    const bool transpose = form & 1, event = form & 2, shared = form & 4, sorted = form & 8, batched = form & 32;
     sparse s = large_sparse(form & 16 ? 70000 : 5000, shared, sorted, &r);
-    const int64_t len = transpose ? s.n : s.m;
-    t_array v = t_new(BDL_F32, SHAPE(len)), want = {0}, got;
-    for (int64_t i = 0; i < len; i++) t_set(&v, i, t_uniform(&r) - 0.2);
+    const int64_t len = transpose ? s.n : s.m, shape[2] = {batched ? 5 : 1, len};
+    t_array v = t_new(BDL_F32, 1 + batched, shape + !batched), want = {0}, got;
+    for (int64_t i = 0; i < shape[0] * len; i++) t_set(&v, i, t_uniform(&r) - 0.2);
     const bdl_param p[4] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose), bdl_pint(event)};
     t_array in[4] = {v, s.data, s.indices, s.indptr};
     assert_true(s.indices.aval.shape[0] > 65536);
     OK(t_call(BDL_P_csr_dot, p, in, 4, &want, 1));
-    for (int threads = 1; threads <= 4; threads++) {
-      OK(t_call_knowing(PATTERN, BDL_P_csr_dot, p, in, 4, &got, threads));
-      t_same(&got, &want);
-      t_free(&got, 1);
-    }
+    for (int way = 0; way < BDL_LEN(known_ways); way++)
+      for (int threads = 1; threads <= 4; threads++) {
+        OK(t_call_knowing(known_ways[way], BDL_P_csr_dot, p, in, 4, &got, threads));
+        if (way == 1 && threads == 1 && transpose && event && !shared && !sorted) {
+          t_near(&got, &want, 1e-4, 1e-5);
+          t_free(&want, 1);
+          want = got;
+          continue;
+        }
+        t_same(&got, &want);
+        t_free(&got, 1);
+      }
     t_free((t_array[]){v, want}, 2);
     free_sparse(&s);
   }

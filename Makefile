@@ -132,9 +132,9 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # What one file needs alone does not rebuild the others when it comes or goes.
-HDF5 := runtime/file/hdf5_lib
-$(OUT)/obj/$(HDF5).o $(OUT)/tidy/$(HDF5).c: private CPPFLAGS += $(HDF5_CFLAGS)
-$(OUT)/obj/$(HDF5).o: $(BUILD)/deps-$(NEED).mk
+HDF5 := $(patsubst %.c,%,$(wildcard runtime/file/hdf5_lib*.c))
+$(HDF5:%=$(OUT)/obj/%.o) $(HDF5:%=$(OUT)/tidy/%.c): private CPPFLAGS += $(HDF5_CFLAGS)
+$(HDF5:%=$(OUT)/obj/%.o): $(BUILD)/deps-$(NEED).mk
 
 $(OUT)/obj/kernels/%.o: kernels/%.c $(OUT)/flags
 	@mkdir -p $(@D)

@@ -18,7 +18,7 @@ local util = require "bdl.util"
 local M = {}
 
 local FORMAT, VERSION = "bdl", 1
-local ENDINGS = {"npz"}
+local ENDINGS = {"npz", "h5"}
 
 --- The module of the format that the path ends in.
 local function format_of(who, path)
@@ -47,7 +47,7 @@ local function unit_text(x)
   return unit and tostring(unit) or "1"
 end
 
---- Writes the States of a model to a file .npz, which is there whole or not at all; NumPy reads it, too.
+--- Writes the States of a model to a file .npz or .h5, which is there whole or not at all; NumPy and h5py read it, too.
 --  path, x : the file; a model, State, Simulation (all States that its step touches, clock and generator, too), or a
 --    map or table of these and of values: {net = net, adam = adam, random = bdl.random.DEFAULT}
 --  Values keep dtype, unit and every bit, so what goes on from them goes on the same.

@@ -112,9 +112,10 @@ static int l_hdf5_open(lua_State *L) {
   return 1;
 }
 
-/* core.hdf5_kind(file, name) -> "array", "ragged" or "text", and the length of its first axis; nil: there is none */
+/* core.hdf5_kind(file, name) -> "array", "ragged", "text" or "group", the length of its first axis, and its axes; nil: there
+** is none */
 static int l_hdf5_kind(lua_State *L) {
-  static const char *const kinds[] = {"array", "ragged", "text"};
+  static const char *const kinds[] = {"array", "ragged", "text", "group"};
   bdl_hdf5 *f = check_hdf5(L);
   bdl_hdf5_kind kind;
   bdl_aval a;
@@ -124,7 +125,8 @@ static int l_hdf5_kind(lua_State *L) {
   lbdl_check(L, bdl_hdf5_type(f, lua_tostring(L, 2), &kind, &a));
   lua_pushstring(L, kinds[kind]);
   lua_pushinteger(L, a.ndim > 0 ? a.shape[0] : 1);
-  return 2;
+  lua_pushinteger(L, a.ndim);
+  return 3;
 }
 
 /* core.hdf5_read(file, name) -> the tensor of an array */
@@ -137,7 +139,7 @@ static int l_hdf5_read(lua_State *L) {
   return 1;
 }
 
-/* core.hdf5_row(file, name, i) -> row i, from 1: a vector, or a text */
+/* core.hdf5_row(file, name, i) -> row i, from 1 in C order: a vector, a text, or a name of a group */
 static int l_hdf5_row(lua_State *L) {
   bdl_hdf5 *f = check_hdf5(L);
   const char *name = luaL_checkstring(L, 2);
@@ -147,7 +149,7 @@ static int l_hdf5_row(lua_State *L) {
   int64_t n = 0;
   lbdl_check(L, bdl_hdf5_type(f, name, &kind, &a));
   lbdl_check(L, bdl_hdf5_row(f, name, luaL_checkinteger(L, 3) - 1, &data, &n));
-  if (kind == BDL_HDF5_TEXT) {
+  if (kind == BDL_HDF5_TEXT || kind == BDL_HDF5_GROUP) {
     lua_pushlstring(L, n ? data : "", (size_t)n);
     return 1;
   }
@@ -255,6 +257,92 @@ static int l_finish(lua_State *L) {
   return 0;
 }
 
+/* ---- writing HDF5 --------------------------------------------------------------------------------- */
+
+#define HDF5_WRITER "bdl.HDF5Writer"
+
+static bdl_hdf5_writer **check_hdf5_writer(lua_State *L) {
+  bdl_hdf5_writer **w = luaL_checkudata(L, 1, HDF5_WRITER);
+  if (!*w) lbdl_error(L, BDL_EIO, "the file is finished already");
+  return w;
+}
+
+static int hdf5_writer_gc(lua_State *L) { /* also core.hdf5_discard(writer): leaves no file */
+  bdl_hdf5_writer **w = luaL_checkudata(L, 1, HDF5_WRITER);
+  bdl_hdf5_discard(*w);
+  *w = NULL;
+  return 0;
+}
+
+/* core.hdf5_create(path, compress) -> writer */
+static int l_hdf5_create(lua_State *L) {
+  const char *path = luaL_checkstring(L, 1);
+  bdl_hdf5_writer **w = lua_newuserdatauv(L, sizeof *w, 0);
+  *w = NULL;
+  luaL_setmetatable(L, HDF5_WRITER);
+  lbdl_check(L, bdl_hdf5_create(lbdl_ctx(L), path, lua_toboolean(L, 2), w));
+  return 1;
+}
+
+/* core.hdf5_put(writer, name, tensor) */
+static int l_hdf5_put(lua_State *L) {
+  bdl_hdf5_writer *w = *check_hdf5_writer(L);
+  const bdl_tensor *x = packed(L, 3);
+  lbdl_check(L, bdl_hdf5_put(w, luaL_checkstring(L, 2), &x->aval, bdl_tensor_data(x)));
+  return 0;
+}
+
+/* core.hdf5_put_text(writer, name, text); core.hdf5_put_texts(writer, name, list, width): texts [#list / width, width] */
+static int put_texts(lua_State *L, const bdl_aval *a, lua_Integer n) {
+  bdl_hdf5_writer *w = *check_hdf5_writer(L);
+  const char *name = luaL_checkstring(L, 2);
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  for (lua_Integer i = 1; i <= n; i++) {
+    size_t size = 0;
+    if (a->ndim == 0) lua_pushvalue(L, 3);
+    else lua_rawgeti(L, 3, i);
+    const char *text = lua_tolstring(L, -1, &size);
+    if (!text || memchr(text, 0, size)) return lbdl_error(L, BDL_EVALUE, "%s: a text with a zero byte cannot be written", name);
+    luaL_addvalue(&b);
+    luaL_addchar(&b, '\0');
+  }
+  luaL_pushresult(&b);
+  size_t bytes = 0;
+  const char *texts = lua_tolstring(L, -1, &bytes);
+  lbdl_check(L, bdl_hdf5_put_texts(w, name, a, texts, bytes));
+  return 0;
+}
+
+static int l_hdf5_put_text(lua_State *L) {
+  const bdl_aval one = bdl_aval_scalar(BDL_BOOL);
+  luaL_checkstring(L, 3);
+  return put_texts(L, &one, 1);
+}
+
+static int l_hdf5_put_texts(lua_State *L) {
+  luaL_checktype(L, 3, LUA_TTABLE);
+  const lua_Integer n = luaL_len(L, 3), width = luaL_checkinteger(L, 4);
+  const int64_t shape[2] = {n / BDL_MAX(width, 1), width};
+  const bdl_aval a = bdl_aval_make(BDL_BOOL, 2, shape);
+  return put_texts(L, &a, shape[0] * width);
+}
+
+/* core.hdf5_put_group(writer, name) */
+static int l_hdf5_put_group(lua_State *L) {
+  lbdl_check(L, bdl_hdf5_put_group(*check_hdf5_writer(L), luaL_checkstring(L, 2)));
+  return 0;
+}
+
+/* core.hdf5_finish(writer): as file_finish */
+static int l_hdf5_finish(lua_State *L) {
+  bdl_hdf5_writer **w = check_hdf5_writer(L), *writer = *w;
+  *w = NULL;
+  if (lbdl_of(L)->check) bdl_hdf5_discard(writer);
+  else lbdl_check(L, bdl_hdf5_finish(writer));
+  return 0;
+}
+
 void lbdl_open_file(lua_State *L) {
   static const luaL_Reg reader[] = {{"__gc", reader_gc}, {"__close", reader_gc}, {NULL, NULL}};
   luaL_newmetatable(L, READER);
@@ -265,13 +353,18 @@ void lbdl_open_file(lua_State *L) {
   static const luaL_Reg writer[] = {{"__gc", writer_gc}, {"__close", writer_gc}, {NULL, NULL}};
   luaL_newmetatable(L, WRITER);
   luaL_setfuncs(L, writer, 0);
-  lua_pop(L, 3);
+  static const luaL_Reg hdf5_writer[] = {{"__gc", hdf5_writer_gc}, {"__close", hdf5_writer_gc}, {NULL, NULL}};
+  luaL_newmetatable(L, HDF5_WRITER);
+  luaL_setfuncs(L, hdf5_writer, 0);
+  lua_pop(L, 4);
   static const luaL_Reg functions[] = {
     {"file_open", l_open}, {"file_names", l_names}, {"file_read", l_read}, {"embedded", l_embedded},
     {"file_text", l_text}, {"file_create", l_create}, {"file_put", l_put}, {"file_put_text", l_put_text}, {"file_rows", l_rows}, {"file_add", l_add},
     {"file_finish", l_finish}, {"file_discard", writer_gc}, {"hdf5_open", l_hdf5_open}, {"hdf5_close", hdf5_gc},
     {"hdf5_kind", l_hdf5_kind}, {"hdf5_read", l_hdf5_read}, {"hdf5_row", l_hdf5_row},
-    {"hdf5_built", l_hdf5_built}, {NULL, NULL},
+    {"hdf5_built", l_hdf5_built}, {"hdf5_create", l_hdf5_create}, {"hdf5_put", l_hdf5_put},
+    {"hdf5_put_text", l_hdf5_put_text}, {"hdf5_put_texts", l_hdf5_put_texts}, {"hdf5_put_group", l_hdf5_put_group},
+    {"hdf5_finish", l_hdf5_finish}, {"hdf5_discard", hdf5_writer_gc}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

@@ -88,6 +88,30 @@ static void arrays_lists_and_texts(void **state) {
   bdl_hdf5_close(f);
 }
 
+static void assert_row(bdl_hdf5 *f, const char *name, int64_t i, const char *text) {
+  const void *row = NULL;
+  int64_t n = 0;
+  assert_int_equal(bdl_hdf5_row(f, name, i, &row, &n), BDL_OK);
+  assert_int_equal(n, strlen(text));
+  assert_memory_equal(row, text, strlen(text));
+}
+
+static void a_group_is_the_list_of_its_names(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  bdl_hdf5 *f = NULL;
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  assert_int_equal(bdl_hdf5_open(c, SAMPLE, &f), BDL_OK);
+  assert_int_equal(bdl_hdf5_type(f, "/", &kind, &a), BDL_OK);
+  assert_true(kind == BDL_HDF5_GROUP && a.ndim == 1 && a.shape[0] == 3);
+  assert_row(f, "/", 0, "extra");
+  assert_row(f, "/", 1, "labels");
+  assert_row(f, "/", 2, "spikes");
+  assert_row(f, "/spikes", 1, "units");
+  bdl_hdf5_close(f);
+}
+
 /* Each has a reader process; closing one does not wait for the others. */
 static void two_files_at_once(void **state) {
   bdl_context *c = context(state);
@@ -116,11 +140,137 @@ static void what_is_not_there(void **state) {
   assert_int_equal(bdl_hdf5_open(c, SAMPLE, &f), BDL_OK);
   assert_int_equal(bdl_hdf5_type(f, "/times", &kind, &a), BDL_EKEY);
   assert_string_equal(c->error.message, SAMPLE " has no data set /times");
-  assert_int_equal(bdl_hdf5_type(f, "/spikes", &kind, &a), BDL_EIO);
+  assert_int_equal(bdl_hdf5_read(f, "/spikes", &a, NULL), BDL_ETYPE);
+  assert_int_equal(bdl_hdf5_row(f, "/spikes", 2, &row, &n), BDL_EINDEX);
   assert_int_equal(bdl_hdf5_row(f, "/spikes/times", 4, &row, &n), BDL_EINDEX);
   assert_int_equal(bdl_hdf5_row(f, "/spikes/times", -1, &row, &n), BDL_EINDEX);
   assert_int_equal(bdl_hdf5_row(f, "/labels", 0, &row, &n), BDL_ETYPE);
   bdl_hdf5_close(f);
+}
+
+/* ---- writing ---- */
+
+static bool exists(const char *path) { return access(path, F_OK) == 0; }
+
+static void temporary(char path[64]) {
+  static int n = 0;
+  snprintf(path, 64, "/tmp/bdl-test-%ld-%d.h5", (long)getpid(), n++);
+}
+
+#define SHAPE(...) bdl_aval_make(__VA_ARGS__)
+
+static const float reals[6] = {1, -0.0F, 1e-40F, 3e38F, 0.1F, 7};
+
+static bdl_status write_some(bdl_context *c, const char *path, bool compress) {
+  const bdl_aval row = SHAPE(BDL_F32, 2, ((int64_t[]){2, 3})), many = SHAPE(BDL_I64, 2, ((int64_t[]){3000, 100}));
+  const bdl_aval pairs = SHAPE(BDL_BOOL, 2, ((int64_t[]){2, 2})), one = bdl_aval_scalar(BDL_BOOL);
+  const bool yes = true;
+  bdl_hdf5_writer *w = NULL;
+  int64_t *count = bdl_alloc(c, bdl_aval_bytes(&many));
+  if (!count) return BDL_ENOMEM;
+  for (int64_t i = 0; i < bdl_aval_numel(&many); i++) count[i] = i * i;
+  bdl_status s = bdl_hdf5_create(c, path, compress, &w);
+  if (s == BDL_OK) s = bdl_hdf5_put(w, "/deep/down/reals", &row, reals);
+  if (s == BDL_OK) s = bdl_hdf5_put(w, "/count", &many, count);
+  if (s == BDL_OK) s = bdl_hdf5_put(w, "/yes", &one, &yes);
+  if (s == BDL_OK) s = bdl_hdf5_put_texts(w, "/pairs", &pairs, "a\0b\0\0f\xc3\xbcnf", 11);
+  if (s == BDL_OK) s = bdl_hdf5_put_group(w, "/empty");
+  bdl_free(c, count, bdl_aval_bytes(&many));
+  if (s == BDL_OK) return bdl_hdf5_finish(w);
+  bdl_hdf5_discard(w);
+  return s;
+}
+
+static void assert_written(bdl_context *c, const char *path) {
+  bdl_hdf5 *f = NULL;
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  char text[BDL_AVAL_TEXT];
+  float back[6];
+  bool yes = false;
+  assert_int_equal(bdl_hdf5_open(c, path, &f), BDL_OK);
+  assert_int_equal(bdl_hdf5_type(f, "/deep/down/reals", &kind, &a), BDL_OK);
+  assert_string_equal(bdl_aval_text(&a, false, text), "f32[2,3]");
+  assert_int_equal(bdl_hdf5_read(f, "/deep/down/reals", &a, back), BDL_OK);
+  assert_memory_equal(back, reals, sizeof back);
+  assert_int_equal(bdl_hdf5_type(f, "/yes", &kind, &a), BDL_OK);
+  assert_string_equal(bdl_aval_text(&a, false, text), "bool[]");
+  assert_int_equal(bdl_hdf5_read(f, "/yes", &a, &yes), BDL_OK);
+  assert_true(yes);
+  assert_int_equal(bdl_hdf5_type(f, "/pairs", &kind, &a), BDL_OK);
+  assert_true(kind == BDL_HDF5_TEXT && a.ndim == 2 && a.shape[0] == 2 && a.shape[1] == 2);
+  assert_row(f, "/pairs", 1, "b");
+  assert_row(f, "/pairs", 2, "");
+  assert_row(f, "/pairs", 3, "f\xc3\xbcnf");
+  assert_int_equal(bdl_hdf5_type(f, "/empty", &kind, &a), BDL_OK);
+  assert_true(kind == BDL_HDF5_GROUP && a.shape[0] == 0);
+  assert_int_equal(bdl_hdf5_type(f, "/count", &kind, &a), BDL_OK);
+  int64_t *count = bdl_alloc(c, bdl_aval_bytes(&a));
+  assert_non_null(count);
+  assert_int_equal(bdl_hdf5_read(f, "/count", &a, count), BDL_OK);
+  for (int64_t i = 0; i < bdl_aval_numel(&a); i++) assert_int_equal(count[i], i * i);
+  bdl_free(c, count, bdl_aval_bytes(&a));
+  bdl_hdf5_close(f);
+}
+
+static void what_is_written_is_read(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  for (int compress = 0; compress < 2; compress++) {
+    char path[64];
+    temporary(path);
+    assert_int_equal(write_some(c, path, compress), BDL_OK);
+    assert_written(c, path);
+    unlink(path);
+  }
+}
+
+/* Until the file is whole there is none, or the old one. */
+static void whole_or_not_at_all(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  const bdl_aval one = bdl_aval_scalar(BDL_F32), text = bdl_aval_scalar(BDL_BOOL);
+  char path[64];
+  bdl_hdf5_writer *w = NULL;
+  temporary(path);
+  assert_int_equal(bdl_hdf5_create(c, path, false, &w), BDL_OK);
+  assert_int_equal(bdl_hdf5_put(w, "/x", &one, reals), BDL_OK);
+  assert_false(exists(path));
+  bdl_hdf5_discard(w);
+  assert_false(exists(path));
+  assert_int_equal(write_some(c, path, false), BDL_OK);
+  assert_int_equal(bdl_hdf5_create(c, path, false, &w), BDL_OK);
+  assert_int_equal(bdl_hdf5_put(w, "/x", &one, reals), BDL_OK);
+  assert_int_equal(bdl_hdf5_put(w, "/x", &one, reals), BDL_EIO);
+  assert_non_null(strstr(c->error.message, "/x: cannot write it (name already exists)"));
+  assert_int_equal(bdl_hdf5_put(w, "/x/y", &one, reals), BDL_EIO);
+  assert_int_equal(bdl_hdf5_put_texts(w, "/t", &text, "no end", 6), BDL_EIO);
+  for (int k = 0; k < 5; k++)
+    assert_int_equal(bdl_hdf5_put(w, ((const char *[]){"", "x", "/", "/a//b", "/a/../b"})[k], &one, reals), BDL_EVALUE);
+  bdl_hdf5_discard(w);
+  assert_written(c, path);
+  unlink(path);
+  assert_int_equal(bdl_hdf5_create(c, "/no/such/x.h5", false, &w), BDL_EIO);
+  assert_non_null(strstr(c->error.message, "cannot write /no/such/x.h5: No such file"));
+}
+
+static void no_memory_no_file(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  const size_t used = c->mem_used;
+  char path[64];
+  temporary(path);
+  bdl_status s = BDL_ENOMEM;
+  for (size_t more = 0; s == BDL_ENOMEM; more = more * 5 / 4 + 16) {
+    c->mem_limit = used + more;
+    s = write_some(c, path, true);
+    assert_int_equal(c->mem_used, used);
+    assert_int_equal(exists(path), s == BDL_OK);
+  }
+  assert_int_equal(s, BDL_OK);
+  c->mem_limit = 0;
+  assert_written(c, path);
+  unlink(path);
 }
 
 /* ---- damaged files ---- */
@@ -197,7 +347,8 @@ static void damaged_files_are_survived(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_context, free_context)
-  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(two_files_at_once), TEST(what_is_not_there),
-                                     TEST(damaged_files_are_survived)};
+  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(a_group_is_the_list_of_its_names),
+                                     TEST(two_files_at_once), TEST(what_is_not_there), TEST(what_is_written_is_read),
+                                     TEST(whole_or_not_at_all), TEST(no_memory_no_file), TEST(damaged_files_are_survived)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,18 +130,21 @@ t.test("traces of an online learner go on with the same bits", function()
   end
 end)
 
-t.test("dtypes, units, trees and numbers of every kind come back bit for bit", function()
+local ENDINGS = require "bdl.core".hdf5_built() and {"npz", "h5"} or {"npz"}
+
+for _, ending in ipairs(ENDINGS) do t.test("dtypes, units, trees and numbers come back bit for bit: " .. ending, function()
+  local path = function(name) return path(name) .. "." .. ending end
   bdl.environ.context({precision = 64}, function()
     local map = bdl.util.FlattedDict()
     map["a.x"] = bdl.State(bdl.tensor({1/3, 0/0, 1/0, -1/0, -0.0, 5e-324}, {dtype = "float64"}) * u.mV)
     map["a.list[1]"] = bdl.State({w = bdl.ones(2, 3) * u["mS / cm^2"], b = {bdl.zeros(0), bdl.tensor(true)}})
-    map['odd["x // y"]'] = bdl.State(bdl.tensor({2^31 - 1, -2^31}, {dtype = "int32"}))
+    map['odd["x // y%"]'] = bdl.State(bdl.tensor({2^31 - 1, -2^31}, {dtype = "int32"}))
     map.bits = bdl.State(bdl.tensor({0, 2^32 - 1}, {dtype = "uint32"}))
     map.long = bdl.State(bdl.tensor({math.maxinteger, math.mininteger}, {dtype = "int64"}))
     map.rate = bdl.State(bdl.tensor(0.1, {dtype = "float32"}) / u.ms)
     map.number = 7
-    bdl.save(path "kinds.npz", map, {compress = true})
-    local back = bdl.load(path "kinds.npz")
+    bdl.save(path "kinds", map, {compress = true})
+    local back = bdl.load(path "kinds")
     t.eq(#back, #map)
     for at, s in map:items() do
       local want, got = bdl.maybe_state(s), back:get(at)
@@ -154,10 +157,10 @@ t.test("dtypes, units, trees and numbers of every kind come back bit for bit", f
     end
     local x = u.get_mantissa(back["a.x"])
     t.eq({1 / x[5]:item(), x[6]:item() > 0}, {-1/0, true})
-    bdl.save(path "again.npz", back)
-    t.eq(#bdl.load(path "again.npz"), #map)
+    bdl.save(path "again", back)
+    t.eq(#bdl.load(path "again"), #map)
   end)
-end)
+end) end
 
 t.test("a State alone, and values without a model", function()
   local s = bdl.State(bdl.ones(3) * u.mV)
@@ -310,24 +313,26 @@ t.test("headers are not believed", function()
   end
 end)
 
-t.test("a file that was cut or damaged changes nothing", function()
+for _, ending in ipairs(ENDINGS) do t.test("a file that was cut or damaged changes nothing: " .. ending, function()
+  local path = function(name) return path(name) .. "." .. ending end
+  local step = ending == "npz" and 1 or 60       -- each .h5 takes a process
   local model = cell()
   model.V.value = bdl.ones(4) * u.mV
-  bdl.save(path "cell.npz", model)
-  local file <close> = assert(io.open(path "cell.npz", "rb"))
+  bdl.save(path "cell", model)
+  local file <close> = assert(io.open(path "cell", "rb"))
   local bytes = file:read "a"
   local function try(changed)
     do
-      local out <close> = assert(io.open(path "bad.npz", "wb"))
+      local out <close> = assert(io.open(path "bad", "wb"))
       out:write(changed)
     end
     local other = cell()
-    local ok = pcall(bdl.load, path "bad.npz", other)
+    local ok = pcall(bdl.load, path "bad", other)
     t.eq(other.V.value / u.mV, ok and {1, 1, 1, 1} or {0, 0, 0, 0})
   end
-  for n = 0, #bytes - 1, 13 do try(bytes:sub(1, n)) end
-  for n = 1, #bytes, 11 do try(bytes:sub(1, n - 1) .. string.char(bytes:byte(n) ~ 0x41) .. bytes:sub(n + 1)) end
-end)
+  for n = 0, #bytes - 1, 13 * step do try(bytes:sub(1, n)) end
+  for n = 1, #bytes, 11 * step do try(bytes:sub(1, n - 1) .. string.char(bytes:byte(n) ~ 0x41) .. bytes:sub(n + 1)) end
+end) end
 
 t.test("bdl check writes no file, and misses none that the script itself writes", function()
   do
@@ -340,6 +345,21 @@ t.test("bdl check writes no file, and misses none that the script itself writes"
   end
   t.ok(t.shell(os.getenv "BDL" .. " check " .. path "model.lua"):find "nothing found")
   t.ok(not io.open(path "checked.npz"))
+end)
+
+t.test("HDF5: what is no file of bdl.save", function()
+  local core = require "bdl.core"
+  if not core.hdf5_built() then
+    t.raises("NotSupportedError", "built without HDF5", bdl.load, path "x.h5")
+    t.raises("NotSupportedError", "built without HDF5", bdl.save, path "x.h5", cell())
+    return
+  end
+  t.raises("IOError", "cannot read .*no.h5: No such file", bdl.load, path "no.h5")
+  t.raises("IOError", "shd.h5 has no header of bdl.save", bdl.load, "tests/file/hdf5/shd.h5")
+  t.raises("IOError", "cannot write /no/such.h5: No such file", bdl.save, "/no/such.h5", cell())
+  bdl.save(path "cell.h5", cell())
+  bdl.save(path "cell.npz", cell())
+  t.eq(bdl.load(path "cell.h5").V / u.mV, bdl.load(path "cell.npz").V / u.mV)
 end)
 
 t.test("NumPy reads the file", function()

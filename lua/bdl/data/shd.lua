@@ -32,7 +32,7 @@ local function part(self, name, kind)
   if found == kind then return n end
   core.hint "the layout is /spikes/times and /spikes/units, a list a sample, and /labels"
   core.fail("KeyError", 4, "data.shd: %s has %s", self._path,
-            found and ("an %s in %s, not %s"):format(found, name, kind) or "no data set " .. name)
+            found and ("a %s in %s, not an %s"):format(found, name, kind) or "no data set " .. name)
 end
 
 function SHD:__init(path, opts)

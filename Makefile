@@ -169,13 +169,11 @@ $(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # What native code is made of, as text: the element operations after the preprocessor.
-$(OUT)/elements.c: kernels/native/elements.c $(wildcard kernels/native/*.h kernels/cpu/tile_*.inc) Makefile
+$(OUT)/elements.c: kernels/native/elements.c $(wildcard kernels/native/*.h kernels/cpu/tile_*.inc)
 	@mkdir -p $(@D)
 	$(call say,EMBED,$@)
-	$(Q)$(CC) -E -P -Ikernels $< > $(OUT)/elements.i
 	$(Q){ echo '#include "exec/emit.h"'; echo 'const char bdl_native_elements[] = {'; \
-	  od -An -v -tu1 $(OUT)/elements.i | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; \
-	  echo "const char bdl_native_elements_sum[] = \"$$(sha256sum < $(OUT)/elements.i | cut -c1-64)\";"; } > $@
+	  $(CC) -E -P -Ikernels $< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $@
 
 $(OUT)/obj/elements.o: $(OUT)/elements.c $(OUT)/flags
 	@mkdir -p $(@D)

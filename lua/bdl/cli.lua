@@ -57,6 +57,8 @@ local OPTIONS = {
   quiet = {nil, nil, "no progress bars, no warnings"},
   profile = {nil, nil, "print where the time of compiled programs went, and what was achieved of what the machine can do"},
   ["trace-file"] = {"FILE", nil, "write each step of compiled programs on a time line, for chrome://tracing or Perfetto (JSON)"},
+  record = {"FILE", nil, "keep what each equation made, as a hash, for bdl replay; slower"},
+  check = {nil, nil, "stop at the first equation that gives other numbers"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
   groups = {nil, nil, "hidden groups and relations of online learners instead, as bdl etrace"},
@@ -127,6 +129,8 @@ local function apply(opts)
   if opts.tier then core.tier(opts.tier) end
   if opts.native and core.tier() == "interp" then usage("--native %s: tier interp runs no native code", opts.native) end
   local ok, err = pcall(function()
+    local kept = require "bdl.provenance".options
+    kept.precision, kept.seed = opts.precision, opts.seed
     if opts.precision then require "bdl.environ".set{precision = opts.precision} end
     if opts.platform then require "bdl.environ".set{platform = opts.platform} end
     if opts.native then core.native(opts.native) end -- before anything is computed
@@ -218,7 +222,7 @@ local function write_events(path)
   return ok
 end
 
-command("run", "model.lua [arguments]", "seed precision threads tier native platform set quiet profile trace-file ranks", [[
+command("run", "model.lua [arguments]", "seed precision threads tier native platform set quiet profile trace-file record ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -239,12 +243,75 @@ function(opts, rest)
     file:close()
   end
   if opts.profile or trace_file then core.profile(true, trace_file and "events") end
-  local failure = model.try(function() model.load(path)(table.unpack(arg)) end)
+  local results
+  local failure = model.try(function()
+    local chunk = model.load(path)
+    if opts.record then require "bdl.replay".record(opts.record) end
+    chunk(table.unpack(arg))
+    if opts.record then results = require "bdl.replay".finish() end
+  end)
   if not opts.quiet and core.columns() then require "bdl.progress".stop() end
   if opts.profile then io.stderr:write(core.profile()) end
   if trace_file and not write_events(trace_file) then return FAILED end
   if failure then return report(failure) end
+  if results and not opts.quiet then say(("%s: %d results of equations"):format(opts.record, results)) end
   return check_settings(opts)
+end)
+
+--- Tells what is not as it was, and runs; the failure or nil.
+local function run_again(p, quiet, run)
+  for _, line in ipairs(quiet and {} or require "bdl.provenance".changes(p)) do say("note: " .. line) end
+  return require "bdl.model".try(run)
+end
+
+command("rerun", "file", "threads tier quiet", [[
+Runs the model that made a result again: a file of bdl.save, bdl.data.writer or bdl.run(.., {to = ..}) holds the model's text with its
+modules, settings, seed, arguments and versions.  What the model saves goes beside the old files, run.npz to run.rerun.npz, and is
+compared with the file: exit status 1 if not all arrays have the same bits.]],
+function(opts, rest)
+  local path = rest[1]
+  if not path then usage "which file?" end
+  apply(opts)
+  local provenance, replay = require "bdl.provenance", require "bdl.replay"
+  local p
+  local failure = require "bdl.model".try(function()
+    local text = require "bdl.save".provenance(path)
+    if not text then core.fail("ValueError", 2, "%s does not tell what made it", path) end
+    p = provenance.parse(text, path)
+  end)
+  if failure then return report(failure) end
+  provenance.written = {}
+  failure = run_again(p, opts.quiet, provenance.restore(p))
+  if failure then return report(failure) end
+  local n, difference = replay.compare(path)
+  if not n then
+    say(path .. ": the model has not written it this time")
+    return FAILED
+  end
+  io.stdout:write(difference and path .. ": " .. difference or ("%s: the same bits in %d arrays"):format(path, n), "\n")
+  return difference and FAILED or OK
+end)
+
+command("replay", "recording [model.lua]", "check threads quiet", [[
+Runs a model again as `bdl run --record` did, from its recording; another version of the model where one is named.  With --check each
+equation's result is compared with what it was, and the run stops at the first that differs, with its line.]],
+function(opts, rest)
+  local path, other = rest[1], rest[2]
+  if not path then usage "which recording?" end
+  apply(opts)
+  local provenance, replay = require "bdl.provenance", require "bdl.replay"
+  local p
+  local failure = require "bdl.model".try(function() p = replay.read(path) end)
+  if failure then return report(failure) end
+  local n
+  local run = provenance.restore(p, other)
+  failure = run_again(p, opts.quiet or other, function()
+    if opts.check then replay.check(path) end
+    run()
+    if opts.check then n = replay.finish() end
+  end)
+  if failure then return report(failure) end
+  if n then io.stdout:write(("%s: %d results of equations, all with the same bits\n"):format(path, n)) end
 end)
 
 command("repl", "[model.lua [arguments]]", "seed precision threads tier platform set quiet", [[

@@ -9,7 +9,9 @@ local core = require "bdl.core"
 
 local model = {
   on_warning = nil,  -- f(text) for each finding of the walk over the source (bdl.check); nil: no walk
-  modules = {},      -- names of what `require` found in files
+  main = nil,        -- the model that was loaded last: {path =, text =, arguments =}
+  modules = {},      -- what `require` found in files: name -> {path =, text =}
+  given = {},        -- the same, to be taken in place of files
 }
 
 -- ---- strict globals ----------------------------------------------------------------------------------------------------
@@ -96,10 +98,14 @@ end
 
 --- For require: Lua files of package.path, as models are loaded.
 local function search(name)
-  local path, err = package.searchpath(name, package.path)
-  if not path then return err end
-  model.modules[name] = true
-  return model.load_text(read(path), path), path
+  local given, path, err = model.given[name], nil, nil
+  if not given then
+    path, err = package.searchpath(name, package.path)
+    if not path then return err end
+    given = {path = path, text = read(path)}
+  end
+  model.modules[name] = given
+  return model.load_text(given.text, given.path), given.path
 end
 
 local ready = false
@@ -123,10 +129,11 @@ function model.prepare()
   collectgarbage "generational" -- anew: bdl's modules, that grew the heap, had ended that mode
 end
 
---- The function of a model file, as load_text gives it; its folder comes first in package.path.
-function model.load(path, env, tail)
+--- The function of a model file, as load_text gives it; its folder comes first in package.path.  text: if it is known.
+function model.load(path, env, tail, text)
   model.prepare()
-  local text = read(path)
+  text = text or read(path)
+  model.main = {path = path, text = text, arguments = rawget(_G, "arg") or {}}
   local folder = path:match "^.*/" or ""
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
   return model.load_text(text, path, env, tail)

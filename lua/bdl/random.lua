@@ -15,6 +15,7 @@ local class = require "bdl.class"
 local suggest = require "bdl.suggest"
 local scope = require "bdl.scope"
 local state = require "bdl.state"
+local clock = require "bdl.random.clock"
 local draws = require "bdl.random.draws"
 
 local random = {}
@@ -67,19 +68,17 @@ function random.fold_in(key, x) return draws.fold_in(to_key("fold_in", key), x) 
 local RandomState = state.State:extend "RandomState"
 random.RandomState = RandomState
 
-local function clock() return os.time() * 1000003 + (os.clock() * 1e6) // 1 | 0 end
-
 --- seed : an integer or a key; without one it comes from the clock.
 function RandomState:__init(seed, opts)
   if class.isa(seed, RandomState) then seed = seed.value end
-  if seed == nil then seed = clock() end
+  if seed == nil then seed = clock.seed() end
   RandomState.super.__init(self, to_key("RandomState", seed), opts)
 end
 
 --- seed: start anew from an integer or a key (nil: the clock).
 --  Example:
 --    bdl.random.seed(42)
-function RandomState:seed(seed) self.value = to_key("seed", seed == nil and clock() or seed) end
+function RandomState:seed(seed) self.value = to_key("seed", seed == nil and clock.seed() or seed) end
 
 --- set_key: draws go on from this key.
 --  Example:

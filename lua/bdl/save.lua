@@ -12,13 +12,14 @@ local base = require "bdl.array.base"
 local entries = require "bdl.save.entries"
 local json = require "bdl.json"
 local paths = require "bdl.path"
+local provenance = require "bdl.provenance"
 local state = require "bdl.state"
 local util = require "bdl.util"
 
 local M = {}
 
 local FORMAT, VERSION = "bdl", 1
-local ENDINGS = {"npz", "h5"}
+local ENDINGS = {"npz", "safetensors", "h5"}
 
 --- The module of the format that the path ends in.
 local function format_of(who, path)
@@ -47,11 +48,11 @@ local function unit_text(x)
   return unit and tostring(unit) or "1"
 end
 
---- Writes the States of a model to a file .npz or .h5, which is there whole or not at all; NumPy and h5py read it, too.
+--- Writes the States of a model to a file .npz, .safetensors or .h5, which is there whole or not at all; NumPy and h5py read them, too.
 --  path, x : the file; a model, State, Simulation (all States that its step touches, clock and generator, too), or a
 --    map or table of these and of values: {net = net, adam = adam, random = bdl.random.DEFAULT}
 --  Values keep dtype, unit and every bit, so what goes on from them goes on the same.
---  Options: compress, smaller and slower.
+--  Options: compress, smaller and slower (.npz).
 --  Errors: TypeError, what a file cannot hold; ValueError, no States, or an unknown ending; IOError.
 --  Example:
 --    local path, cell = os.tmpname() .. ".npz", bdl.nn.init_all_states(bdl.nn.LIF(3))
@@ -79,7 +80,8 @@ function M.save(path, x, opts)
     core.hint "nn.init_all_states(model) makes the States of a model"
     core.fail("ValueError", 2, "save: there are no States in the %s", class.typename(x))
   end
-  format.write(path, json.encode{format = FORMAT, version = VERSION, entries = header}, arrays, opts)
+  format.write(provenance.target(path), json.encode{format = FORMAT, version = VERSION, entries = header,
+                                 provenance = provenance.now()}, arrays, opts)
 end
 
 -- ---- loading --------------------------------------------------------------------------------------------------------
@@ -238,6 +240,16 @@ function M.load(path, x, opts)
   end
   state.write_all(writes, state.State.restore_value)
   return unexpected, missing
+end
+
+--- The text of the provenance of a file that bdl wrote; nil: it has none.
+function M.provenance(path)
+  local format = format_of("rerun", path)
+  local archive = format.open(path)
+  local text = archive:header()
+  local header = text and json.decode(text, path .. ", header")
+  if type(header) == "table" and type(header.provenance) == "table" then return json.encode(header.provenance) end
+  return archive.text and archive:text "provenance.json" or nil
 end
 
 return M

@@ -47,15 +47,6 @@ static int l_names(lua_State *L) {
   return 1;
 }
 
-/* An uninitialised tensor, pushed; its data. */
-static void *push_new(lua_State *L, const bdl_aval *a) {
-  lbdl_collect(L);
-  lbdl_tensor *x = lbdl_new_tensor(L);
-  lbdl_check(L, bdl_tensor_new(bdl_device_cpu(lbdl_ctx(L)), a, &x->t));
-  lbdl_made(L, &x->t, 1);
-  return bdl_tensor_data(&x->t);
-}
-
 /* core.file_read(reader, i) -> tensor i, from 1 */
 static int l_read(lua_State *L) {
   bdl_npz *f = check_reader(L);
@@ -63,7 +54,7 @@ static int l_read(lua_State *L) {
   if (i < 1 || i > bdl_npz_count(f)) return lbdl_error(L, BDL_EINDEX, "array %d of %d", (int)i, (int)bdl_npz_count(f));
   bdl_aval a;
   lbdl_check(L, bdl_npz_aval(f, i - 1, &a));
-  lbdl_check(L, bdl_npz_read(f, i - 1, &a, push_new(L, &a)));
+  lbdl_check(L, bdl_npz_read(f, i - 1, &a, lbdl_push_uninitialised(L, &a)));
   return 1;
 }
 
@@ -135,7 +126,7 @@ static int l_hdf5_read(lua_State *L) {
   bdl_hdf5_kind kind;
   bdl_aval a;
   lbdl_check(L, bdl_hdf5_type(f, luaL_checkstring(L, 2), &kind, &a));
-  lbdl_check(L, bdl_hdf5_read(f, lua_tostring(L, 2), &a, push_new(L, &a)));
+  lbdl_check(L, bdl_hdf5_read(f, lua_tostring(L, 2), &a, lbdl_push_uninitialised(L, &a)));
   return 1;
 }
 
@@ -154,7 +145,7 @@ static int l_hdf5_row(lua_State *L) {
     return 1;
   }
   a = bdl_aval_make(a.dtype, 1, &n);
-  void *copy = push_new(L, &a);
+  void *copy = lbdl_push_uninitialised(L, &a);
   if (n > 0) memcpy(copy, data, bdl_aval_bytes(&a));
   return 1;
 }
@@ -197,20 +188,10 @@ static int l_create(lua_State *L) {
   return 1;
 }
 
-/* The concrete tensor at arg, in C order; replaced by it. */
-static const bdl_tensor *packed(lua_State *L, int arg) {
-  lbdl_tensor *x = lbdl_to_tensor(L, arg);
-  lbdl_need_concrete(L, x, "a file");
-  lbdl_tensor *y = lbdl_new_tensor(L);
-  lbdl_check(L, bdl_tensor_pack(&x->t, &y->t));
-  lua_replace(L, arg);
-  return &y->t;
-}
-
 /* core.file_put(writer, name, tensor) */
 static int l_put(lua_State *L) {
   bdl_npz_writer *w = *check_writer(L);
-  const bdl_tensor *x = packed(L, 3);
+  const bdl_tensor *x = lbdl_packed(L, 3, "a file");
   lbdl_check(L, bdl_npz_put(w, luaL_checkstring(L, 2), &x->aval, bdl_tensor_data(x)));
   return 0;
 }
@@ -236,7 +217,7 @@ static int l_rows(lua_State *L) {
 static int l_add(lua_State *L) {
   check_writer(L);
   bdl_npz_rows *r = lua_touserdata(L, 2);
-  const bdl_tensor *x = packed(L, 3);
+  const bdl_tensor *x = lbdl_packed(L, 3, "a file");
   const bdl_aval *row = bdl_npz_rows_type(r);
   const bdl_aval rest = bdl_aval_make(x->aval.dtype, BDL_MAX(x->aval.ndim - 1, 0), x->aval.shape + 1);
   if (x->aval.ndim == 0 || !bdl_aval_eq(&rest, row)) {
@@ -287,7 +268,7 @@ static int l_hdf5_create(lua_State *L) {
 /* core.hdf5_put(writer, name, tensor) */
 static int l_hdf5_put(lua_State *L) {
   bdl_hdf5_writer *w = *check_hdf5_writer(L);
-  const bdl_tensor *x = packed(L, 3);
+  const bdl_tensor *x = lbdl_packed(L, 3, "a file");
   lbdl_check(L, bdl_hdf5_put(w, luaL_checkstring(L, 2), &x->aval, bdl_tensor_data(x)));
   return 0;
 }

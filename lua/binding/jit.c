@@ -189,6 +189,9 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   bdl_prog *q;
   bdl_prog_ref(t->prog);
   e->source = t->prog;
+  lbdl *b = lbdl_of(L);
+  b->programs_hash = b->programs_hash * 31 + bdl_ir_hash(t->prog);
+  b->programs++;
   lua_getfield(L, LUA_REGISTRYINDEX, "bdl.on_compile");
   watcher w = {L, lua_gettop(L)};
   bool watched = lua_isfunction(L, -1);
@@ -553,6 +556,15 @@ static int l_on_compile(lua_State *L) {
   return 0;
 }
 
+/* core.programs() -> number of programs that were compiled, hash of what they say as text */
+static int l_programs(lua_State *L) {
+  char text[17];
+  snprintf(text, sizeof text, "%016llx", (unsigned long long)lbdl_of(L)->programs_hash);
+  lua_pushinteger(L, (lua_Integer)lbdl_of(L)->programs);
+  lua_pushstring(L, text);
+  return 2;
+}
+
 /* core.make_ir(f, observer or nil, plan, arguments...) -> text of the program traced; an observer is called after each pass
 ** as that of on_compile; plan: the text of the plan instead */
 static int l_make_ir(lua_State *L) {
@@ -604,7 +616,7 @@ void lbdl_open_jit(lua_State *L) {
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
     {"jit_new", l_new}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_prepare", l_prepare}, {"jit_clear", l_clear},
-    {"jit_cached", l_cached}, {"run_once", l_run_once}, {"make_ir", l_make_ir}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
+    {"jit_cached", l_cached}, {"run_once", l_run_once}, {"make_ir", l_make_ir}, {"programs", l_programs}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);
 }

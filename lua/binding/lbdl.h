@@ -26,6 +26,8 @@ typedef struct lbdl {
   bool check;        /* compiled functions are traced and planned, but give zeros instead of running */
   int64_t environ_version;
   int64_t states_made; /* outside of traces */
+  uint64_t programs_hash; /* of all programs that were compiled, in their order */
+  int64_t programs;  /* their number */
   size_t fresh;      /* bytes of tensors made since the last full collection: Lua's collector does not see them */
 } lbdl;
 
@@ -72,6 +74,9 @@ bdl_atom lbdl_atom(lua_State *L, bdl_trace *t, const lbdl_tensor *x);
 /* Push atom x of trace t. */
 lbdl_tensor *lbdl_push_traced(lua_State *L, bdl_trace *t, bdl_atom x, const bdl_unit *unit);
 lbdl_tensor *lbdl_push_concrete(lua_State *L, bdl_tensor t, const bdl_unit *unit); /* takes the reference */
+void *lbdl_push_uninitialised(lua_State *L, const bdl_aval *a); /* a tensor, pushed; its data */
+/* The tensor at arg, which must be concrete, in C order; replaced by that.  what: for the message. */
+const bdl_tensor *lbdl_packed(lua_State *L, int arg, const char *what);
 /* Numbers of x under `unit`: scaled where the scale differs.  Replaces the tensor at arg. */
 void lbdl_convert_unit(lua_State *L, int arg, const bdl_unit *unit);
 void lbdl_need_concrete(lua_State *L, const lbdl_tensor *x, const char *what);
@@ -125,5 +130,7 @@ void lbdl_open_world(lua_State *L);
 void lbdl_open_file(lua_State *L);
 void lbdl_open_record(lua_State *L);
 void lbdl_open_line(lua_State *L);
+void lbdl_open_raw(lua_State *L);
+void lbdl_open_replay(lua_State *L);
 
 #endif

@@ -112,6 +112,23 @@ void lbdl_need_concrete(lua_State *L, const lbdl_tensor *x, const char *what) {
   lbdl_raise(L);
 }
 
+void *lbdl_push_uninitialised(lua_State *L, const bdl_aval *a) {
+  lbdl_collect(L);
+  lbdl_tensor *x = lbdl_new_tensor(L);
+  lbdl_check(L, bdl_tensor_new(bdl_device_cpu(lbdl_ctx(L)), a, &x->t));
+  lbdl_made(L, &x->t, 1);
+  return bdl_tensor_data(&x->t);
+}
+
+const bdl_tensor *lbdl_packed(lua_State *L, int arg, const char *what) {
+  lbdl_tensor *x = lbdl_to_tensor(L, arg);
+  lbdl_need_concrete(L, x, what);
+  lbdl_tensor *y = lbdl_new_tensor(L);
+  lbdl_check(L, bdl_tensor_pack(&x->t, &y->t));
+  lua_replace(L, arg);
+  return &y->t;
+}
+
 double lbdl_item(lua_State *L, const lbdl_tensor *x) {
   lbdl_need_concrete(L, x, "item");
   if (bdl_aval_numel(&x->t.aval) != 1) {

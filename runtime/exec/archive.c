@@ -34,7 +34,11 @@ static const char *const SCRIPT =
   "[ ! -e failed ] && $2 -o \"$5\" *.o -lm && " BDL_PROGRAM_SEAL " && mv -f \"$5\" \"$4\"\n";
 
 /* What every program of this bdl has in common. */
-static void made_by(const bdl_program_target *t, char key[BDL_PROGRAM_KEY]) { bdl_program_key("", t, "", key); }
+static void made_by(const bdl_program_target *t, char key[BDL_PROGRAM_KEY]) {
+  bdl_sha256 common;
+  bdl_program_common(&common);
+  bdl_program_key(&common, "", t, "", key);
+}
 
 static void absolute(const char *path, char out[BDL_CACHE_PATH]) {
   char here[BDL_CACHE_PATH / 2] = ".";
@@ -59,9 +63,11 @@ static bdl_status unwritten(bdl_context *c, const char *path) { return bdl_fail(
 static bdl_status write_programs(bdl_context *c, const char *folder, const char *const *texts, int n, const bdl_program_target *t,
                                  int *programs) {
   char path[BDL_CACHE_PATH], key[BDL_PROGRAM_KEY];
+  bdl_sha256 common;
+  bdl_program_common(&common);
   *programs = 0;
   for (int i = 0; i < n; i++) {
-    bdl_program_key(texts[i], t, "", key);
+    bdl_program_key(&common, texts[i], t, "", key);
     snprintf(path, sizeof path, "%s/%s.c", folder, key);
     if (access(path, F_OK) == 0) continue;
     if (!bdl_program_write(path, key, texts[i])) return unwritten(c, path);
@@ -168,7 +174,7 @@ bdl_status bdl_archive_open(bdl_context *c, const char *path) {
 
 const bdl_native_code *bdl_archive_find(const bdl_native_context *n, const char *text, const bdl_program_target *t) {
   char key[BDL_PROGRAM_KEY];
-  bdl_program_key(text, t, "", key);
+  bdl_program_key(&n->common, text, t, "", key);
   return bdl_program_in(n->archive, key);
 }
 

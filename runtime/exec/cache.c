@@ -44,10 +44,8 @@ bdl_status bdl_cache_dir(bdl_context *c, char dir[BDL_CACHE_PATH]) {
 
 typedef struct entry {
   char name[128];
-  int64_t bytes, used; /* ns since the epoch; 0: in the future, by a clock that was wrong */
+  int64_t bytes, used; /* ns since the epoch */
 } entry;
-
-#define HOUR (INT64_C(3600) * 1000000000)
 
 static bool is_program(const char *name) {
   const size_t n = strlen(name);
@@ -56,7 +54,6 @@ static bool is_program(const char *name) {
 
 /* The next program in d; or, `parts`, what a compiler leaves: <32 digits>.something else. */
 static bool next(DIR *d, entry *e, bool parts) {
-  const int64_t now = (int64_t)time(NULL) * 1000000000;
   for (struct dirent *f; (f = readdir(d));) {
     struct stat st;
     const size_t n = strlen(f->d_name);
@@ -66,7 +63,6 @@ static bool next(DIR *d, entry *e, bool parts) {
     memcpy(e->name, f->d_name, n + 1);
     e->bytes = (int64_t)st.st_size;
     e->used = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    if (e->used > now + HOUR) e->used = 0;
     return true;
   }
   return false;
@@ -87,7 +83,7 @@ static void sweep(const char *dir) {
   entry e;
   DIR *d = opendir(dir);
   if (!d) return;
-  const int64_t yesterday = (int64_t)time(NULL) * 1000000000 - 24 * HOUR;
+  const int64_t yesterday = ((int64_t)time(NULL) - 24 * 3600) * 1000000000;
   while (next(d, &e, true))
     if (e.used < yesterday) unlinkat(dirfd(d), e.name, 0);
   closedir(d);

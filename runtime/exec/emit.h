@@ -19,7 +19,6 @@ void bdl_emit_free(bdl_emitted *e, bdl_context *c);
 
 /* The parts of a program that do not depend on the plan; preprocessed kernels/native/elements.c. */
 extern const char bdl_native_elements[];
-extern const char bdl_native_elements_sum[]; /* its SHA-256 */
 
 /* In emit_group.c: the functions of one group.  *done false: nothing was written, the interpreter runs it. */
 bdl_status bdl_emit_group(const bdl_plan *plan, const bdl_inst *i, bdl_emitted *e, bool *done);

@@ -6,6 +6,7 @@
 
 #include "base/context.h"
 #include "exec/exec_context.h"
+#include "exec/replay.h"
 #include "prim/prim.h"
 
 /* ---- what execution keeps ----------------------------------------------------------------------- */
@@ -26,6 +27,7 @@ static void fini(bdl_context *c, void *p) {
     }
   bdl_map_fini(&x->eager);
   bdl_exec_profile_stop(x);
+  bdl_replay_stop(x);
   bdl_native_fini(x);
   bdl_blas_close(&x->blas);
   bdl_pool_free(x->pool);

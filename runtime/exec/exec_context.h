@@ -21,6 +21,7 @@ typedef struct bdl_exec_context {
   void *progress_ud;
   double progress_next; /* time of the next report */
   struct bdl_profile *profile; /* NULL: off */
+  struct bdl_replay *replay;   /* NULL: off */
   bdl_native_context native;
   struct bdl_matrix *matrices; /* sparse ones that plans hold (matrix.h) */
 } bdl_exec_context;

@@ -112,7 +112,7 @@ static void look_into_cache(bdl_exec_context *x, bdl_plan *plan, const char *tex
     off_for_error(x, plan);
     return;
   }
-  bdl_program_key(text, t, bdl_program_compiler(), n->key);
+  bdl_program_key(&x->native.common, text, t, bdl_program_compiler(), n->key);
   n->state = BDL_N_WAITING;
   path_of(x, n->key, ".so", path);
   if (exists(path) && load(plan, path)) utimensat(AT_FDCWD, path, NULL, 0); /* used now */
@@ -138,6 +138,7 @@ static void look_up(bdl_exec_context *x, bdl_plan *plan) {
   memcpy(&plan->native->link, &e.link, sizeof e.link);
   memset(&e.link, 0, sizeof e.link);
   const bdl_program_target *t = bdl_program_target_named(x->k->isa);
+  if (!own->has_common) bdl_program_common(&own->common), own->has_common = true;
   if (e.functions == 0) off(x, plan, NULL); /* nothing to gain */
   else if (own->archive && use(plan, bdl_archive_find(own, e.text.s, t))) own->archive_used = true;
   else {
@@ -149,18 +150,18 @@ static void look_up(bdl_exec_context *x, bdl_plan *plan) {
 
 /* ---- compiling --------------------------------------------------------------------------------------------------- */
 
-/* $1 folder, $2 key, $3 the compiler and its flags, $4 a name of this process' own, $5 what makes room for others.  The compiler goes
-** on when bdl ends: the next run finds the program. */
+/* $1 folder, $2 key, $3 the compiler and its flags, $4 a name of this process' own.  The compiler goes on when bdl ends: the next
+** run finds the program. */
 static const char *const SCRIPT =
   "cd \"$1\" || exit 1\n"
   "SEALED=$4.tmp\n"
-  "if ( $5 $3 -o \"$4.tmp\" \"$4.c\" -lm && " BDL_PROGRAM_SEAL " && mv -f \"$4.tmp\" \"$2.so\" ) 2>\"$4.log\"; then rm -f \"$4.c\" \"$4.log\"\n"
+  "if ( $3 -o \"$4.tmp\" \"$4.c\" -lm && " BDL_PROGRAM_SEAL " && mv -f \"$4.tmp\" \"$2.so\" ) 2>\"$4.log\"; then rm -f \"$4.c\" \"$4.log\"\n"
   "else rm -f \"$4.tmp\" \"$4.c\"; mv -f \"$4.log\" \"$2.failed\"; fi\n";
 
 static int spawn(const bdl_exec_context *x, const char *key, const char *command, const char *own, bool wait) {
   char script[1024];
   snprintf(script, sizeof script, wait ? "%s" : "{\n%s} </dev/null >/dev/null 2>&1 &\n", SCRIPT);
-  return bdl_program_shell(script, (const char *[]){x->native.dir, key, command, own, wait ? "" : "nice -n 5"}, 5, NULL);
+  return bdl_program_shell(script, (const char *[]){x->native.dir, key, command, own}, 4, NULL);
 }
 
 static void compile(bdl_exec_context *x, bdl_plan *plan) {

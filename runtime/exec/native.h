@@ -35,6 +35,8 @@ typedef struct bdl_native_context {
   void *archive;  /* an open library of programs (archive.h); NULL: none */
   char *archive_path;
   bool archive_used;
+  bool has_common;
+  bdl_sha256 common; /* bdl_program_common */
 } bdl_native_context;
 
 struct bdl_exec_context;

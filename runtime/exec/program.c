@@ -77,11 +77,16 @@ static void hex(const unsigned char *bytes, int n, char *out) {
 
 static void add(bdl_sha256 *s, const char *part) { bdl_sha256_add(s, part, strlen(part) + 1); }
 
-void bdl_program_key(const char *text, const bdl_program_target *t, const char *compiler, char key[BDL_PROGRAM_KEY]) {
+void bdl_program_common(bdl_sha256 *s) {
+  bdl_sha256_init(s);
+  add(s, HEAD), add(s, bdl_native_elements), add(s, FLAGS);
+}
+
+void bdl_program_key(const bdl_sha256 *common, const char *text, const bdl_program_target *t, const char *compiler,
+                     char key[BDL_PROGRAM_KEY]) {
   unsigned char sum[32];
-  bdl_sha256 s;
-  bdl_sha256_init(&s);
-  add(&s, HEAD), add(&s, bdl_native_elements_sum), add(&s, FLAGS), add(&s, t->flags), add(&s, compiler), add(&s, text);
+  bdl_sha256 s = *common;
+  add(&s, t->flags), add(&s, compiler), add(&s, text);
   bdl_sha256_end(&s, sum);
   hex(sum, 16, key);
 }

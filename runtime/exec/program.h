@@ -25,8 +25,11 @@ const char *bdl_program_compiler(void);
 /* The compiler and its flags, for a shell. */
 void bdl_program_command(const bdl_program_target *t, char command[BDL_PROGRAM_FLAGS]);
 
+/* The sum of what all programs have in common: keys go on from it. */
+void bdl_program_common(bdl_sha256 *s);
 /* What a program is: 32 digits from its text, its flags and, where it matters whose work it is, the compiler (or ""). */
-void bdl_program_key(const char *text, const bdl_program_target *t, const char *compiler, char key[BDL_PROGRAM_KEY]);
+void bdl_program_key(const bdl_sha256 *common, const char *text, const bdl_program_target *t, const char *compiler,
+                     char key[BDL_PROGRAM_KEY]);
 
 /* The whole text into a file; what it exports is called bdl_native_<key>.  false: it cannot be written. */
 bool bdl_program_write(const char *path, const char *key, const char *text);

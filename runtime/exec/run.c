@@ -9,6 +9,7 @@
 #include "exec/exec.h"
 #include "exec/emit.h"
 #include "exec/exec_context.h"
+#include "exec/replay.h"
 
 typedef struct runner {
   bdl_native native;       /* what native code sees; first */
@@ -309,6 +310,7 @@ static int native_stepped(bdl_native *n, int32_t id, int32_t depth, int64_t done
 static bdl_status run_block(runner *r, const bdl_block *b) {
   for (int32_t k = 0; k < b->n; k++) {
     bdl_status s = r->x->profile ? bdl_exec_profiled(r->x, &b->v[k], r, (bdl_exec_thunk)run_inst) : run_inst(r, &b->v[k]);
+    if (s == BDL_OK && r->x->replay) s = bdl_replay_done(r->x, &b->v[k], r->frame);
     if (s != BDL_OK) {
       bdl_where(r->c, b->v[k].src);
       return s;
@@ -392,6 +394,7 @@ bdl_status bdl_plan_run(bdl_plan *plan, void *const *in, void *const *out) {
   r.native = (bdl_native){.frame = r.frame, .threads = bdl_pool_size(x->pool), .reporting = x->progress != NULL,
                           .interrupted = &c->interrupted, .run = run_for_native, .stepped = native_stepped, .share = share};
   begin(&r);
+  if (x->replay) TRY(bdl_replay_begin(x, plan));
   if (plan->n_in) memcpy(plan->frame, in, (size_t)plan->n_in * sizeof *in);
   if (plan->n_out) memcpy(plan->frame + plan->n_in, out, (size_t)plan->n_out * sizeof *out);
   plan->busy = true;

@@ -21,7 +21,7 @@ static bool big_endian(void) {
 
 /* ---- dtypes ---- */
 
-typedef enum form { BOOL, I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64, FORMS } form;
+typedef enum form { BOOL, I8, I16, I32, I64, U8, U16, U32, U64, F16, F32, F64, NUMPYS, BF16 = NUMPYS, FORMS } form;
 
 static const struct {
   char code[3];
@@ -31,6 +31,7 @@ static const struct {
   [BOOL] = {"b1", 1, BDL_BOOL}, [I8] = {"i1", 1, BDL_I32},   [I16] = {"i2", 2, BDL_I32}, [I32] = {"i4", 4, BDL_I32},
   [I64] = {"i8", 8, BDL_I64},   [U8] = {"u1", 1, BDL_I32},   [U16] = {"u2", 2, BDL_I32}, [U32] = {"u4", 4, BDL_U32},
   [U64] = {"u8", 8, BDL_I64},   [F16] = {"f2", 2, BDL_F32},  [F32] = {"f4", 4, BDL_F32}, [F64] = {"f8", 8, BDL_F64},
+  [BF16] = {"bf", 2, BDL_F32},
 };
 
 /* ---- the header's text ---- */
@@ -123,10 +124,10 @@ static bdl_status descr(text *t, bdl_npy *h) {
   const size_t at = t->at;
   if (look(t) == '[') return unsupported(t, "an array of records");
   TRY(quoted(t, word));
-  for (h->form = 0; h->form < FORMS; h->form++)
+  for (h->form = 0; h->form < NUMPYS; h->form++)
     if (word[0] && strcmp(word + 1, forms[h->form].code) == 0) break;
-  const bool known = word[0] == '<' || word[0] == '>' || word[0] == '=' || (word[0] == '|' && h->form < FORMS && forms[h->form].size == 1);
-  if (h->form == FORMS || !known) {
+  const bool known = word[0] == '<' || word[0] == '>' || word[0] == '=' || (word[0] == '|' && h->form < NUMPYS && forms[h->form].size == 1);
+  if (h->form == NUMPYS || !known) {
     t->at = at;
     snprintf(what, sizeof what, "dtype '%s'", word);
     for (char *p = what; *p; p++) *p = *p < 32 || *p > 126 ? '?' : *p;
@@ -196,6 +197,16 @@ bdl_status bdl_npy_header(bdl_member *m, bdl_npy *h) {
   return BDL_OK;
 }
 
+int bdl_npy_form(const char *code, bdl_npy *h) {
+  for (h->form = 0; h->form < FORMS; h->form++) {
+    if (strcmp(code, forms[h->form].code) != 0) continue;
+    h->aval.dtype = forms[h->form].dtype;
+    h->swapped = forms[h->form].size > 1 && big_endian();
+    return forms[h->form].size;
+  }
+  return 0;
+}
+
 size_t bdl_npy_print(const bdl_aval *a, char out[BDL_NPY_HEADER]) {
   enum { START = MAGIC_SIZE + 4 };
   int f = 0, n = 0, first = 0;
@@ -258,6 +269,13 @@ static bool convert(form f, const uint8_t *p, void *out) {
     memcpy(&v, p, 2);
     const float x = half(v.u16);
     memcpy(out, &x, sizeof x);
+    return true;
+  }
+  case BF16: {
+    uint32_t bits;
+    memcpy(&v, p, 2);
+    bits = (uint32_t)v.u16 << 16;
+    memcpy(out, &bits, sizeof bits);
     return true;
   }
   case U64:

@@ -20,6 +20,9 @@ bdl_status bdl_npy_header(bdl_member *m, bdl_npy *h);
 /* The numbers behind it, bdl_aval_bytes(&h->aval) bytes in C order. */
 bdl_status bdl_npy_data(bdl_member *m, const bdl_npy *h, void *data);
 
+/* Form and dtype of numbers that are stored little-endian: one of the codes of raw.h.  Bytes of one; 0: no such code. */
+int bdl_npy_form(const char *code, bdl_npy *h);
+
 /* The header of an array as numpy.save writes it: `room` is left for its first extent to grow. */
 #define BDL_NPY_HEADER 512
 size_t bdl_npy_print(const bdl_aval *a, char text[BDL_NPY_HEADER]);

@@ -114,6 +114,9 @@ int bdl_ir_n_out(bdl_prim_id prim, const bdl_param *params, int n_in);
 /* Append a whole program to p: in[i] for its inputs; out receives its outputs' atoms. */
 bdl_status bdl_ir_inline(bdl_prog *p, const bdl_prog *q, const bdl_atom *in, bdl_atom *out);
 
+/* What the program says (hash.c): the same in every process and on every machine of one byte order. */
+uint64_t bdl_ir_hash(const bdl_prog *p);
+
 static inline const bdl_aval *bdl_aval_of(const bdl_prog *p, bdl_atom x) { return &p->vars.v[x].aval; }
 static inline bool bdl_is_zero(bdl_atom x) { return x == BDL_ZERO; }
 /* Is x a literal, perhaps broadcast, equal to v? */

@@ -130,7 +130,7 @@ t.test("traces of an online learner go on with the same bits", function()
   end
 end)
 
-local ENDINGS = require "bdl.core".hdf5_built() and {"npz", "h5"} or {"npz"}
+local ENDINGS = {"npz", "safetensors", require "bdl.core".hdf5_built() and "h5" or nil}
 
 for _, ending in ipairs(ENDINGS) do t.test("dtypes, units, trees and numbers come back bit for bit: " .. ending, function()
   local path = function(name) return path(name) .. "." .. ending end
@@ -143,7 +143,7 @@ for _, ending in ipairs(ENDINGS) do t.test("dtypes, units, trees and numbers com
     map.long = bdl.State(bdl.tensor({math.maxinteger, math.mininteger}, {dtype = "int64"}))
     map.rate = bdl.State(bdl.tensor(0.1, {dtype = "float32"}) / u.ms)
     map.number = 7
-    bdl.save(path "kinds", map, {compress = true})
+    bdl.save(path "kinds", map, {compress = ending ~= "safetensors" or nil})
     local back = bdl.load(path "kinds")
     t.eq(#back, #map)
     for at, s in map:items() do
@@ -315,7 +315,7 @@ end)
 
 for _, ending in ipairs(ENDINGS) do t.test("a file that was cut or damaged changes nothing: " .. ending, function()
   local path = function(name) return path(name) .. "." .. ending end
-  local step = ending == "npz" and 1 or 60       -- each .h5 takes a process
+  local step = ending == "h5" and 60 or 1       -- each .h5 takes a process
   local model = cell()
   model.V.value = bdl.ones(4) * u.mV
   bdl.save(path "cell", model)
@@ -327,11 +327,13 @@ for _, ending in ipairs(ENDINGS) do t.test("a file that was cut or damaged chang
       out:write(changed)
     end
     local other = cell()
-    local ok = pcall(bdl.load, path "bad", other)
+    local ok, e = pcall(bdl.load, path "bad", other)
     t.eq(other.V.value / u.mV, ok and {1, 1, 1, 1} or {0, 0, 0, 0})
+    t.ok(ok or e.kind ~= "InternalError" and e.message:find(path "bad", 1, true), tostring(e))
   end
   for n = 0, #bytes - 1, 13 * step do try(bytes:sub(1, n)) end
   for n = 1, #bytes, 11 * step do try(bytes:sub(1, n - 1) .. string.char(bytes:byte(n) ~ 0x41) .. bytes:sub(n + 1)) end
+  for n = 1, #bytes, 7 * step do try(bytes:sub(1, n - 1) .. string.char(bytes:byte(n) ~ 0x20) .. bytes:sub(n + 1)) end
 end) end
 
 t.test("bdl check writes no file, and misses none that the script itself writes", function()
@@ -368,6 +370,59 @@ t.test("NumPy reads the file", function()
   local out = t.shell("python3 -c \"import numpy, json; f = numpy.load('" .. path "py.npz"
                       .. "'); print(f['V'].tolist(), json.loads(f['bdl.json'])['entries'][0]['leaves'][0]['unit'])\"")
   t.eq(out, "[1.0, 2.0] mV\n")
+end)
+
+-- ---- safetensors of other programs -------------------------------------------------------------------------------------
+
+--- A file with that index and those bytes behind it.
+local function safetensors(index, data)
+  do
+    local out <close> = assert(io.open(path "other.safetensors", "wb"))
+    out:write(("<s8"):pack(index), data or "")
+  end
+  return path "other.safetensors"
+end
+
+t.test("arrays of other programs are values at their names", function()
+  local index = [[{"layers.w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}, "n": {"dtype": "U8", "shape": [], "data_offsets": [16, 17]},
+    "h": {"dtype": "F16", "shape": [1], "data_offsets": [17, 19]}, "b": {"dtype": "BF16", "shape": [2], "data_offsets": [19, 23]}} ]]
+  local file = safetensors(index, ("<ffffBI2I2I2"):pack(1, 2, 3, 4, 200, 0x3e00, 0x3f80, 0xc000))
+  local values = bdl.load(file)
+  t.eq(values["layers.w"], {{1, 2}, {3, 4}})
+  t.eq({values.n:item(), values.h[1]:item(), values.b[1]:item(), values.b[2]:item()}, {200, 1.5, 1, -2})
+  local model = {layers = {w = bdl.State(bdl.zeros(2, 2))}, n = bdl.State(bdl.tensor(0))}
+  t.eq(#bdl.load(file, model, {strict = false}), 2)
+  t.eq(model.layers.w.value, {{1, 2}, {3, 4}})
+  t.eq(model.n.value, 200)
+end)
+
+t.test("an index is not believed", function()
+  local function one(dtype, shape, from, to) return ('{"x": {"dtype": "%s", "shape": [%s], "data_offsets": [%s, %s]}}'):format(dtype, shape, from, to) end
+  for _, case in ipairs{
+    {"", "IOError", "no safetensors"},
+    {"[", "IOError", "byte"},
+    {"3 ", "IOError", "the index is none"},
+    {'{"x": 3}', "IOError", "the index is damaged at 'x'"},
+    {'{"__metadata__": 3}', "IOError", "the metadata are none"},
+    {one("C64", "1", 0, 8), "NotSupportedError", "'x' is of C64, which bdl has not"},
+    {one("F32", "2", 0, 4), "IOError", "the index is damaged at 'x'"},
+    {one("F32", "-2", 0, -8), "IOError", "the index is damaged at 'x'"},
+    {one("F32", "4294967296, 4294967296, 4294967296", 0, 0), "IOError", "the index is damaged at 'x'"},
+    {one("F32", "1", 1, 5), "IOError", "is not where the one before ends"},
+    {one("F32", "3", 0, 12), "IOError", "8 bytes of arrays, the index needs 12"},
+    {one("F32", "1", 0, 4), "IOError", "8 bytes of arrays, the index needs 4"},
+    {one("U8", "1,1,1,1,1,1,1,1,1,1,1,8", 0, 8), "NotSupportedError", "axes"},
+    {'{"a b": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', "NotSupportedError", "'a b' is no path"},
+    {'{"x": {"dtype": "U64", "shape": [1], "data_offsets": [0, 8]}}', "ValueError", "uint64 beyond"},
+  } do
+    t.raises(case[2], case[3], bdl.load, safetensors(case[1], "\xff\xff\xff\xff\xff\xff\xff\xff"))
+  end
+  t.raises("IOError", "no safetensors", bdl.load, (function()
+    local out <close> = assert(io.open(path "short.safetensors", "wb"))
+    out:write "abc"
+    return path "short.safetensors"
+  end)())
+  t.raises("ValueError", "safetensors are not compressed", bdl.save, path "x.safetensors", bdl.State(1.), {compress = true})
 end)
 
 -- ---- json -----------------------------------------------------------------------------------------------------------

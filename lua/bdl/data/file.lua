@@ -3,6 +3,7 @@ local core = require "bdl.core"
 local class = require "bdl.class"
 local util = require "bdl.util"
 local base = require "bdl.array.base"
+local provenance = require "bdl.provenance"
 
 local M = {}
 
@@ -87,7 +88,8 @@ function Writer:__init(path, opts)
   if not path:find "%.np[yz]$" then
     core.fail("ValueError", 2, "data.writer: '%s' ends neither in .npz nor in .npy", path)
   end
-  self._file = core.file_create(path, opts.compress)
+  self._file = core.file_create(provenance.target(path), opts.compress)
+  self._archive = path:find "z$" and true
 end
 
 --- A whole array, concrete: a tensor, number, or nested list of them.
@@ -109,6 +111,7 @@ function Rows:add(x) core.file_add(self._file, self._handle, core.tensor(plain("
 
 function Writer:close()
   self._closed = true
+  if self._archive then core.file_put_text(self._file, "provenance.json", provenance.text()) end
   core.file_finish(self._file)
 end
 

@@ -21,6 +21,16 @@ local Archive = class "Archive"
 
 --- The text of the header, nil: the file has none;  read(name) -> tensor, nil: there is none.
 function Archive:header() return core.hdf5_kind(self.file, HEADER) == "text" and core.hdf5_row(self.file, HEADER, 1) or nil end
+
+--- The names of the arrays that the header lists.
+function Archive:names()
+  local names = {}
+  for _, entry in ipairs(require "bdl.json".decode(self:header(), "header").entries) do
+    for _, leaf in ipairs(entry.leaves) do names[#names + 1] = leaf.array end
+  end
+  return names
+end
+
 function Archive:read(name)
   name = place(name)
   return core.hdf5_kind(self.file, name) == "array" and core.hdf5_read(self.file, name) or nil

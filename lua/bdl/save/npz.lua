@@ -24,6 +24,8 @@ local Archive = class "Archive"
 
 --- The text of the header, nil: the file has none;  read(name) -> tensor, nil: there is none.
 function Archive:header() return core.file_text(self.file, HEADER) end
+function Archive:names() return core.file_names(self.file) end
+function Archive:text(name) return core.file_text(self.file, name) end
 function Archive:read(name) return self.at[name] and core.file_read(self.file, self.at[name]) end
 
 function M.open(path)

@@ -2,6 +2,7 @@
 ** legalise.c -- the last rewriting before a plan: operands of kernels and loops become contiguous, event products
 ** become a compaction of the events and a scatter of the active rows.
 */
+#include <limits.h>
 #include <string.h>
 
 #include "exec/lower.h"
@@ -12,6 +13,7 @@
 typedef struct legaliser {
   const bdl_prog *p;
   bdl_prog *q;
+  int n_carry;         /* of a scan's body: results before those that are stacked; else INT_MAX */
   bdl_atom *map;       /* p's atoms -> q's */
   int32_t *uses;       /* of p's atoms */
   bool *deferred;      /* of p's atoms: event products that wait for their sum */
@@ -106,6 +108,8 @@ static void defer_products(legaliser *l) {
   }
 }
 
+static bdl_status legalise(const bdl_prog *p, int n_carry, bdl_prog **out);
+
 static bdl_status equation(legaliser *l, const bdl_eqn *e) {
   bdl_context *c = l->q->ctx;
   bdl_lower_kind kind = bdl_lowering_of(e->prim)->kind;
@@ -131,7 +135,8 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
       params[i].progs = bodies;
       bdl_status s = BDL_OK;
       int made = 0;
-      for (; made < params[i].n && s == BDL_OK; made++) s = bdl_plan_legalise(e->params[i].progs[made], &bodies[made]);
+      const int n_carry = e->prim == BDL_P_scan ? (int)e->params[1].i : INT_MAX;
+      for (; made < params[i].n && s == BDL_OK; made++) s = legalise(e->params[i].progs[made], n_carry, &bodies[made]);
       if (s == BDL_OK) s = bdl_bind(l->q, e->prim, params, in, e->n_in, out), made++;
       for (int k = 0; k < made - 1; k++) bdl_prog_unref(bodies[k]);
       if (s != BDL_OK) return s;
@@ -147,6 +152,25 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
       bdl_view_of_eqn(l->q, last, &l->view.v[last->in[0]], &v))
     l->view.v[out[0]] = v;
   (void)c;
+  return BDL_OK;
+}
+
+/* Results k of p that are rows of what is another result, too, or of what the step found. */
+static bool is_again(const legaliser *l, int k) {
+  const bdl_atom *out = l->p->outputs;
+  if (k < l->n_carry) return false;
+  for (int j = 0; j < k; j++)
+    if (out[j] == out[k]) return true;
+  return l->p->vars.v[out[k]].kind == BDL_V_INPUT;
+}
+
+/* The rows of x that are again, as copies. */
+static bdl_status stack(legaliser *l, bdl_atom x, bdl_atom *out) {
+  for (int k = l->n_carry; k < l->p->n_outputs; k++) {
+    if (l->p->outputs[k] != x || !is_again(l, k)) continue;
+    TRY(bdl_bind1(l->q, BDL_P_copy, l->map[x], &out[k]));
+    TRY(track(l));
+  }
   return BDL_OK;
 }
 
@@ -168,20 +192,27 @@ static bdl_status rewrite(legaliser *l) {
     TRY(bdl_ir_input(l->q, bdl_aval_of(p, x), &l->map[x]));
     l->q->vars.v[l->map[x]].name = p->vars.v[x].name;
   }
-  TRY(track(l));
-  for (int64_t i = 0; i < p->eqns.n; i++) TRY(equation(l, &p->eqns.v[i]));
   bdl_atom *out = bdl_arena_alloc(&l->q->arena, (size_t)(p->n_outputs + 1) * sizeof *out);
   if (!out) return BDL_ENOMEM;
-  for (int i = 0; i < p->n_outputs; i++) {
-    out[i] = l->map[p->outputs[i]];
-    TRY(contiguous(l, &out[i]));
+  for (int64_t i = 0; i < p->inputs.n; i++) TRY(stack(l, p->inputs.v[i], out));
+  TRY(track(l));
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    TRY(equation(l, &p->eqns.v[i]));
+    for (int k = 0; k < p->eqns.v[i].n_out; k++) TRY(stack(l, p->eqns.v[i].out[k], out));
+  }
+  for (int k = 0; k < p->n_outputs; k++) {
+    if (is_again(l, k)) continue;
+    out[k] = l->map[p->outputs[k]];
+    TRY(contiguous(l, &out[k]));
   }
   return bdl_prog_set_outputs(l->q, out, p->n_outputs);
 }
 
-bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) {
+/* n_carry: of a loop's body, results from there on are rows.  Those that are another result, too, or what the step found, become
+** equations beside what makes them: part of a pass, where a copy at the end would be one more, and keep the carry from its place. */
+static bdl_status legalise(const bdl_prog *p, int n_carry, bdl_prog **out) {
   bdl_context *c = p->ctx;
-  legaliser l = {.p = p};
+  legaliser l = {.p = p, .n_carry = n_carry};
   TRY(bdl_prog_new(c, p->name, &l.q));
   const size_t n = (size_t)p->vars.n + 1;
   l.map = bdl_alloc(c, n * sizeof *l.map);
@@ -200,3 +231,5 @@ bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) {
   bdl_prog_unref(l.q);
   return s;
 }
+
+bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) { return legalise(p, INT_MAX, out); }

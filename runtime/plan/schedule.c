@@ -3,7 +3,7 @@
 **
 ** Walking the equations in order, an element-wise equation joins the latest group of its domain that comes after
 ** everything it reads; other equations become nodes of their own.  Then, backwards, equations sink to the group of
-** their first reader, so that what only that group needs never goes to memory.
+** their first reader, so that what only that group needs never goes to memory; copies of inputs to a group that reads them.
 */
 #include <string.h>
 
@@ -119,6 +119,34 @@ static void sink(bdl_schedule *s, int32_t *first_use, bool *sinkable) {
   }
 }
 
+/* The last group of its domain that reads what `copy` copies, an input of the program; -1: none, or the copy itself is read. */
+static int32_t last_reader(const bdl_schedule *s, int64_t copy) {
+  const bdl_prog *p = s->prog;
+  const bdl_eqn *e = &p->eqns.v[copy];
+  const bdl_atom from = s->view.v[e->in[0]].base;
+  int32_t node = -1;
+  for (int64_t i = copy + 1; i < p->eqns.n; i++)
+    for (int k = 0; k < p->eqns.v[i].n_in; k++) {
+      const bdl_atom x = p->eqns.v[i].in[k];
+      if (s->view.v[x].base == e->out[0]) return -1;
+      const int32_t n = s->node_of[i];
+      if (n <= node || s->view.v[x].base != from || !s->nodes.v[n].group) continue;
+      if (same_domain(&s->nodes.v[n].domain, bdl_aval_of(p, e->out[0])) && in_step(s, &p->eqns.v[i], x, &s->nodes.v[n].domain)) node = n;
+    }
+  return node;
+}
+
+/* Copies of inputs go along with a group that reads these anyway. */
+static void sink_copies(bdl_schedule *s) {
+  const bdl_prog *p = s->prog;
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    if (e->prim != BDL_P_copy || s->node_of[i] < 0 || p->vars.v[s->view.v[e->in[0]].base].kind != BDL_V_INPUT) continue;
+    if (!bdl_schedule_aligned(s, e->in[0], bdl_aval_of(p, e->out[0]))) continue;
+    s->node_of[i] = s->def_node[e->out[0]] = BDL_MAX(s->node_of[i], last_reader(s, i));
+  }
+}
+
 /* Nodes without equations go; equations of a node stand in program order. */
 static bdl_status renumber(bdl_schedule *s) {
   const bdl_prog *p = s->prog;
@@ -179,6 +207,7 @@ static bdl_status build(bdl_schedule *s, bool fuse) {
     bool *sinkable = bdl_calloc(s->ctx, n);
     if (!sinkable) return BDL_ENOMEM;
     sink(s, s->last_use, sinkable);
+    sink_copies(s);
     bdl_free(s->ctx, sinkable, n);
   }
   return renumber(s);

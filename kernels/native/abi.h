@@ -10,6 +10,7 @@ typedef struct bdl_native {
   void *const *link;  /* functions of the runtime, in the order in which the text calls them */
   int32_t threads, reporting;                           /* reporting: somebody wants to know of every step of the outermost loop */
   const volatile int *interrupted;
+  int64_t from, to;                                     /* steps of the loop that goes tile by tile */
   int (*run)(struct bdl_native *n, int32_t id);         /* instruction `id` by the interpreter tier; not 0: the status of its failure */
   int (*stepped)(struct bdl_native *n, int32_t id, int32_t depth, int64_t done); /* loop `id` made another step; not 0: stop */
   void (*share)(struct bdl_native *n, void (*part)(struct bdl_native *n, int64_t first, int64_t last), int64_t n_tiles);

@@ -1,5 +1,6 @@
 /*
-** elements.c -- the element operations as C functions of one element: k_add_f32(x, y), k_exp_f64(x), k_cast_i32_f32(x), ..
+** elements.c -- the element operations as C functions of one element: k_add_f32(x, y), k_exp_f64(x), k_cast_i32_f32(x), .., and
+** reductions of two: k_reduce_max_i32(x, y), k_identity_max_i32().
 ** Native code is made of them.  They come from the rows of the tile kernels, so both tiers compute one and the same.
 ** Never compiled: the build runs the preprocessor over it, and the text goes into the library (exec/emit.h).  No headers:
 ** the text is complete, whatever compiler reads it.  What it leaves open stands before it: BDL_FN, the attributes of a function, and
@@ -90,7 +91,9 @@ BDL_FN double floats_f64(uint64_t u) {
 #define LONG(op, f)
 #define LIB(op, ...)
 #define LIB2(op, ...)
-#define RED(op, identity, nan_wins, ...)
+#define RED(op, identity, nan_wins, ...)                                      \
+  BDL_FN T NAME(identity_##op, )(void) { return (T)(identity); }            \
+  BDL_FN T NAME(reduce_##op, )(T x, T y) { return (T)(__VA_ARGS__); }
 #define UN(op, R, ...) BDL_FN R NAME(op, )(T x) { return (R)(__VA_ARGS__); }
 #define BIN(op, ...) BDL_FN T NAME(op, )(T x, T y) { return (T)(__VA_ARGS__); }
 #define CMP(op, o) BDL_FN _Bool NAME(op, )(T x, T y) { return x o y; }

@@ -2,7 +2,7 @@
 ** emit.c -- the instructions of a plan as C: blocks, loops, branches, copies.  Groups are in emit_group.c.
 **
 ** Instruction k becomes `static int f<k>(bdl_native *N, int64_t t)`, after those of its body, so that the compiler may put the
-** body of a time loop into the loop.  F is the frame.
+** body of a time loop into the loop.  Of a loop that goes tile by tile, one group has t<k> and r<k> besides.  F is the frame.
 */
 #include "exec/emit.h"
 
@@ -15,17 +15,18 @@ static bdl_status functions(const bdl_plan *plan, const bdl_block *b, int depth,
 /* The pointer at r. */
 static void place(bdl_emitted *e, bdl_ref r) { ADD("F[%" PRId32 "] + %" PRId64, r.slot, r.offset); }
 
+static void statement(const bdl_inst *i, const bool *has, int indent, bdl_emitted *e) {
+  if (i->kind == BDL_I_COPY) {
+    ADD("%*sif (", indent, "");
+    place(e, i->copy.dst), ADD(" != "), place(e, i->copy.src);
+    ADD(") __builtin_memmove("), place(e, i->copy.dst), ADD(", "), place(e, i->copy.src);
+    ADD(", %zu);\n", i->copy.bytes);
+  } else if (has[i->id]) ADD("%*sif ((e = f%" PRId32 "(N, 0))) return e;\n", indent, "", i->id);
+  else ADD("%*sif ((e = N->run(N, %" PRId32 "))) return e;\n", indent, "", i->id);
+}
+
 static void statements(const bdl_block *b, const bool *has, int indent, bdl_emitted *e) {
-  for (int32_t k = 0; k < b->n; k++) {
-    const bdl_inst *i = &b->v[k];
-    if (i->kind == BDL_I_COPY) {
-      ADD("%*sif (", indent, "");
-      place(e, i->copy.dst), ADD(" != "), place(e, i->copy.src);
-      ADD(") __builtin_memmove("), place(e, i->copy.dst), ADD(", "), place(e, i->copy.src);
-      ADD(", %zu);\n", i->copy.bytes);
-    } else if (has[i->id]) ADD("%*sif ((e = f%" PRId32 "(N, 0))) return e;\n", indent, "", i->id);
-    else ADD("%*sif ((e = N->run(N, %" PRId32 "))) return e;\n", indent, "", i->id);
-  }
+  for (int32_t k = 0; k < b->n; k++) statement(&b->v[k], has, indent, e);
 }
 
 static void step_made(const bdl_inst *i, int depth, const char *done, bdl_emitted *e) {
@@ -36,16 +37,54 @@ static void open(const bdl_inst *i, bdl_emitted *e) {
   ADD("static int f%" PRId32 "(bdl_native *N, int64_t t) {\n  char **const F = N->frame;\n  int e = 0;\n  (void)F, (void)e, (void)t;\n", i->id);
 }
 
-static bdl_status scan(const bdl_plan *plan, const bdl_inst *i, int depth, bool *has, bdl_emitted *e) {
-  TRY(functions(plan, &i->scan.body, depth + 1, has, e));
-  open(i, e);
-  ADD("  for (; t < %" PRId64 "; t++) {\n", i->scan.length);
+/* The rows of step t. */
+static void move(const bdl_inst *i, bdl_emitted *e) {
   for (int32_t k = 0; k < i->scan.n_moving; k++) {
     const struct bdl_moving *m = &i->scan.moving[k];
     ADD("    F[%" PRId32 "] = ", m->slot), place(e, m->base);
     if (i->scan.reverse) ADD(" + (%" PRId64 " - t) * %" PRId64 ";\n", i->scan.length - 1, m->step);
     else ADD(" + t * %" PRId64 ";\n", m->step);
   }
+}
+
+/* Many steps at a time, in the order that plan/tiled.c gives. */
+static void tile_by_tile(const bdl_inst *i, int depth, const bool *has, bdl_emitted *e) {
+  const bdl_tiled *d = i->scan.tiled;
+  const bdl_block *b = &i->scan.body;
+  const int32_t id = b->v[d->group].id;
+  ADD("  for (int64_t from = t, to; from < %" PRId64 "; from = to) {\n    to = from + %" PRId64 " < %" PRId64 " ? from + %" PRId64 " : %" PRId64 ";\n",
+      i->scan.length, d->steps, i->scan.length, d->steps, i->scan.length);
+  ADD("    for (t = from; t < to; t++) {\n");
+  move(i, e);
+  for (int32_t k = 0; k < b->n; k++) {
+    if (d->first[k]) statement(&b->v[k], has, 4, e);
+    for (int32_t j = 0; k == d->group && j < d->n_notes; j++) {
+      ADD("    __builtin_memcpy(F[%" PRId32 "] + (t - from) * %" PRId64 ", ", d->notes[j].slot, d->notes[j].bytes);
+      place(e, d->notes[j].from), ADD(", %" PRId64 ");\n", d->notes[j].bytes);
+    }
+  }
+  ADD("    }\n    N->from = from, N->to = to;\n    t%" PRId32 "(N);\n    for (t = from; t < to; t++) {\n", id);
+  move(i, e);
+  for (int32_t k = 0; k < b->n; k++) {
+    if (k == d->group) ADD("    r%" PRId32 "(N, t);\n", id);
+    else if (!d->first[k]) statement(&b->v[k], has, 4, e);
+  }
+  ADD("    }\n");
+  step_made(i, depth, "to", e);
+  ADD("  }\n  return 0;\n}\n");
+}
+
+static bdl_status scan(const bdl_plan *plan, const bdl_inst *i, int depth, bool *has, bdl_emitted *e) {
+  bool tiled = false;
+  TRY(functions(plan, &i->scan.body, depth + 1, has, e));
+  if (i->scan.tiled) TRY(bdl_emit_steps(plan, &i->scan.body.v[i->scan.tiled->group], i, e, &tiled));
+  open(i, e);
+  if (tiled) {
+    tile_by_tile(i, depth + 1, has, e);
+    return BDL_OK;
+  }
+  ADD("  for (; t < %" PRId64 "; t++) {\n", i->scan.length);
+  move(i, e);
   statements(&i->scan.body, has, 4, e);
   step_made(i, depth + 1, "t + 1", e);
   ADD("  }\n  return 0;\n}\n");

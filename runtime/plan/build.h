@@ -41,5 +41,8 @@ bdl_status bdl_plan_fuse_traces(const bdl_prog *p, bdl_prog **q);
 bdl_status bdl_plan_sparse_rows(const bdl_prog *p, bdl_prog **q);
 /* Tile code of node n, appended to b. */
 bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *n);
+/* May `scan`, whose body begins at position `begin`, go tile by tile?  Then scan->tiled is set and what it needs kept. */
+bdl_status bdl_plan_tiled(bdl_planner *pl, bdl_inst *scan, int32_t begin);
+bool bdl_plan_can_fail(bdl_prim_id p);
 
 #endif

@@ -181,6 +181,8 @@ static bdl_status loop(explainer *x, const bdl_inst *i, const bdl_eqn *e, int32_
   if (i->kind == BDL_I_SCAN) bdl_str_addf(x->o, "loop of %lld steps", (long long)i->scan.length);
   else bdl_str_addf(x->o, "loop while a condition holds");
   where(x->o, i->src);
+  if (i->kind == BDL_I_SCAN && i->scan.tiled)
+    bdl_str_addf(x->o, ", in native code %lld at a time for each tile of %d elements", (long long)i->scan.tiled->steps, BDL_TILE);
   bdl_str_add(x->o, "\n", 1);
   if (i->kind == BDL_I_SCAN) TRY(inside(x, n, "", 0, e->params[4].progs[0], &i->scan.body, &step));
   else {

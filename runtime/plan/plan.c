@@ -199,6 +199,7 @@ static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
   TRY(block(b->pl, body, in, targets, NULL, &i.scan.body));
   for (int k = 0; k < i.scan.n_moving; k++) bdl_slot_touch(b->pl, i.scan.moving[k].base.slot);
   for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
+  TRY(bdl_plan_tiled(b->pl, &i, begin));
   outlive(b->pl, begin);
   return bdl_block_push(b, &i);
 }
@@ -489,7 +490,7 @@ static bool is_trace(bdl_prim_id p) { return p == BDL_P_etrace_step; }
 static bool is_dot(bdl_prim_id p) { return p == BDL_P_dot; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
 
-static bool can_fail(bdl_prim_id p) {
+bool bdl_plan_can_fail(bdl_prim_id p) {
   switch (p) {
     case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_print: case BDL_P_error_if:
     case BDL_P_host_call: case BDL_P_cholesky: case BDL_P_triangular_solve: case BDL_P_lu: case BDL_P_lu_permutation: case BDL_P_solve:
@@ -529,7 +530,7 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     else if (k != BDL_I_COPY) others++;
   }
   plan->loop_only = loops == 1 && others == 0;
-  plan->can_fail = any_eqn(p, can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
+  plan->can_fail = any_eqn(p, bdl_plan_can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
   for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
   return BDL_OK;
 }

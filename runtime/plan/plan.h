@@ -126,6 +126,7 @@ typedef struct bdl_inst {
         int64_t step; /* bytes an iteration */
       } *moving;
       bdl_block body; /* ends with the copies that bring the carry home */
+      struct bdl_tiled *tiled; /* NULL: step by step only */
     } scan;
     struct {
       bdl_block cond, body;
@@ -138,6 +139,20 @@ typedef struct bdl_inst {
     } cond;
   };
 } bdl_inst;
+
+/* A scan whose steps nothing couples between the elements of one group, but for what is reduced (plan/tiled.c).  So many steps may
+** go as: instructions that come first, step after step; the group, tile after tile; the others, step after step. */
+typedef struct bdl_tiled {
+  int32_t group; /* of the body */
+  int64_t steps; /* at most at a time: rows of notes, and of the group's partial results */
+  bool *first;   /* [body.n] */
+  int32_t n_notes;
+  struct bdl_note { /* what the group reads of a step and instructions that come first write: a row a step */
+    bdl_ref from;
+    int32_t slot;
+    int64_t bytes;
+  } *notes;
+} bdl_tiled;
 
 typedef struct bdl_plan {
   bdl_context *ctx;

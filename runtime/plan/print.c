@@ -73,6 +73,7 @@ static void block(bdl_str *o, const bdl_block *b, int indent) {
         break;
       case BDL_I_SCAN:
         bdl_str_addf(o, "%*sscan %lld%s", indent, "", (long long)x->scan.length, x->scan.reverse ? " reversed" : "");
+        if (x->scan.tiled) bdl_str_addf(o, ", %lld steps tile by tile", (long long)x->scan.tiled->steps);
         for (int32_t k = 0; k < x->scan.n_moving; k++) {
           bdl_str_addf(o, "%s$%d in ", k ? ", " : ": ", x->scan.moving[k].slot);
           ref(o, x->scan.moving[k].base);

@@ -206,6 +206,88 @@ bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair) {
   return p;
 }
 
+/* Another value of the first three, elements all of them, or a number beside one. */
+static bdl_atom element(gen *g, bdl_atom number) {
+  static const bdl_prim_id binary[] = {BDL_P_add, BDL_P_sub, BDL_P_mul, BDL_P_max, BDL_P_min};
+  static const bdl_prim_id unary[] = {BDL_P_tanh, BDL_P_exp, BDL_P_abs, BDL_P_neg, BDL_P_floor};
+  bdl_context *c = g->p->ctx;
+  bdl_atom x = g->pool[below(g, (uint64_t)g->n)], y = below(g, 3) ? g->pool[below(g, (uint64_t)g->n)] : number, m, z;
+  switch (below(g, 4)) {
+    case 0: t_check(c, bdl_bind1(g->p, unary[below(g, 5)], x, &z)); break;
+    case 1:
+      t_check(c, bdl_bind2(g->p, BDL_P_ge, x, y, &m));
+      t_check(c, bdl_bind3(g->p, BDL_P_select, m, g->pool[0], x, &z));
+      break;
+    default: t_check(c, bdl_bind2(g->p, binary[below(g, 5)], x, y, &z));
+  }
+  return g->pool[g->n++] = z;
+}
+
+/* Spikes as floats, or what is made of them: whole numbers. */
+static bdl_atom spikes(gen *g) {
+  bdl_context *c = g->p->ctx;
+  bdl_param type = bdl_pdtype(BDL_F32);
+  bdl_atom m[2], x[2];
+  for (int k = 0; k < 2; k++) {
+    t_check(c, bdl_bind2(g->p, BDL_P_gt, element(g, g->pool[0]), g->pool[k], &m[k]));
+    t_check(c, bdl_bind(g->p, BDL_P_cast, &type, &m[k], 1, &x[k]));
+  }
+  const bdl_prim_id with[] = {BDL_P_add, BDL_P_sub, BDL_P_mul, BDL_P_max};
+  if (below(g, 3)) t_check(c, bdl_bind2(g->p, with[below(g, 4)], x[0], x[1], &x[0]));
+  if (below(g, 4) == 0) t_check(c, bdl_bind1(g->p, BDL_P_neg, x[0], &x[0])); /* sums of -0 */
+  return x[0];
+}
+
+static bdl_atom all_of(gen *g, bdl_prim_id how, bdl_atom x) {
+  static const int64_t axis = 0;
+  bdl_param axes = bdl_pints(&axis, 1);
+  bdl_atom z;
+  t_check(g->p->ctx, bdl_bind(g->p, how, &axes, &x, 1, &z));
+  return z;
+}
+
+bdl_prog *t_random_neurons(bdl_context *c, uint64_t seed, int32_t *pair) {
+  enum { STEPS = 300, CARRY = 6, IN = 9, OUT = 11 };
+  static const int64_t sizes[] = {3, 40, 512, 1300};
+  static const bdl_prim_id reduce[] = {BDL_P_reduce_sum, BDL_P_reduce_max, BDL_P_reduce_min};
+  const bdl_aval v = bdl_aval_make(BDL_F32, 1, &sizes[seed % 4]), k = bdl_aval_make(BDL_I32, 1, &sizes[seed % 4]);
+  const bdl_aval one = bdl_aval_make(BDL_F32, 0, NULL), number = bdl_aval_make(BDL_I32, 0, NULL);
+  const bdl_aval rows = bdl_aval_make(BDL_F32, 2, (int64_t[]){STEPS, v.shape[0]}), clock = bdl_aval_make(BDL_F32, 1, (int64_t[]){STEPS});
+  /* constant; potentials, another State, counters; sum, count, time; input of each step, of each element */
+  const bdl_aval *inside[IN] = {&v, &v, &v, &k, &one, &number, &one, &one, &v};
+  const bdl_aval *outside[IN] = {&v, &v, &v, &k, &one, &number, &one, &clock, &rows};
+  gen g = {.rng = seed};
+  bdl_atom in[IN], out[OUT], m, x;
+  bdl_prog *p;
+  t_check(c, bdl_prog_new(c, "body", &g.p));
+  for (int i = 0; i < IN; i++) t_check(c, bdl_ir_input(g.p, inside[i], &in[i]));
+  g.pool[0] = in[1], g.pool[1] = in[2], g.pool[2] = in[0], g.pool[3] = in[8], g.n = 4;
+  const bool early = below(&g, 2); /* does the group read time as it was? */
+  t_check(c, bdl_bind2(g.p, BDL_P_add, in[6], in[7], &out[5]));
+  for (int i = 0; i < 8; i++) element(&g, early ? in[6] : out[5]);
+  t_check(c, bdl_bind1(g.p, BDL_P_tanh, element(&g, in[7]), &out[0]));
+  t_check(c, bdl_bind1(g.p, BDL_P_tanh, element(&g, in[7]), &out[1]));
+  t_check(c, bdl_bind2(g.p, BDL_P_ge, out[0], in[0], &m));
+  t_check(c, bdl_bind2(g.p, BDL_P_add, in[3], in[3], &x));
+  t_check(c, bdl_bind3(g.p, BDL_P_select, m, in[3], x, &out[2]));
+  t_check(c, bdl_bind2(g.p, BDL_P_add, in[4], all_of(&g, BDL_P_reduce_sum, spikes(&g)), &out[3]));
+  t_check(c, bdl_bind2(g.p, BDL_P_add, in[5], all_of(&g, reduce[below(&g, 3)], out[2]), &out[4]));
+  out[6] = all_of(&g, below(&g, 2) ? BDL_P_reduce_and : BDL_P_reduce_or, m);
+  out[7] = all_of(&g, reduce[below(&g, 3)], element(&g, in[7]));
+  out[8] = below(&g, 2) ? out[0] : in[1]; /* a row of what is a State, too */
+  out[9] = element(&g, in[7]);
+  out[10] = m;
+  t_check(c, bdl_prog_set_outputs(g.p, out, OUT));
+  t_check(c, bdl_prog_new(c, "neurons", &p));
+  for (int i = 0; i < IN; i++) t_check(c, bdl_ir_input(p, outside[i], &in[i]));
+  bdl_param params[5] = {bdl_pint(1), bdl_pint(CARRY), bdl_pint(STEPS), bdl_pint((int64_t)below(&g, 2)), bdl_pprogs(&g.p, 1)};
+  t_check(c, bdl_bind(p, BDL_P_scan, params, in, IN, out));
+  t_check(c, bdl_prog_set_outputs(p, out, OUT));
+  bdl_prog_unref(g.p);
+  for (int i = 0; i < OUT; i++) pair[i] = i < CARRY ? i + 1 : -1;
+  return p;
+}
+
 bdl_prog *t_random_program(bdl_context *c, uint64_t seed) {
   gen g = {.rng = seed};
   t_check(c, bdl_prog_new(c, "random", &g.p));

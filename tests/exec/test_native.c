@@ -157,6 +157,42 @@ static void random_scans_agree(void **state) {
   close_bundle(c, &b, "random scans");
 }
 
+/* Tile by tile, many steps at a time, with any number of threads, as one operation after another in the interpreter. */
+static void neurons_alone_agree(void **state) {
+  bdl_context *c = *state;
+  bdl_exec_context *x = t_tier(c, "native");
+  int tiled = 0;
+  for (uint64_t seed = 1; seed <= 16; seed++) {
+    int32_t pair[11];
+    bdl_prog *p = t_random_neurons(c, seed, pair);
+    bdl_tensor in[MANY], want[11] = {0}, got[11] = {0};
+    uint64_t rng = seed;
+    bdl_plan *plain, *plan;
+    t_random_inputs(p, in, &rng);
+    c->unfused = 1;
+    t_check(c, bdl_plan_new(c, p, NULL, &plain));
+    c->unfused = 0;
+    t_tier(c, "interp");
+    t_check(c, bdl_exec_run(plain, in, want));
+    bdl_plan_free(plain);
+    t_check(c, bdl_plan_new(c, p, pair, &plan));
+    tiled += plan->block.v[plan->block.n - 1].scan.tiled != NULL;
+    for (int threads = 0; threads < 4; threads++) { /* 0: the interpreter */
+      t_tier(c, threads ? "native" : "interp");
+      x->threads = BDL_MAX(threads, 1);
+      t_check(c, bdl_exec_run(plan, in, got));
+      t_same_bits(want, got, 11, "neurons", seed);
+      t_drop(got, 11);
+    }
+    assert_int_equal(plan->native->state, BDL_N_READY);
+    bdl_plan_free(plan);
+    t_drop(want, 11), t_drop(in, (int)p->inputs.n);
+    bdl_prog_unref(p);
+  }
+  x->threads = 1;
+  assert_true(tiled > 10); /* where time and sums share a group, the next step waits for the sums */
+}
+
 /* ---- loops ------------------------------------------------------------------------------------------------ */
 
 /* In the middle of a loop the interpreter hands over to what lies in the cache. */
@@ -342,7 +378,7 @@ static void unknown_tiers_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree),
+    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(neurons_alone_agree),
     T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
     T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),
     T_TEST(an_old_failure_is_forgotten), T_TEST(a_plan_may_go_while_it_is_compiled),

@@ -64,7 +64,7 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 # deps.sh installs what is missing, or says how, and writes the compiler flags of what it found.  make runs it once, then
 # starts over.
 NEED := build$(if $(filter test tidy,$(GOALS)),-test)$(if $(findstring clang,$(CC))$(filter fuzz,$(GOALS)),-clang)
-NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)
+NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)$(if $(filter docs,$(GOALS)),-docs)
 ifneq ($(filter-out clean uninstall help,$(GOALS)),)
 include $(BUILD)/deps-$(NEED).mk
 endif
@@ -101,7 +101,7 @@ LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
 
 # ---- products ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all run test golden bench fuzz tidy install uninstall clean help
+.PHONY: all run test golden bench docs fuzz tidy install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -203,6 +203,9 @@ test: $(OUT)/bdl $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=
 
 golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32, BDL_GOLDEN=dir)
 	@$(OUT)/bdl run --quiet tests/golden/run.lua
+
+docs: $(OUT)/bdl  ## the reference: $(BUILD)/docs/index.html, man pages in docs/man, docs/bdl.d.lua for editors
+	@$(OUT)/bdl run --quiet tools/docs.lua $(BUILD)/docs
 
 fuzz: $(FUZZERS:tests/fuzz/%.c=$(BUILD)/fuzz/%)  ## build the fuzz drivers; FUZZ=seconds also runs each so long
 	@$(if $(FUZZ),for f in $^; do mkdir -p $$f.corpus && \

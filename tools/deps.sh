@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh -- finds the tools and libraries a build needs; installs the missing ones with apt when it may, else names the
-# command and fails.  Those that are only wished for may be missing: some tests are skipped then, the prompt does not edit lines.  Called by the Makefile:  deps.sh build [test] [clang] [tidy] > deps.mk
+# command and fails.  Those that are only wished for may be missing: some tests are skipped then, the prompt does not edit lines.
+# Called by the Makefile:  deps.sh build [test] [clang] [tidy] [docs] > deps.mk
 # stdout: make variables with the flags of what was found.  stderr: what is going on.
 set -eu
 : "${CC:=gcc}"
@@ -45,14 +46,16 @@ check() {
       want libcmocka-dev header cmocka.h
       wish openmpi-bin found mpirun
       wish libhdf5-dev pkg-config --exists hdf5
+      wish cmark-gfm found cmark-gfm
       ;;
     clang)
       want clang found clang
       want libclang-rt-dev shared 'llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-*.a'
       ;;
     tidy) want clang-tidy found clang-tidy ;;
+    docs) want cmark-gfm found cmark-gfm ;;
     *)
-      echo "deps.sh: no part '$part' (build, test, clang, tidy)" >&2
+      echo "deps.sh: no part '$part' (build, test, clang, tidy, docs)" >&2
       exit 2
       ;;
     esac

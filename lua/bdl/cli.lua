@@ -565,7 +565,7 @@ The commands and the names of bdl; more on a command (`bdl help run`), an area (
   io.stdout:write(text, "\n")
 end)
 
-return function(...)
+local function main(...)
   local words = {...}
   local name = table.remove(words, 1)
   if name == "--version" or name == "-v" then
@@ -594,3 +594,6 @@ return function(...)
   say(("try: bdl help%s"):format(found and found ~= commands.help and " " .. found.name or ""))
   return USAGE
 end
+
+--- Called with the words of a command line; commands, describe(command) and variables are for the reference.
+return setmetatable({commands = commands, describe = describe, variables = VARIABLES}, {__call = function(_, ...) return main(...) end})

@@ -92,3 +92,54 @@ void bdl_k_event_cols(void *y, const bdl_k_events *s, const void *w, int64_t m, 
   dense_job job = {.y = y, .s = s, .w = w, .n = n, .cols = table[d]};
   bdl_pool_run(m * s->count > 16384 ? pool : NULL, m, rows_of_w, &job);
 }
+
+/* ---- dense weights that learn */
+
+
+#define LEARN(d, s, T, W)                                                                                          \
+  static void learn_row_##s(void *w0, const bdl_k_learn *l, int64_t n, int64_t r) {                                \
+    const int64_t i = l->ids[r];                                                                                   \
+    T *restrict w = (T *)w0 + i * n;                                                                               \
+    const T *restrict x = l->x, gain = ((const T *)l->gain)[l->same ? 0 : i];                                      \
+    const T low = *(const T *)l->low, high = *(const T *)l->high;                                                  \
+    for (int64_t j = 0; j < n; j++) {                                                                              \
+      const T z = (T)((W)w[j] + (W)x[j] * (W)gain), up = BDL_K_AT_LEAST(low, z);                                         \
+      w[j] = BDL_K_AT_MOST(high, up);                                                                                    \
+    }                                                                                                              \
+  }                                                                                                                \
+  static void learn_columns_##s(void *w0, const bdl_k_learn *l, int64_t n, int64_t i) {                            \
+    T *restrict w = (T *)w0 + i * n;                                                                               \
+    const T *restrict gain = l->gain, x = ((const T *)l->x)[i], low = *(const T *)l->low, high = *(const T *)l->high; \
+    for (int64_t r = 0; r < l->count; r++) {                                                                       \
+      const int64_t j = l->ids[r];                                                                                 \
+      const T z = (T)((W)w[j] + (W)x * (W)gain[l->same ? 0 : j]), up = BDL_K_AT_LEAST(low, z);                           \
+      w[j] = BDL_K_AT_MOST(high, up);                                                                                    \
+    }                                                                                                              \
+  }
+BDL_K_NUMBERS(LEARN)
+
+typedef struct learn_job {
+  void *w;
+  const bdl_k_learn *l;
+  int64_t n;
+  void (*loop)(void *, const bdl_k_learn *, int64_t, int64_t);
+} learn_job;
+
+static void learn_range(void *job, int64_t first, int64_t last, int thread) {
+  const learn_job *j = job;
+  (void)thread;
+  for (int64_t i = first; i < last; i++) j->loop(j->w, j->l, j->n, i);
+}
+
+void bdl_k_event_learn(void *w, const bdl_k_learn *l, int64_t m, int64_t n, bool columns, bdl_dtype d, bdl_pool *pool) {
+  static void (*const table[2][BDL_DTYPE_COUNT])(void *, const bdl_k_learn *, int64_t, int64_t) = {{
+#define ROW(d, s, T, W) [d] = learn_row_##s,
+      BDL_K_NUMBERS(ROW)}, {
+#undef ROW
+#define ROW(d, s, T, W) [d] = learn_columns_##s,
+      BDL_K_NUMBERS(ROW)}};
+#undef ROW
+  learn_job job = {w, l, n, table[columns][d]};
+  if (l->count == 0) return;
+  bdl_pool_run(l->count * (columns ? m : n) > 65536 ? pool : NULL, columns ? m : l->count, learn_range, &job);
+}

@@ -24,6 +24,20 @@ void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, 
 /* y[i] = sum of w[i, j] over active j, w[m, n] */
 void bdl_k_event_cols(void *y, const bdl_k_events *s, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool);
 
+/* Weights changed by events: w <- min(max(w + gain x, low), high), gain [spiking side] or one for all, x [other side]. */
+typedef struct bdl_k_learn {
+  const int32_t *ids; /* [count] active rows (or columns) */
+  int64_t count;
+  const void *x, *gain;
+  bool same;              /* one gain */
+  const void *low, *high; /* one number each */
+} bdl_k_learn;
+/* NaN stays. */
+#define BDL_K_AT_LEAST(low, x) ((x) < (low) ? (low) : (x))
+#define BDL_K_AT_MOST(high, x) ((x) > (high) ? (high) : (x))
+/* w[m, n] in its active rows; columns: in its active columns.  All of w's dtype; ids in range. */
+void bdl_k_event_learn(void *w, const bdl_k_learn *l, int64_t m, int64_t n, bool columns, bdl_dtype d, bdl_pool *pool);
+
 /* A sparse matrix by rows.  Row i holds entries indptr[i] .. indptr[i + 1], or i*fan .. (i + 1)*fan without indptr. */
 typedef struct bdl_k_csr {
   int64_t rows, cols, nnz;
@@ -53,7 +67,7 @@ static inline void bdl_k_csr_row(const bdl_k_csr *a, int64_t i, int64_t *lo, int
 }
 
 /* What is wrong with the rows or columns: where, the value and what it must stay below. */
-typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN, BDL_CSR_FAN } bdl_csr_fault;
+typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN, BDL_CSR_FAN, BDL_CSR_PLACE } bdl_csr_fault;
 typedef struct bdl_csr_error {
   bdl_csr_fault fault;
   int64_t at, value, limit;
@@ -76,6 +90,9 @@ bdl_csr_error bdl_k_csr_columns(void *y, const bdl_k_events *s, const bdl_k_csr 
 /* z[nnz] += v[i] y[j] at every stored (i, j), v[rows]; of the rows active in s, as 1, where v is NULL. */
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,
                               bdl_pool *pool);
+
+/* w[nnz] in the entries of active rows, at a's places, which are looked at first, too; a's data are not read. */
+bdl_csr_error bdl_k_csr_learn(void *w, const bdl_k_learn *l, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 
 /* ---- just-in-time connectivity.
 ** Row i is read off hashes of counters (i, c) under the key (high, low word of seed), Threefry-2x32.  Synapse t of the row

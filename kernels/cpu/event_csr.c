@@ -33,6 +33,11 @@ static inline bdl_csr_error enter(const bdl_k_csr *a, int64_t i, int64_t *lo, in
   return a->sound ? FINE : check_row(a, i, *lo, *hi);
 }
 
+static bdl_csr_error check_places(const bdl_k_csr *a, int64_t lo, int64_t hi) {
+  const int64_t k = bdl_k_index_outside(a->places + lo, false, hi - lo, a->nnz);
+  return k < 0 ? FINE : (bdl_csr_error){BDL_CSR_PLACE, lo + k, (int32_t)a->places[lo + k], a->nnz};
+}
+
 bdl_csr_error bdl_k_csr_check(const bdl_k_csr *a) {
   for (int64_t i = 0; i < a->rows; i++) {
     int64_t lo, hi;
@@ -106,6 +111,7 @@ typedef struct product {
   const int32_t *ids; /* rows; NULL: 0 .. count - 1 */
   int64_t count;
   const uint32_t *bits; /* of columns */
+  const bdl_k_learn *learn;
   atomic_llong bad;     /* the first row of the list with a fault; count: none */
 } product;
 
@@ -118,7 +124,7 @@ typedef struct product {
 /* z[column of k] += VALUE of every entry of a row */
 #define ADD_ROW(VALUE) UNROLL for (int64_t k = lo; k < hi; k++) z[column[k]] += VALUE;
 
-#define SPARSE_OVER(s, W, c, C)                                                                                  \
+#define SPARSE_OVER(s, T, W, c, C)                                                                                 \
   static bdl_csr_error scatter_##s##_##c(const product *p, int64_t part) {                                       \
     const bdl_k_csr *a = p->a;                                                                                   \
     W *restrict z = p->z;                                                                                        \
@@ -184,6 +190,25 @@ typedef struct product {
     UNROLL for (int64_t k = lo; k < hi; k++) z[k] += x * y[column[k]];                                           \
     return FINE;                                                                                                 \
   }                                                                                                              \
+  static bdl_csr_error learn_##s##_##c(const product *p, int64_t r) {                                            \
+    const bdl_k_csr *a = p->a;                                                                                   \
+    const bdl_k_learn *l = p->learn;                                                                             \
+    const uint32_t *restrict places = a->places;                                                                 \
+    T *restrict w = p->z;                                                                                        \
+    const T *restrict x = l->x;                                                                                  \
+    const C *restrict column = a->indices;                                                                       \
+    const T low = *(const T *)l->low, high = *(const T *)l->high;                                                \
+    int64_t lo, hi;                                                                                              \
+    STOP_AT(enter_listed(a, p->ids, r, p->count, ALL, ahead_of(a), sizeof *w, &lo, &hi));                        \
+    const T gain = ((const T *)l->gain)[l->same ? 0 : p->ids[r]];                                                \
+    if (places) STOP_AT(check_places(a, lo, hi));                                                                \
+    UNROLL for (int64_t k = lo; k < hi; k++) {                                                                   \
+      T *at = w + (places ? places[k] : k);                                                                      \
+      const T z = (T)((W)*at + (W)x[column[k]] * (W)gain), up = BDL_K_AT_LEAST(low, z);                          \
+      *at = BDL_K_AT_MOST(high, up);                                                                             \
+    }                                                                                                            \
+    return FINE;                                                                                                 \
+  }                                                                                                              \
   /* one row of A s: the hits of 32 entries, then their weights */                                               \
   static bdl_csr_error gather_##s##_##c(const product *p, int64_t i) {                                           \
     const bdl_k_csr *a = p->a;                                                                                   \
@@ -218,7 +243,7 @@ typedef struct product {
     for (int64_t i = 0; i < n; i++) y[i] = y[i] != 0 ? y[i] * w : 0;    \
   }
 
-#define SPARSE(d, s, T, W) SPARSE_OVER(s, W, i32, int32_t) SPARSE_OVER(s, W, u16, uint16_t) WEIGH(s, W)
+#define SPARSE(d, s, T, W) SPARSE_OVER(s, T, W, i32, int32_t) SPARSE_OVER(s, T, W, u16, uint16_t) WEIGH(s, W)
 BDL_K_NUMBERS(SPARSE)
 
 /* A product's loops, by type of weights and of columns. */
@@ -228,11 +253,13 @@ BDL_K_NUMBERS(SPARSE)
 #define RIGHT(d, s, T, W) [d] = {right_##s##_i32, right_##s##_u16},
 #define OUTER(d, s, T, W) [d] = {outer_##s##_i32, outer_##s##_u16},
 #define GATHER(d, s, T, W) [d] = {gather_##s##_i32, gather_##s##_u16},
+#define LEARN(d, s, T, W) [d] = {learn_##s##_i32, learn_##s##_u16},
 LOOPS(scatter, SCATTER);
 LOOPS(left, LEFT);
 LOOPS(right, RIGHT);
 LOOPS(outer, OUTER);
 LOOPS(gather, GATHER);
+LOOPS(learn, LEARN);
 
 /* ---- shared out among threads */
 
@@ -311,4 +338,12 @@ bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, con
   product p = {.loop = outer[d][a->narrow], .a = a, .z = z, .v = v, .y = y, .count = a->rows};
   if (!v) p.ids = s->ids, p.count = s->count;
   return each_row(&p, pool);
+}
+
+bdl_csr_error bdl_k_csr_learn(void *w, const bdl_k_learn *l, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool) {
+  bdl_k_csr b = *a;
+  b.data = w; /* asked for ahead */
+  b.same = false;
+  product p = {.loop = learn[d][a->narrow], .a = &b, .z = w, .ids = l->ids, .count = l->count, .learn = l};
+  return each_row(&p, a->places ? NULL : pool); /* places may repeat */
 }

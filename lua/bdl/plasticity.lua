@@ -35,7 +35,7 @@ local function check(who, w, spikes, trace, n_spikes, n_trace)
 end
 
 --- w changed by the events of `spikes`.  rule says how w is stored:
---    change(x, i, jump, add)  x after event i, where add(old, jump, i) is what becomes of old weights;
+--    learn(x, ..)  x after the events; the rest is operands of event_learn and csr_learn: ids to high;
 --    by_event(v), by_trace(v)  for each weight its element of a vector over the spiking side, over the other side.
 local function update(w, spikes, trace, w_min, w_max, opts, rule)
   local unit, lo, hi = core.unit_of(w), like(w, w_min), like(w, w_max)
@@ -44,16 +44,10 @@ local function update(w, spikes, trace, w_min, w_max, opts, rule)
     return hi and bind("min", x, hi) or x
   end
 
+  local low, high = lo or core.tensor(-math.huge, w.dtype), hi or core.tensor(math.huge, w.dtype)
   local function by_events(x, events, jump, factor)
-    local function add(old, change, i)
-      return bounded(old + (factor and change * reshape(core.bind("dynamic_slice", {sizes = {1}}, factor, i))
-                            or change))
-    end
     local ids, count = core.bind("event_ids", NONE, events)
-    local _, after = require "bdl.compile".while_loop(function(k) return bind("lt", k, count) end, function(k, y)
-      return k + 1, rule.change(y, reshape(core.bind("dynamic_slice", {sizes = {1}}, ids, k)), jump, add)
-    end, core.tensor(0, "int32"), x)
-    return after
+    return rule.learn(x, ids, count, jump, factor or core.tensor({1.0}, w.dtype), low, high)
   end
 
   local function by_weights(primals, tangents)
@@ -83,8 +77,6 @@ end
 
 -- ---- dense ----------------------------------------------------------------------------------------------------------
 
-local function zero() return core.tensor(0, "int32") end
-
 --- A vector over one axis of w [m, n], for each weight.
 local function along(w, axis)
   return function(v) return core.bind("broadcast", {shape = {w.shape[1], w.shape[2]}, dims = {axis}}, v) end
@@ -94,14 +86,10 @@ end
 --  Example:
 --    print(bdl.event.update_dense_on_binary_pre(bdl.zeros(2, 3), bdl.tensor{1., 0.}, bdl.ones(3), 0.0, 0.5))
 function M.update_dense_on_binary_pre(w, pre_spike, post_trace, w_min, w_max, opts)
-  local n = w.shape[2]
-  check("update_dense_on_binary_pre", w, pre_spike, post_trace, w.shape[1], n)
+  check("update_dense_on_binary_pre", w, pre_spike, post_trace, w.shape[1], w.shape[2])
   return update(w, pre_spike, post_trace, w_min, w_max, opts, {
     by_event = along(w, 0), by_trace = along(w, 1),
-    change = function(x, i, jump, add)
-      local row = core.bind("dynamic_slice", {sizes = {1, n}}, x, i, zero())
-      return bind("dynamic_update_slice", x, add(row, reshape(jump, 1, n), i), i, zero())
-    end,
+    learn = function(...) return core.bind("event_learn", {transpose = false}, ...) end,
   })
 end
 
@@ -109,38 +97,24 @@ end
 --  Example:
 --    print(bdl.event.update_dense_on_binary_post(bdl.zeros(2, 3), bdl.ones(2), bdl.tensor{0., 1., 1.}, 0.0, 0.5))
 function M.update_dense_on_binary_post(w, pre_trace, post_spike, w_min, w_max, opts)
-  local m = w.shape[1]
-  check("update_dense_on_binary_post", w, post_spike, pre_trace, w.shape[2], m)
+  check("update_dense_on_binary_post", w, post_spike, pre_trace, w.shape[2], w.shape[1])
   return update(w, post_spike, pre_trace, w_min, w_max, opts, {
     by_event = along(w, 1), by_trace = along(w, 0),
-    change = function(x, j, jump, add)
-      local column = core.bind("dynamic_slice", {sizes = {m, 1}}, x, zero(), j)
-      return bind("dynamic_update_slice", x, add(column, reshape(jump, m, 1), j), zero(), j)
-    end,
+    learn = function(...) return core.bind("event_learn", {transpose = true}, ...) end,
   })
 end
 
 -- ---- compressed rows and columns ------------------------------------------------------------------------------------
 
---- The longest row, at least 1.  Errors: TraceContextError, a traced indptr.
-local function longest(indptr)
-  if core.is_traced(indptr) then core.fail("TraceContextError", 3, "plasticity: indptr must be known while tracing") end
-  local p, most = core.totable(indptr), 1
-  for i = 2, #p do most = math.max(most, p[i] - p[i - 1]) end
-  return most
-end
-
---- For row i: where a window of `size` entries that holds it begins, and which of them belong to it.
-local function window(indptr, i, size, nnz)
-  local ends = core.bind("dynamic_slice", {sizes = {2}}, indptr, i)
-  local function at(k) return reshape(core.bind("slice", {start = {k}, stop = {k + 1}, step = {1}}, ends)) end
-  local from = bind("min", at(0), nnz - size)
-  local p = from + core.bind("iota", {shape = {size}, axis = 0, dtype = "int32"})
-  return from, bind("and", bind("ge", p, at(0)), bind("lt", p, at(1)))
-end
-
-local function cut(x, size, from) return core.bind("dynamic_slice", {sizes = {size}}, x, from) end
 local function gather(x, ids) return core.bind("gather", {axis = 0}, x, ids) end
+
+--- csr_learn of a matrix by rows; places: where its weights stand, nil: in order.
+local function learner(indices, indptr, rows, cols, places)
+  return function(x, ids, count, jump, gain, low, high)
+    local operands = {x, ids, count, jump, gain, low, high, indices, indptr, places}
+    return core.bind("csr_learn", {rows = rows, cols = cols}, table.unpack(operands))
+  end
+end
 
 --- The element of a vector over rows that belongs to each stored entry.
 local function of_rows(indices, indptr, cols)
@@ -155,18 +129,12 @@ end
 --    local indices, indptr = bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}
 --    print(bdl.event.update_csr_on_binary_pre(bdl.zeros(3), indices, indptr, bdl.tensor{1., 0.}, bdl.ones(3), 0.0, 0.5))
 function M.update_csr_on_binary_pre(w, indices, indptr, pre_spike, post_trace, w_min, w_max, opts)
-  check("update_csr_on_binary_pre", w, pre_spike, post_trace, indptr.shape[1] - 1)
-  local nnz, size = w.shape[1], longest(indptr)
-  if nnz == 0 then return w end
-  indptr = core.cast(indptr, "int32")
+  local rows, cols = indptr.shape[1] - 1, post_trace.shape[1]
+  indices = core.cast(indices, "int32")
+  check("update_csr_on_binary_pre", w, pre_spike, post_trace, rows)
   return update(w, pre_spike, post_trace, w_min, w_max, opts, {
-    by_event = of_rows(indices, indptr, post_trace.shape[1]), by_trace = function(v) return gather(v, indices) end,
-    change = function(x, i, jump, add)
-      local from, mine = window(indptr, i, size, nnz)
-      local old = cut(x, size, from)
-      local new = add(old, gather(jump, cut(indices, size, from)), i)
-      return bind("dynamic_update_slice", x, bind("select", mine, new, old), from)
-    end,
+    by_event = of_rows(indices, indptr, cols), by_trace = function(v) return gather(v, indices) end,
+    learn = learner(indices, indptr, rows, cols),
   })
 end
 
@@ -178,25 +146,18 @@ end
 --    local post = bdl.tensor{0., 1., 1.}
 --    print(bdl.event.update_csr_on_binary_post(bdl.zeros(3), rows, pointers, places, bdl.ones(2), post, 0.0, 0.5))
 function M.update_csr_on_binary_post(w, indices, indptr, weight_indices, pre_trace, post_spike, w_min, w_max, opts)
-  check("update_csr_on_binary_post", w, post_spike, pre_trace, indptr.shape[1] - 1)
-  local nnz, size = w.shape[1], longest(indptr)
-  if nnz == 0 then return w end
-  indptr = core.cast(indptr, "int32")
+  local nnz, rows, cols = w.shape[1], indptr.shape[1] - 1, pre_trace.shape[1]
+  indices, weight_indices = core.cast(indices, "int32"), core.cast(weight_indices, "int32")
+  check("update_csr_on_binary_post", w, post_spike, pre_trace, rows)
   local function in_place(v)
     local zeros = core.bind("broadcast", {shape = {nnz}, dims = {}}, core.tensor(0.0, v.dtype))
     return core.bind("scatter", {axis = 0, op = "add"}, zeros, weight_indices, v)
   end
-  local by_columns = of_rows(indices, indptr, pre_trace.shape[1])
+  local by_columns = of_rows(indices, indptr, cols)
   return update(w, post_spike, pre_trace, w_min, w_max, opts, {
-    by_event = function(v) return in_place(by_columns(v)) end, by_trace = function(v) return in_place(gather(v,
-        indices)) end,
-    change = function(x, j, jump, add)
-      local from, mine = window(indptr, j, size, nnz)
-      local places = cut(weight_indices, size, from)
-      local old = gather(x, places)
-      local new = add(old, gather(jump, cut(indices, size, from)), j)
-      return core.bind("scatter", {axis = 0, op = "set"}, x, places, bind("select", mine, new, old))
-    end,
+    by_event = function(v) return in_place(by_columns(v)) end,
+    by_trace = function(v) return in_place(gather(v, indices)) end,
+    learn = learner(indices, indptr, rows, cols, weight_indices),
   })
 end
 
@@ -232,16 +193,11 @@ local function fixed(who, w, indices, spikes, trace, w_min, w_max, opts)
   end
   local rows, k = w.shape[1], w.shape[2]
   check(who, w, spikes, trace, rows)
-  if rows * k == 0 then return w end
-  indices = core.cast(indices, "int32")
-  local flat = reshape(indices, rows * k)
+  local flat = reshape(core.cast(indices, "int32"), rows * k)
+  local learn = learner(flat, core.tensor({0, k}, "int32"), rows, trace.shape[1])
   return update(w, spikes, trace, w_min, w_max, opts, {
     by_event = along(w, 0), by_trace = function(v) return reshape(gather(v, flat), rows, k) end,
-    change = function(x, r, jump, add)
-      local targets = reshape(core.bind("dynamic_slice", {sizes = {1, k}}, indices, r, zero()), k)
-      local old = core.bind("dynamic_slice", {sizes = {1, k}}, x, r, zero())
-      return bind("dynamic_update_slice", x, add(old, reshape(gather(jump, targets), 1, k), r), r, zero())
-    end,
+    learn = function(x, ...) return reshape(learn(reshape(x, rows * k), ...), rows, k) end,
   })
 end
 
@@ -268,23 +224,13 @@ end
 --  Example:
 --    print(bdl.event.csr_to_csc_index(bdl.tensor{2, 0, 1}, bdl.tensor{0, 1, 3}, {2, 3}))
 function M.csr_to_csc_index(indices, indptr, shape)
-  local rows, p = {}, core.totable(indptr)
-  for i = 1, #p - 1 do
-    for k = p[i] + 1, p[i + 1] do rows[k] = i - 1 end
-  end
-  local columns, pointers = core.totable(indices), {0}
-  local counts = {}
-  for _, j in ipairs(columns) do counts[j] = (counts[j] or 0) + 1 end
-  for j = 0, shape[2] - 1 do pointers[j + 2] = pointers[j + 1] + (counts[j] or 0) end
-  local order = {}
-  for k = 1, #columns do order[k] = k - 1 end
-  table.sort(order, function(a, b)
-    local c, d = columns[a + 1], columns[b + 1]
-    return c < d or c == d and a < b
-  end)
-  local by_column = {}
-  for k, place in ipairs(order) do by_column[k] = rows[place + 1] end
-  return core.tensor(by_column, "int32"), core.tensor(pointers, "int32"), core.tensor(order, "int32")
+  local nnz, n = indices.shape[1], shape[2]
+  local function count(size) return core.bind("iota", {shape = {size}, axis = 0, dtype = "int32"}) end
+  local function full(size, x) return core.bind("broadcast", {shape = {size}, dims = {}}, core.tensor(x, "int32")) end
+  local columns, order = core.bind("sort", {axis = 0, keys = 1, descending = false}, core.cast(indices, "int32"), count(nnz))
+  local rows = core.cast(of_rows(core.cast(indices, "int32"), core.cast(indptr, "int32"), n)(core.cast(count(shape[1]), "float64")), "int32")
+  local lengths = core.bind("scatter", {axis = 0, op = "add"}, full(n + 1, 0), columns + 1, full(nnz, 1))
+  return gather(rows, order), core.bind("cumsum", {axis = 0, reverse = false}, lengths), order
 end
 
 return M

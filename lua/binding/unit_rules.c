@@ -179,6 +179,8 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_csr_dot] = PRODUCT_OF("ab"),
   [BDL_P_csr_scatter] = WRITE("appapp", "add"),
   [BDL_P_csr_outer] = PRODUCT_OF("ab"),
+  [BDL_P_event_learn] = NEEDS_PLAIN,
+  [BDL_P_csr_learn] = NEEDS_PLAIN,
   [BDL_P_jitc_dot] = {.operands = "abbp", .result = PRODUCT, .zero = true},
 
   [BDL_P_etrace_step] = NEEDS_PLAIN,

@@ -40,6 +40,7 @@
 #define PREPARE_csr_dot ~, bdl_prepare_csr_dot
 #define PREPARE_csr_scatter ~, bdl_prepare_csr_scatter
 #define PREPARE_csr_outer ~, bdl_prepare_csr_outer
+#define PREPARE_csr_learn ~, bdl_prepare_csr_learn
 #define SECOND_OF(a, b, ...) b
 #define SECOND(...) SECOND_OF(__VA_ARGS__, NULL, NULL)
 #define SCRATCH(name) SECOND(SCRATCH_##name)

@@ -168,7 +168,7 @@ bdl_status bdl_prepare_csr_outer(const bdl_kcall *k, bdl_prepared **made) { retu
 
 static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error e) {
   static const char *const what[] = {
-      [BDL_CSR_ROW] = "row", [BDL_CSR_POINTER] = "row pointer", [BDL_CSR_COLUMN] = "column index"};
+      [BDL_CSR_ROW] = "row", [BDL_CSR_POINTER] = "row pointer", [BDL_CSR_COLUMN] = "column index", [BDL_CSR_PLACE] = "place"};
   if (e.fault == BDL_CSR_FINE) return BDL_OK;
   if (e.fault == BDL_CSR_FAN)
     return bdl_fail(k->ctx, BDL_EINDEX, "%s: %" PRId64 " rows of %" PRId64 " entries are not the %" PRId64 " entries stored",
@@ -250,6 +250,58 @@ bdl_status bdl_lower_csr_outer(const bdl_kcall *k) {
     TRY(csr_status(k, "csr_outer",
                    bdl_k_csr_outer(vector(k->out[0], &k->out_aval[0], b / batch), event ? NULL : vector(k->in[0], x, b), &s,
                                    vector(k->in[1], y, b), &a, y->dtype, bdl_lower_pool(k, a.nnz))));
+  }
+  return BDL_OK;
+}
+
+/* ---- weights that learn: w, ids, count, x, gain, low, high; then indices, indptr, places */
+
+static bdl_status learn_of(const bdl_kcall *k, const char *prim, int64_t lane, int64_t rows, bdl_k_learn *l) {
+  const int64_t count = *(const int32_t *)in_lane(k, 2, 0, lane), room = last_of(&k->in_aval[1]);
+  *l = (bdl_k_learn){.ids = in_lane(k, 1, 1, lane),
+                     .count = count,
+                     .x = in_lane(k, 3, 1, lane),
+                     .gain = in_lane(k, 4, 1, lane),
+                     .same = last_of(&k->in_aval[4]) == 1,
+                     .low = in_lane(k, 5, 0, lane),
+                     .high = in_lane(k, 6, 0, lane)};
+  if (count < 0 || count > room) return bdl_fail(k->ctx, BDL_EINDEX, "%s: %" PRId64 " of %" PRId64 " ids", prim, count, room);
+  const int64_t outside = bdl_k_index_outside(l->ids, false, count, rows);
+  if (outside < 0) return BDL_OK;
+  return csr_status(k, prim, (bdl_csr_error){BDL_CSR_ROW, outside, l->ids[outside], rows});
+}
+
+static void *weights_in_lane(const bdl_kcall *k, int rank, int64_t lane) {
+  const bdl_aval *w = &k->out_aval[0];
+  return (char *)k->out[0] + (w->ndim > rank ? (size_t)lane * (bdl_aval_bytes(w) / (size_t)w->shape[0]) : 0);
+}
+
+/* params: transpose */
+bdl_status bdl_lower_event_learn(const bdl_kcall *k) {
+  const bdl_aval *w = &k->out_aval[0];
+  const int64_t m = w->shape[w->ndim - 2], n = last_of(w), lanes = w->ndim > 2 ? w->shape[0] : 1;
+  for (int64_t lane = 0; lane < lanes; lane++) {
+    bdl_k_learn l;
+    TRY(learn_of(k, "event_learn", lane, k->params[0].i ? n : m, &l));
+    bdl_k_event_learn(weights_in_lane(k, 2, lane), &l, m, n, k->params[0].i != 0, w->dtype, k->pool);
+  }
+  return BDL_OK;
+}
+
+bdl_status bdl_prepare_csr_learn(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, -1, 7, BDL_STORED, made); }
+
+/* params: rows cols */
+bdl_status bdl_lower_csr_learn(const bdl_kcall *k) {
+  const bdl_aval *w = &k->out_aval[0];
+  const int64_t lanes = w->ndim > 1 ? w->shape[0] : 1;
+  for (int64_t lane = 0; lane < lanes; lane++) {
+    bdl_k_learn l;
+    bdl_k_csr a;
+    TRY(csr_status(k, "csr_learn", csr_of(k, -1, 7, lane, &a)));
+    a.places = k->n_in > 9 ? in_lane(k, 9, 1, lane) : NULL;
+    TRY(learn_of(k, "csr_learn", lane, a.rows, &l));
+    TRY(csr_status(k, "csr_learn",
+                   bdl_k_csr_learn(weights_in_lane(k, 1, lane), &l, &a, w->dtype, pool_for(k, k->pool, l.count, &a))));
   }
   return BDL_OK;
 }

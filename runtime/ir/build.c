@@ -169,6 +169,7 @@ bool bdl_ir_can_fail(const bdl_eqn *e) {
     case BDL_P_csr_dot:
     case BDL_P_csr_scatter:
     case BDL_P_csr_outer:
+    case BDL_P_csr_learn:
     case BDL_P_while: return true;
     default: break;
   }

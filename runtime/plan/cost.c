@@ -89,6 +89,7 @@ static bdl_cost of_kernel(const bdl_inst *i) {
     case BDL_P_csr_dot: c.flops = 2 * numel(&in[2]) * fmax(numel(&in[0]) / fmax(inner(&in[0]), 1), 1), c.at_most = true; break;
     case BDL_P_csr_scatter: c.flops = numel(&in[4]), c.at_most = true; break;
     case BDL_P_csr_outer: c.flops = 2 * numel(&in[2]) * fmax(numel(&in[0]) / fmax(inner(&in[0]), 1), 1); break;
+    case BDL_P_event_learn: case BDL_P_csr_learn: c.flops = 2 * numel(&in[0]), c.at_most = true; break;
     case BDL_P_jitc_dot: c.at_most = true; break;
     case BDL_P_etrace_step: c.flops = of_trace(&in[0], p[0].n / 2.0 + p[1].n); break;
     case BDL_P_etrace_grad: c.flops = of_trace(&in[0], p[1].n); break;

@@ -59,7 +59,8 @@ static const char *alone(const bdl_eqn *e) {
   }
   switch (e->prim) {
     case BDL_P_dot: case BDL_P_conv: return "each result needs many elements of both operands";
-    case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_csr_scatter: case BDL_P_jitc_dot:
+    case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_csr_scatter: case BDL_P_jitc_dot: case BDL_P_event_learn:
+    case BDL_P_csr_learn:
       return "walks the active events, not the elements";
     case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_dynamic_slice:
     case BDL_P_dynamic_update_slice: return "its positions are known only while it runs";

@@ -132,6 +132,65 @@ bdl_status bdl_type_csr_outer(bdl_context *c, const bdl_param *p, const bdl_aval
   return bdl_aval_check(c, out);
 }
 
+/* ids, count, x [others], gain [spiking] or [1], low, high of weights w; operands 1 to 6 without lanes in a */
+static bdl_status check_learn(bdl_context *c, const bdl_aval *w, const bdl_aval *a, int64_t spiking, int64_t others) {
+  static const char *const names[] = {"", "ids", "the count", "x", "gain", "low", "high"};
+  TRY(check_numeric(c, w));
+  if (a[1].ndim != 1 || a[1].dtype != BDL_I32) return bdl_fail(c, BDL_ETYPE, "ids are i32[n], not %s", BDL_TEXT(&a[1]));
+  TRY(bdl_check_scalar(c, names[2], &a[2], BDL_I32));
+  for (int k = 3; k < 7; k++) {
+    const int64_t n = k == 3 ? others : spiking;
+    if (k > 4) {
+      TRY(bdl_check_scalar(c, names[k], &a[k], w->dtype));
+    } else if (a[k].dtype != w->dtype || a[k].ndim != 1 || (a[k].shape[0] != n && (k == 3 || a[k].shape[0] != 1))) {
+      return bdl_fail(c, BDL_ESHAPE, "%s is %s, not %s[%" PRId64 "]", names[k], BDL_TEXT(&a[k]), bdl_dtype_name(w->dtype), n);
+    }
+  }
+  return BDL_OK;
+}
+
+enum { LEARN_OPERANDS = 7, MOST_OPERANDS = 10 };
+static const int learn_ranks[MOST_OPERANDS] = {0, 1, 0, 1, 1, 0, 0, 1, 1, 1}; /* but w's */
+
+/* Operands without lanes: all have some, or only those of a pattern have none. */
+static bdl_status learn_operands(bdl_context *c, const bdl_aval *in, int n_in, int rank, bdl_aval *a) {
+  int64_t lanes = -1;
+  for (int k = 0; k < n_in; k++) {
+    TRY(without_lanes(c, &in[k], k ? learn_ranks[k] : rank, &a[k], &lanes));
+    if (k > 0 && k < LEARN_OPERANDS && (in[0].ndim > rank) != (in[k].ndim > learn_ranks[k]))
+      return bdl_fail(c, BDL_ESHAPE, "weights are %s, operand %d is %s: of all or of none the lanes", BDL_TEXT(&in[0]), k + 1,
+                      BDL_TEXT(&in[k]));
+  }
+  return BDL_OK;
+}
+
+/* params: transpose */
+bdl_status bdl_type_event_learn(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  bdl_aval a[MOST_OPERANDS];
+  const int t = p[0].i != 0;
+  TRY(learn_operands(c, in, n_in, 2, a));
+  if (a[0].ndim != 2) return bdl_fail(c, BDL_ESHAPE, "weights are a matrix, not %s", BDL_TEXT(&in[0]));
+  TRY(check_learn(c, &a[0], a, a[0].shape[t], a[0].shape[1 - t]));
+  *out = in[0];
+  return BDL_OK;
+}
+
+/* params: rows cols */
+bdl_status bdl_type_csr_learn(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  bdl_aval a[MOST_OPERANDS];
+  if (n_in != MOST_OPERANDS && n_in != MOST_OPERANDS - 1)
+    return bdl_fail(c, BDL_EVALUE, "%d operands where %d or %d are needed", n_in, MOST_OPERANDS - 1, MOST_OPERANDS);
+  TRY(learn_operands(c, in, n_in, 1, a));
+  TRY(check_csr(c, p[0].i, p[1].i, &a[7], &a[8]));
+  for (int k = 0; k < n_in; k += 9)
+    if (a[k].ndim != 1 || a[k].shape[0] != a[7].shape[0])
+      return bdl_fail(c, BDL_ESHAPE, "%s are %s, not [%" PRId64 "]", k ? "places" : "weights", BDL_TEXT(&a[k]), a[7].shape[0]);
+  if (n_in == MOST_OPERANDS && a[9].dtype != BDL_I32) return bdl_fail(c, BDL_ETYPE, "places are i32[nnz], not %s", BDL_TEXT(&a[9]));
+  TRY(check_learn(c, &a[0], a, p[0].i, p[1].i));
+  *out = in[0];
+  return BDL_OK;
+}
+
 /* "scalar:0.02": the probability ends the text.  The executor reads the same. */
 static bool kind_is_valid(const char *kind) {
   static const char *const laws[] = {"scalar:", "uniform:", "normal:"};

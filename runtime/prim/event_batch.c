@@ -112,3 +112,15 @@ BDL_BATCH(csr_outer) {
   TRY(bdl_bind(b, e->prim, e->params, in, e->n_in, z));
   return own >= 0 ? bdl_rule_split(b, *z, 0, size, own, z) : BDL_OK;
 }
+
+/* Every lane has weights and events of its own. */
+BDL_BATCH(learn) {
+  const int rank = e->prim == BDL_P_csr_learn ? 1 : 2;
+  const bdl_aval w = *bdl_aval_of(b, x[0]);
+  const int64_t own = w.ndim - batched[0] > rank ? w.shape[batched[0]] : -1;
+  bdl_atom in[10];
+  (void)out_batched;
+  TRY(each_lane_its_own(b, x, batched, e->n_in, 7, 1, own, size, in));
+  TRY(bdl_bind(b, e->prim, e->params, in, e->n_in, z));
+  return own >= 0 ? bdl_rule_split(b, *z, 0, size, own, z) : BDL_OK;
+}

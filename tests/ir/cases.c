@@ -136,6 +136,15 @@ static const struct {
    " z:F[4] = csr_scatter[rows=3 cols=4] y ids n d i p\n return z"},
   {BDL_P_csr_outer, "a:F[3], b:F[4]) { const i:i32[4] = [0 2 1 3]\n const p:i32[4] = [0 2 2 4]\n"
    " z:F[4] = csr_outer[rows=3 cols=4 event=0] a b i p\n return z"},
+  {BDL_P_event_learn, "w:F[3,4], s:bool[3], x:F[4], g:F[3], l:F[], h:F[]) { i:i32[3], n:i32[] = event_ids s\n"
+   " z:F[3,4] = event_learn[transpose=0] w i n x g l h\n return z"},
+  {BDL_P_event_learn, "w:F[3,4], s:bool[4], x:F[3], g:F[1], l:F[], h:F[]) { i:i32[4], n:i32[] = event_ids s\n"
+   " z:F[3,4] = event_learn[transpose=1] w i n x g l h\n return z"},
+  {BDL_P_csr_learn, "w:F[4], s:bool[3], x:F[4], g:F[1], l:F[], h:F[]) { const p:i32[4] = [0 2 1 3]\n const q:i32[4] = [0 2 2 4]\n"
+   " i:i32[3], n:i32[] = event_ids s\n z:F[4] = csr_learn[rows=3 cols=4] w i n x g l h p q\n return z"},
+  {BDL_P_csr_learn, "w:F[4], s:bool[3], x:F[4], g:F[3], l:F[], h:F[]) { const p:i32[4] = [0 2 1 3]\n const q:i32[4] = [0 2 2 4]\n"
+   " const r:i32[4] = [2 0 3 1]\n i:i32[3], n:i32[] = event_ids s\n"
+   " z:F[4] = csr_learn[rows=3 cols=4] w i n x g l h p q r\n return z"},
   {BDL_P_jitc_dot, "v:F[3], a:F[], b:F[]) {"
    " z:F[4] = jitc_dot[rows=3 cols=4 transpose=0 event=0 kind=\"uniform:0.5\"] v a b 42:i64\n return z"},
   {BDL_P_etrace_step, "e:F[2,3,2,5], x:F[3,2], d:F[3,5], f:F[3,5]) {"

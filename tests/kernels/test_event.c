@@ -204,6 +204,95 @@ static void threads_and_preparation_change_no_bit(void **state) {
   }
 }
 
+/* w by the rule of events, each weight for itself: the row and the column of weight k of entry e. */
+static double learned(double w, double x, double gain, double low, double high) { return fmin(fmax(w + gain * x, low), high); }
+
+static t_array number(bdl_dtype d, double v) {
+  t_array a = t_new(d, 0, NULL);
+  t_set(&a, 0, v);
+  return a;
+}
+
+static void only_weights_of_events_learn(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 100; seed++) {
+    uint64_t r = seed;
+    const bool transpose = seed & 1, same = seed & 2;
+    const bdl_dtype d = (bdl_dtype[]){BDL_F32, BDL_F64, BDL_I32}[seed % 3];
+    const int64_t m = 1 + t_below(&r, 20), n = 1 + t_below(&r, 20), spiking = transpose ? n : m;
+    const int32_t ids[2] = {(int32_t)t_below(&r, spiking), (int32_t)(spiking - 1)};
+    const int64_t count = ids[0] == ids[1] ? 1 : 2;
+    t_array w = t_rand(d, SHAPE(m, n), &r), x = t_rand(d, SHAPE(transpose ? m : n), &r), gain = t_rand(d, SHAPE(same ? 1 : spiking), &r);
+    t_array in[7] = {w, t_i32(2, ids), number(BDL_I32, (double)count), x, gain, number(d, -2), number(d, 3)}, z;
+    OK(t_call(BDL_P_event_learn, PARAMS(bdl_pint(transpose)), in, 7, &z, 2));
+    for (int64_t i = 0; i < m; i++)
+      for (int64_t j = 0; j < n; j++) {
+        const int64_t s = transpose ? j : i;
+        const double old = t_get(&w, i * n + j), now = t_get(&z, i * n + j);
+        const bool active = s == ids[0] || s == ids[count - 1];
+        assert_true(now == (active ? learned(old, t_get(&x, transpose ? i : j), t_get(&gain, same ? 0 : s), -2, 3) : old));
+      }
+    t_free(in, 7);
+    t_free(&z, 1);
+  }
+}
+
+/* The same entries by rows, and at places that turn their order round, for any threads, known or not. */
+static void sparse_weights_learn_where_they_stand(void **state) {
+  (void)state;
+  for (int form = 0; form < 8; form++) {
+    uint64_t r = (uint64_t)form + 1;
+    const bool same = form & 1, placed = form & 2;
+    sparse s = large_sparse(form & 4 ? 70000 : 5000, false, false, &r);
+    const int64_t nnz = s.indices.aval.shape[0], count = s.m / 2;
+    t_array ids = t_new(BDL_I32, SHAPE(s.m)), x = t_new(BDL_F32, SHAPE(s.n)), gain = t_new(BDL_F32, SHAPE(same ? 1 : s.m));
+    t_array places = t_new(BDL_I32, SHAPE(nnz)), z;
+    for (int64_t i = 0; i < count; i++) t_set(&ids, i, (double)(2 * i));
+    for (int64_t j = 0; j < s.n; j++) t_set(&x, j, t_uniform(&r) - 0.5);
+    for (int64_t i = 0; i < (same ? 1 : s.m); i++) t_set(&gain, i, t_uniform(&r));
+    for (int64_t k = 0; k < nnz; k++) t_set(&places, k, (double)(nnz - 1 - k));
+    t_array in[10] = {s.data, ids, number(BDL_I32, (double)count), x, gain, number(BDL_F32, -0.2), number(BDL_F32, 0.5), s.indices,
+                      s.indptr, places};
+    for (int way = 0; way < 2; way++)
+      for (int threads = 1; threads <= 4; threads += 1 + (threads == 2)) {
+        OK(t_call_knowing(way ? 1 << 7 | 1 << 8 : 0, BDL_P_csr_learn, (bdl_param[]){bdl_pint(s.m), bdl_pint(s.n)}, in, placed ? 10 : 9,
+                          &z, threads));
+        const float *w = s.data.data, *xs = x.data, *gains = gain.data, *now = z.data;
+        for (int64_t i = 0; i < s.m; i++)
+          for (int64_t k = (int64_t)t_get(&s.indptr, i); k < (int64_t)t_get(&s.indptr, i + 1); k++) {
+            const int64_t at = placed ? nnz - 1 - k : k;
+            const float raw = w[at] + gains[same ? 0 : i] * xs[((int32_t *)s.indices.data)[k]], up = raw < -0.2F ? -0.2F : raw;
+            assert_true(now[at] == (i % 2 || i / 2 >= count ? w[at] : up > 0.5F ? 0.5F : up));
+          }
+        t_free(&z, 1);
+      }
+    t_free((t_array[]){ids, in[2], x, gain, in[5], in[6], places}, 7);
+    free_sparse(&s);
+  }
+}
+
+static void wrong_learning_is_an_error(void **state) {
+  (void)state;
+  const struct {
+    double id, count, place;
+    const char *text;
+  } cases[] = {{7, 1, 0, "csr_learn: row 7"}, {-1, 1, 0, "row -1"}, {0, 4, 0, "4 of 1 ids"}, {0, 1, 2, "place 2"}, {0, 1, -1, "place -1"}};
+  for (int c = 0; c < BDL_LEN(cases); c++) {
+    t_array in[10] = {t_new(BDL_F32, SHAPE(2)), t_new(BDL_I32, SHAPE(1)), number(BDL_I32, cases[c].count), t_new(BDL_F32, SHAPE(3)),
+                      t_new(BDL_F32, SHAPE(1)), number(BDL_F32, 0), number(BDL_F32, 1), t_i32(2, (int32_t[]){0, 1}),
+                      t_i32(2, (int32_t[]){0, 1}), t_new(BDL_I32, SHAPE(2))}, z;
+    t_set(&in[1], 0, cases[c].id);
+    t_set(&in[9], 0, cases[c].place);
+    t_fails(t_call(BDL_P_csr_learn, PARAMS(bdl_pint(2), bdl_pint(3)), in, 10, &z, 1), BDL_EINDEX, cases[c].text);
+    t_free(in, 10);
+  }
+  t_array in[7] = {t_new(BDL_F32, SHAPE(2, 3)), t_i32(1, (int32_t[]){2}), number(BDL_I32, 1), t_new(BDL_F32, SHAPE(3)),
+                   t_new(BDL_F32, SHAPE(2)), number(BDL_F32, 0), number(BDL_F32, 1)}, z;
+  t_fails(t_call(BDL_P_event_learn, PARAMS(bdl_pint(0)), in, 7, &z, 1), BDL_EINDEX, "event_learn: row 2");
+  t_fails(t_call(BDL_P_event_learn, PARAMS(bdl_pint(1)), in, 7, &z, 1), BDL_ESHAPE, "x is f32[3], not f32[2]");
+  t_free(in, 7);
+}
+
 static void no_events_and_all(void **state) {
   (void)state;
   for (int form = 0; form < 8; form++) {
@@ -351,6 +440,9 @@ int main(void) {
       cmocka_unit_test(csr_scatter_adds_listed_rows),
       cmocka_unit_test(csr_outer_is_the_product_on_the_pattern),
       cmocka_unit_test(threads_and_preparation_change_no_bit),
+      cmocka_unit_test(only_weights_of_events_learn),
+      cmocka_unit_test(sparse_weights_learn_where_they_stand),
+      cmocka_unit_test(wrong_learning_is_an_error),
       cmocka_unit_test(no_events_and_all),
       cmocka_unit_test(wrong_matrices_are_errors),
       cmocka_unit_test(jitc_is_one_matrix_both_ways),

@@ -42,14 +42,18 @@ enum { COLUMNS = 2048 }; /* of a result that one thread keeps in cache while it 
       for (int64_t j = 0; j < m; j++) y[j] += a[j];                                                                \
     }                                                                                                              \
   }                                                                                                                \
-  static void cols_##s(void *y0, const int32_t *ids, int64_t count, const void *w0, int64_t n, int64_t i) {        \
-    const W *restrict w = (const W *)w0 + i * n;                                                                   \
-    W part[4] = {0};                                                                                               \
-    int64_t k = 0;                                                                                                 \
-    for (; k + 4 <= count; k += 4)                                                                                 \
-      for (int l = 0; l < 4; l++) part[l] += w[ids[k + l]];                                                        \
-    for (; k < count; k++) part[k & 3] += w[ids[k]];                                                               \
-    ((W *)y0)[i] = (part[0] + part[1]) + (part[2] + part[3]);                                                      \
+  static void cols_##s(void *y0, const int32_t *ids, int64_t count, const void *w0, int64_t n, int64_t first, int64_t last) {\
+    W *restrict y = y0;                                                                                            \
+    if (count == 0) memset(y + first, 0, (size_t)(last - first) * sizeof *y);                                      \
+    for (int64_t i = first; i < last && count; i++) {                                                              \
+      const W *restrict w = (const W *)w0 + i * n;                                                                 \
+      W part[4] = {0};                                                                                             \
+      int64_t k = 0;                                                                                               \
+      for (; k + 4 <= count; k += 4)                                                                               \
+        for (int l = 0; l < 4; l++) part[l] += w[ids[k + l]];                                                      \
+      for (; k < count; k++) part[k & 3] += w[ids[k]];                                                             \
+      y[i] = (part[0] + part[1]) + (part[2] + part[3]);                                                            \
+    }                                                                                                              \
   }
 BDL_K_NUMBERS(DENSE)
 
@@ -59,7 +63,7 @@ typedef struct dense_job {
   const void *w;
   int64_t n;
   void (*rows)(void *, const int32_t *, int64_t, const void *, int64_t, int64_t, int64_t);
-  void (*cols)(void *, const int32_t *, int64_t, const void *, int64_t, int64_t);
+  void (*cols)(void *, const int32_t *, int64_t, const void *, int64_t, int64_t, int64_t);
 } dense_job;
 
 static void strips(void *job, int64_t first, int64_t last, int thread) {
@@ -72,7 +76,7 @@ static void strips(void *job, int64_t first, int64_t last, int thread) {
 static void rows_of_w(void *job, int64_t first, int64_t last, int thread) {
   const dense_job *j = job;
   (void)thread;
-  for (int64_t i = first; i < last; i++) j->cols(j->y, j->s->ids, j->s->count, j->w, j->n, i);
+  j->cols(j->y, j->s->ids, j->s->count, j->w, j->n, first, last);
 }
 
 void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, bdl_pool *pool) {
@@ -85,7 +89,7 @@ void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, 
 }
 
 void bdl_k_event_cols(void *y, const bdl_k_events *s, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool) {
-  static void (*const table[BDL_DTYPE_COUNT])(void *, const int32_t *, int64_t, const void *, int64_t, int64_t) = {
+  static void (*const table[BDL_DTYPE_COUNT])(void *, const int32_t *, int64_t, const void *, int64_t, int64_t, int64_t) = {
 #define ROW(d, s, T, W) [d] = cols_##s,
       BDL_K_NUMBERS(ROW)};
 #undef ROW

@@ -115,7 +115,10 @@ typedef struct bdl_k_jitc {
 enum { BDL_JITC_BATCH = 16 };
 int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_t row, uint32_t *t, int64_t *column);
 
-/* y[cols] = v M (transpose: y[rows] = M v); s, with its bits, instead of v where not NULL.  d is f32 or f64. */
-void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool);
+/* y[cols] = v M (transpose: y[rows] = M v); s, with its bits where transposed, instead of v where not NULL.  d is f32 or f64.
+** room: bdl_k_jitc_bytes(g, d) where threads are to draw the rows of v M, else NULL. */
+size_t bdl_k_jitc_bytes(const bdl_k_jitc *g, bdl_dtype d);
+void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, void *room,
+                    bdl_pool *pool);
 
 #endif

@@ -109,6 +109,27 @@ int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_
   return n;
 }
 
+/* ---- lists: the synapses of some rows, drawn by threads, then added in the order of rows */
+
+enum { MOST_LISTS = 256, LIST_BYTES = 1 << 22 };
+
+typedef struct lists {
+  int64_t room; /* synapses a list holds: longer rows, 1 in 10^9, are drawn again when they are added */
+  int64_t n;    /* lists: [n] lengths (-1: too long), [n, room] columns, [n, room] weights */
+} lists;
+
+static lists lists_of(const bdl_k_jitc *g, bdl_dtype d) {
+  const double mean = (double)g->cols * g->prob;
+  lists l = {.room = ((int64_t)(mean + 6 * sqrt(mean)) / AHEAD + 2) * AHEAD};
+  l.n = BDL_MAX(1, BDL_MIN(MOST_LISTS, LIST_BYTES / (l.room * (int64_t)(sizeof(int32_t) + bdl_dtype_size(d)))));
+  return l;
+}
+
+size_t bdl_k_jitc_bytes(const bdl_k_jitc *g, bdl_dtype d) {
+  const lists l = lists_of(g, d);
+  return (size_t)l.n * (sizeof(int64_t) + (size_t)l.room * (sizeof(int32_t) + bdl_dtype_size(d)));
+}
+
 #define JITC(s, T)                                                                                           \
   static void add_row_##s(T *restrict y, T x, const bdl_k_jitc *g, int64_t row) {                            \
     walk w = start(g, row);                                                                                  \
@@ -130,20 +151,36 @@ int bdl_k_jitc_columns(int32_t cols[BDL_JITC_BATCH], const bdl_k_jitc *g, int64_
       }                                                                                                      \
     }                                                                                                        \
     return sum;                                                                                              \
+  }                                                                                                          \
+  static int64_t list_row_##s(int32_t *restrict cols, T *restrict weights, int64_t room, const bdl_k_jitc *g, int64_t row) { \
+    walk w = start(g, row);                                                                                  \
+    int64_t at = 0;                                                                                          \
+    for (int n = AHEAD; n == AHEAD; at += n) {                                                               \
+      n = draw(&w);                                                                                          \
+      if (at + n > room) return -1;                                                                          \
+      for (int k = 0; k < n; k++) cols[at + k] = (int32_t)w.cols[k], weights[at + k] = (T)w.weight[k];       \
+    }                                                                                                        \
+    return at;                                                                                               \
+  }                                                                                                          \
+  static void add_list_##s(T *restrict y, T x, const int32_t *restrict cols, const T *restrict weights, int64_t n) { \
+    for (int64_t k = 0; k < n; k++) y[cols[k]] += weights[k] * x;                                            \
   }
 JITC(f32, float)
 JITC(f64, double)
 
-typedef struct sum_job {
+typedef struct jitc_job {
   void *y;
   const void *v;
   const bdl_k_events *s;
   const bdl_k_jitc *g;
   bdl_dtype d;
-} sum_job;
+  int64_t first; /* of the list of rows: what list 0 holds */
+  lists l;
+  int64_t *lengths;
+} jitc_job;
 
 static void sum_rows(void *job, int64_t first, int64_t last, int thread) {
-  const sum_job *j = job;
+  const jitc_job *j = job;
   (void)thread;
   for (int64_t i = first; i < last; i++)
     if (j->d == BDL_F32)
@@ -152,18 +189,56 @@ static void sum_rows(void *job, int64_t first, int64_t last, int thread) {
       ((double *)j->y)[i] = sum_row_f64(j->v, j->s, j->g, i);
 }
 
-void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, bdl_pool *pool) {
+static int64_t row_of(const jitc_job *j, int64_t k) { return j->s ? j->s->ids[k] : k; }
+static int32_t *columns_of(const jitc_job *j, int64_t list) { return (int32_t *)(j->lengths + j->l.n) + list * j->l.room; }
+static void *weights_of(const jitc_job *j, int64_t list) {
+  return (char *)columns_of(j, j->l.n) + (size_t)(list * j->l.room) * bdl_dtype_size(j->d);
+}
+
+static void fill_lists(void *job, int64_t first, int64_t last, int thread) {
+  const jitc_job *j = job;
+  (void)thread;
+  for (int64_t k = first; k < last; k++) {
+    const int64_t row = row_of(j, j->first + k);
+    j->lengths[k] = j->d == BDL_F32 ? list_row_f32(columns_of(j, k), weights_of(j, k), j->l.room, j->g, row)
+                                    : list_row_f64(columns_of(j, k), weights_of(j, k), j->l.room, j->g, row);
+  }
+}
+
+/* y += row k of those listed; list < 0: drawn here. */
+static void add_row(const jitc_job *j, int64_t k, int64_t list) {
+  const int64_t i = row_of(j, k), n = list < 0 ? -1 : j->lengths[list];
+  if (j->d == BDL_F32) {
+    const float x = j->s ? 1 : ((const float *)j->v)[i];
+    if (n < 0)
+      add_row_f32(j->y, x, j->g, i);
+    else
+      add_list_f32(j->y, x, columns_of(j, list), weights_of(j, list), n);
+  } else {
+    const double x = j->s ? 1 : ((const double *)j->v)[i];
+    if (n < 0)
+      add_row_f64(j->y, x, j->g, i);
+    else
+      add_list_f64(j->y, x, columns_of(j, list), weights_of(j, list), n);
+  }
+}
+
+void bdl_k_jitc_dot(void *y, const void *v, const bdl_k_events *s, const bdl_k_jitc *g, bool transpose, bdl_dtype d, void *room,
+                    bdl_pool *pool) {
+  jitc_job job = {.y = y, .v = v, .s = s, .g = g, .d = d, .l = lists_of(g, d), .lengths = room};
+  const int64_t count = s ? s->count : g->rows;
   if (transpose) {
-    sum_job job = {.y = y, .v = v, .s = s, .g = g, .d = d};
     bdl_pool_run(pool, g->rows, sum_rows, &job);
     return;
   }
   memset(y, 0, (size_t)g->cols * bdl_dtype_size(d));
-  for (int64_t k = 0; k < (s ? s->count : g->rows); k++) {
-    const int64_t i = s ? s->ids[k] : k;
-    if (d == BDL_F32)
-      add_row_f32(y, s ? 1 : ((const float *)v)[i], g, i);
-    else
-      add_row_f64(y, s ? 1 : ((const double *)v)[i], g, i);
+  if (!pool || !room || job.l.n == 1) {
+    for (int64_t k = 0; k < count; k++) add_row(&job, k, -1);
+    return;
+  }
+  for (; job.first < count; job.first += job.l.n) {
+    const int64_t n = BDL_MIN(job.l.n, count - job.first);
+    bdl_pool_run(pool, n, fill_lists, &job);
+    for (int64_t k = 0; k < n; k++) add_row(&job, job.first + k, k);
   }
 }

@@ -312,9 +312,22 @@ static size_t jitc_bytes(const bdl_param *params, const bdl_aval *v) {
   return params[3].i ? bdl_k_events_bytes(last_of(v), params[2].i != 0) : 0;
 }
 
+/* params: rows cols transpose event kind; without seed and numbers */
+static bdl_k_jitc jitc_of(const bdl_param *params) {
+  const char *kind = params[4].s;
+  return (bdl_k_jitc){.rows = params[0].i,
+                      .cols = params[1].i,
+                      .prob = strtod(strchr(kind, ':') + 1, NULL),
+                      .law = kind[0] == 's'   ? BDL_JITC_SCALAR
+                             : kind[0] == 'u' ? BDL_JITC_UNIFORM
+                                              : BDL_JITC_NORMAL};
+}
+
+/* Behind the rooms: lists of the rows that threads draw. */
 size_t bdl_scratch_jitc_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
-  (void)n_in, (void)out;
-  return scratch_for(&in[0], jitc_bytes(params, &in[0]));
+  (void)n_in;
+  const bdl_k_jitc g = jitc_of(params);
+  return scratch_for(&in[0], jitc_bytes(params, &in[0])) + (params[2].i ? 0 : bdl_k_jitc_bytes(&g, out[0].dtype));
 }
 
 static double number_in_lane(const bdl_kcall *k, int i, int64_t lane) {
@@ -325,23 +338,19 @@ static double number_in_lane(const bdl_kcall *k, int i, int64_t lane) {
 static bdl_csr_error jitc_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
   const bdl_kcall *k = p->k;
   const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
-  const char *kind = k->params[4].s;
-  const bdl_k_jitc g = {.rows = k->params[0].i,
-                        .cols = k->params[1].i,
-                        .seed = *(const uint64_t *)in_lane(k, 3, 0, lane),
-                        .prob = strtod(strchr(kind, ':') + 1, NULL),
-                        .law = kind[0] == 's'   ? BDL_JITC_SCALAR
-                               : kind[0] == 'u' ? BDL_JITC_UNIFORM
-                                                : BDL_JITC_NORMAL,
-                        .p0 = number_in_lane(k, 1, lane),
-                        .p1 = number_in_lane(k, 2, lane)};
+  bdl_k_jitc g = jitc_of(k->params);
+  g.seed = *(const uint64_t *)in_lane(k, 3, 0, lane);
+  g.p0 = number_in_lane(k, 1, lane);
+  g.p1 = number_in_lane(k, 2, lane);
   const bdl_k_events s = event ? events_of(k, b, transpose, room) : (bdl_k_events){0};
+  const double synapses = (double)(event ? s.count : g.rows) * (double)g.cols * g.prob;
+  if (!transpose && synapses < 4096) pool = NULL;
   bdl_k_jitc_dot(vector(k->out[0], &k->out_aval[0], b), vector(k->in[0], &k->in_aval[0], b), event ? &s : NULL, &g, transpose,
-                 k->out_aval[0].dtype, pool);
+                 k->out_aval[0].dtype, transpose ? NULL : (char *)k->scratch + scratch_for(&k->in_aval[0], p->bytes), pool);
   return FINE;
 }
 
-/* params: rows cols transpose event kind; in: v, p0, p1, seed */
+/* in: v, p0, p1, seed */
 bdl_status bdl_lower_jitc_dot(const bdl_kcall *k) {
   products p = {.k = k, .one = jitc_product};
   const int64_t matrix = k->params[0].i * k->params[1].i;

@@ -350,15 +350,42 @@ static void wrong_matrices_are_errors(void **state) {
 
 /* ---- just-in-time connectivity */
 
-static t_array jitc(const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n,
-                    bool transpose, bool event) {
+static t_array jitc_by(int threads, const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n,
+                       bool transpose, bool event) {
   t_array in[4] = {*v, t_new(BDL_F64, 0, NULL), t_new(BDL_F64, 0, NULL), t_new(BDL_I64, 0, NULL)}, z;
   t_set(&in[1], 0, p0), t_set(&in[2], 0, p1);
   *(int64_t *)in[3].data = seed;
   const bdl_param p[5] = {bdl_pint(m), bdl_pint(n), bdl_pint(transpose), bdl_pint(event), bdl_pstr(kind)};
-  OK(t_call(BDL_P_jitc_dot, p, in, 4, &z, 2));
+  OK(t_call(BDL_P_jitc_dot, p, in, 4, &z, threads));
   t_free(in + 1, 3);
   return z;
+}
+
+static t_array jitc(const t_array *v, const char *kind, double p0, double p1, int64_t seed, int64_t m, int64_t n,
+                    bool transpose, bool event) {
+  return jitc_by(2, v, kind, p0, p1, seed, m, n, transpose, event);
+}
+
+/* Rows are more than the lists that threads draw at a time. */
+static void jitc_threads_change_no_bit(void **state) {
+  (void)state;
+  const char *const kinds[] = {"scalar:0.05", "uniform:0.02", "normal:0.3"};
+  enum { m = 600, n = 3000 };
+  for (int form = 0; form < 24; form++) {
+    uint64_t r = (uint64_t)form + 1;
+    const bool transpose = form & 1, event = form & 2, batched = form & 4;
+    const char *kind = kinds[form / 8];
+    const int64_t len = transpose ? n : m, shape[2] = {5, len};
+    t_array v = t_new(BDL_F64, 1 + batched, shape + !batched);
+    for (int64_t i = 0; i < (batched ? 5 : 1) * len; i++) t_set(&v, i, t_uniform(&r) - 0.1);
+    t_array want = jitc_by(1, &v, kind, 0.3, 0.7, 9, m, n, transpose, event);
+    for (int threads = 2; threads <= 4; threads++) {
+      t_array got = jitc_by(threads, &v, kind, 0.3, 0.7, 9, m, n, transpose, event);
+      t_same(&got, &want);
+      t_free(&got, 1);
+    }
+    t_free((t_array[]){v, want}, 2);
+  }
 }
 
 static void jitc_is_one_matrix_both_ways(void **state) {
@@ -446,6 +473,7 @@ int main(void) {
       cmocka_unit_test(no_events_and_all),
       cmocka_unit_test(wrong_matrices_are_errors),
       cmocka_unit_test(jitc_is_one_matrix_both_ways),
+      cmocka_unit_test(jitc_threads_change_no_bit),
       cmocka_unit_test(jitc_has_its_law),
       cmocka_unit_test(jitc_kinds_are_checked),
   };

@@ -43,7 +43,7 @@ local REST = {
 local W3 = {population(1000, 1000, 15), population(10000, 1000, 7), population(100000, 1000, 3), population(1000000, 200, 3)}
 local W6 = {layer(256, 1, 100, 15), layer(256, 16, 100, 7), layer(256, 64, 100, 5), layer(1024, 1, 100, 5),
             layer(1024, 16, 100, 3), layer(1024, 64, 20, 3)}
-local W10 = {}                                    -- a gather touches every entry, whatever the density
+local W10 = {}                                    -- the gather of the reference touches every entry, whatever the density
 for _, way in ipairs{{"pre", 0, {{10000, 0.01, 1000, 9}, {10000, 0.2, 100, 9}, {100000, 0.001, 200, 5}, {100000, 0.01, 100, 5}}},
                      {"post", 1, {{10000, 0.01, 100, 5}, {100000, 0.01, 50, 3}}}} do
   for _, weights in ipairs{{"hom", 0}, {"het", 1}} do
@@ -53,6 +53,8 @@ for _, way in ipairs{{"pre", 0, {{10000, 0.01, 1000, 9}, {10000, 0.2, 100, 9}, {
     end
   end
 end
+local STDP = {{n = 10000, density = 0.01, steps = 300, repeats = 7}, {n = 10000, density = 0.1, steps = 50, repeats = 5},
+              {n = 100000, density = 0.01, steps = 50, repeats = 5}}
 local SCALING = {}
 for k, scale in ipairs{0.005, 0.03, 0.3, 3, 30} do
   SCALING[k] = {scale = scale, synapses = 320000*scale // 1 | 0, steps = scale < 1 and 10000 or 2000, repeats = 5}
@@ -144,6 +146,10 @@ return {
     end,
     C = "$bin/w10_ref $n $density $het $steps $repeats $post", bdl = "$run/w10.lua $n $density $het $steps $repeats $post",
     BrainX = "w10_spmv.py --n $n --density $density --hetero $het --steps $steps --direction $direction --repeat $repeats",
+  },
+  {
+    name = "W10 stdp, n $n, density $density", of = "step", aim = {C = 1.1}, sizes = STDP, check = {{0.5, 0.05}},
+    C = "$bin/w10_ref $n $density 1 $steps $repeats 2", bdl = "$run/w10.lua $n $density 1 $steps $repeats 2",
   },
   {
     name = "scaling, $synapses synapses", of = "step", plot = true, check = {{20, 15}}, sizes = SCALING, -- 80 synapses a neuron

@@ -45,6 +45,7 @@ check() {
     test)
       want libcmocka-dev header cmocka.h
       wish openmpi-bin found mpirun
+      wish gnuplot-nox found gnuplot
       wish libhdf5-dev pkg-config --exists hdf5
       wish cmark-gfm found cmark-gfm
       ;;

@@ -59,6 +59,7 @@ local OPTIONS = {
   ["trace-file"] = {"FILE", nil, "write each step of compiled programs on a time line, for chrome://tracing or Perfetto (JSON)"},
   record = {"FILE", nil, "keep what each equation made, as a hash, for bdl replay; slower"},
   check = {nil, nil, "stop at the first equation that gives other numbers"},
+  plot = {"FILE", nil, "where the model's figure goes: a file .png, .svg, .pdf or .gif, or term (the default) or none"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
   after = {"PASS", nil, "the program after a pass: trace (before any), inline, simplify, fold, cse, hoist, products, dce, or all"},
   groups = {nil, nil, "hidden groups and relations of online learners instead, as bdl etrace"},
@@ -182,6 +183,23 @@ local function report(failure)
   return failure.kind == "InterruptError" and INTERRUPTED or failure.kind == "UsageError" and USAGE or FAILED
 end
 
+--- --plot FILE, of which a wrong name or a missing gnuplot is told before the run.
+local function plot_to(target)
+  if not target then return end
+  if target ~= "term" and target ~= "none" then
+    local ok, err = pcall(require "bdl.plot.gnuplot".check, "--plot", target)
+    if not ok then usage("%s%s", err.message, err.hint and "\n    " .. err.hint or "") end
+  end
+  require "bdl.plot.output".target = target
+end
+
+--- A model that has run drew the figure that was asked for?
+local function check_plot(opts)
+  if not opts.plot or opts.plot == "none" or require "bdl.plot.output".drawn > 0 then return OK end
+  say(("bdl: --plot %s: the model has no figure; a model gives it to bdl.plot.output(figure)"):format(opts.plot))
+  return USAGE
+end
+
 --- A model that has run asked for every setting that was given?
 local function check_settings(opts)
   if #opts.set == 0 then return OK end
@@ -222,7 +240,7 @@ local function write_events(path)
   return ok
 end
 
-command("run", "model.lua [arguments]", "seed precision threads tier native platform set quiet profile trace-file record ranks", [[
+command("run", "model.lua [arguments]", "seed precision threads tier native platform set plot quiet profile trace-file record ranks", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -242,6 +260,7 @@ function(opts, rest)
     if not file then usage("--trace-file %s", why) end
     file:close()
   end
+  plot_to(opts.plot)
   if opts.profile or trace_file then core.profile(true, trace_file and "events") end
   local results
   local failure = model.try(function()
@@ -255,7 +274,8 @@ function(opts, rest)
   if trace_file and not write_events(trace_file) then return FAILED end
   if failure then return report(failure) end
   if results and not opts.quiet then say(("%s: %d results of equations"):format(opts.record, results)) end
-  return check_settings(opts)
+  local drawn, asked = check_plot(opts), check_settings(opts)
+  return drawn ~= OK and drawn or asked
 end)
 
 --- Tells what is not as it was, and runs; the failure or nil.
@@ -501,6 +521,7 @@ command("env", "", "", "What bdl finds on this machine, and the environment vari
   row("BLAS", core.blas() or "none found")
   row("MPI", core.world_library() or "none found; pmap has one device")
   row("HDF5", core.hdf5_built() and "built in" or "not built in; with libhdf5-dev it would be")
+  row("gnuplot", require "bdl.plot.program".version() or "none found; figures are text, not files")
   local size, rank = core.world()
   row("processes", size == 1 and "1" or ("%d, this is %d"):format(size, rank + 1))
   row("memory limit", limit > 0 and limit .. " bytes" or "none")

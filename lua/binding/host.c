@@ -295,11 +295,12 @@ static int l_clock(lua_State *L) {
   return 1;
 }
 
-/* core.columns() -> width of the terminal that standard error is; nil: it is none */
+/* core.columns(fd = 2, standard error) -> width of the terminal that it is; nil: it is none */
 static int l_columns(lua_State *L) {
+  const int fd = (int)luaL_optinteger(L, 1, STDERR_FILENO);
   struct winsize w;
-  if (!isatty(STDERR_FILENO)) return 0;
-  lua_pushinteger(L, ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80);
+  if (!isatty(fd)) return 0;
+  lua_pushinteger(L, ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80);
   return 1;
 }
 

@@ -37,7 +37,7 @@ end)
 --- Areas whose names are examples of models, or act on them: each shows how it is used.
 local SHOWN = {
   "nn", "surrogate", "init", "optim", "metric", "functional", "input", "encode", "quad", "conn", "random", "data",
-  "monitor", "event", "augment", "compile", "online", "bdl",
+  "monitor", "event", "augment", "compile", "online", "plot", "bdl",
 }
 
 --- Names without an example: of files that are not here, of modules, of what is no function.

@@ -350,8 +350,9 @@ t.test("a raster is drawn from events as from rows", function()
   local N, I = neurons(8)
   local S, D = SpikeMonitor(N), StateMonitor(function(s) return s end, "s")
   bdl.run(function() return N(I) end, 600, {monitors = {S, D}})
-  t.eq(bdl.plot.raster(S, {width = 40}), bdl.plot.raster(D.s, {width = 40}))
-  t.eq(bdl.plot.raster(S, {width = 40, rows = bdl.tensor{3, 4}}), bdl.plot.raster(D.s[{{}, {4, 5}}], {width = 40}))
+  local function drawn(spikes, rows) return tostring(bdl.plot.raster(spikes, {width = 40, rows = rows, duration = 60*u.ms})) end
+  t.eq(drawn(S), drawn(D.s))
+  t.eq(drawn(S, bdl.tensor{3, 4}), drawn(D.s[{{}, {4, 5}}]))
 end)
 
 t.test("Ctrl-C keeps every whole step", function()

@@ -95,13 +95,13 @@ SpikeMonitor.fields = setmetatable({
   end,
 }, {__index = Monitor.fields})
 
---- For a picture: the step and the row of each event, the rows, the steps.  A row is an element that is recorded.
+--- For a picture: the step and the row of each event, the rows, the steps, dt or nil.  A row is an element that is recorded.
 function SpikeMonitor:raster_points()
   local lanes, elements = places(self)
   local n = size_of(self._types[1].shape, self._axes + 1)
   local rows = core.bind("add", {}, core.bind("mul", {}, lanes, core.tensor(n, "int32")), elements)
   local step = core.totable(core.record_tensor(self._steps))
-  return step, core.totable(rows), size_of(self._types[1].shape, 1), self._sim.i
+  return step, core.totable(rows), size_of(self._types[1].shape, 1), self._sim.i, self._dt
 end
 
 --- List of the spike times of each element: trains[k] are those of id k - 1.  lane : from 1, where there are lanes.

@@ -1,0 +1,105 @@
+--- gnuplot, the program: is it there, what can it do, what it makes of a script.
+--  No text of users comes to the shell: scripts go through files with names of os.tmpname.
+local core = require "bdl.core"
+
+local M = {}
+
+local function need_files(who)
+  if not io or not io.popen or not os.tmpname then
+    core.fail("NotSupportedError", 4, "%s: files and programs are out of reach here; print(fig) shows the figure", who)
+  end
+end
+
+--- Standard output of a command of the shell, nil where it failed.
+local function output_of(command)
+  local pipe = io and io.popen and io.popen(command, "r")
+  if not pipe then return nil end
+  local text = pipe:read "a"
+  return pipe:close() and text or nil
+end
+
+--- "gnuplot 5.4 patchlevel 4"; nil where it is not found.
+function M.version()
+  local text = output_of "gnuplot --version 2>/dev/null"
+  return text and text:match "^gnuplot[^\n]*"
+end
+
+--- Set of the names of its terminals.
+function M.terminals()
+  local set = {}
+  local list = output_of "gnuplot -d -e 'print GPVAL_TERMINALS' 2>&1 </dev/null" or ""
+  for name in list:gmatch "%S+" do set[name] = true end
+  return set
+end
+
+--- A function that puts a text into the file, whole or not at all.  Fails here where the file cannot be written.
+function M.target(who, path)
+  need_files(who)
+  local part = path .. ".part"
+  local file, why = io.open(part, "wb")
+  if not file then core.fail("IOError", 3, "%s: %s", who, (why:gsub("%.part", "", 1))) end
+  file:close()
+  os.remove(part)
+  return function(text)
+    local f, late = io.open(part, "wb")
+    local ok = f
+    if f then
+      ok, late = f:write(text)
+      local closed, last = f:close()
+      if ok and not closed then ok, late = nil, last end
+    end
+    if ok then ok, late = os.rename(part, path) end
+    if not ok then
+      os.remove(part)
+      core.fail("IOError", 4, "%s: %s", who, (tostring(late):gsub("%.part", "", 1)))
+    end
+  end
+end
+
+--- Fails where there is no gnuplot.
+function M.need(who)
+  if M.version() then return end
+  core.hint "install it, on Debian: apt-get install gnuplot-nox; print(fig) shows a figure in the terminal without it"
+  core.fail("NotSupportedError", 3, "%s: the program gnuplot is not found", who)
+end
+
+--- What gnuplot writes for a script; `stays`: its window outlives it.
+function M.run(who, script, stays)
+  need_files(who)
+  M.need(who)
+  local script_path, error_path = os.tmpname(), os.tmpname()
+  local function text_of(path)
+    local file = io.open(path, "rb")
+    local text = file and file:read "a" or ""
+    if file then file:close() end
+    return text
+  end
+  local file, why = io.open(script_path, "wb")
+  local ok = file
+  if file then
+    ok, why = file:write(script)
+    local closed, last = file:close()
+    if ok and not closed then ok, why = nil, last end
+  end
+  local text
+  if ok then
+    local pipe
+    pipe, why = io.popen(("gnuplot -d %s %s 2>%s"):format(stays and "-persist" or "", script_path, error_path), "r")
+    ok = pipe
+    if pipe then
+      text = pipe:read "a"
+      ok = pipe:close()
+      if not ok or not stays and text == "" then
+        ok = nil
+        local said = text_of(error_path)
+        why = said:match "(line %d+:[^\n]*)" or said:match "%S[^\n]*" or "no picture came out"
+      end
+    end
+  end
+  os.remove(script_path)
+  os.remove(error_path)
+  if not ok then core.fail("IOError", 3, "%s: gnuplot failed: %s", who, tostring(why)) end
+  return text
+end
+
+return M

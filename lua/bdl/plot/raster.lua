@@ -1,0 +1,122 @@
+--- Rasters: a dot for each spike.
+local core = require "bdl.core"
+local class = require "bdl.class"
+local figure = require "bdl.plot.figure"
+local none = require "bdl.none".none
+local numbers = require "bdl.plot.numbers"
+
+local M = {}
+
+--- Spikes of a monitor: times, rows, how many rows, the axis of time.
+local function of_monitor(m)
+  local step, row, n, steps, dt = m:raster_points()
+  if dt == nil then return step, row, n, {label = "step", from = 0, to = steps} end
+  local unit = core.is_tensor(dt) and core.unit_of(dt) or nil
+  local value = numbers.scalar("plot.raster", "dt", dt, unit)
+  local times = {}
+  for k, s in ipairs(step) do times[k] = s * value end
+  times[#times + 1] = steps * value                -- the end, in the unit that suits it
+  times, unit = numbers.handy_time(times, unit)
+  local last = table.remove(times)
+  return times, row, n, {label = "time", unit = unit, from = 0, to = last}
+end
+
+--- The same of [steps, n]; a spike where true or > 0.  duration : of all steps, or nil.
+local function of_dense(spikes, duration)
+  local values, shape = numbers.read("plot.raster", "spikes", spikes, 2, "spikes are [steps, neurons]")
+  local step, unit = 1, nil
+  if duration ~= nil then
+    unit = core.is_tensor(duration) and core.unit_of(duration) or nil
+    step = numbers.scalar("plot.raster", "duration", duration, unit) / shape[1]
+  end
+  local times, rows = {}, {}
+  for i, row in ipairs(values) do
+    for k, v in ipairs(row) do
+      if v > 0 then times[#times + 1], rows[#rows + 1] = (i - 1) * step, k - 1 end
+    end
+  end
+  return times, rows, shape[2], {label = duration == nil and "step" or nil, unit = unit, from = 0, to = shape[1] * step}
+end
+
+--- The same of a list of spike trains.
+local function of_trains(trains)
+  local times, rows, unit = {}, {}, nil
+  for k, train in ipairs(trains) do
+    local empty = core.is_tensor(train) and train.size == 0 or type(train) == "table" and #train == 0
+    if not empty then
+      local list, _, own = numbers.read("plot.raster", "train " .. k, train, 1)
+      if #times == 0 then unit = own end
+      for _, t in ipairs(numbers.convert("plot.raster", "train " .. k, list, own, unit)) do
+        times[#times + 1], rows[#rows + 1] = t, k - 1
+      end
+    end
+  end
+  return times, rows, #trains, {label = unit == nil and "time" or nil, unit = unit}
+end
+
+local function points_of(spikes, duration)
+  if class.isa(spikes, require "bdl.monitor".SpikeMonitor) then return of_monitor(spikes) end
+  local first = type(spikes) == "table" and getmetatable(spikes) == nil and spikes[1]
+  if first and (core.is_tensor(first) and first.ndim == 1 or type(first) == "table") then return of_trains(spikes) end
+  if not core.is_tensor(spikes) and not class.isa(spikes, require "bdl.state".State) then
+    core.fail("TypeError", 2,
+              "plot.raster: spikes are a SpikeMonitor, [steps, neurons] or a list of spike trains, not a %s",
+              class.typename(spikes))
+  end
+  return of_dense(spikes, duration)
+end
+
+--- Layers of points, one for each of groups {{name, rows}, ..}.
+local function grouped(times, rows, n, groups)
+  if groups == nil then return {{kind = "dots", x = times, y = rows}} end
+  local layers, group_of, last = {}, {}, 0
+  for k, group in ipairs(groups) do
+    local name, size = group[1], group[2]
+    if type(name) ~= "string" or math.type(size) ~= "integer" or size < 1 then
+      core.fail("TypeError", 3, "plot.raster: groups are {{name, number of rows}, ..} from row 0 on")
+    end
+    layers[k] = {kind = "dots", x = {}, y = {}, name = name, color = k, middle = last + (size - 1) / 2}
+    for row = last, last + size - 1 do group_of[row] = layers[k] end
+    last = last + size
+  end
+  if last ~= n then core.fail("ValueError", 3, "plot.raster: the groups have %d rows, the raster has %d", last, n) end
+  for e, row in ipairs(rows) do
+    local layer = group_of[row]
+    layer.x[#layer.x + 1], layer.y[#layer.y + 1] = times[e], row
+  end
+  return layers
+end
+
+--- A raster: time to the right, a row of dots for each neuron, from the first at the bottom.
+--  spikes : a SpikeMonitor; or [steps, n], a spike where true or > 0; or a list of spike trains, the times of each
+--  Options: rows (ids to show, from 0, in that order), groups ({{"E", 60}, {"I", 20}}: rows of each, in colours),
+--    duration (of all steps of [steps, n]), title, x_label, y_label, x_limits, y_limits, width, height (in
+--    characters).
+--  Example:
+--    local spikes = bdl.random.rand(100, 8):lt(0.1)
+--    print(bdl.plot.raster(spikes, {duration = 100*bdl.units.ms, width = 60}))
+function M.raster(spikes, opts)
+  local a = figure.options("plot.raster", {duration = none, rows = none, groups = none}, opts)
+  if core.tracing() then numbers.read(a.who, "spikes", 0) end -- the error of all builders
+  local times, rows, n, time = points_of(spikes, a.duration)
+  if a.rows then
+    local place, ids = {}, numbers.flat(a.who, "rows", a.rows)
+    for k, id in ipairs(ids) do
+      if math.type(id) ~= "integer" and id % 1 ~= 0 or id < 0 or id >= n then
+        core.fail("IndexError", 2, "plot.raster: rows are ids from 0 to %d, not %g", n - 1, id)
+      end
+      place[id // 1 | 0] = k - 1
+    end
+    local t, r = {}, {}
+    for e, row in ipairs(rows) do
+      if place[row] then t[#t + 1], r[#r + 1] = times[e], place[row] end
+    end
+    times, rows, n = t, r, #ids
+  end
+  local layers = grouped(times, rows, n, a.groups)
+  time.tight = true
+  return figure.single(a, {x = time, y = {label = "neuron", from = -0.5, to = n - 0.5, integer = true}, layers = layers,
+                           rows = n, note = #times == 0 and "no spikes" or nil})
+end
+
+return M

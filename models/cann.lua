@@ -20,7 +20,7 @@ local function ring(d) return (d + pi) % (2*pi) - pi end
 
 local J = s.J0 / (math.sqrt(2*pi) * s.a) * bdl.exp(-0.5 * (ring(x:reshape(s.n, 1) - x) / s.a)^2) / density
 
---- The mean lag of the bump behind the stimulus, and the activity at every tenth step, for a strength of adaptation.
+--- The mean lag of the bump behind the stimulus, and the activity [steps, n], for a strength of adaptation.
 local function track(m)
   local U, V = bdl.HiddenState(bdl.zeros(s.n)), bdl.HiddenState(bdl.zeros(s.n))
   local steps = math.floor((s.duration / dt):item() + 0.5)
@@ -37,19 +37,14 @@ local function track(m)
   return lag[{{steps // 2, steps}}]:mean():item(), rate
 end
 
---- The activity over time as rows of the position; darker is more active.
-local function show(rate)
-  local shades = {" ", ".", ":", "+", "#"}
-  local rows = rate:totable()
-  local top = rate:max():item()
-  for i = 1, #rows, #rows // 20 do
-    local line = {}
-    for j = 1, s.n, math.max(1, s.n // 64) do line[#line + 1] = shades[math.min(5, 1 + math.floor(5 * rows[i][j] / top))] end
-    print("|" .. table.concat(line) .. "|")
-  end
-end
-
 local plain = track(0)
 local adapted, rate = track(s.m)
-show(rate)
 print(("lag behind the stimulus: %.3f rad without adaptation, %.3f rad with m = %g"):format(plain, adapted, s.m))
+
+-- The activity every millisecond; the line is the stimulus, with a gap where it goes round.
+local steps = bdl.arange(0, #rate, 10)
+local position = ring(s.speed * 0.1 * steps)
+local line = bdl.where(position:lt(ring(position - s.speed)), 0/0, position)
+local map = bdl.plot.heatmap(rate[steps].T, {x = steps * dt, y = x, label = "rate", y_label = "position (rad)",
+                                             y_limits = {-3.1, 3.1}})
+bdl.plot.output(map + bdl.plot.lines(line, {x = steps * dt}))

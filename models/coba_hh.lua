@@ -9,7 +9,7 @@
 local bdl = require "bdl"
 local nn, u = bdl.nn, bdl.units
 
-local s = bdl.settings{scale = 1, duration = 200*u.ms, plot = true}
+local s = bdl.settings{scale = 1, duration = 200*u.ms}
 local n_exc, n_inh = math.floor(3200*s.scale), math.floor(800*s.scale)
 local n = n_exc + n_inh
 local dt = 0.1*u.ms
@@ -73,8 +73,15 @@ local sim = bdl.run(function()
 end, s.duration, {monitors = {spikes}, pbar = true})
 local wall = bdl.util.clock() - start
 
-if s.plot then print(bdl.plot.raster(spikes, {duration = s.duration, rows = bdl.concatenate{bdl.arange(60), bdl.arange(20) + n_exc}})) end
 local seconds = (s.duration / u.second):item()
-local function rate(from, to) return spikes.count[{{from, to}}]:mean():item() / seconds end
-print(("rates: E %.1f Hz, I %.1f Hz"):format(rate(1, n_exc), rate(n_exc + 1, n)))
+local function rates(from, to) return spikes.count[{{from, to}}] / s.duration:to(u.second) end
+local E, I = rates(1, n_exc), rates(n_exc + 1, n)
+print(("rates: E %.1f Hz, I %.1f Hz"):format((E:mean() / u.Hz):item(), (I:mean() / u.Hz):item()))
 print(("speed: %.0f steps/s, %.3f times real time"):format(sim.i / wall, seconds / wall))
+
+-- 60 excitatory and 20 inhibitory neurons are shown.
+local shown = bdl.concatenate{bdl.arange(60), bdl.arange(20) + n_exc}
+bdl.plot.output(bdl.plot.figure({
+  bdl.plot.raster(spikes, {rows = shown, groups = {{"excitatory", 60}, {"inhibitory", 20}}}),
+  bdl.plot.hist({excitatory = E, inhibitory = I}, {x_label = "rate", density = true}),
+}, {heights = {1.7, 1}}))

@@ -108,3 +108,8 @@ bdl.tree.map(function(a, b)
 end, grads, exact)
 print(("gradients      differ by %.1g of the largest element of a parameter"):format(difference))
 print(nn.summary(net, {steps = s.updates * s.steps, seconds = seconds}))
+
+bdl.plot.output(bdl.plot.figure{
+  bdl.plot.loss(loss, {x_label = "update"}),
+  bdl.plot.lines(100 * right, {x_label = "update", y_label = "symbols copied (%)"}),
+})

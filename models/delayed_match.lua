@@ -45,13 +45,15 @@ function Net:__init()
   self.readout = nn.LeakyRateReadout{s.hidden, 2, tau = 20*u.ms}
 end
 
---- x [steps, n, n_in] -> logits [n, 2]
+--- x [steps, n, n_in] -> logits [n, 2], spikes [steps, n, hidden]
 function Net:update(x)
   nn.init_all_states(self, x.shape[2])
-  bdl.for_loop(function(spikes)
-    self.readout(self.neurons((self.input(spikes) + self.recurrent(self.neurons:get_spike())) * u.mA))
+  local spikes = bdl.for_loop(function(inputs)
+    local spikes = self.neurons((self.input(inputs) + self.recurrent(self.neurons:get_spike())) * u.mA)
+    self.readout(spikes)
+    return spikes
   end, x)
-  return self.readout.r.value
+  return self.readout.r.value, spikes
 end
 
 local net = Net()
@@ -63,7 +65,7 @@ optimizer:register_trainable_weights(weights)
 local function step()
   local x, match = trials(s.batch)
   local grads, loss = bdl.grad(function()
-    return bdl.metric.softmax_cross_entropy_with_integer_labels(net(x), match):mean()
+    return bdl.metric.softmax_cross_entropy_with_integer_labels((net(x)), match):mean()
   end, weights, {return_value = true})()
   optimizer:update(grads)
   return loss
@@ -79,5 +81,13 @@ local seconds = bdl.util.clock() - start
 
 local x, match = trials(1000)
 print(("loss           %.7g in the first round, %.7g in the last"):format(losses[1]:item(), losses[-1]:item()))
-print(("test accuracy  %.1f %% of 1000 new trials"):format(100 * bdl.metric.accuracy(net(x), match):item()))
+local logits, spikes = net(x)
+print(("test accuracy  %.1f %% of 1000 new trials"):format(100 * bdl.metric.accuracy(logits, match):item()))
 print(nn.summary(net, {steps = s.rounds * s.per_round, seconds = seconds}))
+
+-- The loss, and a trial: spikes of the inputs and of the network.
+local function raster(spikes, title) return bdl.plot.raster(spikes, {duration = #x * dt, title = title}) end
+bdl.plot.output(bdl.plot.figure({
+  bdl.plot.loss(losses, {x_label = "round"}), raster(x[{{}, 1}], "inputs"),
+  raster(spikes[{{}, 1}], ("network: %s match"):format(logits[1]:argmax():item() == 1 and "a" or "no")),
+}))

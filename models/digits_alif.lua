@@ -25,18 +25,18 @@ function Net:__init()
   self.readout = nn.LeakyRateReadout{s.hidden, 10, tau = 20*u.ms}
 end
 
---- images [n, 8, 8] -> logits [n, 10], the mean rate of the neurons
+--- images [n, 8, 8] -> logits [n, 10], spikes [8, hold, n, hidden]
 function Net:update(images)
   nn.init_all_states(self, #images)
-  local active = bdl.for_loop(function(row)
+  local spikes = bdl.for_loop(function(row)
     local drive = self.input(row)
     return bdl.for_loop(function()
       local spikes = self.neurons((drive + self.recurrent(self.neurons:get_spike())) * u.mA)
       self.readout(spikes)
-      return spikes:mean()
+      return spikes
     end, {length = s.hold})
   end, images:swapaxes(1, 2))
-  return self.readout.r.value, active:mean() / bdl.environ.get "dt"
+  return self.readout.r.value, spikes
 end
 
 local net = Net()
@@ -66,7 +66,16 @@ local losses = bdl.for_loop(function()
 end, {length = s.epochs, pbar = "epochs"})
 local seconds = bdl.util.clock() - start
 
-local logits, rate = net(x_test)
+local logits, spikes = net(x_test)
+local rate = spikes:mean() / bdl.environ.get "dt"
 print(("loss           %.7g in the first epoch, %.7g in the last"):format(losses[1]:item(), losses[-1]:item()))
 print(("test accuracy  %.2f %%, at a mean rate of %.0f Hz"):format(100 * bdl.metric.accuracy(logits, y_test):item(), (rate / u.Hz):item()))
 print(nn.summary(net, {steps = s.epochs * steps, seconds = seconds}))
+
+-- The loss, the first test image, and the spikes while it is read.
+local trial = spikes[{{}, {}, 1}]:reshape(-1, s.hidden)
+local title = ("a %d, taken for a %d"):format(y_test[1]:item(), logits[1]:argmax():item())
+bdl.plot.output(bdl.plot.figure{
+  {bdl.plot.loss(losses), bdl.plot.weights(x_test[1], {label = "pixel", x_label = "column", y_label = "row"})},
+  bdl.plot.raster(trial, {duration = #trial * bdl.environ.get "dt", title = title}),
+})

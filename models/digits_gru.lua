@@ -53,5 +53,13 @@ end, {length = s.epochs, pbar = "epochs"})
 local seconds = bdl.util.clock() - start
 
 print(("loss           %.7g in the first epoch, %.7g in the last"):format(losses[1]:item(), losses[-1]:item()))
-print(("test accuracy  %.2f %%"):format(100 * bdl.metric.accuracy(net(x_test), y_test):item()))
+local logits = net(x_test)
+print(("test accuracy  %.2f %%"):format(100 * bdl.metric.accuracy(logits, y_test):item()))
 print(nn.summary(net, {steps = s.epochs * steps, seconds = seconds}))
+
+-- The loss, and what the digits of the test images were taken for, in % of each.
+local counts = bdl.functional.one_hot(y_test, 10).T:matmul(bdl.functional.one_hot(logits:argmax{axis = -1}, 10))
+local confusion = 100 * counts / counts:sum{axis = 2, keepdims = true}
+bdl.plot.output(bdl.plot.figure{{
+  bdl.plot.loss(losses), bdl.plot.weights(confusion, {label = "%", x_label = "answer", y_label = "digit"}),
+}})

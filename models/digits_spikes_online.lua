@@ -76,7 +76,17 @@ end, {length = s.epochs, pbar = "epochs"})
 local seconds = bdl.util.clock() - start
 
 nn.init_all_states(net, #x_test)
-local logits = bdl.for_loop(net, x_test:swapaxes(1, 2))[-1]
+local outputs, spikes = bdl.for_loop(function(row)
+  local r = net(row)
+  return r, net.neurons:get_spike()
+end, x_test:swapaxes(1, 2))
+local logits = outputs[-1]
 print(("loss           %.7g in the first epoch, %.7g in the last"):format(losses[1]:item(), losses[-1]:item()))
 print(("test accuracy  %.2f %%"):format(100 * bdl.metric.accuracy(logits, y_test):item()))
 print(nn.summary(net, {steps = s.epochs * steps, seconds = seconds}))
+
+-- The loss, and the spikes while the first test image is read.
+local title = ("a %d, taken for a %d"):format(y_test[1]:item(), logits[1]:argmax():item())
+bdl.plot.output(bdl.plot.figure{
+  bdl.plot.loss(losses), bdl.plot.raster(spikes[{{}, 1}], {duration = 8 * bdl.environ.get "dt", title = title}),
+})

@@ -15,14 +15,17 @@ local N = nn.HH{s.n, gNa = 120*u.mS/area, gK = 36*u.mS/area, gL = 0.3*u.mS/area,
 N:init_state()
 local currents = bdl.linspace(0, s.most, s.n)
 local spikes = bdl.monitor.SpikeMonitor(N)
-local trace = bdl.monitor.StateMonitor(N, "V", {record = -1, every = 50})
+local trace = bdl.monitor.StateMonitor(N, "V", {record = -1, every = 10})
 
 bdl.run(function() N(currents*u.uA/area) end, s.duration, {monitors = {spikes, trace}, pbar = true})
 
-local seconds = (s.duration / u.second):item()
+local rates = spikes.count / s.duration:to(u.second)
 print "current    rate"
-for i = 1, s.n do
-  local rate = spikes.count[i]:item() / seconds
-  print(("%4.1f uA/cm2 %4.0f Hz  %s"):format(currents[i]:item(), rate, ("#"):rep(math.floor(rate / 2))))
-end
+for i = 1, s.n do print(("%4.1f uA/cm2 %4.0f Hz"):format(currents[i]:item(), (rates[i] / u.Hz):item())) end
 print(("V at the largest current: from %.1f to %.1f mV"):format((trace.V:min() / u.mV):item(), (trace.V:max() / u.mV):item()))
+
+bdl.plot.output(bdl.plot.figure{
+  bdl.plot.tuning(currents*u.uA/area, rates, {x_label = "current", y_label = "rate"}),
+  bdl.plot.lines(trace, {title = ("at %g uA/cm2"):format(s.most),
+                         x_limits = {0*u.ms, bdl.minimum(100*u.ms, s.duration)}}),
+})

@@ -59,3 +59,10 @@ local agree = y[-1]:gt(0):eq(z[-1]:gt(0)):mean()
 print(("loss           %.7g in the first round, %.7g in the last"):format(losses[1]:item(), losses[-1]:item()))
 print(("test           %.2f %% of the variance explained, %.1f %% of 1000 decisions right"):format(100*explained:item(), 100*agree:item()))
 print(nn.summary(net, {steps = s.rounds * s.per_round, seconds = seconds}))
+
+-- The loss, a trial, and the ends of all trials.
+bdl.plot.output(bdl.plot.figure{
+  bdl.plot.loss(losses, {x_label = "round"}),
+  {bdl.plot.lines({sum = z[{{}, 1, 1}], network = y[{{}, 1, 1}]}),
+   bdl.plot.points(z[{-1, {}, 1}], y[{-1, {}, 1}], {x_label = "sum at the end", y_label = "network"})},
+})

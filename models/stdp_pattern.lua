@@ -64,3 +64,18 @@ end
 local weight = synapses.weight.value
 print(("mean weight    %.7g in the pattern, %.7g outside"):format(weight[{{1, half}}]:mean():item(), weight[{{half + 1, s.n}}]:mean():item()))
 print(nn.summary(projection, {steps = windows * window, seconds = seconds}))
+
+-- The shares of windows with a spike, over the time, and the weights.
+local function over_time(x, of)                                        -- means of 20 parts
+  local part = windows // 20
+  local function sum(y) return y[{{1, 20*part}}]:reshape(20, part):sum{axis = 2} end
+  return 100 * sum(x & of) / bdl.maximum(sum(of), 1)
+end
+if windows >= 20 then
+  bdl.plot.output(bdl.plot.figure{
+    bdl.plot.lines({pattern = over_time(fired, present), noise = over_time(fired, ~present)},
+                   {x = (bdl.arange(20) + 0.5) / 20 * s.duration, y_label = "windows with a spike (%)"}),
+    bdl.plot.hist({["inputs of the pattern"] = weight[{{1, half}}], others = weight[{{half + 1, s.n}}]},
+                  {x_label = "weight", bins = 30}),
+  })
+end

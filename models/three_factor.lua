@@ -87,3 +87,12 @@ print(("reward         %.3f a trial in the first tenth of %d trials, %.3f in the
       rewards[{{1, s.trials // 10}}]:mean():item(), s.trials, rewards[{{-(s.trials // 10), -1}}]:mean():item()))
 print(("right choices  %.1f %% before, %.1f %% after learning"):format(before, test()))
 print(nn.summary(net, {steps = s.trials * (steps(cue_time) + steps(s.delay) + 1), seconds = seconds}))
+
+-- The reward, the mean of 25 trials, and the weights: the inputs of a cue, 20 each, come to drive one of two groups.
+local window = math.min(25, s.trials)
+local sums = bdl.concatenate{bdl.zeros(1), rewards:cumsum()}
+bdl.plot.output(bdl.plot.figure{
+  bdl.plot.lines((sums[{{window + 1, -1}}] - sums[{{1, -window - 1}}]) / window,
+                 {x = bdl.arange(window, s.trials + 1), x_label = "trial", y_label = "reward"}),
+  bdl.plot.weights(net.synapses.weight_op.value.weight.T, {map = "viridis", x_label = "input", y_label = "neuron"}),
+})

@@ -341,7 +341,7 @@ a name means.  Lines that were typed are kept in ~/.bdl_history or BDL_HISTORY. 
 is 1 if some of it failed.]],
 function(opts, rest)
   apply(opts)
-  return require "bdl.repl"(rest, opts.quiet)
+  return require "bdl.repl".run(rest, opts.quiet)
 end)
 
 command("check", "model.lua [arguments]", "precision set", [[

@@ -46,29 +46,65 @@ local function fill(format, text)
   return (out:gsub("\1", "{"):gsub("\2", "}"))
 end
 
---- print("b = {b}, loss = {loss}", {b = x, loss = l}): the run-time values, from inside compiled code too.  Values may be
---  trees; positions count from 1: print("{1} and {2}", {x, y}).
-function debug_.print(format, values)
-  if type(format) ~= "string" then core.fail("TypeError", 2, "debug.print: the format is a string, not a %s", type(format)) end
-  values = values or {}
-  check_fields("debug.print", format, values)
+--- Calls f(values) whenever the program passes here, with the run-time values of a tree, in their units; format: for dumps.
+local function at_run_time(format, values, f)
   local leaves, treedef = tree.flatten(values)
   local units, plain = {}, {}
   for i, x in ipairs(leaves) do
     x = core.is_tensor(x) and x or core.tensor(x)
     units[i], plain[i] = core.unit_of(x) or false, core.mantissa(x)
   end
-  core.print((format:gsub("[{}]", {["{"] = "<", ["}"] = ">"})), function(...) -- the values are put in here, not there
+  core.print((format:gsub("[{}]", {["{"] = "<", ["}"] = ">"})), function(...) -- the values are put in by f, not there
     local now = {...}
     for i, x in ipairs(now) do
       if units[i] then now[i] = core.with_unit(x, units[i]) end
     end
+    f(tree.unflatten(treedef, now))
+  end, table.unpack(plain))
+end
+
+--- print("b = {b}, loss = {loss}", {b = x, loss = l}): the run-time values, from inside compiled code too.  Values may be
+--  trees; positions count from 1: print("{1} and {2}", {x, y}).
+function debug_.print(format, values)
+  if type(format) ~= "string" then core.fail("TypeError", 2, "debug.print: the format is a string, not a %s", type(format)) end
+  values = values or {}
+  check_fields("debug.print", format, values)
+  at_run_time(format, values, function(now)
     local text = {}
-    for name, value in pairs(tree.unflatten(treedef, now)) do
+    for name, value in pairs(now) do
       text[name] = core.is_tensor(value) and core.text(value) or pretty.text(value, {values = true})
     end
     output(fill(format, text))
-  end, table.unpack(plain))
+  end)
+end
+
+--- Stops where the program passes here, in compiled code and loops too, and opens the prompt with the values at hand, by their names; what
+--  is typed reads from standard input.  `:continue` or the end of the input goes on, `:stop` ends the run with an InterruptError.
+--  values : name -> tensor or tree;  opts : when, stop only where any element of it is true
+--  States have the values from before the compiled call: give those that matter, {V = net.V.value}.
+--  Example:
+--    bdl.for_loop(function(i) bdl.debug.NAME({i = i}, {when = i:gt(100)}) end, bdl.arange(10))
+function debug_.breakpoint(values, opts)
+  if values ~= nil and (type(values) ~= "table" or getmetatable(values) ~= nil) then
+    core.hint "give the values by name: {V = V}"
+    core.fail("TypeError", 2, "debug.breakpoint: the values are a table, not a %s", class.typename(values))
+  end
+  opts = require "bdl.array.base".options("debug.breakpoint", opts, {when = true})
+  local file, line = core.where()
+  local function stop()
+    at_run_time("breakpoint", values or {}, function(now)
+      local repl = require "bdl.repl".Repl{names = now, prompt = "stop>",
+        greeting = ("stopped at %s:%d with %s; :continue, :stop"):format(file or "?", line or 0, table.concat(util.sorted_keys(now), ", "))}
+      repl.at_breakpoint, repl.stopped = true, false
+      repl:loop()
+      if repl.stopped then core.fail_at("InterruptError", file or "?", line or 0, "stopped at a breakpoint") end
+    end)
+  end
+  if opts.when == nil then return stop() end
+  local when = core.is_tensor(opts.when) and opts.when or core.tensor(opts.when)
+  local axes = {}
+  for k = 1, when.ndim do axes[k] = k - 1 end
+  compile.cond(core.bind("reduce_or", {axes = axes}, core.cast(when, "bool")), stop, function() end)
 end
 
 --- A ValueError with the formatted message where any element of pred is true, also in compiled code.

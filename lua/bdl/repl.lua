@@ -14,7 +14,7 @@ local util = require "bdl.util"
 
 local MOST_LINES = 200                           -- of a value that is shown
 
-local PROMPT, GOES_ON = "bdl>", "...>"
+local GOES_ON = "...>"
 local GREY, RED, BOLD, PLAIN = "\27[90m", "\27[31m", "\27[1m", "\27[0m"
 
 local function columns() return core.columns() or 100 end
@@ -47,103 +47,130 @@ local function history_file()
   return own or home and home .. "/.bdl_history"
 end
 
---- The session on standard input; words: a model to load first, and its arguments.  The exit status: 1 where code from a pipe failed.
-return function(words, quiet)
+local Repl = class "Repl"
+
+--- opts: names (name -> value, that are there from the start), prompt, greeting (text), quiet.
+function Repl:__init(opts)
   model.prepare()
-  local session = require "bdl.repl.session"()
-  local interactive = core.is_terminal()
-  local color = interactive and os.getenv "TERM" ~= "dumb" and (os.getenv "NO_COLOR" or "") == ""
-  local function paint(code, text) return color and code .. text .. PLAIN or text end
-  local repl = {session = session, read_on = true}
-  local status = 0
+  self.session = require "bdl.repl.session"()
+  for name, value in next, opts.names or {} do rawset(self.session.names, name, value) end
+  self.interactive = core.is_terminal()
+  self.color = self.interactive and os.getenv "TERM" ~= "dumb" and (os.getenv "NO_COLOR" or "") == ""
+  self.prompt, self.read_on, self.status, self.count = opts.prompt or "bdl>", true, 0, 0
+  local complete = self.interactive and require "bdl.repl.complete"(self.session.names, util.sorted_keys(commands), columns) or nil
+  self.editor = core.line_editor(complete)
+  self.history = self.interactive and history_file() or nil
+  if self.history then self.editor:recall(self.history) end
+  if not self.interactive or opts.quiet then return end
+  if opts.greeting then self:say(opts.greeting) end
+  if not self.editor:edits() then self:say "lines cannot be edited: libedit is missing (Debian: libedit2)" end
+end
 
-  function repl.say(text) io.stdout:write(text, "\n") end
+function Repl:paint(code, text) return self.color and code .. text .. PLAIN or text end
 
-  --- What failed, the line of code that did, and the place in it.
-  function repl.fail(failure)
-    status = 1
-    io.stdout:flush()
-    local function tell(...) io.stderr:write(...) end
-    local file, line, message, hint = failure.text:match "^([^\n]-):(%d+): ([^\n]*)(.*)$"
-    tell(file and paint(BOLD, file .. ":" .. line .. ": ") .. paint(RED, message) or paint(RED, failure.text), "\n")
-    local code = file and session:line(file, math.tointeger(line))
-    if code then
-      local at = require "bdl.repl.caret"(code, message)
-      tell("    ", code, "\n", at and "    " .. code:sub(1, at - 1):gsub("[^\t]", " ") .. paint(RED, "^") .. "\n" or "")
-    end
-    if hint and hint ~= "" then tell(hint:sub(2), "\n") end
-    if #failure.frames > 1 then tell("  called from\n    ", table.concat(failure.frames, "\n    ", 2), "\n") end
+function Repl:say(text) io.stdout:write(text, "\n") end
+
+--- What failed, the line of code that did, and the place in it.
+function Repl:fail(failure)
+  self.status = 1
+  io.stdout:flush()
+  local function tell(...) io.stderr:write(...) end
+  local file, line, message, hint = failure.text:match "^([^\n]-):(%d+): ([^\n]*)(.*)$"
+  tell(file and self:paint(BOLD, file .. ":" .. line .. ": ") .. self:paint(RED, message) or self:paint(RED, failure.text), "\n")
+  local code = file and self.session:line(file, math.tointeger(line))
+  if code then
+    local at = require "bdl.repl.caret"(code, message)
+    tell("    ", code, "\n", at and "    " .. code:sub(1, at - 1):gsub("[^\t]", " ") .. self:paint(RED, "^") .. "\n" or "")
   end
+  if hint and hint ~= "" then tell(hint:sub(2), "\n") end
+  if #failure.frames > 1 then tell("  called from\n    ", table.concat(failure.frames, "\n    ", 2), "\n") end
+end
 
-  function repl.show(results)
-    for i = 1, results.n do
-      local text
-      local failure = model.try(function() text = text_of(results[i], color) end)
-      if failure then repl.fail(failure) else repl.say(shortened(text)) end
-    end
-    if results.n > 0 then rawset(session.names, "_", results[1]) end
+--- results: a list with n.
+function Repl:show(results)
+  for i = 1, results.n do
+    local text
+    local failure = model.try(function() text = text_of(results[i], self.color) end)
+    if failure then self:fail(failure) else self:say(shortened(text)) end
   end
+  self:keep(results)
+end
 
-  local function run_command(text)
-    local name, argument = text:match "^:%s*(%S*)%s*(.-)%s*$"
-    local run = commands[name]
-    if run then return run(repl, argument) end
-    status = 1
-    io.stdout:flush()
-    io.stderr:write((":%s is no command%s; :help lists them\n"):format(name, suggest.hint(name, util.sorted_keys(commands))))
-  end
+function Repl:keep(results)
+  if results.n > 0 then rawset(self.session.names, "_", results[1]) end
+end
 
-  local editor = core.line_editor(interactive and require "bdl.repl.complete"(session.names, util.sorted_keys(commands), columns) or nil)
-  local history = interactive and history_file()
-  if interactive then
-    if history then editor:recall(history) end
-    if not quiet then repl.say(("bdl %s  nn, u (units) and the other areas of bdl are names here; :help, :quit"):format(core.version)) end
-    if not editor:edits() then repl.say "lines cannot be edited: libedit is missing (Debian: libedit2)" end
-    model.on_warning = not quiet and repl.say or nil
-    if not quiet and core.columns() then require "bdl.progress".start() end
-  end
+--- ":load file"
+function Repl:command(text)
+  local name, argument = text:match "^:%s*(%S*)%s*(.-)%s*$"
+  if commands[name] then return commands[name](self, argument) end
+  self.status = 1
+  io.stdout:flush()
+  io.stderr:write((":%s is no command%s; :help lists them\n"):format(name, suggest.hint(name, util.sorted_keys(commands))))
+end
 
-  local function prompt(text)
-    if not interactive then return "" end
-    return (color and ("\1%s\1%s\1%s\1"):format(BOLD, text, PLAIN) or text) .. " "
-  end
+--- The next line; nil: there is none; false: Ctrl-C.
+function Repl:read(text)
+  if not self.interactive then return self.editor:read "" end
+  return self.editor:read((self.color and ("\1%s\1%s\1%s\1"):format(BOLD, text, PLAIN) or text) .. " ")
+end
 
-  local function remember(lines)
-    if not interactive then return end
-    local text = table.concat(lines, "\n")
-    local joined = #lines > 1 and not text:find("--", 1, true) and not text:find "%[=*%[" and text:gsub("%s*\n%s*", " ")
-    for _, line in ipairs(joined and {joined} or lines) do editor:remember(line) end
-    if history then editor:keep(history) end
-  end
+function Repl:remember(lines)
+  if not self.interactive then return end
+  local text = table.concat(lines, "\n")
+  local joined = #lines > 1 and not text:find("--", 1, true) and not text:find "%[=*%[" and text:gsub("%s*\n%s*", " ")
+  for _, line in ipairs(joined and {joined} or lines) do self.editor:remember(line) end
+  if self.history then self.editor:keep(self.history) end
+end
 
-  if #words > 0 then commands.load(repl, table.concat(words, " ")) end
-  local count, lines = 0, {}
-  while repl.read_on do
-    local line = editor:read(prompt(#lines == 0 and PROMPT or GOES_ON))
-    if line == false then -- Ctrl-C: the piece is given up
+--- Runs lines as one piece; false: it goes on.
+function Repl:piece(lines, whole)
+  local text = table.concat(lines, "\n")
+  local results, failure = self.session:run(text, ("in[%d]"):format(self.count + 1), whole)
+  if results == "more" then return false end
+  self:remember(lines)
+  self.count = self.count + 1
+  if not results then self:fail(failure)
+  elseif text:find ";%s*$" then self:keep(results)
+  else self:show(results) end
+  return true
+end
+
+--- Reads and runs until the input ends, or a command ends it.
+function Repl:loop()
+  local lines = {}
+  while self.read_on do
+    local line = self:read(#lines == 0 and self.prompt or GOES_ON)
+    if line == false then -- the piece is given up
       lines = {}
-      repl.say ""
-    elseif line == nil and #lines == 0 then
-      if interactive then repl.say "" end
-      break
+      self:say ""
+    elseif #lines == 0 and (line == nil or line == "quit" or line == "exit") then
+      if line == nil and self.interactive then self:say "" end
+      self.read_on = false
     elseif #lines == 0 and line:find "^%s*:" then
-      remember{line}
-      run_command(line:match "^%s*(.-)%s*$")
-    elseif #lines == 0 and (line == "quit" or line == "exit") then
-      break
+      self:remember{line}
+      self:command(line:match "^%s*(.-)%s*$")
     elseif #lines > 0 or line:find "%S" then
       lines[#lines + 1] = line
-      local text = table.concat(lines, "\n")
-      local results, failure = session:run(text, ("in[%d]"):format(count + 1), line == nil)
-      if results ~= "more" then
-        remember(lines)
-        count, lines = count + 1, {}
-        if not results then repl.fail(failure)
-        elseif not text:find ";%s*$" then repl.show(results)
-        elseif results.n > 0 then rawset(session.names, "_", results[1]) end
-      end
+      if self:piece(lines, line == nil) then lines = {} end
     end
     io.stdout:flush()
   end
-  return interactive and 0 or status
 end
+
+local M = {Repl = Repl}
+
+--- The session on standard input; words: a model to load first, and its arguments.  The exit status: 1 where code from a pipe failed.
+function M.run(words, quiet)
+  local repl = Repl{quiet = quiet,
+    greeting = ("bdl %s  nn, u (units) and the other areas of bdl are names here; :help, :quit"):format(core.version)}
+  if repl.interactive and not quiet then
+    model.on_warning = function(text) repl:say(text) end
+    if core.columns() then require "bdl.progress".start() end
+  end
+  if #words > 0 then commands.load(repl, table.concat(words, " ")) end
+  repl:loop()
+  return repl.interactive and 0 or repl.status
+end
+
+return M

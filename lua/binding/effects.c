@@ -146,22 +146,30 @@ static int l_error_if(lua_State *L) {
   return bind_effect(L, BDL_P_error_if, params, NULL, 2);
 }
 
-/* core.host_call(f, {like tensors}, x...) -> results of those types */
-static int l_host_call(lua_State *L) {
-  int n = (int)lua_rawlen(L, 2), at = 0;
+int lbdl_result_types(lua_State *L, int like) {
+  int n = (int)lua_rawlen(L, like), at = 0;
   int64_t *results = lua_newuserdatauv(L, (size_t)(n * (2 + BDL_MAX_NDIM) + 1) * sizeof *results, 0);
   for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, 2, i);
+    lua_rawgeti(L, like, i);
     const bdl_aval *a = &lbdl_to_tensor(L, -1)->t.aval;
     results[at++] = a->dtype;
     results[at++] = a->ndim;
     for (int k = 0; k < a->ndim; k++) results[at++] = a->shape[k];
     lua_pop(L, 1);
   }
-  lua_insert(L, 3); /* keep it alive below the operands */
-  bdl_host *h = host_new(L, 1);
-  bdl_param params[2] = {bdl_pints(results, at), {.kind = BDL_PK_HOST, .host = h}};
-  return bind_effect(L, BDL_P_host_call, params, h, 4);
+  lua_replace(L, like);
+  return at;
+}
+
+int lbdl_host_call(lua_State *L, bdl_host *h, int like, int n_types) {
+  bdl_param params[2] = {bdl_pints(lua_touserdata(L, like), n_types), {.kind = BDL_PK_HOST, .host = h}};
+  return bind_effect(L, BDL_P_host_call, params, h, like + 1);
+}
+
+/* core.host_call(f, {like tensors}, x...) -> results of those types */
+static int l_host_call(lua_State *L) {
+  const int n = lbdl_result_types(L, 2);
+  return lbdl_host_call(L, host_new(L, 1), 2, n);
 }
 
 void lbdl_open_host(lua_State *L) {

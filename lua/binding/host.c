@@ -326,6 +326,7 @@ static int open_core(lua_State *L) {
   lbdl_open_line(L);
   lbdl_open_raw(L);
   lbdl_open_replay(L);
+  lbdl_open_ffi(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"tier", l_tier}, {"native", l_native}, {"native_make", l_native_make}, {"native_targets", l_native_targets}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},

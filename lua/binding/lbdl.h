@@ -89,6 +89,12 @@ int lbdl_bind(lua_State *L, bdl_prim_id prim, const bdl_param *params, int n);
 /* The same without units or promotion. */
 int lbdl_bind_raw(lua_State *L, bdl_prim_id prim, const bdl_param *params, int n);
 
+/* ---- effects (effects.c) */
+/* The list of tensors at `like`, which say what a call of the host gives, becomes what lbdl_host_call takes; its length. */
+int lbdl_result_types(lua_State *L, int like);
+/* Calls h over the operands above position `like`, or records that.  Takes h. */
+int lbdl_host_call(lua_State *L, bdl_host *h, int like, int n_types);
+
 /* ---- units (unit_lua.c) */
 #define LBDL_UNIT "bdl.Unit"
 void lbdl_push_unit(lua_State *L, const bdl_unit *u);
@@ -132,5 +138,6 @@ void lbdl_open_record(lua_State *L);
 void lbdl_open_line(lua_State *L);
 void lbdl_open_raw(lua_State *L);
 void lbdl_open_replay(lua_State *L);
+void lbdl_open_ffi(lua_State *L);
 
 #endif

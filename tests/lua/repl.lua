@@ -163,6 +163,31 @@ t.test("completion", function()
   to("1 + ", "")
 end)
 
+t.test("a breakpoint in compiled code opens the prompt with the values at hand", function()
+  file("stops.lua", [[
+local s = bdl.State(bdl.zeros(2)*bdl.units.mV)
+bdl.for_loop(function(i)
+  s.value = s.value + 1*bdl.units.mV
+  bdl.debug.breakpoint({i = i, V = s.value}, {when = i:ge(8)})
+end, bdl.arange(10))
+print("V", s.value)
+bdl.debug.breakpoint{x = {1, 2}}
+print "end"]])
+  local function run(input)
+    file("input", input)
+    return t.shell(("cd %s && %s run stops.lua < input 2>&1"):format(DIR, absolute))
+  end
+  t.eq(run "i\nV*2\n:continue\ni\n:quit\nx[2] + 1\n",
+       "8\n[18. 18.] mV  float32[2]\n9\nV\t[10. 10.] mV\n3\nend\n")
+  t.eq(run "", "V\t[10. 10.] mV\nend\n")
+  local text, code = run "nope\n:stop\n"
+  t.ok(text:find("undeclared global 'nope'", 1, true) and text:find("stops.lua:4: InterruptError: stopped at a breakpoint", 1, true), text)
+  t.eq(code, 130)
+  has(":stop\n1\n", "no breakpoint is reached", "1\n")
+  t.raises("TypeError", "the values are a table, not a Tensor", bdl.debug.breakpoint, bdl.ones(2))
+  t.raises("TypeError", "no option 'wen'", bdl.debug.breakpoint, {}, {wen = true})
+end)
+
 -- ---- on a terminal ---------------------------------------------------------------------------------------------------------------
 
 local _, has_script = t.shell "script -qec true /dev/null </dev/null"

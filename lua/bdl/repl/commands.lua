@@ -1,6 +1,6 @@
 --- What begins with a colon at the prompt: f(repl, argument text).
 --
--- repl: session, show(value), fail(failure), say(text), read_on: false to end
+-- repl: a Repl; its read_on is set to false to end it.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -22,9 +22,9 @@ end
 --- Results of a text, or nil and it was told why not.
 local function evaluate(repl, text)
   local results, failure = repl.session:run(text, "command")
-  if results == "more" then repl.say(("'%s' is not complete"):format(text))
+  if results == "more" then repl:say(("'%s' is not complete"):format(text))
   elseif results then return results
-  else repl.fail(failure) end
+  else repl:fail(failure) end
 end
 
 local function seconds(x)
@@ -44,34 +44,34 @@ end
 command("help", "", "this list; help(x) and help 'name' tell what a name of bdl means", function(repl)
   local a, b = 0, 0
   for _, row in ipairs(rows) do a, b = math.max(a, #row[1]), math.max(b, #row[2]) end
-  for _, row in ipairs(rows) do repl.say(("  %-" .. a .. "s %-" .. b .. "s  %s"):format(table.unpack(row))) end
-  repl.say "  Tab completes names, Ctrl-C ends what runs, Ctrl-D the session.  A line may go on: function f(x)"
+  for _, row in ipairs(rows) do repl:say(("  %-" .. a .. "s %-" .. b .. "s  %s"):format(table.unpack(row))) end
+  repl:say "  Tab completes names, Ctrl-C ends what runs, Ctrl-D the session.  A line may go on: function f(x)"
 end)
 
 command("load", "file [arguments]", "run a file; its locals become names here", function(repl, text)
   local words = {}
   for word in text:gmatch "%S+" do words[#words + 1] = word end
   local path = table.remove(words, 1)
-  if not path then return repl.say ":load needs a file" end
+  if not path then return repl:say ":load needs a file" end
   local names, failure = repl.session:load(path, words)
-  if not names then return repl.fail(failure) end
-  repl.say("names: " .. (next(names) and table.concat(util.sorted_keys(names), ", ") or "none"))
+  if not names then return repl:fail(failure) end
+  repl:say("names: " .. (next(names) and table.concat(util.sorted_keys(names), ", ") or "none"))
 end)
 
 command("reload", "[file]", "run it again, and go on with the States of the same path, shape and unit", function(repl, text)
   local path = text ~= "" and text or repl.session.last
   if not path or not repl.session.files[path] then
-    return repl.say(path and (":load %s comes first"):format(path) or "nothing was loaded; :load file comes first")
+    return repl:say(path and (":load %s comes first"):format(path) or "nothing was loaded; :load file comes first")
   end
   local lines, failure = require "bdl.repl.reload"(repl.session, path, model.modules)
-  if not lines then return repl.fail(failure) end
-  repl.say(table.concat(lines, "\n"))
+  if not lines then return repl:fail(failure) end
+  repl:say(table.concat(lines, "\n"))
 end)
 
 command("time", "[n:] code", "how long it takes; with n, the shortest of n times", function(repl, text)
   local n, code = text:match "^(%d+):%s*(.+)$"
   n, code = math.tointeger(n) or 1, code or text
-  if code == "" then return repl.say ":time needs some code" end
+  if code == "" then return repl:say ":time needs some code" end
   local f = repl.session:expression(code, "command") or load(code, "@command", "t", repl.session.names)
   if not f then return evaluate(repl, code) end
   local best, first, result = math.huge, nil, nil
@@ -83,16 +83,16 @@ command("time", "[n:] code", "how long it takes; with n, the shortest of n times
       first, best = first or took, math.min(best, took)
     end
   end)
-  if failure then return repl.fail(failure) end
-  if result then repl.show(result) end
-  repl.say(n > 1 and ("%s the first time, %s at best of %d"):format(seconds(first), seconds(best), n) or seconds(first))
+  if failure then return repl:fail(failure) end
+  if result then repl:show(result) end
+  repl:say(n > 1 and ("%s the first time, %s at best of %d"):format(seconds(first), seconds(best), n) or seconds(first))
 end)
 
 --- "f(x, y)" -> f, {x, y, n =}; nil: told what is wrong.
 local function call_of(repl, name, text)
   local callee, arguments = text:match "^(.-)%s*(%b())%s*;?$"
   if not callee or callee == "" then
-    repl.say((":%s needs a call, as :%s f(x); nothing of it runs"):format(name, name))
+    repl:say((":%s needs a call, as :%s f(x); nothing of it runs"):format(name, name))
     return nil
   end
   local f = evaluate(repl, callee)
@@ -106,7 +106,7 @@ local function printer(name, make)
     if not values then return end
     local program
     local failure = model.try(function() program = make(f)(table.unpack(values, 1, values.n)) end)
-    if failure then repl.fail(failure) else repl.say(tostring(program)) end
+    if failure then repl:fail(failure) else repl:say(tostring(program)) end
   end
 end
 
@@ -137,11 +137,11 @@ end
 
 command("mem", "", "memory in use, and by which names", function(repl)
   local memory = core.memory()
-  repl.say(("tensors and programs %s (at most %s so far), Lua %s%s"):format(bytes(memory.used), bytes(memory.peak),
+  repl:say(("tensors and programs %s (at most %s so far), Lua %s%s"):format(bytes(memory.used), bytes(memory.peak),
     bytes(collectgarbage "count" * 1024), memory.limit > 0 and ", limit " .. bytes(memory.limit) or ""))
   for _, name in ipairs(util.sorted_keys(repl.session.names)) do
     local n = size_of(rawget(repl.session.names, name))
-    if n and n > 0 then repl.say(("  %-20s %s"):format(name, bytes(n))) end
+    if n and n > 0 then repl:say(("  %-20s %s"):format(name, bytes(n))) end
   end
 end)
 
@@ -149,11 +149,18 @@ command("names", "", "the names of this session", function(repl)
   for _, name in ipairs(util.sorted_keys(repl.session.names)) do
     local x = rawget(repl.session.names, name)
     local cls = class.is_class(x) and "class " .. class.qualified_name(x)
-    repl.say(("  %-20s %s"):format(name, cls or core.is_tensor(x) and require "bdl.pretty".abstract(x.dtype, x.shape, core.unit_of(x))
+    repl:say(("  %-20s %s"):format(name, cls or core.is_tensor(x) and require "bdl.pretty".abstract(x.dtype, x.shape, core.unit_of(x))
       or class.typename(x)))
   end
 end)
 
-command("quit", "", "end the session", function(repl) repl.read_on = false end)
+local function leave(repl) repl.read_on = false end
+
+command("quit", "", "end the session; at a breakpoint, go on", leave)
+command("continue", "", "the same", leave)
+command("stop", "", "at a breakpoint, end the run with an error", function(repl)
+  if not repl.at_breakpoint then return repl:say "no breakpoint is reached; :quit ends the session" end
+  repl.stopped, repl.read_on = true, false
+end)
 
 return commands

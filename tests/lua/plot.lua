@@ -248,6 +248,14 @@ t.test("a long curve keeps its extremes and its gaps", function()
   t.eq(#(numbers.thin({2, 1, 3}, {1, 2, 3}, 1)), 3)
 end)
 
+t.test("of many dots in one place one is drawn", function()
+  local xs, ys = {}, {}
+  for i = 1, 4000 do xs[i], ys[i] = i % 10, i % 7 end
+  local x, y = numbers.thin_dots(xs, ys, 10, 7)
+  t.eq({#x, #y}, {70, 70})
+  t.eq(numbers.thin_dots({1, 2}, {3, 4}, 10, 7), {1, 2})
+end)
+
 t.test("a large map shrinks to means of its blocks", function()
   t.eq(numbers.shrink({{1, 3, 5, 7}, {1, 3, NAN, 7}}, 1, 2), {{2, 19 / 3}})
   t.eq(numbers.shrink({{1, 2}}, 5, 5), {{1, 2}})
@@ -296,7 +304,8 @@ end)
 
 t.test("arrows point where the system goes", function()
   local range = {-1*u.mV, 1*u.mV}
-  local fig = plot.phase(function(x, y) return (x + y) / u.ms, -y / u.ms end, {x = range, y = range, nullclines = false})
+  local function f(x, y) return (x + y) / u.ms, -y / u.ms end
+  local fig = plot.phase(f, {x = range, y = range, nullclines = false})
   local a = fig.rows[1][1].layers[1]
   for i, x in ipairs(a.x) do
     local mx, my = x + a.u[i] / 2, a.y[i] + a.v[i] / 2
@@ -470,6 +479,20 @@ t.test("where gnuplot fails its words are passed on, and no file is left", funct
   end)
 end)
 
+t.test("a window is opened where there is a display and gnuplot has one", function()
+  if not os.getenv "BDL" then return end
+  local windows = [[
+    case "$1$2" in --version) echo "gnuplot 5.4";; -d-e) echo "png qt x11" >&2;; *) cat "$3" > ${0%/*}/seen;; esac]]
+  with_program(windows, function(dir)
+    local show = "bdl.plot.lines({1, 2}, {width = 30}):show()"
+    local said, status = bdl_with(dir .. " DISPLAY=:9", show)
+    t.eq({said, status}, {"", 0})
+    has(contents(dir .. "/seen"), "set terminal qt noenhanced size")
+    said = bdl_with(dir .. " DISPLAY= WAYLAND_DISPLAY=", show)
+    has(said, "step")
+  end)
+end)
+
 if has_gnuplot then
   local HEAD = {png = "\137PNG\r\n\26\n", svg = "<?xml", pdf = "%PDF-", gif = "GIF8"}
   for ending, head in pairs(HEAD) do
@@ -505,8 +528,8 @@ if has_gnuplot then
   t.test("whatever is drawn as text is drawn by gnuplot", function()
     local path = os.tmpname() .. ".png"
     for _, fig in ipairs{
-      plot.lines{NAN, NAN}, plot.lines{5}, plot.lines{1 / 0, 1}, plot.lines{1e299, -1e299}, plot.lines{1e308, -1e308}, plot.loss{1, 1e-9},
-      plot.hist{NAN}, plot.hist{1, 1}, plot.heatmap(bdl.full({2, 3}, NAN)), plot.heatmap(bdl.zeros(1, 1)),
+      plot.lines{NAN, NAN}, plot.lines{5}, plot.lines{1 / 0, 1}, plot.lines{1e299, -1e299}, plot.lines{1e308, -1e308},
+      plot.loss{1, 1e-9}, plot.hist{NAN}, plot.hist{1, 1}, plot.heatmap(bdl.full({2, 3}, NAN)), plot.heatmap(bdl.zeros(1, 1)),
       plot.raster(bdl.zeros(5, 2)), plot.points({1, 2}, {3, 4}), plot.lines({1, 2}, {x_label = "", title = ""}),
       plot.phase(function(x, y) return x*0, y*0 end, {x = {0, 1}, y = {0, 1}}),
     } do
@@ -552,7 +575,7 @@ t.test("wrong kinds and options", function()
   t.raises("ValueError", "1 names for 2 curves", plot.lines, bdl.zeros(3, 2), {names = {"a"}})
   t.raises("ValueError", "from a number to a larger one", plot.lines, {1, 2}, {x_limits = {2, 1}})
   t.raises("ValueError", "equal steps", plot.heatmap, bdl.ones(3, 4), {x = {1, 2, 4, 9}})
-  t.raises("ValueError", "not 'viridiss' %(did you mean 'viridis'%?%)", plot.heatmap, bdl.ones(3, 4), {map = "viridiss"})
+  t.raises("ValueError", "not 'viridiss' %(did you mean 'viridis'%?%)", plot.heatmap, {{1}}, {map = "viridiss"})
   t.raises("ValueError", "bins are a whole number", plot.hist, {1}, {bins = 0.5})
   t.raises("ValueError", "the groups have 2 rows, the raster has 6", plot.raster, spikes, {groups = {{"a", 2}}})
   t.raises("IndexError", "ids from 0 to 5, not 6", plot.raster, spikes, {rows = {6}})

@@ -40,7 +40,7 @@ local TERMINALS = {
   end,
 }
 local WINDOWS = {"qt", "wxt", "x11", "aqua", "windows"}
-local MOST = {curve = 4000, map = 1000}          -- points across a picture, cells along an axis
+local MOST = {curve = 4000, map = 1000, dots = 1000} -- points across a picture, cells along an axis
 
 --- text as gnuplot reads it, whatever it holds.
 local function quoted(text)
@@ -93,8 +93,9 @@ end
 function draw.dots(out, layer, view, height)
   local rows = view.panel.rows or 40             -- a dot fits its row
   local size = math.min(0.35, math.max(0.15, height * 72 / rows / 12))
+  local x, y = numbers.thin_dots(layer.x, layer.y, MOST.dots, math.min(view.panel.rows or MOST.dots, MOST.dots // 2))
   return {("%s using 1:2 with points pt 7 ps %.3g lc rgb '%s' notitle")
-            :format(columns(out, layer.x, layer.y), size, color_of(layer)),
+            :format(columns(out, x, y), size, color_of(layer)),
           layer.name and ("NaN with points pt 7 ps 0.6 lc rgb '%s' %s"):format(color_of(layer), title_of(layer)) or nil}
 end
 
@@ -284,7 +285,8 @@ end
 
 --- Figure:show: opens a window and gives true; false where there is none to open.
 function M.window(fig)
-  if not (os.getenv "DISPLAY" or os.getenv "WAYLAND_DISPLAY") or not program.version() then return false end
+  local function set(name) return (os.getenv(name) or "") ~= "" end
+  if not (set "DISPLAY" or set "WAYLAND_DISPLAY") or not program.version() then return false end
   local known = program.terminals()
   for _, name in ipairs(WINDOWS) do
     if known[name] then

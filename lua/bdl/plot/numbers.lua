@@ -8,7 +8,7 @@ local M = {}
 function M.is_finite(v) return math.abs(v) < 1e300 end
 
 --- What a builder was given, as a concrete tensor.  who, what : for messages, "plot.lines", "y".
-local function tensor_of(who, what, x)
+function M.tensor(who, what, x)
   if class.isa(x, require "bdl.state".State) then x = x.value end
   if core.is_tensor(x) and core.is_traced(x) or core.tracing() then
     core.hint "give the values out of the compiled function and draw them there"
@@ -36,7 +36,13 @@ end
 --- Numbers as (nested) lists, their shape, their unit (nil: none).  ndim : a number of axes, or two, {1, 2}.
 --  Errors: TraceContextError; TypeError no numbers; ShapeError another number of axes; ValueError none at all.
 function M.read(who, what, x, ndim, hint)
-  x = tensor_of(who, what, x)
+  x = M.checked(who, what, x, ndim, hint)
+  return core.totable(core.mantissa(x)), {table.unpack(x.shape)}, core.unit_of(x)
+end
+
+--- The same as a tensor.
+function M.checked(who, what, x, ndim, hint)
+  x = M.tensor(who, what, x)
   local most = type(ndim) == "table" and ndim[2] or ndim
   local least = type(ndim) == "table" and ndim[1] or ndim
   if ndim and (x.ndim < least or x.ndim > most) then
@@ -49,12 +55,12 @@ function M.read(who, what, x, ndim, hint)
     core.fail("ValueError", 2, "%s: there is nothing to draw, %s have the shape [%s]", who, what,
               table.concat(x.shape, ","))
   end
-  return core.totable(core.mantissa(x)), {table.unpack(x.shape)}, core.unit_of(x)
+  return x
 end
 
 --- All numbers in one list.
 function M.flat(who, what, x)
-  x = tensor_of(who, what, x)
+  x = M.tensor(who, what, x)
   return M.read(who, what, core.bind("reshape", {shape = {x.size}}, x), 1)
 end
 
@@ -161,6 +167,24 @@ function M.thin(xs, ys, columns)
       if p ~= picked[k - 1] then keep(p) end
     end
     i = j + 1
+  end
+  return x, y
+end
+
+--- Dots that a picture of so many columns and rows shows, one of each place.
+function M.thin_dots(xs, ys, columns, rows)
+  if #xs <= columns * rows // 4 then return xs, ys end
+  local function scale(list, n)
+    local low, high = math.huge, -math.huge
+    for _, v in ipairs(list) do
+      if M.is_finite(v) then low, high = math.min(low, v), math.max(high, v) end
+    end
+    return function(v) return high > low and M.is_finite(v) and math.floor((v - low) / (high - low) * (n - 1)) or 0 end
+  end
+  local place_x, place_y, seen, x, y = scale(xs, columns), scale(ys, rows), {}, {}, {}
+  for i = 1, #xs do
+    local place = place_y(ys[i]) * columns + place_x(xs[i])
+    if not seen[place] then seen[place], x[#x + 1], y[#y + 1] = true, xs[i], ys[i] end
   end
   return x, y
 end

@@ -84,7 +84,8 @@ function M.run(who, script, stays)
   local text
   if ok then
     local pipe
-    pipe, why = io.popen(("gnuplot -d %s %s 2>%s"):format(stays and "-persist" or "", script_path, error_path), "r")
+    local options = stays and "-persist >/dev/null" or "" -- a window would hold the pipe
+    pipe, why = io.popen(("gnuplot -d %s %s 2>%s"):format(options, script_path, error_path), "r")
     ok = pipe
     if pipe then
       text = pipe:read "a"

@@ -23,18 +23,18 @@ end
 
 --- The same of [steps, n]; a spike where true or > 0.  duration : of all steps, or nil.
 local function of_dense(spikes, duration)
-  local values, shape = numbers.read("plot.raster", "spikes", spikes, 2, "spikes are [steps, neurons]")
+  local array = require "bdl.array"
+  spikes = numbers.checked("plot.raster", "spikes", spikes, 2, "spikes are [steps, neurons]")
+  local shape = spikes.shape
   local step, unit = 1, nil
   if duration ~= nil then
     unit = core.is_tensor(duration) and core.unit_of(duration) or nil
     step = numbers.scalar("plot.raster", "duration", duration, unit) / shape[1]
   end
-  local times, rows = {}, {}
-  for i, row in ipairs(values) do
-    for k, v in ipairs(row) do
-      if v > 0 then times[#times + 1], rows[#rows + 1] = (i - 1) * step, k - 1 end
-    end
-  end
+  local steps, rows = array.nonzero(core.bind("gt", {}, core.mantissa(spikes), core.tensor(0, spikes.dtype)))
+  local times = core.totable(steps)
+  rows = core.totable(rows)
+  for k, i in ipairs(times) do times[k] = i * step end
   return times, rows, shape[2], {label = duration == nil and "step" or nil, unit = unit, from = 0, to = shape[1] * step}
 end
 

@@ -80,7 +80,8 @@ function draw.bars(canvas, layer, sx, sy, _, first)
   for column = 0, canvas.width - 1 do
     while bin < #layer.y and sx(edges[bin + 1]) <= 2 * column + 0.5 do bin = bin + 1 end
     local inside = #edges > 0 and sx(edges[1]) <= 2 * column + 1 and sx(edges[#edges]) >= 2 * column
-    local eighths = inside and layer.y[bin] > 0 and math.max(1, math.floor(eighth * (base - sy(layer.y[bin])) + 0.5)) or 0
+    local y = inside and layer.y[bin] or 0
+    local eighths = y > 0 and math.max(1, math.floor(eighth * (base - sy(y)) + 0.5)) or 0
     for row = canvas.height - 1, canvas.height - math.min(canvas.height, (eighths + 7) // 8), -1 do
       canvas:put(column, row, EIGHTHS[math.min(8, eighths)], color)
       eighths = eighths - 8

@@ -193,6 +193,41 @@ static void neurons_alone_agree(void **state) {
   assert_true(tiled > 10); /* where time and sums share a group, the next step waits for the sums */
 }
 
+/* What changes from step to step and is no neuron's, here a key and a row of numbers, is noted for all steps before the tiles. */
+static void noise_in_tiles_agrees(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c,
+                        "program p(k:u32[2], a:f32[1300], t:f32[600]) {\n"
+                        "  l:u32[2], c:f32[1300], d:f32[600] = scan[consts=0 carry=2 length=600 reverse=0 body={program body(k:u32[2], a:f32[1300], t:f32[]) {\n"
+                        "    s:u32[2,2] = random_split[n=2] k\n    m:u32[1,2] = slice[start=(0,0) stop=(1,2) step=(1,1)] s\n"
+                        "    l:u32[2] = reshape[shape=(2)] m\n    o:u32[1,2] = slice[start=(1,0) stop=(2,2) step=(1,1)] s\n"
+                        "    q:u32[2] = reshape[shape=(2)] o\n    r:u32[1300] = random_bits[shape=(1300) dtype=u32] q\n    v:u32[1300] = shr r 9:u32\n"
+                        "    w:f32[1300] = cast[dtype=f32] v\n    x:f32[1300] = mul w 0.0000001:f32\n    z:f32[] = sin t\n    y:f32[1300] = mul x z\n"
+                        "    b:f32[1300] = add a y\n    e:bool[1300] = gt b 0.5:f32\n    f:f32[1300] = cast[dtype=f32] e\n"
+                        "    g:f32[] = reduce_sum[axes=(0)] f\n    h:f32[1300] = sub b f\n    return l, h, g\n  }}] k a t\n"
+                        "  return l, c, d\n}\n");
+  bdl_tensor in[3], want[3] = {0}, got[3] = {0};
+  bdl_exec_context *x = t_tier(c, "interp");
+  bdl_plan *plan;
+  uint64_t rng = 3;
+  for (int i = 0; i < 3; i++) in[i] = t_random_tensor(c, bdl_aval_of(p, p->inputs.v[i]), 0, 100, &rng);
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  const bdl_tiled *tiled = plan->block.v[plan->block.n - 1].scan.tiled;
+  assert_non_null(tiled);
+  assert_int_equal(tiled->n_notes, 2);
+  t_check(c, bdl_exec_run(plan, in, want));
+  t_tier(c, "native");
+  for (x->threads = 1; x->threads < 4; x->threads++) {
+    t_check(c, bdl_exec_run(plan, in, got));
+    t_same_bits(want, got, 3, "noise", (uint64_t)x->threads);
+    t_drop(got, 3);
+  }
+  x->threads = 1;
+  bdl_plan_free(plan);
+  t_drop(want, 3), t_drop(in, 3);
+  bdl_prog_unref(p);
+}
+
 /* ---- loops ------------------------------------------------------------------------------------------------ */
 
 /* In the middle of a loop the interpreter hands over to what lies in the cache. */
@@ -235,9 +270,21 @@ static void an_interrupt_ends_a_native_loop_between_steps(void **state) {
   assert_int_equal(bdl_exec_run(plan, in, out), BDL_EINTERRUPT);
   assert_non_null(strstr(bdl_last_error(c)->message, "of 1000000000 steps; States are those after the last of them"));
   assert_int_equal(plan->native->state, BDL_N_READY);
+  assert_non_null(plan->block.v[plan->block.n - 1].scan.tiled);
+  long long made = 0; /* by every element */
+  assert_int_equal(sscanf(bdl_last_error(c)->message, "interrupted after %lld", &made), 1);
   bdl_clear_error(c);
+  bdl_exec_set_progress(c, NULL, NULL);
   bdl_plan_free(plan);
-  t_drop(out, 2), t_drop(in, 2);
+  bdl_prog_unref(p);
+  p = t_long_loop(c, made);
+  bdl_tensor want[2] = {0};
+  t_tier(c, "interp");
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, bdl_exec_run(plan, in, want));
+  t_same_bits(want, out, 2, "interrupted", (uint64_t)made);
+  bdl_plan_free(plan);
+  t_drop(out, 2), t_drop(want, 2), t_drop(in, 2);
   bdl_prog_unref(p);
 }
 
@@ -379,6 +426,7 @@ static void unknown_tiers_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(neurons_alone_agree),
+    T_TEST(noise_in_tiles_agrees),
     T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
     T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),
     T_TEST(an_old_failure_is_forgotten), T_TEST(a_plan_may_go_while_it_is_compiled),

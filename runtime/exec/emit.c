@@ -67,7 +67,7 @@ static void tile_by_tile(const bdl_inst *i, int depth, const bool *has, bdl_emit
   move(i, e);
   for (int32_t k = 0; k < b->n; k++) {
     if (k == d->group) ADD("    r%" PRId32 "(N, t);\n", id);
-    else if (!d->first[k]) statement(&b->v[k], has, 4, e);
+    else if (!d->first[k] && !d->taken[k]) statement(&b->v[k], has, 4, e);
   }
   ADD("    }\n");
   step_made(i, depth, "to", e);

@@ -135,6 +135,7 @@ static bdl_status tiles(bdl_emitter *m) {
     bdl_emit_prologue(m, true);
   }
   TRY(bdl_emit_tile(m));
+  if (m->scan) bdl_emit_taken(m);
   ADD("%s  }\n", m->scan ? "  }\n" : "");
   bdl_emit_write_locals(m);
   ADD("}\n");

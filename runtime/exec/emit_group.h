@@ -77,6 +77,7 @@ void bdl_emit_sum_end(bdl_emitter *m, int32_t k);
 /* ---- emit_memory.c: pointers p<h> to operands, l<k> of strided loads, scalars c<h>, buffers b<k> */
 void bdl_emit_prologue(bdl_emitter *m, bool varying);
 void bdl_emit_prefetch(bdl_emitter *m);     /* of the next tile */
+void bdl_emit_taken(bdl_emitter *m);        /* copies of the tile's results to rows of the step */
 void bdl_emit_write_locals(bdl_emitter *m); /* where they belong */
 
 /* ---- emit_tile.c: the text of a tile, elements e0 .. e1 - 1 of tile T */

@@ -163,3 +163,19 @@ void bdl_emit_prefetch(bdl_emitter *m) {
     if (!twice) ADD("  for (int b = 0; b < %d; b += 64) __builtin_prefetch(p%" PRId32 " + e1 * %" PRId32 " + b);\n", BDL_TILE * o->size, h, o->size);
   }
 }
+
+void bdl_emit_taken(bdl_emitter *m) {
+  const bdl_block *b = &m->scan->scan.body;
+  for (int32_t k = 0; k < b->n; k++) {
+    if (!m->scan->scan.tiled->taken[k]) continue;
+    const bdl_ref src = b->v[k].copy.src, dst = b->v[k].copy.dst;
+    int32_t j = 0;
+    while (bdl_emit_operand(m, m->g->insts[j].z)->kind != BDL_O_ARRAY || bdl_emit_operand(m, m->g->insts[j].z)->ref.slot != src.slot) j++;
+    const int32_t z = m->g->insts[j].z, size = bdl_emit_operand(m, z)->size;
+    const int64_t from = (src.offset - bdl_emit_operand(m, z)->ref.offset) / size, to = from + (int64_t)b->v[k].copy.bytes / size;
+    ADD("    if (e0 < %" PRId64 " && e1 > %" PRId64 ") {\n", to, from);
+    ADD("      const int64_t lo = e0 > %" PRId64 " ? e0 : %" PRId64 ", hi = e1 < %" PRId64 " ? e1 : %" PRId64 ";\n", from, from, to, to);
+    ADD("      __builtin_memcpy("), address(m, dst);
+    ADD(" + (lo - %" PRId64 ") * %" PRId32 ", p%" PRId32 " + lo * %" PRId32 ", (hi - lo) * %" PRId32 ");\n    }\n", from, size, z, size, size);
+  }
+}

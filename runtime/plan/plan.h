@@ -146,6 +146,7 @@ typedef struct bdl_tiled {
   int32_t group; /* of the body */
   int64_t steps; /* at most at a time: rows of notes, and of the group's partial results */
   bool *first;   /* [body.n] */
+  bool *taken;   /* [body.n] copies of part of what the group makes, to rows of the step: made with each tile */
   int32_t n_notes;
   struct bdl_note { /* what the group reads of a step and instructions that come first write: a row a step */
     bdl_ref from;

@@ -9,7 +9,8 @@
 **
 ** `first` are the instructions that do not depend on the group, `after` the others.  Asked for is, of slots:
 **   1. what the group writes of arrays, nobody else touches, and itself reads the element that it writes; but rows of stacked
-**      operands and results, which are each step's own, others may read afterwards
+**      operands and results, which are each step's own, others may read afterwards; and what copies some elements to such a row,
+**      as a recorded neuron, goes along with the tiles
 **   2. what it reads else, neither it nor `after` writes; what `first` writes are single values, noted at each step
 **   3. `after` reads nothing of `first`
 ** Values of a step then live as long as the loop.
@@ -30,7 +31,7 @@ typedef struct tiler {
   int32_t main;
   uint8_t *of_main; /* by slot: what the group does with it */
   bool *after;      /* by slot: written by the group or by what comes after it */
-  bool *first;      /* by instruction of the body */
+  bool *first, *taken; /* by instruction of the body */
   bool *noted;      /* by slot: written by what comes first */
 } tiler;
 
@@ -140,6 +141,19 @@ static void by_others(void *ud, bdl_ref r, int how) {
   for (int32_t k = 0; k < l->scan->scan.n_moving; k++) v->ok &= l->scan->scan.moving[k].base.slot != r.slot;
 }
 
+/* Copies of what the group makes to a row. */
+static bool is_taken(const tiler *l, int32_t k) {
+  const bdl_inst *i = &l->body->v[k];
+  const bdl_group *g = l->body->v[l->main].group;
+  if (i->kind != BDL_I_COPY || k < l->main || !moving_at(l, i->copy.dst.slot) || (l->of_main[i->copy.dst.slot] & WRITE)) return false;
+  for (int32_t j = 0; j < g->n_insts; j++) {
+    const bdl_operand *z = &g->operands[g->insts[j].z];
+    if (z->kind == BDL_O_ARRAY && z->ref.slot == i->copy.src.slot)
+      return i->copy.src.offset >= z->ref.offset && i->copy.src.offset + (int64_t)i->copy.bytes <= z->ref.offset + g->n * z->size;
+  }
+  return false;
+}
+
 /* 3 */
 static void of_first(void *ud, bdl_ref r, int how) {
   verdict *v = ud;
@@ -193,7 +207,8 @@ static bool allowed(const tiler *l) {
   for (int32_t k = 0; k < l->body->n; k++) {
     if (k == l->main) continue;
     v.before = k < l->main;
-    visit_inst(&l->body->v[k], by_others, &v);
+    l->taken[k] = is_taken(l, k);
+    if (!l->taken[k]) visit_inst(&l->body->v[k], by_others, &v);
     if (!l->first[k]) visit_inst(&l->body->v[k], of_first, &v);
   }
   return v.ok && group_reads_well(l);
@@ -253,9 +268,10 @@ bdl_status bdl_plan_tiled(bdl_planner *pl, bdl_inst *scan, int32_t begin) {
   const bdl_group *g = l.body->v[l.main].group;
   const int64_t steps = BDL_MIN(BDL_MIN(scan->scan.length, MOST_STEPS), WORK / (g->n * BDL_MAX(g->n_insts, 1)));
   if (steps < 2) return BDL_OK;
-  l.first = bdl_arena_alloc(&plan->arena, (size_t)l.body->n);
+  l.first = bdl_arena_alloc(&plan->arena, 2 * (size_t)l.body->n);
   l.of_main = bdl_calloc(plan->ctx, 3 * n);
   if (!l.first || !l.of_main) return BDL_ENOMEM;
+  l.taken = l.first + l.body->n;
   l.after = (bool *)l.of_main + n;
   l.noted = l.after + n;
   bdl_status s = BDL_OK;
@@ -267,7 +283,7 @@ bdl_status bdl_plan_tiled(bdl_planner *pl, bdl_inst *scan, int32_t begin) {
     bdl_tiled *d = bdl_arena_alloc(&plan->arena, sizeof *d);
     s = d ? BDL_OK : BDL_ENOMEM;
     if (d) {
-      *d = (bdl_tiled){.group = l.main, .steps = steps, .first = l.first};
+      *d = (bdl_tiled){.group = l.main, .steps = steps, .first = l.first, .taken = l.taken};
       s = add_notes(&l, d);
       if (s == BDL_OK) keep(&l, d, begin);
       scan->scan.tiled = d;

@@ -247,7 +247,7 @@ static bdl_atom all_of(gen *g, bdl_prim_id how, bdl_atom x) {
 }
 
 bdl_prog *t_random_neurons(bdl_context *c, uint64_t seed, int32_t *pair) {
-  enum { STEPS = 300, CARRY = 6, IN = 9, OUT = 11 };
+  enum { STEPS = 300, CARRY = 6, IN = 9, OUT = 12 };
   static const int64_t sizes[] = {3, 40, 512, 1300};
   static const bdl_prim_id reduce[] = {BDL_P_reduce_sum, BDL_P_reduce_max, BDL_P_reduce_min};
   const bdl_aval v = bdl_aval_make(BDL_F32, 1, &sizes[seed % 4]), k = bdl_aval_make(BDL_I32, 1, &sizes[seed % 4]);
@@ -277,6 +277,9 @@ bdl_prog *t_random_neurons(bdl_context *c, uint64_t seed, int32_t *pair) {
   out[8] = below(&g, 2) ? out[0] : in[1]; /* a row of what is a State, too */
   out[9] = element(&g, in[7]);
   out[10] = m;
+  const int64_t from = (int64_t)below(&g, (uint64_t)v.shape[0]), to = from + 1 + (int64_t)below(&g, (uint64_t)(v.shape[0] - from)), by = 1;
+  bdl_param part[3] = {bdl_pints(&from, 1), bdl_pints(&to, 1), bdl_pints(&by, 1)}; /* some of the neurons, recorded */
+  t_check(c, bdl_bind(g.p, BDL_P_slice, part, &out[1], 1, &out[11]));
   t_check(c, bdl_prog_set_outputs(g.p, out, OUT));
   t_check(c, bdl_prog_new(c, "neurons", &p));
   for (int i = 0; i < IN; i++) t_check(c, bdl_ir_input(p, outside[i], &in[i]));

@@ -163,9 +163,9 @@ static void neurons_alone_agree(void **state) {
   bdl_exec_context *x = t_tier(c, "native");
   int tiled = 0;
   for (uint64_t seed = 1; seed <= 16; seed++) {
-    int32_t pair[11];
+    int32_t pair[12];
     bdl_prog *p = t_random_neurons(c, seed, pair);
-    bdl_tensor in[MANY], want[11] = {0}, got[11] = {0};
+    bdl_tensor in[MANY], want[12] = {0}, got[12] = {0};
     uint64_t rng = seed;
     bdl_plan *plain, *plan;
     t_random_inputs(p, in, &rng);
@@ -181,12 +181,12 @@ static void neurons_alone_agree(void **state) {
       t_tier(c, threads ? "native" : "interp");
       x->threads = BDL_MAX(threads, 1);
       t_check(c, bdl_exec_run(plan, in, got));
-      t_same_bits(want, got, 11, "neurons", seed);
-      t_drop(got, 11);
+      t_same_bits(want, got, 12, "neurons", seed);
+      t_drop(got, 12);
     }
     assert_int_equal(plan->native->state, BDL_N_READY);
     bdl_plan_free(plan);
-    t_drop(want, 11), t_drop(in, (int)p->inputs.n);
+    t_drop(want, 12), t_drop(in, (int)p->inputs.n);
     bdl_prog_unref(p);
   }
   x->threads = 1;

@@ -311,13 +311,14 @@ static void the_number_of_threads_changes_no_bit(void **state) {
 
 static void failed_allocations_leave_nothing(void **state) {
   (void)state;
-  for (int persistent = 0; persistent < 2; persistent++) {
+  for (int which = 0; which < 4; which++) {
+    const int persistent = which & 1;
     bool done = false;
     for (int64_t n = 0; !done; n++) {
       t_faults f = {.left = INT64_MAX};
       bdl_context *c = bdl_context_new(t_failing_alloc, &f);
-      int32_t pair[6];
-      bdl_prog *p = t_random_scan(c, 3, pair);
+      int32_t pair[12];
+      bdl_prog *p = which < 2 ? t_random_scan(c, 3, pair) : t_random_neurons(c, 4, pair);
       uint64_t rng = 5;
       bdl_tensor in[MANY], out[MANY];
       t_random_inputs(p, in, &rng);

@@ -24,7 +24,7 @@ local SUBMODULES = {
   surrogate = "bdl.surrogate", random = "bdl.random", environ = "bdl.environ", tree = "bdl.tree", util = "bdl.util", debug = "bdl.debug",
   event = "bdl.event", units = "bdl.units", unit = "bdl.units", conn = "bdl.conn", plot = "bdl.plot", optim = "bdl.optim",
   metric = "bdl.metric", input = "bdl.input", online = "bdl.online", quad = "bdl.quad",
-  data = "bdl.data", encode = "bdl.encode", monitor = "bdl.monitor", ffi = "bdl.ffi",
+  data = "bdl.data", encode = "bdl.encode", monitor = "bdl.monitor", ffi = "bdl.ffi", nir = "bdl.nir",
 }
 
 --- Modules whose functions stand in bdl itself, in the order of the search.

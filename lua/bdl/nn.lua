@@ -12,7 +12,7 @@ return require "bdl.lazy"("nn", {
   spiking = "Spiking",
   linear = "Linear GroupedLinear ScaledWSLinear SignedWLinear SparseLinear AllToAll OneToOne LoRA",
   conv = "Conv1d Conv2d Conv3d ScaledWSConv1d ScaledWSConv2d ScaledWSConv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d",
-  pool = "MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
+  pool = "SumPool1d SumPool2d SumPool3d MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d"
          .. " AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d",
   norm = "BatchNorm0d BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm RMSNorm GroupNorm InstanceNorm",
   dropout = "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout DropoutFixed",

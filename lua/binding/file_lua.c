@@ -103,8 +103,8 @@ static int l_hdf5_open(lua_State *L) {
   return 1;
 }
 
-/* core.hdf5_kind(file, name) -> "array", "ragged", "text" or "group", the length of its first axis, and its axes; nil: there
-** is none */
+/* core.hdf5_kind(file, name) -> "array", "ragged", "text" or "group", the length of its first axis, and the list of all;
+** nil: there is none */
 static int l_hdf5_kind(lua_State *L) {
   static const char *const kinds[] = {"array", "ragged", "text", "group"};
   bdl_hdf5 *f = check_hdf5(L);
@@ -116,7 +116,11 @@ static int l_hdf5_kind(lua_State *L) {
   lbdl_check(L, bdl_hdf5_type(f, lua_tostring(L, 2), &kind, &a));
   lua_pushstring(L, kinds[kind]);
   lua_pushinteger(L, a.ndim > 0 ? a.shape[0] : 1);
-  lua_pushinteger(L, a.ndim);
+  lua_createtable(L, a.ndim, 0);
+  for (int k = 0; k < a.ndim; k++) {
+    lua_pushinteger(L, a.shape[k]);
+    lua_rawseti(L, -2, k + 1);
+  }
   return 3;
 }
 

@@ -144,6 +144,8 @@ local function members(axis, width, stride, count, lo, hi, n, ndim)
   return base.reshape(core.tensor(list, base.real()), sizes)
 end
 
+local function mean_with_padding(z, axis, width, ...) return sum(z, axis, width, ...) / width end
+
 local function mean(z, axis, width, stride, count, lo, hi, n)
   local by = members(axis, width, stride, count, lo, hi, n, z.ndim)
   return sum(z, axis, width, stride, count, lo, hi) / (core.is_tensor(by) and core.cast(by, z.dtype) or by)
@@ -263,9 +265,21 @@ for dims = 1, 3 do
     return base.reshape(core.bind("scatter", {axis = 0, op = "set"}, zeros, indices:reshape(-1), x:reshape(-1)), sizes)
   end
 
-  --- AvgPool1d, AvgPool2d, AvgPool3d: the mean of each window:  y = sum of x / n, n the elements of the window; padding
-  --  does not count.
+  --- SumPool1d, SumPool2d, SumPool3d: the sum of each window:  y = sum of x over the window.
+  --  kernel_size, stride : a number, or one an axis
+  --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
+  --  channel_axis : a position in x; bdl.none: x has no channels
+  --  in_size : gives out_size
+  --  Example:
+  --    local layer = bdl.nn.SumPool2d(2)
+  --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
+  local SumPool = define("SumPool", Pool)
+  function SumPool:__init(...) self:setup(args(spec(), ...)) end
+  function SumPool:update(x) return self:each_axis(x, sum) end
+
+  --- AvgPool1d, AvgPool2d, AvgPool3d: the mean of each window:  y = sum of x / n, n the elements of the window.
   --  stride defaults to 1.
+  --  count_include_pad : whether padding counts, as zeros
   --  kernel_size, stride : a number, or one an axis
   --  padding : "SAME", "VALID", a number, one or {lo, hi} an axis
   --  channel_axis : a position in x; bdl.none: x has no channels
@@ -274,8 +288,14 @@ for dims = 1, 3 do
   --    local layer = bdl.nn.AvgPool2d(2, 2)
   --    print(layer(bdl.random.randn(1, 4, 4, 3)).shape)
   local AvgPool = define("AvgPool", Pool)
-  function AvgPool:__init(...) self:setup(args(spec(), ...), 1) end
-  function AvgPool:update(x) return self:each_axis(x, mean) end
+  function AvgPool:__init(...)
+    local known = spec()
+    known.count_include_pad = false
+    local a = args(known, ...)
+    self.count_include_pad = a.count_include_pad
+    self:setup(a, 1)
+  end
+  function AvgPool:update(x) return self:each_axis(x, self.count_include_pad and mean_with_padding or mean) end
 
   --- LPPool1d, LPPool2d, LPPool3d: the p-norm of each window:  y = (mean |x|^p)^(1/p), p = norm_type; its derivative is
   --  0 where all of a window is 0.

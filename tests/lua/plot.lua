@@ -418,7 +418,7 @@ end)
 t.test("what users write stays text", function()
   local s = script(plot.lines({1, 2}, {title = "a'; system 'x';\n`id` \"b\" @c 5 %", y_label = "'", x_label = "\\"}))
   has(s, [["a\047\073 system \047x\047\073 \140id\140 \042b\042 \100c 5 %"]])
-  has(s, [[set xlabel "\134" offset 0,0; set ylabel "\047"]])
+  has(s, [[set xlabel "\134" offset 0,0; set ylabel "\047" offset 0,0]])
 end)
 
 --- A program gnuplot in a folder of its own, the PATH to which it is given.

@@ -17,7 +17,7 @@ local terminal = require "bdl.plot.terminal"
 local M = {}
 
 --- Ending -> the terminal of gnuplot, for width and height in inches and dots an inch; how much larger its fonts
---  must be, and how many characters higher it has to write below an axis, to look alike.
+--  must be, and how many characters nearer to an axis it has to write, to look alike.
 local TERMINALS = {
   png = function(w, h, dpi)
     local scale = dpi / 72
@@ -173,8 +173,8 @@ local function place_panel(out, view, box, w, h)
     local room = which == "x" and (box.right - box.left) / 0.5 or (box.top - box.bottom) / 0.28
     ticks(out, which, a, from, to, room, which == "y" or view.labelled)
   end
-  put("set xlabel %s offset 0,%g; set ylabel %s", quoted(view.labelled and x_title or ""), 2 * out.lift,
-      quoted(view.after and "" or axis.title(panel.y)))
+  put("set xlabel %s offset 0,%g; set ylabel %s offset %g,0", quoted(view.labelled and x_title or ""),
+      2 * out.lift, quoted(view.after and "" or axis.title(panel.y)), out.lift)
   if panel.color then
     put("set palette defined (%s)", (function()
       local stops = {}

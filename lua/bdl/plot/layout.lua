@@ -31,7 +31,7 @@ local function common(views, w)
       for _, tick in ipairs(axis.ticks(view.panel.y, view.y0, view.y1, 6)) do
         most = math.max(most, utf8.len(tick.text))
       end
-      c.left = math.max(c.left, 0.24 + most * LETTER + (axis.title(view.panel.y) ~= "" and 0.22 or 0))
+      c.left = math.max(c.left, 0.27 + most * LETTER + (axis.title(view.panel.y) ~= "" and 0.22 or 0))
     end
   end
   return c

@@ -123,6 +123,7 @@ function class_meta.__newindex(cls, key, value)
   if key == "name" or key == "super" then
     core.fail("TypeError", 2, "class %s: '%s' cannot be set", p.name, key)
   end
+  if key == "__gc" then core.need_finalizers() end
   rawset(p.methods, key, value)
   if METAMETHODS[key] then set_metamethod(cls, key, value) end
 end

@@ -46,6 +46,20 @@ local function march(text)
   return one_of(table.unpack(names))(text)
 end
 
+--- "512M" -> bytes
+local function bytes(text)
+  local number, unit = text:match "^(%d+)([kKmMgG]?)$"
+  local n = number and math.tointeger(number) * (1 << (({k = 10, m = 20, g = 30})[unit:lower()] or 0))
+  if not n or n < 1 then return nil, "bytes: 1000000, 512M, 2G" end
+  return n
+end
+
+local function seconds(text)
+  local s = tonumber(text)
+  if not s or not (s > 0 and s < 1e9) then return nil, "seconds, more than 0" end
+  return s
+end
+
 --- name -> {argument, reader, what it does}; without an argument it is a switch.
 local OPTIONS = {
   seed = {"N", whole(0, math.maxinteger), "start bdl.random from this seed"},
@@ -58,6 +72,10 @@ local OPTIONS = {
   profile = {nil, nil, "print where the time of compiled programs went, and what was achieved of what the machine can do"},
   ["trace-file"] = {"FILE", nil, "write each step of compiled programs on a time line, for chrome://tracing or Perfetto (JSON)"},
   record = {"FILE", nil, "keep what each equation made, as a hash, for bdl replay; slower"},
+  sandbox = {nil, nil, "for a model of a stranger: no files, programs or native code; the limits below hold in it"},
+  ["memory-limit"] = {"BYTES", bytes, "of a sandbox, all in all: 512M, 2G (1G unless given)"},
+  ["step-limit"] = {"N", whole(1, math.maxinteger), "of a sandbox: iterations of compiled loops, and thousands of instructions of Lua"},
+  ["time-limit"] = {"SECONDS", seconds, "of a sandbox"},
   check = {nil, nil, "stop at the first equation that gives other numbers"},
   plot = {"FILE", nil, "where the model's figure goes: a file .png, .svg, .pdf or .gif, or term (the default) or none"},
   ranks = {"WHICH", one_of("first", "all"), "under mpirun, which processes print: the first (the default) or all"},
@@ -240,7 +258,7 @@ local function write_events(path)
   return ok
 end
 
-command("run", "model.lua [arguments]", "seed precision threads tier native platform set plot quiet profile trace-file record ranks", [[
+command("run", "model.lua [arguments]", "seed precision threads tier native platform set plot quiet profile trace-file record ranks sandbox memory-limit step-limit time-limit", [[
 Runs a model.  Its arguments are in the table `arg`, as with lua.  Exit status: 0 done, 1 the model failed, 2 wrong usage,
 130 interrupted.  Ctrl-C ends the step that runs, then the model; a second one ends the process.
 Under `mpirun -n 4 bdl run model.lua` all processes run the model, each as a device of bdl.augment.pmap; the first one prints,
@@ -262,9 +280,14 @@ function(opts, rest)
   end
   plot_to(opts.plot)
   if opts.profile or trace_file then core.profile(true, trace_file and "events") end
+  for _, limit in ipairs{"memory-limit", "step-limit", "time-limit"} do
+    if opts[limit] and not opts.sandbox then usage("--%s holds in a sandbox: --sandbox", limit) end
+  end
   local results
   local failure = model.try(function()
-    local chunk = model.load(path)
+    local env = opts.sandbox and require "bdl.sandbox".close(path, {memory = opts["memory-limit"] or 1 << 30, steps = opts["step-limit"],
+                                                                     seconds = opts["time-limit"]}) or nil
+    local chunk = model.load(path, env)
     if opts.record then require "bdl.replay".record(opts.record) end
     chunk(table.unpack(arg))
     if opts.record then results = require "bdl.replay".finish() end

@@ -185,6 +185,7 @@ local function need_same_names(path, unexpected, missing)
 end
 
 local function there(path)
+  core.need_files(path)
   local file <close> = io.open(path)
   return file ~= nil
 end

@@ -211,6 +211,7 @@ static int library_gc(lua_State *L) {
 /* core.ffi_open(path) -> library; nil and why */
 static int l_open(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
+  lbdl_check(L, bdl_need_files(lbdl_ctx(L), path));
   void **library = lua_newuserdatauv(L, sizeof *library, 0);
   *library = NULL;
   luaL_setmetatable(L, LIBRARY);

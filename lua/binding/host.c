@@ -327,6 +327,7 @@ static int open_core(lua_State *L) {
   lbdl_open_raw(L);
   lbdl_open_replay(L);
   lbdl_open_ffi(L);
+  lbdl_open_sandbox(L);
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"tier", l_tier}, {"native", l_native}, {"native_make", l_native_make}, {"native_targets", l_native_targets}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
@@ -359,11 +360,17 @@ static int open_all(lua_State *L) {
 
 static void *lua_memory(void *ud, void *p, size_t osize, size_t nsize) {
   bdl_context *c = ud;
+  const size_t before = p ? osize : 0; /* without p, osize is what it will be for */
   if (nsize == 0) {
     if (p) c->alloc(c->alloc_ud, p, osize, 0);
+    c->lua_used -= before;
     return NULL;
   }
-  return c->alloc(c->alloc_ud, p, p ? osize : 0, nsize);
+  const size_t after = c->lua_used - before + nsize;
+  if (c->sandboxed && c->mem_limit && nsize > before && (after > c->mem_limit || c->mem_used > c->mem_limit - after)) return NULL;
+  void *q = c->alloc(c->alloc_ud, p, before, nsize);
+  if (q) c->lua_used = after;
+  return q;
 }
 
 /* lua_WarnFunction of warn(..): to stderr after warn "@on", as in the program lua. */
@@ -496,7 +503,7 @@ const char *bdl_error_text(const bdl *b) { return b->error_text ? b->error_text 
 
 static void stop_lua(lua_State *L, lua_Debug *ar) {
   (void)ar;
-  lua_sethook(L, NULL, 0, 0);
+  lbdl_budget_hook(L);
   if (!lbdl_ctx(L)->interrupted) return; /* a compiled loop has seen it */
   lbdl_ctx(L)->interrupted = 0;
   lbdl_error(L, BDL_EINTERRUPT, "interrupted");

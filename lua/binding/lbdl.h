@@ -114,6 +114,9 @@ void lbdl_push_state_origin(lua_State *L, const bdl_state *s);    /* "State 'w',
 /* Puts their origins behind the types of operands first .. first + n - 1 in the message of the context's error. */
 void lbdl_name_origins(lua_State *L, int first, int n);
 
+/* ---- sandboxes (sandbox_lua.c) */
+void lbdl_budget_hook(lua_State *L); /* Lua is watched, where a budget asks for it */
+
 /* ---- display (text.c): pushes text */
 void lbdl_push_text(lua_State *L, const lbdl_tensor *x);
 
@@ -139,5 +142,6 @@ void lbdl_open_line(lua_State *L);
 void lbdl_open_raw(lua_State *L);
 void lbdl_open_replay(lua_State *L);
 void lbdl_open_ffi(lua_State *L);
+void lbdl_open_sandbox(lua_State *L);
 
 #endif

@@ -19,6 +19,14 @@ struct bdl_context {
   void (*warn)(void *ud, const char *text); /* what the user should know though nothing failed; (optional) nobody listens */
   void *warn_ud;
   volatile sig_atomic_t interrupted; /* set from a signal handler or another thread; loops look at it */
+  bool sandboxed;                    /* a stranger's model: no files, no programs, no native code */
+  struct bdl_budget {
+    bool on, spent;
+    int64_t steps, limit; /* left; at first, 0: none */
+    double seconds;
+    int64_t deadline;     /* ns; 0: none */
+  } budget;
+  size_t lua_used;                   /* bytes that Lua has; in a sandbox they count, too */
   int threads;                       /* upper bound for parallel regions; 0: all processors */
   const char *isa;                   /* instruction set of the kernels; NULL: the best that this processor has */
   int verify;                        /* run the IR verifier after every pass */
@@ -33,6 +41,13 @@ struct bdl_context {
 /* NULL hook: malloc.  Returns NULL only when the hook does. */
 bdl_context *bdl_context_new(bdl_alloc_fn alloc, void *ud);
 void bdl_context_free(bdl_context *c);
+/* ---- sandboxes (budget.c) */
+void bdl_budget_set(bdl_context *c, int64_t steps, double seconds); /* 0: none */
+void bdl_spend(bdl_context *c);             /* a step; budget.spent says whether it was one too many */
+bdl_status bdl_budget_fail(bdl_context *c); /* BDL_EBUDGET */
+/* Errors: BDL_ENOTSUP in a sandbox. */
+bdl_status bdl_need_files(bdl_context *c, const char *what);
+
 /* The one copy of a string that lives as long as the context; NULL: BDL_ENOMEM. */
 const char *bdl_intern(bdl_context *c, const char *s);
 

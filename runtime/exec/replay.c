@@ -42,6 +42,7 @@ static bdl_status failed(const bdl_exec_context *x, const char *what) {
 }
 
 static bdl_status start(bdl_exec_context *x, const char *path, bool checks) {
+  TRY(bdl_need_files(x->ctx, path));
   if (x->replay) return bdl_fail(x->ctx, BDL_EVALUE, "%s: a recording is made or compared already", path);
   bdl_replay *p = x->replay = bdl_calloc(x->ctx, sizeof *p);
   if (!p) return BDL_ENOMEM;

@@ -200,10 +200,17 @@ static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
 
 /* Asked to stop, after a whole step?  Where the results of the plan are those of its one loop, only that loop stops: its
 ** steps are the user's.  Elsewhere no result is written in place, so any loop may. */
-static bool stop(const runner *r) { return r->c->interrupted && (r->depth == 1 || !r->plan->loop_only); }
+static bool stop(const runner *r) {
+  return (r->c->interrupted || r->c->budget.spent) && (r->depth == 1 || !r->plan->loop_only);
+}
 
 static bdl_status interrupted(const runner *r, bdl_src src, int64_t done, int64_t total) {
   char of[32] = "";
+  if (r->c->budget.spent) {
+    bdl_budget_fail(r->c);
+    bdl_where(r->c, src);
+    return BDL_EBUDGET;
+  }
   r->c->interrupted = 0;
   if (total >= 0) snprintf(of, sizeof of, " of %lld", (long long)total);
   bdl_fail(r->c, BDL_EINTERRUPT, "interrupted after %lld%s steps; States are %s", (long long)done, of,
@@ -225,6 +232,7 @@ static bdl_status run_scan(runner *r, const bdl_inst *i) {
     }
     s = run_block(r, &i->scan.body);
     if (report) bdl_exec_report(r->x, t + 1, n);
+    if (r->c->budget.on) bdl_spend(r->c);
     if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, t + 1, n);
     if (s != BDL_OK || !hopes) continue;
     look_for_native(r, t + 1);
@@ -246,6 +254,7 @@ static bdl_status run_while(runner *r, const bdl_inst *i) {
     if (s != BDL_OK || !*at(r, i->loop.pred)) break;
     s = run_block(r, &i->loop.body);
     if (report) bdl_exec_report(r->x, done, -1);
+    if (r->c->budget.on) bdl_spend(r->c);
     if (s == BDL_OK && stop(r)) s = interrupted(r, i->src, done, -1);
     if (s != BDL_OK || !hopes) continue;
     look_for_native(r, done);

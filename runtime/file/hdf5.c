@@ -167,6 +167,7 @@ static bdl_status new_file(bdl_context *c, const char *what, const char *path, b
 
 bdl_status bdl_hdf5_open(bdl_context *c, const char *path, bdl_hdf5 **out) {
   bdl_hdf5 *f = NULL;
+  TRY(bdl_need_files(c, path));
   TRY(new_file(c, "read", path, &f));
   const bdl_status s = open_file(f, path);
   if (s == BDL_OK) *out = f;
@@ -250,6 +251,7 @@ static bdl_status create(bdl_hdf5_writer *w, const char *path) {
 
 bdl_status bdl_hdf5_create(bdl_context *c, const char *path, bool compress, bdl_hdf5_writer **out) {
   bdl_hdf5 *f = NULL;
+  TRY(bdl_need_files(c, path));
   TRY(new_file(c, "write", path, &f));
   bdl_hdf5_writer *w = bdl_calloc(c, sizeof *w);
   if (!w) {

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/context.h"
+
 /* ---- sources -------------------------------------------------------------------------------------- */
 
 bdl_status bdl_source_fail(const bdl_source *s, uint64_t at, const char *fmt, ...) {
@@ -28,7 +30,9 @@ bdl_status bdl_source_bytes(bdl_context *c, const char *name, const void *bytes,
 
 bdl_status bdl_source_open(bdl_context *c, const char *path, bdl_source *s) {
   struct stat st;
-  *s = (bdl_source){.ctx = c, .name = bdl_strdup(c, path), .fd = -1};
+  *s = (bdl_source){.ctx = c, .fd = -1};
+  TRY(bdl_need_files(c, path));
+  s->name = bdl_strdup(c, path);
   if (!s->name) return BDL_ENOMEM;
   s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer does not stop us */
   if (s->fd < 0 || fstat(s->fd, &st) < 0) {
@@ -112,6 +116,7 @@ static bdl_status prepare(bdl_sink *k, const char *path) {
 
 bdl_status bdl_sink_open(bdl_context *c, const char *path, bool spool, bdl_sink *k) {
   *k = (bdl_sink){.ctx = c, .fd = -1};
+  TRY(bdl_need_files(c, path));
   const bdl_status s = prepare(k, path);
   if (s != BDL_OK) {
     bdl_sink_close(k);

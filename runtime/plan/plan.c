@@ -529,7 +529,7 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     if (k == BDL_I_SCAN || k == BDL_I_WHILE) loops++;
     else if (k != BDL_I_COPY) others++;
   }
-  plan->loop_only = loops == 1 && others == 0;
+  plan->loop_only = loops == 1 && others == 0 && !plan->ctx->budget.on; /* a budget ends in the middle of an inner loop, too */
   plan->can_fail = any_eqn(p, bdl_plan_can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
   for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
   return BDL_OK;

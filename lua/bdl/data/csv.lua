@@ -14,6 +14,7 @@ local function read_text(path)
   if type(path) ~= "string" then
     core.fail("TypeError", 3, "data.csv: the path is a string, not a %s", class.typename(path))
   end
+  core.need_files(path)
   local f <close>, why = io.open(path, "rb")
   local text, reason
   if f then text, reason = f:read "a" end

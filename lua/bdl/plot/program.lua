@@ -5,14 +5,13 @@ local core = require "bdl.core"
 local M = {}
 
 local function need_files(who)
-  if not io or not io.popen or not os.tmpname then
-    core.fail("NotSupportedError", 4, "%s: files and programs are out of reach here; print(fig) shows the figure", who)
-  end
+  core.hint "print(fig) shows the figure"
+  core.need_files(who)
 end
 
 --- Standard output of a command of the shell, nil where it failed.
 local function output_of(command)
-  local pipe = io and io.popen and io.popen(command, "r")
+  local pipe = pcall(core.need_files, "gnuplot") and io.popen(command, "r")
   if not pipe then return nil end
   local text = pipe:read "a"
   return pipe:close() and text or nil

@@ -21,15 +21,18 @@
 
 enum {
   PARTS = 8,        /* of a share: what is left for others to help with */
-  SPIN_NS = 20000,  /* of waiting awake: about what going to sleep and being woken costs */
+  SPIN_NS = 50000,  /* of waiting awake: what going to sleep and being woken costs, and most work between two jobs of a step */
   PAUSES = 32       /* between looks at the clock */
 };
 
-/* The rounds that one thread begins with; apart from its neighbours in memory, as each is written by its own thread. */
+/* The rounds that one thread, its owner, begins with; apart from its neighbours in memory, as each is written by its owner.  Others
+** take them all before the owner is there, then only while at least `behind` of them are left: the last few of an owner that is
+** almost done would take their data out of its cache, and the next job would bring it back. */
 typedef struct share {
   atomic_llong next;
-  int64_t end, part;
-  char pad[128 - sizeof(atomic_llong) - 2 * sizeof(int64_t)];
+  int64_t end, part, behind;
+  atomic_bool owned; /* the owner is there, and goes on to the end */
+  char pad[128 - sizeof(atomic_llong) - 3 * sizeof(int64_t) - sizeof(atomic_bool)];
 } share;
 
 typedef struct worker {
@@ -70,10 +73,13 @@ int bdl_pool_size(const bdl_pool *p) { return p ? p->threads : 1; }
 /* ---- work ----------------------------------------------------------------------------------------------- */
 
 static void work(bdl_pool *p, int id) {
+  if (id < p->team) atomic_store(&p->shares[id].owned, true);
   for (int k = 0; k < p->team; k++) {
     share *s = &p->shares[(id + k) % p->team];
-    for (int64_t i; (i = atomic_fetch_add_explicit(&s->next, s->part, memory_order_relaxed)) < s->end;)
-      p->fn(p->job, i, BDL_MIN(i + s->part, s->end), id);
+    while (s->end - atomic_load(&s->next) >= (k && atomic_load(&s->owned) ? s->behind : 1)) {
+      const int64_t i = atomic_fetch_add(&s->next, s->part);
+      if (i < s->end) p->fn(p->job, i, BDL_MIN(i + s->part, s->end), id);
+    }
   }
 }
 
@@ -217,6 +223,8 @@ void bdl_pool_run(bdl_pool *p, int64_t n, bdl_pool_fn fn, void *job) {
     const int64_t first = n * k / p->team, end = n * (k + 1) / p->team;
     p->shares[k].end = end;
     p->shares[k].part = (end - first + PARTS - 1) / PARTS;
+    p->shares[k].behind = (end - first + 1) / 2;
+    atomic_store_explicit(&p->shares[k].owned, false, memory_order_relaxed);
     atomic_store_explicit(&p->shares[k].next, first, memory_order_relaxed);
   }
   atomic_fetch_add(&p->round, 1);

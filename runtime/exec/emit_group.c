@@ -15,7 +15,7 @@
 #include "exec/emit_group.h"
 
 /* Functions like exp are worth a call of their kernel for MANY elements: it interleaves several vectors, compilers do not. */
-enum { MANY = 64, SHORT_ROW = 16, STACK_BYTES = 192 * 1024, PARALLEL_WORK = 1 << 20 };
+enum { MANY = 64, SHORT_ROW = 16, STACK_BYTES = 192 * 1024, PARALLEL_WORK = 1 << 18 };
 
 #define ADD(...) bdl_str_addf(&m->e->text, __VA_ARGS__)
 

@@ -181,7 +181,7 @@ static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error
 
 /* For the entries of so many rows: one addition costs as much as many elements of other loops. */
 static bdl_pool *pool_for(const bdl_kcall *k, bdl_pool *pool, int64_t count, const bdl_k_csr *a) {
-  return count && bdl_lower_pool(k, 4 * count * (a->nnz / BDL_MAX(a->rows, 1))) ? pool : NULL;
+  return count && bdl_lower_pool(k, 16 * count * (a->nnz / BDL_MAX(a->rows, 1))) ? pool : NULL;
 }
 
 /* params: rows cols transpose event; in: v, data, indices, indptr */

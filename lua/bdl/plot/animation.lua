@@ -72,7 +72,7 @@ function M.animate(y, opts)
   end
   local frames = {}
   for i = 1, n, a.every do frames[#frames + 1] = {kind = "line", x = x, y = values[i], color = 1, title = title(i)} end
-  local ax = {label = a.label, unit = unit}
+  local ax = {label = figure.line(a.who, "label", a.label), unit = unit}
   if a.limits then figure.limit({v_limits = a.limits, who = a.who}, "v", ax) end
   return figure.single(a, {x = {label = a.x == nil and "neuron" or nil, unit = x_unit, tight = true}, y = ax,
                            layers = {{frames = frames}}})

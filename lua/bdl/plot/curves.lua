@@ -36,8 +36,8 @@ end
 local function note_on(layers)
   local n = 0
   for _, layer in ipairs(layers) do
-    for _, v in ipairs(layer.y) do
-      if numbers.is_finite(v) then return nil end
+    for i, v in ipairs(layer.y) do
+      if numbers.is_finite(v) and numbers.is_finite(layer.x[i]) then return nil end
       n = n + 1
     end
   end

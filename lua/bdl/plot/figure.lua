@@ -58,12 +58,21 @@ function M.limit(a, name, ax)
   ax.from, ax.to = from, to
 end
 
+--- A text as one line; numbers too.
+function M.line(who, what, x)
+  if x == nil then return nil end
+  if type(x) ~= "string" and type(x) ~= "number" then
+    core.fail("TypeError", 4, "%s: %s is a text, not a %s", who, what, class.typename(x))
+  end
+  return (tostring(x):gsub("%c", " "))
+end
+
 --- The figure of a panel, with what the options of a say of it.
 function M.single(a, panel)
-  panel.title = a.title
+  panel.title = M.line(a.who, "title", a.title)
   for _, name in ipairs{"x", "y"} do
     local ax = panel[name]
-    if a[name .. "_label"] ~= nil then ax.label = a[name .. "_label"] end
+    ax.label = M.line(a.who, name .. "_label", a[name .. "_label"]) or ax.label
     if ax.label == nil and axis.is_time(ax.unit) then ax.label = "time" end
     M.limit(a, name, ax)
   end
@@ -80,7 +89,7 @@ function M.name_layers(a, layers, names)
     core.fail("ValueError", 3, "%s: %s names for %d curves", a.who, type(names) == "table" and #names or "no list of",
               #layers)
   end
-  for k, layer in ipairs(layers) do layer.name = tostring(names[k]) end
+  for k, layer in ipairs(layers) do layer.name = M.line(a.who, "a name", names[k]) end
   return layers
 end
 
@@ -137,11 +146,16 @@ function M.figure(figures, opts)
       table.move(own, 1, #own, #rows + 1, rows)
     end
   end
-  if a.heights and #a.heights ~= #rows then
-    core.fail("ValueError", 2, "plot.figure: %d heights for %d rows", #a.heights, #rows)
+  local heights = a.heights and numbers.flat("plot.figure", "heights", a.heights)
+  if heights and #heights ~= #rows then
+    core.fail("ValueError", 2, "plot.figure: %d heights for %d rows", #heights, #rows)
+  end
+  for _, h in ipairs(heights or {}) do
+    if not (h > 0 and h < 1000) then core.fail("ValueError", 2, "plot.figure: heights are above 0, not %g", h) end
   end
   local fig = class.alloc(Figure)
-  fig.rows, fig.title, fig.heights, fig.width, fig.height = rows, a.title, a.heights, a.width, a.height
+  fig.rows, fig.title, fig.heights = rows, M.line("plot.figure", "title", a.title), heights
+  fig.width, fig.height = a.width, a.height
   if a.share_x == nil then fig.share_x = shares(rows) else fig.share_x = a.share_x end
   return fig
 end

@@ -41,7 +41,7 @@ function M.colors(a, rows, unit)
       if numbers.is_finite(v) then low, high = math.min(low, v), math.max(high, v) end
     end
   end
-  local color = {label = a.label, unit = unit}
+  local color = {label = figure.line(a.who, "label", a.label), unit = unit}
   local nothing = low > high
   if nothing then low, high = 0, 1 end
   local map = a.map or low < 0 and high > 0 and a.signed and "signed" or "viridis"

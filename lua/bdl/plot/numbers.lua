@@ -17,14 +17,15 @@ function M.tensor(who, what, x)
   if not core.is_tensor(x) then
     local kind = type(x)
     if kind ~= "number" and not (kind == "table" and getmetatable(x) == nil) then
-      core.fail("TypeError", 2, "%s: %s are numbers, a tensor or a list, not a %s", who, what, class.typename(x))
+      if class.isa(x, require "bdl.monitor".Monitor) then core.hint "what a monitor recorded are fields of it: m.t" end
+      core.fail("TypeError", 2, "%s: %s: numbers, a tensor or a list, not a %s", who, what, class.typename(x))
     end
     local first = x
     while type(first) == "table" do first = first[1] end
     local ok, made
     if core.is_tensor(first) then ok, made = pcall(core.tensor, x) else ok, made = pcall(core.tensor, x, "float64") end
     if not ok then
-      core.fail("TypeError", 2, "%s: %s are no list of numbers: %s", who, what,
+      core.fail("TypeError", 2, "%s: %s: no list of numbers: %s", who, what,
                 type(made) == "table" and made.message or tostring(made))
     end
     x = made
@@ -47,12 +48,12 @@ function M.checked(who, what, x, ndim, hint)
   local least = type(ndim) == "table" and ndim[1] or ndim
   if ndim and (x.ndim < least or x.ndim > most) then
     if hint then core.hint(hint) end
-    core.fail("ShapeError", 2, "%s: %s have %s, not the shape [%s]", who, what,
+    core.fail("ShapeError", 2, "%s: %s: %s expected, not the shape [%s]", who, what,
               least == most and (least == 1 and "one axis" or least .. " axes") or least .. " or " .. most .. " axes",
               table.concat(x.shape, ","))
   end
   if x.size == 0 then
-    core.fail("ValueError", 2, "%s: there is nothing to draw, %s have the shape [%s]", who, what,
+    core.fail("ValueError", 2, "%s: there is nothing to draw, %s: the shape is [%s]", who, what,
               table.concat(x.shape, ","))
   end
   return x

@@ -139,7 +139,9 @@ function M.phase(f, opts)
   local first = type(paths) == "table" and paths[1]
   if first and (core.is_tensor(first) or type(first) == "table" and type(first[1]) == "number") then paths = {paths} end
   for k, path in ipairs(paths or {}) do
-    if path[1] == nil or path[2] == nil then core.fail("TypeError", 2, "plot.phase: a trajectory is {x, y}") end
+    if type(path) ~= "table" or path[1] == nil or path[2] == nil then
+      core.fail("TypeError", 2, "plot.phase: a trajectory is {x, y}")
+    end
     local xs, _, x_unit = numbers.read(a.who, "x of the trajectory", path[1], 1)
     local ys, _, y_unit = numbers.read(a.who, "y of the trajectory", path[2], 1)
     if #xs ~= #ys then

@@ -86,7 +86,7 @@ PROGRAM := $(filter-out tools/embed.c,$(wildcard tools/*.c))
 TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
 FUZZERS := $(wildcard tests/fuzz/*.c)
-SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy
+SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy tests/nir
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))

@@ -166,6 +166,9 @@ t.test("graphs that make no sense", function()
   t.raises("ValueError", "the loop a %-> b %-> a has no node that remembers", wired, {a = doubled(), b = doubled()},
            {{"input", "a"}, {"a", "b"}, {"b", "a"}, {"a", "output"}})
   t.raises("ValueError", "the loop a %-> a has no node", wired, {a = doubled()}, {{"input", "a"}, {"a", "a"}, {"a", "output"}})
+  local inner = wired({b = doubled()}, {{"input", "b"}, {"b", "output"}})
+  t.raises("ValueError", "the loop a %-> a has no node that remembers", wired, {a = inner},
+           {{"input", "a"}, {"a", "a"}, {"a", "output"}})
   t.raises("KeyError", "the edge a %-> outptu has no node 'outptu' %(did you mean 'output'", wired, {a = doubled()}, {E[1], {"a", "outptu"}})
   t.raises("ShapeError", "input gives %[2%], a takes %[3%]", wired, {a = nn.OneToOne(3)}, E)
   t.raises("ValueError", "the edge input %-> a is there twice", wired, {a = doubled()}, {E[1], E[1], E[2]})
@@ -185,6 +188,8 @@ t.test("several inputs and outputs go by name", function()
   local out = net{x = bdl.ones(2), y = bdl.ones(2) * 3}
   t.eq(out.sum, {4, 4})
   t.eq(out.same, {3, 3})
+  t.raises("NotSupportedError", "the subgraph 'a' has 2 Inputs and 2 Outputs, not one of each", wired, {a = net},
+           {{"input", "a"}, {"a", "output"}})
   t.raises("TypeError", "the graph takes {x = .., y = ..}, and 'y' is missing", net, {x = bdl.ones(2)})
 end)
 
@@ -311,6 +316,27 @@ t.test("the exchange of README.md prints what README.md says", function()
   local model, output = section:match "```lua\n(.-)```.-```\n(.-)```"
   model = model:gsub('"net.nir"', ("%q"):format(path "net.nir"))
   t.eq(t.prints(assert(load(model, "=README.md", "t", setmetatable({}, {__index = _G})))) .. "\n", output)
+end)
+
+t.test("a graph that was read is a model like others: saved, trained, with names of any kind", function()
+  local nodes = {["0"] = nn.Linear(2, 2), ["1.lif"] = nir.LIF(2, {v_threshold = 0.05, dt = 1*u.ms}), input = nir.Input(2), output = nir.Output(2)}
+  nir.write(path "model.nir", nir.Graph{nodes = nodes, edges = {{"input", "0"}, {"0", "1.lif"}, {"1.lif", "0"}, {"1.lif", "output"}},
+                                        metadata = {about = "x", inner = {n = 3, list = bdl.arange(3)}}})
+  local net, other = nir.read(path "model.nir", {dt = 1*u.ms}), nir.read(path "model.nir", {dt = 1*u.ms})
+  t.eq({net.metadata.about, net.metadata.inner.n:item(), net.metadata.inner.list}, {"x", 3, {0, 1, 2}})
+  t.eq(#net:states(bdl.ParamState), 1)
+  for _ = 1, 5 do net(bdl.ones(2)) end
+  bdl.save(path "model.npz", net)
+  bdl.load(path "model.npz", other)
+  for _ = 1, 5 do t.eq(net(bdl.ones(2)), other(bdl.ones(2))) end
+  t.eq(net.nodes["1.lif"].v.value, other.nodes["1.lif"].v.value)
+  local w = net:states(bdl.ParamState)
+  local function loss()
+    nn.reset_all_states(net)
+    return bdl.for_loop(function() return net(bdl.ones(2)) end, {length = 20}):sum()
+  end
+  local _, leaf = next(bdl.grad(loss, w)())
+  t.ok(leaf ~= nil)
 end)
 
 -- ---- bad files ------------------------------------------------------------------------------------------------------

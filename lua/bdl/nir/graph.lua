@@ -104,6 +104,17 @@ local function check_shapes(nodes, edges)
   end
 end
 
+--- Edges know nodes, not what goes into one of several Inputs.
+local function check_subgraphs(nodes, names)
+  for _, name in ipairs(names) do
+    local inner = class.isa(nodes[name], Graph) and nodes[name]
+    if inner and (#inner._inputs ~= 1 or #inner._outputs ~= 1) then
+      core.fail("NotSupportedError", 4, "nir: the subgraph '%s' has %d Inputs and %d Outputs, not one of each", name,
+                #inner._inputs, #inner._outputs)
+    end
+  end
+end
+
 local function names_of(nodes, names, cls)
   local list = {}
   for _, name in ipairs(names) do
@@ -125,8 +136,9 @@ function Graph:__init(...)
   if #inputs == 0 or #outputs == 0 then
     core.fail("ValueError", 2, "nir: the graph has no %s node", #inputs == 0 and "Input" or "Output")
   end
+  check_subgraphs(nodes, names)
   check_shapes(nodes, edges)
-  local order, into = order_of(nodes, names, edges, Input)
+  local order, into = order_of(nodes, names, edges, Input, Graph)
   for _, name in ipairs(names) do
     if #into[name] == 0 and not class.isa(nodes[name], Input) then
       core.fail("ValueError", 2, "nir: nothing leads to node '%s'", name)

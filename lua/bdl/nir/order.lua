@@ -4,10 +4,10 @@ local class = require "bdl.class"
 local graphs = require "bdl.graph"
 local Module = require "bdl.nn.module".Module
 
---- Does a module remember, so that its last output is there before it runs?
-local function remembers(module)
+--- Does a module remember, so that its last output is there before it runs?  A Graph does if one of its nodes does.
+local function remembers(module, Graph)
   for _, node in graphs.nodes(module):items() do
-    if class.method(node, "init_state") ~= Module.init_state then return true end
+    if class.method(node, "init_state") ~= Module.init_state and not class.isa(node, Graph) then return true end
   end
   return false
 end
@@ -64,14 +64,14 @@ end
 
 --- Marks an edge of a loop as late: of those that leave a node which remembers the one farthest from the inputs.
 --  Errors: ValueError, no node of the loop does.
-local function break_loop(nodes, edges, waits, distance)
+local function break_loop(nodes, edges, waits, distance, Graph)
   local best, loop
   for _, edge in ipairs(edges) do
     local from, to = edge[1], edge[2]
     local path = waits[from] and waits[to] and not edge.late and path_between(to, from, edges, waits)
     if path then
       loop = loop or {from, table.unpack(path)}
-      if remembers(nodes[from]) and (not best or (distance[from] or 0) > (distance[best[1]] or 0)) then best = edge end
+      if remembers(nodes[from], Graph) and (not best or (distance[from] or 0) > (distance[best[1]] or 0)) then best = edge end
     end
   end
   if not best then
@@ -81,9 +81,9 @@ local function break_loop(nodes, edges, waits, distance)
   best.late = true
 end
 
---- order(nodes, names, edges, Input) -> names in the order in which nodes run, and name -> list of the edges that lead
+--- order(nodes, names, edges, Input, Graph) -> names in the order in which nodes run, and name -> list of the edges that lead
 --  to it; edges that arrive a step later are marked `late`.  Errors: ValueError, a loop without memory.
-return function(nodes, names, edges, Input)
+return function(nodes, names, edges, Input, Graph)
   local order, waits, distance, into = {}, {}, distances(nodes, names, edges, Input), edges_into(names, edges)
   for _, name in ipairs(names) do waits[name] = true end
   while #order < #names do
@@ -100,7 +100,7 @@ return function(nodes, names, edges, Input)
       waits[ready] = nil
       order[#order + 1] = ready
     else
-      break_loop(nodes, edges, waits, distance)
+      break_loop(nodes, edges, waits, distance, Graph)
     end
   end
   return order, into

@@ -369,10 +369,19 @@ local function matches(wanted, list)
   return found
 end
 
+--- Areas in the order in which a name is looked for: nn.LIF is meant, not the nir.LIF of files.
+local function search_order()
+  local areas = help.areas()
+  for k, area in ipairs(areas) do
+    if area == "nir" then areas[#areas + 1] = table.remove(areas, k) break end
+  end
+  return areas
+end
+
 --- "area.name" of every place where a name stands, exact ones first; names of one value once.
 local function places_of(wanted)
   local exact, loose, values = {}, {}, {}
-  for _, area in ipairs(help.areas()) do
+  for _, area in ipairs(search_order()) do
     for _, name in ipairs(matches(wanted, help.names(area))) do
       local value = module_of(area)[name]
       if not values[value] then

@@ -1,6 +1,6 @@
 /*
-** fuzz_nir.c -- any bytes as a file of NIR: an error that names the file, or a graph that prints, and reads the same from
-** the file that it is written to.  What libhdf5 does wrong in its process is an error of the file, so a child that dies is none.
+** fuzz_nir.c -- any bytes as a file of HDF5: an error that names the file, or for NIR a graph that prints, and reads the
+** same from the file that it is written to.  A child that libhdf5 kills is an error of the file, and so no finding.
 ** Seeds: tests/nir.  Build: clang -fsanitize=fuzzer,address,undefined, see `make fuzz`.
 */
 #include <stdint.h>
@@ -15,6 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char script[] =
   "local bdl, path, copy = require 'bdl', %s, %s\n"
   "local function refused(e) assert(type(e) == 'table' and e.kind and tostring(e):find(path, 1, true), tostring(e)) end\n"
+  "for _, read in ipairs{bdl.data.shd, function(p) return require 'bdl.save.h5'.open(p):header() end} do\n"
+  "  local ok, e = pcall(read, path)\n"
+  "  if not ok then refused(e) end\n"
+  "end\n"
   "local ok, net = pcall(bdl.nir.read, path)\n"
   "if not ok then return refused(net) end\n"
   "local text = tostring(net)\n"

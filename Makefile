@@ -226,15 +226,15 @@ bench: $(OUT)/bdl $(REFS)  ## times beside the C references and the peers (PEERS
 	@BUILD=$(BUILD) BDL=$(OUT)/bdl ONLY='$(ONLY)' THREADS=$(or $(THREADS),1) ROUNDS=$(or $(ROUNDS),1) \
 	  $(OUT)/bdl run --quiet tools/bench/bench.lua
 
-$(BUILD)/bench/%: tools/bench/%.c
+$(BUILD)/bench/%: tools/bench/%.c tools/bench/timing.h
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)gcc -O3 -march=native -ffast-math -fopenmp -o $@ $< -lm -ldl
 
-$(BUILD)/bench/w8_bdl $(BUILD)/bench/w9_dot: $(BUILD)/bench/%: tools/bench/%.c $(OUT)/libbdl.a
+$(BUILD)/bench/w8_bdl $(BUILD)/bench/w9_dot: $(BUILD)/bench/%: tools/bench/%.c $(OUT)/libbdl.a tools/bench/timing.h
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter-out %.h,$^) $(LIBS)
 
 # One stamp a file, made after its object: a changed header has its users checked again.
 TIDY := $(filter-out $(PER_ISA),$(RUNTIME) $(KERNELS) $(PROGRAM) $(TESTS) $(SUPPORT))

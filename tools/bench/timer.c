@@ -11,21 +11,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "timing.h"
+
 #define MAX_REPEAT 99
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 /* One run: its wall time; `check` gets the last line of output that begins with a digit. */
 static double run(char **argv, char *check, size_t size, int *status, struct rusage *use) {
@@ -77,7 +67,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "timer: %s: status %d\n", argv[6], WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     return 1;
   }
-  qsort(t, (size_t)n, sizeof *t, by_value);
+  sort_times(t, n);
   printf("{\"peer\":\"%s\",\"workload\":\"%s\",\"n\":%s,\"steps\":%s,\"first_s\":%.5f,\"run_s\":%.5f,\"min_s\":%.5f,"
          "\"max_s\":%.5f,\"repeats\":%d,\"peak_rss_mb\":%.1f,\"check\":%s}\n",
          argv[2], argv[3], argv[4], argv[5], first, t[n / 2], t[0], t[n - 1], n, mb, check);

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/context.h"
 #include "exec/exec_context.h"
+#include "timing.h"
 
 static const char PROGRAM[] =
   "program step(I:f32[3], g:f32[3], V:f32[3]) {\n"
@@ -27,17 +27,6 @@ static const char PROGRAM[] =
 
 enum { I, G, V, N };
 enum { MOST = 999 };
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static void check(bdl_context *c, bdl_status s) {
   if (s == BDL_OK) return;
@@ -93,7 +82,7 @@ int main(int argc, char **argv) {
     for (int k = 0; k < calls; k++) step(c, plan, x, &result);
     t[r] = now() - t0;
   }
-  qsort(t, (size_t)repeat, sizeof *t, by_value);
+  sort_times(t, repeat);
   printf("{\"peer\":\"bdl-C-1t\",\"workload\":\"W8\",\"n\":3,\"steps\":%d,\"compile_s\":%.6g,\"run_s\":%.6g,\"min_s\":%.6g,"
          "\"max_s\":%.6g,\"repeats\":%d,\"us_per_call\":%.4g,\"check\":%.6g}\n",
          calls, made, t[repeat / 2], t[0], t[repeat - 1], repeat, t[repeat / 2] / calls * 1e6,

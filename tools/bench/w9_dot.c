@@ -5,10 +5,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/context.h"
 #include "cpu/dot.h"
+#include "timing.h"
 
 typedef struct shape {
   int m, n, k;
@@ -25,17 +25,6 @@ static const shape shapes[] = {
     {16, 256, 356, 0, 0}, {16, 256, 256, 'y', 0}, {4, 256, 256, 0, 0}, {12800, 10, 256, 0, 0},        /* flat, tall */
     {1, 256, 1024, 0, 0}, {1, 768, 256, 0, 0}, {1, 1024, 1024, 0, 0}, {1024, 1, 1024, 0, 0},
 };
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int ascending(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 typedef struct problem {
   const shape *s;
@@ -71,7 +60,7 @@ static void measure(const char *peer, problem *p, void (*product)(problem *), in
     for (int i = 0; i < loop; i++) product(p);
     if (r >= 0) t[r] = (now() - begin) / loop;
   }
-  qsort(t, (size_t)repeats, sizeof *t, ascending);
+  sort_times(t, repeats);
   printf("{\"peer\":\"%s-1t\",\"workload\":\"W9\",\"m\":%d,\"n\":%d,\"k\":%d,\"form\":\"%s%s\",\"run_s\":%.4g,\"min_s\":%.4g,"
          "\"max_s\":%.4g,\"gflops\":%.1f}\n",
          peer, s->m, s->n, s->k, s->turned == 'x' ? " x'" : s->turned == 'y' ? " y'" : "", s->density > 0 ? " spikes" : "",

@@ -15,7 +15,7 @@
 #include "exec/emit_group.h"
 
 /* Functions like exp are worth a call of their kernel for MANY elements: it interleaves several vectors, compilers do not. */
-enum { MANY = 64, SHORT_ROW = 16, STACK_BYTES = 192 * 1024, PARALLEL_WORK = 1 << 18 };
+enum { MANY = 64, SHORT_ROW = 16, STACK_BYTES = 192 * 1024, PARALLEL_WORK = 1 << 20 };
 
 #define ADD(...) bdl_str_addf(&m->e->text, __VA_ARGS__)
 
@@ -142,11 +142,15 @@ static bdl_status tiles(bdl_emitter *m) {
   return BDL_OK;
 }
 
+/* Arrays that do not fit the cache of one thread: where most loops of a step divide them, all of them should, as what one thread
+** alone goes over comes from the caches of the others, and goes back. */
+static int64_t parallel_work(int64_t n) { return n >= 1 << 17 ? PARALLEL_WORK / 4 : PARALLEL_WORK; }
+
 /* The tiles, by several threads where `steps` of them are worth it. */
 static void share(bdl_emitter *m, int64_t steps) {
   const char name = m->scan ? 's' : 'g';
   const int32_t id = m->inst->id;
-  if (!m->g->serial && m->n_tiles > 1 && m->g->n * m->g->n_insts >= PARALLEL_WORK / steps)
+  if (!m->g->serial && m->n_tiles > 1 && m->g->n * m->g->n_insts >= parallel_work(m->g->n) / steps)
     ADD("  if (N->threads > 1) N->share(N, %c%" PRId32 ", %" PRId64 ");\n  else ", name, id, m->n_tiles);
   ADD("  %c%" PRId32 "(N, 0, %" PRId64 ");\n", name, id, m->n_tiles);
 }

@@ -179,9 +179,11 @@ static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error
                   prim, what[e.fault], e.value, e.at, e.limit);
 }
 
-/* For the entries of so many rows: one addition costs as much as many elements of other loops. */
+/* For the entries of so many rows: one addition costs as much as many elements of other loops, more so where the sums do not fit the
+** cache of one thread, which the loops around divide, too. */
 static bdl_pool *pool_for(const bdl_kcall *k, bdl_pool *pool, int64_t count, const bdl_k_csr *a) {
-  return count && bdl_lower_pool(k, 16 * count * (a->nnz / BDL_MAX(a->rows, 1))) ? pool : NULL;
+  const int64_t cost = a->cols >= 1 << 17 ? 16 : 4;
+  return count && bdl_lower_pool(k, cost * count * (a->nnz / BDL_MAX(a->rows, 1))) ? pool : NULL;
 }
 
 /* params: rows cols transpose event; in: v, data, indices, indptr */

@@ -209,7 +209,7 @@ local LAYERS = {
   ScaledWSConv1d = {{in_size = {8, 3}, out_channels = 4, kernel_size = 3}, {2, 8, 3}},
   ConvTranspose1d = {{in_size = {8, 3}, out_channels = 4, kernel_size = 3}, {2, 8, 3}},
   MaxPool1d = {{kernel_size = 2}, {2, 8, 3}}, AvgPool1d = {{kernel_size = 2}, {2, 8, 3}},
-  LPPool1d = {{norm_type = 2, kernel_size = 2}, {2, 8, 3}},
+  SumPool1d = {{kernel_size = 2}, {2, 8, 3}}, LPPool1d = {{norm_type = 2, kernel_size = 2}, {2, 8, 3}},
   AdaptiveAvgPool1d = {{target_size = 2}, {2, 8, 3}}, ZeroPad1d = {{padding = 1}, {2, 8, 3}},
 }
 for cell in ("ValinaRNNCell GRUCell MGUCell LSTMCell URLSTMCell CFNCell MinimalRNNCell MiniGRU MiniLSTM"):gmatch "%S+" do

@@ -17,6 +17,7 @@ local LAYERS = {
   Conv2d = {function() return nn.Conv2d{{5, 6, 2}, 3, 3, stride = 2, b_init = 0.1} end, {4, 5, 6, 2}},
   ConvTranspose1d = {function() return nn.ConvTranspose1d{{5, 2}, 3, 3, stride = 2} end, {4, 5, 2}},
   MaxPool2d = {function() return nn.MaxPool2d(2) end, {3, 4, 6, 2}},
+  SumPool2d = {function() return nn.SumPool2d(2) end, {3, 4, 6, 2}},
   AvgPool1d = {function() return nn.AvgPool1d{3, padding = "SAME"} end, {3, 6, 2}},
   LPPool1d = {function() return nn.LPPool1d(2.0, 2) end, {3, 6, 2}},
   LayerNorm = {function() return nn.LayerNorm{{4}} end, {5, 4}},
@@ -110,6 +111,9 @@ end)
 t.test("pooling: SAME padding does not count in means; adaptive parts; in_size gives out_size", function()
   local x = bdl.tensor{{1.0}, {2.0}, {3.0}, {4.0}, {5.0}}
   t.close(nn.AvgPool1d{3, padding = "SAME"}(x), {{1.5}, {2}, {3}, {4}, {4.5}})
+  t.close(nn.AvgPool1d{3, padding = "SAME", count_include_pad = true}(x), {{1}, {2}, {3}, {4}, {3}})
+  t.close(nn.SumPool1d{3, stride = 1, padding = 1}(x), {{3}, {6}, {9}, {12}, {9}})
+  t.close(nn.SumPool1d(2)(x), {{3}, {7}})
   t.close(nn.AdaptiveAvgPool1d(2)(x), {{2}, {4.5}})
   t.close(nn.AdaptiveMaxPool1d(3)(x), {{2}, {4}, {5}})
   t.eq(size(nn.MaxPool2d{2, in_size = {6, 7, 3}}.out_size), {3, 3, 3})

@@ -20,7 +20,8 @@ typedef struct bdl_k_matmul {
   int64_t zb, ldz;
 } bdl_k_matmul;
 
-/* One product of the batch; bdl_k_table has it for every instruction set.  Work: 2 m n k, or less where x has zeros. */
+/* One product of the batch; bdl_k_table has it for every instruction set.  Up to BDL_PAD bytes behind y may be read.
+** Work: 2 m n k, or less where x has zeros. */
 typedef void (*bdl_k_gemm)(void *z, const void *x, const void *y, const bdl_k_matmul *g);
 
 #endif

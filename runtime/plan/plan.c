@@ -353,24 +353,40 @@ static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t n
   return BDL_OK;
 }
 
+/* Copies of results to their places.  One that writes over the source of another waits for it; in a ring, a source goes
+** to a temporary. */
 static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
   const bdl_prog *p = b->prog;
-  bdl_ref *from = bdl_arena_alloc(&b->pl->plan->arena, (size_t)(p->n_outputs + 1) * sizeof *from);
-  if (!from) return BDL_ENOMEM;
+  const int n = p->n_outputs;
+  bdl_ref *from = bdl_arena_alloc(&b->pl->plan->arena, (size_t)(n + 1) * sizeof *from);
+  bool *there = bdl_arena_alloc(&b->pl->plan->arena, (size_t)n + 1);
+  if (!from || !there) return BDL_ENOMEM;
   bdl_src nowhere = {0};
-  for (int k = 0; k < p->n_outputs; k++) TRY(bdl_block_ref(b, p->outputs[k], &from[k]));
-  for (int k = 0; k < p->n_outputs; k++) { /* a source that a copy below writes over goes to a temporary first */
-    bool clobbered = false;
-    for (int j = 0; j < p->n_outputs; j++) clobbered |= j != k && t[j].ref.slot == from[k].slot && !same_ref(t[j].ref, from[j]);
-    if (!clobbered || same_ref(t[k].ref, from[k])) continue;
-    size_t bytes = bdl_aval_bytes(bdl_aval_of(p, p->outputs[k]));
+  int left = 0;
+  for (int k = 0; k < n; k++) {
+    TRY(bdl_block_ref(b, p->outputs[k], &from[k]));
+    there[k] = same_ref(t[k].ref, from[k]);
+    left += !there[k];
+  }
+  while (left > 0) {
+    const int before = left;
+    for (int k = 0; k < n; k++) {
+      bool waits = there[k];
+      for (int j = 0; j < n && !waits; j++) waits = j != k && !there[j] && from[j].slot == t[k].ref.slot;
+      if (waits) continue;
+      TRY(copy(b, t[k].ref, from[k], bdl_aval_bytes(bdl_aval_of(p, p->outputs[k])), nowhere));
+      there[k] = true, left--;
+    }
+    int k = 0, j = 0;
+    if (left < before) continue;
+    while (there[k]) k++;
+    while (j == k || there[j] || from[j].slot != t[k].ref.slot) j++; /* what k waits for */
+    const size_t bytes = bdl_aval_bytes(bdl_aval_of(p, p->outputs[j]));
     bdl_ref temp = {0};
     TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bytes, &temp.slot));
-    TRY(copy(b, temp, from[k], bytes, nowhere));
-    from[k] = temp;
+    TRY(copy(b, temp, from[j], bytes, nowhere));
+    from[j] = temp;
   }
-  for (int k = 0; k < p->n_outputs; k++)
-    TRY(copy(b, t[k].ref, from[k], bdl_aval_bytes(bdl_aval_of(p, p->outputs[k])), nowhere));
   return BDL_OK;
 }
 

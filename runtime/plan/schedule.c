@@ -2,8 +2,10 @@
 ** schedule.c -- fusion.
 **
 ** Walking the equations in order, an element-wise equation joins the latest group of its domain that comes after
-** everything it reads; other equations become nodes of their own.  Then, backwards, equations sink to the group of
-** their first reader, so that what only that group needs never goes to memory; copies of inputs to a group that reads them.
+** everything it reads; other equations become nodes of their own.  Numbers that arrays are computed with and that hang
+** on nothing large come first: else each would part what reads it from the equations before.  Then, backwards,
+** equations sink to the group of their first reader, so that what only that group needs never goes to memory; copies of
+** inputs to a group that reads them.
 */
 #include <string.h>
 
@@ -196,12 +198,48 @@ static bdl_status views(bdl_schedule *s) {
   return BDL_OK;
 }
 
+/* Element-wise on one number. */
+static bool is_number(const bdl_prog *p, const bdl_eqn *e) {
+  return bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE && bdl_aval_numel(bdl_aval_of(p, e->out[0])) == 1;
+}
+
+/* early[i]: equation i makes a number out of such, inputs and constants; an array, or such a number, is computed with it. */
+static void find_early(const bdl_schedule *s, bool *early, bool *wanted) {
+  const bdl_prog *p = s->prog;
+  for (int64_t i = p->eqns.n - 1; i >= 0; i--) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    const bool array = bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE && !is_number(p, e);
+    for (int k = 0; s->node_of[i] >= 0 && k < e->n_in; k++)
+      wanted[s->view.v[e->in[k]].base] |= array || (is_number(p, e) && wanted[e->out[0]]);
+  }
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    early[i] = s->node_of[i] >= 0 && is_number(p, e) && wanted[e->out[0]];
+    for (int k = 0; early[i] && k < e->n_in; k++) {
+      const bdl_var *x = &p->vars.v[s->view.v[e->in[k]].base];
+      early[i] = x->kind != BDL_V_EQN || early[x->index];
+    }
+  }
+}
+
+static bdl_status join_all(bdl_schedule *s, bool fuse) {
+  const bdl_prog *p = s->prog;
+  const size_t n = (size_t)(p->eqns.n + p->vars.n) + 1;
+  bool *early = bdl_calloc(s->ctx, n);
+  bdl_status st = early ? BDL_OK : BDL_ENOMEM;
+  if (early && fuse) find_early(s, early, early + p->eqns.n);
+  for (int first = 1; first >= 0; first--)
+    for (int32_t i = 0; i < p->eqns.n && st == BDL_OK; i++)
+      if (s->node_of[i] >= 0 && early[i] == first) st = join(s, i, fuse);
+  bdl_free(s->ctx, early, n);
+  return st;
+}
+
 static bdl_status build(bdl_schedule *s, bool fuse) {
   const bdl_prog *p = s->prog;
   TRY(views(s));
   for (int64_t v = 0; v < p->vars.n; v++) s->def_node[v] = -1;
-  for (int32_t i = 0; i < p->eqns.n; i++)
-    if (s->node_of[i] >= 0) TRY(join(s, i, fuse));
+  TRY(join_all(s, fuse));
   if (fuse) {
     size_t n = (size_t)p->vars.n + 1;
     bool *sinkable = bdl_calloc(s->ctx, n);

@@ -139,6 +139,54 @@ static void carries_may_be_exchanged(void **state) {
   assert_true(out[0] == 13 && out[1] == 21); /* Fibonacci */
 }
 
+/* How often the plan of p has the word. */
+static int words(bdl_context *c, bdl_prog *p, const char *word) {
+  bdl_plan *plan = NULL;
+  bdl_str text = {.ctx = c};
+  int n = 0;
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, bdl_plan_print(plan, &text));
+  for (const char *at = text.s; (at = strstr(at, word)); at++) n++;
+  bdl_str_fini(&text);
+  bdl_plan_free(plan);
+  return n;
+}
+
+/* a and a value that only follows go first, then the three in their ring: one of them by a temporary. */
+static void carries_go_home_in_order(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c, "program t(a:f32[5], b:f32[5], d:f32[5], e:f32[5]) { u:f32[5], v:f32[5], w:f32[5], x:f32[5], y:f32[7,5] = "
+                           "scan[consts=0 carry=4 length=7 reverse=0 body={program o(a:f32[5], b:f32[5], d:f32[5], e:f32[5]) {\n"
+                           " return d, a, b, a, e }}] a b d e\n return u, v, w, x, y }");
+  bdl_tensor in[4], out[5];
+  uint64_t rng = 1;
+  for (int i = 0; i < 4; i++) in[i] = t_random_tensor(c, bdl_aval_of(p, p->inputs.v[i]), 0, 1, &rng);
+  agree(c, p, in, "ring", 1);
+  t_check(c, run_raw(c, p, in, out));
+  const int first[] = {2, 0, 1, 0}; /* seven steps on: as after one */
+  for (int k = 0; k < 4; k++) assert_memory_equal(bdl_tensor_data(&out[k]), bdl_tensor_data(&in[first[k]]), 20);
+  const int e[] = {3, 0, 2, 1, 0, 2, 1}; /* what it was at each step */
+  for (int k = 0; k < 7; k++) assert_memory_equal((char *)bdl_tensor_data(&out[4]) + 20 * k, bdl_tensor_data(&in[e[k]]), 20);
+  assert_int_equal(words(c, p, "copy"), 4 + 6); /* the operands to the results, and a step */
+  t_drop(in, 4);
+  t_drop(out, 5);
+  bdl_prog_unref(p);
+}
+
+/* A number that an array waits for does not part it from what stands before. */
+static void numbers_come_first(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c, "program t(x:f32[64], n:f32[]) { a:f32[64] = mul x 0.9:f32\n m:f32[] = add n 1.0:f32\n k:f32[] = exp m\n"
+                           " b:f32[64] = div a k\n return a, b, m }");
+  bdl_tensor in[2];
+  uint64_t rng = 1;
+  for (int i = 0; i < 2; i++) in[i] = t_random_tensor(c, bdl_aval_of(p, p->inputs.v[i]), 0, 1, &rng);
+  agree(c, p, in, "numbers", 1);
+  assert_int_equal(words(c, p, "group"), 2);
+  t_drop(in, 2);
+  bdl_prog_unref(p);
+}
+
 /* [3,3,1] and [3,3] share a group; b goes along the second axis of one and the first of the other. */
 static void an_operand_may_spread_in_two_ways(void **state) {
   bdl_context *c = *state;
@@ -342,7 +390,7 @@ static void failed_allocations_leave_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     T_TEST(every_primitive_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(carries_may_be_exchanged),
-    T_TEST(an_operand_may_spread_in_two_ways),
+    T_TEST(carries_go_home_in_order), T_TEST(numbers_come_first), T_TEST(an_operand_may_spread_in_two_ways),
     T_TEST(rows_are_read_before_results_lie_over_them),
     T_TEST(zeros_of_spikes_are_passed_over), T_TEST(carries_start_at_home),
     T_TEST(empty_loops_hand_the_carry_on), T_TEST(while_and_cond), T_TEST(an_interrupt_ends_a_loop_between_steps),

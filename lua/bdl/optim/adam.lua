@@ -16,6 +16,9 @@ local M = {}
 local function betas(b2) return {"betas", {0.9, b2 or 0.999}, least = 0, below = 1} end
 local function eps(value) return {"eps", value, least = 0} end
 
+--- x / (1 - b^t), with one division for all elements.
+local function unbiased(x, b, t) return x * (1 / (1 - b ^ t)) end
+
 --- w <- w - lr m^ / (sqrt(v^) + eps),  m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2.
 --  betas : {b1, b2}
 --  amsgrad : the largest v^ so far in place of v^
@@ -33,7 +36,7 @@ function Adam:moments(g, slot, t)
   local b1, b2 = self.betas[1], self.betas[2]
   slot.mean = average(b1, slot.mean, g)
   slot.square = average(b2, slot.square, g * g)
-  return slot.mean / (1 - b1 ^ t), slot.square / (1 - b2 ^ t)
+  return unbiased(slot.mean, b1, t), unbiased(slot.square, b2, t)
 end
 
 function Adam:rule(g, _, slot, t)
@@ -66,7 +69,7 @@ function Adamax:rule(g, _, slot, t)
   local b1, b2 = self.betas[1], self.betas[2]
   slot.mean = average(b1, slot.mean, g)
   slot.largest = array.maximum(array.abs(g) + self.eps, b2 * slot.largest)
-  return slot.mean / (1 - b1 ^ t) / slot.largest
+  return unbiased(slot.mean, b1, t) / slot.largest
 end
 
 --- Adam with Nesterov's momentum:  update = ((1 - mu_t) g / (1 - P_t) + mu_t+1 m / (1 - P_t mu_t+1)) / (sqrt(v^) +
@@ -118,7 +121,7 @@ function Yogi:rule(g, _, slot, t)
   local b1, b2, g2 = self.betas[1], self.betas[2], g * g
   slot.mean = average(b1, slot.mean, g)
   slot.square = slot.square - (1 - b2) * array.sign(slot.square - g2) * g2
-  return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
+  return unbiased(slot.mean, b1, t) / (sqrt(unbiased(slot.square, b2, t)) + self.eps)
 end
 
 --- Adam with v <- b2 v + (1 - b2) (g - m)^2 + 1e-16: small where the gradient is as expected.
@@ -133,7 +136,7 @@ function AdaBelief:rule(g, _, slot, t)
   slot.mean = average(b1, slot.mean, g)
   local surprise = g - slot.mean
   slot.square = average(b2, slot.square, surprise * surprise) + 1e-16
-  return slot.mean / (1 - b1 ^ t) / (sqrt(slot.square / (1 - b2 ^ t)) + self.eps)
+  return unbiased(slot.mean, b1, t) / (sqrt(unbiased(slot.square, b2, t)) + self.eps)
 end
 
 --- Adam by layers:  w <- w - lr u |w|/|u|,  u = m^ / (sqrt(v^) + eps) + weight_decay w;  |w|/|u| = 1 where a norm is 0.

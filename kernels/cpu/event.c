@@ -7,9 +7,12 @@
 
 /* ---- events */
 
-static int64_t words(int64_t n) { return (n + 31) / 32; }
+size_t bdl_k_events_bytes(int64_t n, bool bits) { return (size_t)(n + (bits ? bdl_k_event_words(n) : 0)) * sizeof(int32_t); }
 
-size_t bdl_k_events_bytes(int64_t n, bool bits) { return (size_t)(n + (bits ? words(n) : 0)) * sizeof(int32_t); }
+void bdl_k_event_bits(uint32_t *bits, const int32_t *ids, int64_t count, int64_t n) {
+  memset(bits, 0, (size_t)bdl_k_event_words(n) * sizeof *bits);
+  for (int64_t k = 0; k < count; k++) bits[ids[k] / 32] |= UINT32_C(1) << (ids[k] % 32);
+}
 
 bdl_k_events bdl_k_events_of(void *room, const void *s, bdl_dtype d, int64_t n, bool bits, const bdl_k_table *t) {
   bdl_k_events e = {.ids = room};
@@ -17,8 +20,7 @@ bdl_k_events bdl_k_events_of(void *room, const void *s, bdl_dtype d, int64_t n, 
     e.count += t->compact[d](e.ids + e.count, (const char *)s + i * (int64_t)bdl_dtype_size(d), BDL_MIN(n - i, BDL_TILE), i);
   if (!bits) return e;
   e.bits = (uint32_t *)room + n;
-  memset(e.bits, 0, (size_t)words(n) * sizeof *e.bits);
-  for (int64_t k = 0; k < e.count; k++) e.bits[e.ids[k] / 32] |= UINT32_C(1) << (e.ids[k] % 32);
+  bdl_k_event_bits(e.bits, e.ids, e.count, n);
   return e;
 }
 

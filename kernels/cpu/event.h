@@ -17,6 +17,9 @@ typedef struct bdl_k_events {
 /* In `room` of bdl_k_events_bytes(n, bits), t: element kernels. */
 size_t bdl_k_events_bytes(int64_t n, bool bits);
 bdl_k_events bdl_k_events_of(void *room, const void *s, bdl_dtype d, int64_t n, bool bits, const bdl_k_table *t);
+/* The bits of a list of active elements, all below n, in words of room of their own. */
+static inline int64_t bdl_k_event_words(int64_t n) { return (n + 31) / 32; }
+void bdl_k_event_bits(uint32_t *bits, const int32_t *ids, int64_t count, int64_t n);
 static inline bool bdl_k_is_active(const uint32_t *bits, uint32_t i) { return bits[i / 32] >> (i % 32) & 1; }
 
 /* y[n] = sum of the active rows of w[m, n] */
@@ -67,7 +70,7 @@ static inline void bdl_k_csr_row(const bdl_k_csr *a, int64_t i, int64_t *lo, int
 }
 
 /* What is wrong with the rows or columns: where, the value and what it must stay below. */
-typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN, BDL_CSR_FAN, BDL_CSR_PLACE } bdl_csr_fault;
+typedef enum bdl_csr_fault { BDL_CSR_FINE, BDL_CSR_ROW, BDL_CSR_POINTER, BDL_CSR_COLUMN, BDL_CSR_FAN, BDL_CSR_PLACE, BDL_CSR_LISTED } bdl_csr_fault;
 typedef struct bdl_csr_error {
   bdl_csr_fault fault;
   int64_t at, value, limit;
@@ -82,11 +85,9 @@ bdl_csr_error bdl_k_csr_scatter(void *y, const int32_t *ids, int64_t count, cons
 bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* y[rows] = A v, v[cols] of the weights' dtype */
 bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
-/* y[rows] = A s, with the bits of s.  A weight that all share is counted: w times the number of active columns. */
+/* y[rows] += A s, with the bits of s.  Work: all entries; the scatter of the transposed matrix costs those of active columns, and
+** has the same bits where the columns of each row ascend. */
 bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
-/* The same from the columns of A as the rows of t, which is sound.  Work: entries of active columns.  The same bits where the
-** columns of each row of A ascend, or all share one weight (fewer than 2^24 entries a row). */
-bdl_csr_error bdl_k_csr_columns(void *y, const bdl_k_events *s, const bdl_k_csr *t, bdl_dtype d, bdl_pool *pool);
 /* z[nnz] += v[i] y[j] at every stored (i, j), v[rows]; of the rows active in s, as 1, where v is NULL. */
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,
                               bdl_pool *pool);

@@ -209,41 +209,28 @@ typedef struct product {
     }                                                                                                            \
     return FINE;                                                                                                 \
   }                                                                                                              \
-  /* one row of A s: the hits of 32 entries, then their weights */                                               \
+  /* z[i] += one row of A s: the hits of 32 entries, then their weights */                                       \
   static bdl_csr_error gather_##s##_##c(const product *p, int64_t i) {                                           \
     const bdl_k_csr *a = p->a;                                                                                   \
     const W *restrict w = a->data;                                                                               \
     const uint32_t *restrict bits = p->bits;                                                                     \
-    W sum = 0;                                                                                                   \
-    int64_t lo, hi, n = 0;                                                                                       \
+    W *z = (W *)p->z + i, sum = *z;                                                                              \
+    int64_t lo, hi;                                                                                              \
     STOP_AT(enter(a, i, &lo, &hi));                                                                              \
     const C *restrict column = (const C *)a->indices + lo;                                                       \
-    if (a->same) {                                                                                               \
-      UNROLL for (int64_t k = 0; k < hi - lo; k++) n += bdl_k_is_active(bits, (uint32_t)column[k]);              \
-      ((W *)p->z)[i] = n ? (W)n * w[0] : 0;                                                                      \
-      return FINE;                                                                                               \
-    }                                                                                                            \
     for (int64_t k = lo; k < hi; k += 32, column += 32) {                                                        \
       uint32_t hit = 0;                                                                                          \
       if (hi - k >= 32)                                                                                          \
         for (int l = 0; l < 32; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;           \
       else                                                                                                       \
         for (int l = 0; l < hi - k; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;       \
-      for (; hit; hit &= hit - 1) sum += w[k + __builtin_ctz(hit)];                                              \
+      for (; hit; hit &= hit - 1) sum += w[a->same ? 0 : k + __builtin_ctz(hit)];                                \
     }                                                                                                            \
-    ((W *)p->z)[i] = sum;                                                                                        \
+    *z = sum;                                                                                                    \
     return FINE;                                                                                                 \
   }
 
-/* how often each was counted, times the weight */
-#define WEIGH(s, W)                                                     \
-  static void weigh_##s(void *y0, const void *w0, int64_t n) {          \
-    W *restrict y = y0;                                                 \
-    const W w = *(const W *)w0;                                         \
-    for (int64_t i = 0; i < n; i++) y[i] = y[i] != 0 ? y[i] * w : 0;    \
-  }
-
-#define SPARSE(d, s, T, W) SPARSE_OVER(s, T, W, i32, int32_t) SPARSE_OVER(s, T, W, u16, uint16_t) WEIGH(s, W)
+#define SPARSE(d, s, T, W) SPARSE_OVER(s, T, W, i32, int32_t) SPARSE_OVER(s, T, W, u16, uint16_t)
 BDL_K_NUMBERS(SPARSE)
 
 /* A product's loops, by type of weights and of columns. */
@@ -318,19 +305,6 @@ bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dt
 
 bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool) {
   return each_row(&(product){.loop = gather[d][a->narrow], .a = a, .z = y, .bits = s->bits, .count = a->rows}, pool);
-}
-
-bdl_csr_error bdl_k_csr_columns(void *y, const bdl_k_events *s, const bdl_k_csr *t, bdl_dtype d, bdl_pool *pool) {
-  static void (*const weigh[BDL_DTYPE_COUNT])(void *, const void *, int64_t) = {
-#define WEIGH_OF(d, s, T, W) [d] = weigh_##s,
-      BDL_K_NUMBERS(WEIGH_OF)};
-  const bdl_scalar one = bdl_scalar_from_f64(d, 1);
-  bdl_k_csr a = *t;
-  if (a.same) a.data = &one;
-  memset(y, 0, (size_t)a.cols * bdl_dtype_size(d));
-  const bdl_csr_error e = bdl_k_csr_scatter(y, s->ids, s->count, &a, d, pool);
-  if (a.same) weigh[d](y, t->data, a.cols);
-  return e;
 }
 
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,

@@ -29,6 +29,7 @@
 #define SCRATCH_solve ~, bdl_scratch_solve
 #define SCRATCH_event_dot ~, bdl_scratch_event_dot
 #define SCRATCH_csr_dot ~, bdl_scratch_csr_dot
+#define SCRATCH_csr_scatter ~, bdl_scratch_csr_scatter
 #define SCRATCH_csr_outer ~, bdl_scratch_csr_outer
 #define SCRATCH_jitc_dot ~, bdl_scratch_jitc_dot
 #define SCRATCH_etrace_step ~, bdl_scratch_etrace_step

@@ -163,12 +163,15 @@ bdl_status bdl_prepare_csr_dot(const bdl_kcall *k, bdl_prepared **made) {
   const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0;
   return prepare(k, 1, 2, transpose ? (event ? BDL_COLUMNS : BDL_STORED) : BDL_PARTED, made);
 }
-bdl_status bdl_prepare_csr_scatter(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, 3, 4, BDL_PARTED, made); }
+bdl_status bdl_prepare_csr_scatter(const bdl_kcall *k, bdl_prepared **made) {
+  return prepare(k, 3, 4, k->params[2].i ? BDL_COLUMNS : BDL_PARTED, made);
+}
 bdl_status bdl_prepare_csr_outer(const bdl_kcall *k, bdl_prepared **made) { return prepare(k, -1, 2, BDL_STORED, made); }
 
 static bdl_status csr_status(const bdl_kcall *k, const char *prim, bdl_csr_error e) {
   static const char *const what[] = {
-      [BDL_CSR_ROW] = "row", [BDL_CSR_POINTER] = "row pointer", [BDL_CSR_COLUMN] = "column index", [BDL_CSR_PLACE] = "place"};
+      [BDL_CSR_ROW] = "row", [BDL_CSR_POINTER] = "row pointer", [BDL_CSR_COLUMN] = "column index", [BDL_CSR_PLACE] = "place",
+      [BDL_CSR_LISTED] = "column"};
   if (e.fault == BDL_CSR_FINE) return BDL_OK;
   if (e.fault == BDL_CSR_FAN)
     return bdl_fail(k->ctx, BDL_EINDEX, "%s: %" PRId64 " rows of %" PRId64 " entries are not the %" PRId64 " entries stored",
@@ -196,10 +199,14 @@ size_t bdl_scratch_csr_dot(const bdl_param *params, const bdl_aval *in, int n_in
   return scratch_for(&in[0], csr_bytes(params, &in[0]));
 }
 
+/* Does the kernel have the columns of the matrix as the rows of another? */
+static bool by_columns(const bdl_kcall *k) {
+  return k->prepared && ((const bdl_matrix *)k->prepared)->layout == BDL_COLUMNS;
+}
+
 static bdl_csr_error csr_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
   const bdl_kcall *k = p->k;
-  const bdl_matrix *m = (const bdl_matrix *)k->prepared;
-  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0, columns = m && m->layout == BDL_COLUMNS;
+  const bool transpose = k->params[2].i != 0, event = k->params[3].i != 0, gather = transpose && !by_columns(k);
   const void *x = vector(k->in[0], &k->in_aval[0], b);
   const bdl_dtype d = k->out_aval[0].dtype;
   void *y = vector(k->out[0], &k->out_aval[0], b);
@@ -208,11 +215,9 @@ static bdl_csr_error csr_product(const products *p, int64_t b, int64_t lane, voi
   if (e.fault != BDL_CSR_FINE) return e;
   bdl_pool *all = bdl_lower_pool(k, a.nnz) ? pool : NULL;
   if (!event) return transpose ? bdl_k_csr_right(y, x, &a, d, all) : bdl_k_csr_left(y, x, &a, d, all);
-  const bdl_k_events s = events_of(k, b, transpose && !columns, room);
-  if (columns) return bdl_k_csr_columns(y, &s, &a, d, pool_for(k, pool, s.count, &a));
-  if (transpose) return bdl_k_csr_gather(y, &s, &a, d, all);
-  memset(y, 0, (size_t)a.cols * bdl_dtype_size(d));
-  return bdl_k_csr_scatter(y, s.ids, s.count, &a, d, pool_for(k, pool, s.count, &a));
+  const bdl_k_events s = events_of(k, b, gather, room);
+  memset(y, 0, (size_t)last_of(&k->out_aval[0]) * bdl_dtype_size(d));
+  return gather ? bdl_k_csr_gather(y, &s, &a, d, all) : bdl_k_csr_scatter(y, s.ids, s.count, &a, d, pool_for(k, pool, s.count, &a));
 }
 
 bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
@@ -222,15 +227,28 @@ bdl_status bdl_lower_csr_dot(const bdl_kcall *k) {
                                              n * (k->params[3].i ? entries / 8 : entries)));
 }
 
-/* params: rows cols; in: y, ids, count, data, indices, indptr */
+size_t bdl_scratch_csr_scatter(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  (void)in, (void)n_in, (void)out;
+  return params[2].i ? (size_t)bdl_k_event_words(params[1].i) * sizeof(uint32_t) : 0;
+}
+
+/* params: rows cols transpose; in: y, ids, count, data, indices, indptr */
 bdl_status bdl_lower_csr_scatter(const bdl_kcall *k) {
-  const int64_t count = *(const int32_t *)k->in[2], room = k->in_aval[1].shape[0];
+  const int64_t count = *(const int32_t *)k->in[2], room = k->in_aval[1].shape[0], cols = k->params[1].i;
+  const int32_t *ids = k->in[1];
+  const bdl_dtype d = k->out_aval[0].dtype;
+  const bool gather = k->params[2].i && !by_columns(k);
   bdl_k_csr a;
   TRY(csr_status(k, "csr_scatter", csr_of(k, 3, 4, 0, &a)));
   if (count < 0 || count > room)
     return bdl_fail(k->ctx, BDL_EINDEX, "csr_scatter: %" PRId64 " of %" PRId64 " ids", count, room);
-  return csr_status(k, "csr_scatter",
-                    bdl_k_csr_scatter(k->out[0], k->in[1], count, &a, k->out_aval[0].dtype, pool_for(k, k->pool, count, &a)));
+  if (!gather)
+    return csr_status(k, "csr_scatter", bdl_k_csr_scatter(k->out[0], ids, count, &a, d, pool_for(k, k->pool, count, &a)));
+  const int64_t outside = bdl_k_index_outside(ids, false, count, cols);
+  if (outside >= 0) return csr_status(k, "csr_scatter", (bdl_csr_error){BDL_CSR_LISTED, outside, ids[outside], cols});
+  const bdl_k_events s = {.ids = NULL, .count = count, .bits = k->scratch};
+  bdl_k_event_bits(s.bits, ids, count, cols);
+  return csr_status(k, "csr_scatter", bdl_k_csr_gather(k->out[0], &s, &a, d, bdl_lower_pool(k, a.nnz)));
 }
 
 size_t bdl_scratch_csr_outer(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {

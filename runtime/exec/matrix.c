@@ -10,7 +10,6 @@
 enum { NARROW = 1 << 16 }; /* columns that 16 bits tell apart */
 enum { MANY = 1 << 16 };   /* entries, from which on threads may pay */
 enum { SPREAD = 64 };      /* columns, of which a part is a multiple: threads write to lines of their own */
-enum { COUNTABLE = 1 << 24 }; /* ones that f32 adds up */
 
 static size_t column_bytes(const bdl_matrix *m) { return (size_t)m->a.nnz * (m->a.narrow ? sizeof(uint16_t) : sizeof(int32_t)); }
 static size_t cut_bytes(const bdl_matrix *m) { return (size_t)(m->a.rows * (m->a.parts + 1)) * sizeof *m->cuts; }
@@ -169,16 +168,6 @@ static bdl_status fill(bdl_context *c, bdl_matrix *m, int64_t threads) {
   return m->layout == BDL_COLUMNS ? by_columns(c, m) : by_rows(c, m);
 }
 
-static bool can_be_transposed(const bdl_k_csr *a) {
-  if (a->nnz > UINT32_MAX) return false;
-  for (int64_t i = 0; a->same && a->nnz >= COUNTABLE && i < a->rows; i++) {
-    int64_t lo, hi;
-    bdl_k_csr_row(a, i, &lo, &hi);
-    if (hi - lo >= COUNTABLE) return false;
-  }
-  return true;
-}
-
 bdl_status bdl_matrix_get(bdl_context *c, const bdl_k_csr *from, bdl_dtype d, bdl_layout layout, bdl_prepared **out) {
   bdl_exec_context *x;
   *out = NULL;
@@ -192,7 +181,7 @@ bdl_status bdl_matrix_get(bdl_context *c, const bdl_k_csr *from, bdl_dtype d, bd
   if (bdl_k_csr_check(from).fault != BDL_CSR_FINE) return BDL_OK;
   bdl_matrix *m = bdl_calloc(c, sizeof *m);
   if (!m) return BDL_ENOMEM;
-  if (layout == BDL_COLUMNS && !can_be_transposed(from)) layout = BDL_STORED;
+  if (layout == BDL_COLUMNS && from->nnz > UINT32_MAX) layout = BDL_STORED; /* places would not fit */
   *m = (bdl_matrix){.prepared = {drop}, .plans = 1, .layout = layout, .dtype = d, .from = *from, .a = *from};
   m->a.sound = true;
   m->a.data = NULL;

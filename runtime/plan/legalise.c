@@ -37,9 +37,9 @@ static bdl_status contiguous(legaliser *l, bdl_atom *x) {
   return track(l);
 }
 
-/* csr_dot[event=1, transpose=0] of one vector */
+/* csr_dot[event=1] of one vector */
 static bool is_event_product(const bdl_prog *p, const bdl_eqn *e) {
-  return e && e->prim == BDL_P_csr_dot && !e->params[2].i && e->params[3].i && bdl_aval_of(p, e->in[0])->ndim == 1;
+  return e && e->prim == BDL_P_csr_dot && e->params[3].i && bdl_aval_of(p, e->in[0])->ndim == 1;
 }
 
 /* Events as the comparison gave them: cast p, slice (cast p) -> p, slice p, which are active in the same places. */
@@ -54,7 +54,7 @@ static bdl_status before_cast(legaliser *l, bdl_atom *x) {
   return BDL_OK;
 }
 
-/* y += rows of the matrix that are active in v, y being nothing else's value from here on. */
+/* y += rows (or columns) of the matrix that are active in v, y being nothing else's value from here on. */
 static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, bdl_atom y, bdl_atom *out) {
   bdl_atom v = l->map[e->in[0]], *ids = l->ids[e->in[0]], s[6];
   if (ids[0] == ids[1]) {
@@ -67,7 +67,7 @@ static bdl_status event_scatter(legaliser *l, const bdl_eqn *e, bdl_atom y, bdl_
     s[k + 2] = l->map[e->in[k]];
     TRY(contiguous(l, &s[k + 2]));
   }
-  return bdl_bind(l->q, BDL_P_csr_scatter, (bdl_param[]){e->params[0], e->params[1]}, s, 6, out);
+  return bdl_bind(l->q, BDL_P_csr_scatter, e->params, s, 6, out);
 }
 
 /* y = v W -> y = scatter (copy 0), ..;  y = x + v W, the product used once -> y = scatter x, .. */

@@ -98,7 +98,7 @@ bdl_status bdl_type_csr_dot(bdl_context *c, const bdl_param *p, const bdl_aval *
   return type_product(c, &in[0], lanes, p[t ? 1 : 0].i, p[t ? 0 : 1].i, in[1].dtype, out);
 }
 
-/* params: rows cols */
+/* params: rows cols transpose */
 bdl_status bdl_type_csr_scatter(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   (void)n_in;
   const bdl_aval *y = &in[0], *ids = &in[1];
@@ -107,8 +107,8 @@ bdl_status bdl_type_csr_scatter(bdl_context *c, const bdl_param *p, const bdl_av
   TRY(bdl_check_same_dtype(c, y, &in[3]));
   if (ids->ndim != 1 || ids->dtype != BDL_I32) return bdl_fail(c, BDL_ETYPE, "ids are i32[n], not %s", BDL_TEXT(ids));
   TRY(bdl_check_scalar(c, "the count", &in[2], BDL_I32));
-  if (y->ndim != 1 || y->shape[0] != p[1].i)
-    return bdl_fail(c, BDL_ESHAPE, "y is %s, not [%" PRId64 "]", BDL_TEXT(y), p[1].i);
+  const int64_t n = p[p[2].i ? 0 : 1].i;
+  if (y->ndim != 1 || y->shape[0] != n) return bdl_fail(c, BDL_ESHAPE, "y is %s, not [%" PRId64 "]", BDL_TEXT(y), n);
   *out = *y;
   return BDL_OK;
 }

@@ -13,6 +13,7 @@
 #include "../support/faults.h"
 #include "../ir/text.h"
 #include "exec/exec.h"
+#include "exec/native.h"
 
 /* Three steps of y <- BODY with s [4] into y [3]; indices and pointers stand outside of the loop. */
 #define LOOP(BODY)                                                                                          \
@@ -155,6 +156,7 @@ static bdl_status run_products(bdl_context *c) {
   bdl_tensor in[3] = {0}, out[PRODUCTS] = {0};
   c->threads = 2;
   if (!bdl_device_cpu(c)) return BDL_ENOMEM;
+  TRY(bdl_native_set_tier(c, "interp")); /* native code does without what memory refuses */
   TRY(bdl_prog_new(c, "p", &p));
   bdl_status s = products(p);
   if (s == BDL_OK) s = bdl_plan_new(c, p, NULL, &plan);

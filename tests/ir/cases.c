@@ -133,7 +133,9 @@ static const struct {
   {BDL_P_csr_dot, "v:bool[2,4], d:F[1]) { const i:i32[4] = [0 2 1 3]\n const p:i32[4] = [0 2 2 4]\n"
    " z:F[2,3] = csr_dot[rows=3 cols=4 transpose=1 event=1] v d i p\n return z"},
   {BDL_P_csr_scatter, "y:F[4], ids:i32[3], n:i32[], d:F[4]) { const i:i32[4] = [0 2 1 3]\n const p:i32[4] = [0 2 2 4]\n"
-   " z:F[4] = csr_scatter[rows=3 cols=4] y ids n d i p\n return z"},
+   " z:F[4] = csr_scatter[rows=3 cols=4 transpose=0] y ids n d i p\n return z"},
+  {BDL_P_csr_scatter, "y:F[3], ids:i32[3], n:i32[], d:F[4]) { const i:i32[4] = [0 2 1 3]\n const p:i32[4] = [0 2 2 4]\n"
+   " z:F[3] = csr_scatter[rows=3 cols=4 transpose=1] y ids n d i p\n return z"},
   {BDL_P_csr_outer, "a:F[3], b:F[4]) { const i:i32[4] = [0 2 1 3]\n const p:i32[4] = [0 2 2 4]\n"
    " z:F[4] = csr_outer[rows=3 cols=4 event=0] a b i p\n return z"},
   {BDL_P_event_learn, "w:F[3,4], s:bool[3], x:F[4], g:F[3], l:F[], h:F[]) { i:i32[3], n:i32[] = event_ids s\n"

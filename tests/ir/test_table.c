@@ -343,7 +343,7 @@ static void exprel_is_smooth_at_its_border(void **state) {
 static void a_missing_rule_names_the_line(void **state) {
   bdl_context *c = *state;
   bdl_prog *p = t_parse(c, "program t(x:f64[2], d:f64[1], i:i32[1], n:i32[], q:i32[2]) {\n"
-                           " z:f64[2] = csr_scatter[rows=1 cols=2] x i n d i q @ \"models/x.lua\":7\n return z }"), *q = NULL;
+                           " z:f64[2] = csr_scatter[rows=1 cols=2 transpose=0] x i n d i q @ \"models/x.lua\":7\n return z }"), *q = NULL;
   assert_int_equal(bdl_transform_jvp(p, NULL, &q), BDL_ENOTSUP);
   assert_string_equal(c->error.message, "csr_scatter: forward differentiation is not supported");
   assert_int_equal(c->error.where.line, 7);

@@ -115,18 +115,22 @@ static void csr_dot_equals_dense(void **state) {
   }
 }
 
-static void csr_scatter_adds_listed_rows(void **state) {
+static void csr_scatter_adds_listed_rows_or_columns(void **state) {
   (void)state;
-  uint64_t r = 9;
-  sparse s = random_sparse(BDL_F32, false, false, &r);
-  t_array y = t_rand(BDL_F32, SHAPE(s.n), &r), ids = t_i32(2, (int32_t[]){0, (int32_t)s.m - 1}),
-          count = t_new(BDL_I32, 0, NULL), z;
-  t_set(&count, 0, 1); /* the second is not counted */
-  const bdl_param p[2] = {bdl_pint(s.m), bdl_pint(s.n)};
-  OK(t_call(BDL_P_csr_scatter, p, (t_array[]){y, ids, count, s.data, s.indices, s.indptr}, 6, &z, 1));
-  for (int64_t j = 0; j < s.n; j++) assert_true(t_get(&z, j) == t_get(&y, j) + t_get(&s.w, j));
-  t_free((t_array[]){y, ids, count, z}, 4);
-  free_sparse(&s);
+  for (int form = 0; form < 16; form++) {
+    uint64_t r = (uint64_t)form + 9;
+    const bool transpose = form & 1, known = form & 2, fixed = form & 4, shared = form & 8;
+    sparse s = random_sparse(BDL_F32, shared, fixed, &r);
+    const int64_t n = transpose ? s.m : s.n, events = transpose ? s.n : s.m;
+    t_array y = t_rand(BDL_F32, SHAPE(n), &r), ids = t_i32(2, (int32_t[]){0, (int32_t)events - 1}), count = t_new(BDL_I32, 0, NULL), z;
+    t_set(&count, 0, 1); /* the second is not counted */
+    const bdl_param p[3] = {bdl_pint(s.m), bdl_pint(s.n), bdl_pint(transpose)};
+    OK(t_call_knowing(known ? 1 << 4 | 1 << 5 : 0, BDL_P_csr_scatter, p, (t_array[]){y, ids, count, s.data, s.indices, s.indptr}, 6,
+                      &z, 2));
+    for (int64_t j = 0; j < n; j++) assert_true(t_get(&z, j) == t_get(&y, j) + t_get(&s.w, transpose ? j * s.n : j));
+    t_free((t_array[]){y, ids, count, z}, 4);
+    free_sparse(&s);
+  }
 }
 
 static void csr_outer_is_the_product_on_the_pattern(void **state) {
@@ -339,8 +343,11 @@ static void wrong_matrices_are_errors(void **state) {
   t_array indices = t_i32(2, (int32_t[]){0, 1}), indptr = t_i32(2, (int32_t[]){0, 1});
   t_array in[6] = {y, ids, count, y, indices, indptr};
   t_set(&count, 0, 1);
-  const bdl_param p[2] = {bdl_pint(2), bdl_pint(2)};
+  bdl_param p[3] = {bdl_pint(2), bdl_pint(2), bdl_pint(0)};
   t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "row 7");
+  p[2] = bdl_pint(1);
+  t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "column 7");
+  p[2] = bdl_pint(0);
   t_set(&count, 0, 2);
   t_fails(t_call(BDL_P_csr_scatter, p, in, 6, &z, 1), BDL_EINDEX, "2 of 1 ids");
   t_set(&indptr, 1, 2);
@@ -464,7 +471,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(event_dot_equals_dense),
       cmocka_unit_test(csr_dot_equals_dense),
-      cmocka_unit_test(csr_scatter_adds_listed_rows),
+      cmocka_unit_test(csr_scatter_adds_listed_rows_or_columns),
       cmocka_unit_test(csr_outer_is_the_product_on_the_pattern),
       cmocka_unit_test(threads_and_preparation_change_no_bit),
       cmocka_unit_test(only_weights_of_events_learn),

@@ -192,7 +192,7 @@ static void threads_and_preparation_change_no_bit(void **state) {
     assert_true(s.indices.aval.shape[0] > 65536);
     OK(t_call(BDL_P_csr_dot, p, in, 4, &want, 1));
     for (int way = 0; way < BDL_LEN(known_ways); way++)
-      for (int threads = 1; threads <= 4; threads++) {
+      for (int threads = 1; threads <= 4; threads += way + 1) {
         OK(t_call_knowing(known_ways[way], BDL_P_csr_dot, p, in, 4, &got, threads));
         if (way == 1 && threads == 1 && transpose && event && !shared && !sorted) {
           t_near(&got, &want, 1e-4, 1e-5);
@@ -377,7 +377,7 @@ static t_array jitc(const t_array *v, const char *kind, double p0, double p1, in
 static void jitc_threads_change_no_bit(void **state) {
   (void)state;
   const char *const kinds[] = {"scalar:0.05", "uniform:0.02", "normal:0.3"};
-  enum { m = 600, n = 3000 };
+  enum { m = 300, n = 3000 };
   for (int form = 0; form < 24; form++) {
     uint64_t r = (uint64_t)form + 1;
     const bool transpose = form & 1, event = form & 2, batched = form & 4;
@@ -386,7 +386,7 @@ static void jitc_threads_change_no_bit(void **state) {
     t_array v = t_new(BDL_F64, 1 + batched, shape + !batched);
     for (int64_t i = 0; i < (batched ? 5 : 1) * len; i++) t_set(&v, i, t_uniform(&r) - 0.1);
     t_array want = jitc_by(1, &v, kind, 0.3, 0.7, 9, m, n, transpose, event);
-    for (int threads = 2; threads <= 4; threads++) {
+    for (int threads = 2; threads <= 4; threads += 2) {
       t_array got = jitc_by(threads, &v, kind, 0.3, 0.7, 9, m, n, transpose, event);
       t_same(&got, &want);
       t_free(&got, 1);

@@ -163,7 +163,7 @@ end)
 
 t.test("graphs that make no sense", function()
   local E = {{"input", "a"}, {"a", "output"}}
-  t.raises("ValueError", "the loop a %-> b %-> a has no node that remembers", wired, {a = doubled(), b = doubled()},
+  t.raises("ValueError", "the loop b %-> a %-> b has no node that remembers", wired, {a = doubled(), b = doubled()},
            {{"input", "a"}, {"a", "b"}, {"b", "a"}, {"a", "output"}})
   t.raises("ValueError", "the loop a %-> a has no node", wired, {a = doubled()}, {{"input", "a"}, {"a", "a"}, {"a", "output"}})
   local inner = wired({b = doubled()}, {{"input", "b"}, {"b", "output"}})
@@ -395,6 +395,8 @@ t.test("nodes that are not known, or lack something", function()
   t.raises("ValueError", "node 'x' %(LI%): .*tau must be > 0", nir.read, around{type = "LI", tau = 0 * two, r = two, v_leak = two})
   t.raises("ValueError", "node 'x' %(LI%): r holds nan", nir.read, around{type = "LI", tau = two, r = two * (0/0), v_leak = two})
   t.raises("ValueError", "node 'x' %(Delay%): .*a delay is a time >= 0", nir.read, around{type = "Delay", delay = -two})
+  t.raises("ValueError", "bad.nir, its States: a delay of .* at most 2^31 %- 1 fit", nir.read, around{type = "Delay", delay = 1e30 * two},
+           {dt = 1*u.ms})
   t.raises("ShapeError", "node 'x' %(Linear%): weight has 1 axes, not 2 to 3", nir.read, around{type = "Linear", weight = two})
   t.raises("ShapeError", "node 'x' %(Affine%): bias is %[3%], but weight is %[2, 2%]", nir.read,
            around{type = "Affine", weight = bdl.ones(2, 2), bias = bdl.ones(3)})

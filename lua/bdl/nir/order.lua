@@ -12,95 +12,113 @@ local function remembers(module, Graph)
   return false
 end
 
---- name -> list of the edges that lead to it
-local function edges_into(names, edges)
-  local into = {}
-  for _, name in ipairs(names) do into[name] = {} end
-  for _, edge in ipairs(edges) do table.insert(into[edge[2]], edge) end
-  return into
+--- name -> list of the edges that have it at that end
+local function by_end(names, edges, which)
+  local map = {}
+  for _, name in ipairs(names) do map[name] = {} end
+  for _, edge in ipairs(edges) do table.insert(map[edge[which]], edge) end
+  return map
 end
 
 --- Steps from the inputs, by name.
-local function distances(nodes, names, edges, Input)
-  local distance, wave = {}, {}
+local function distances(nodes, names, outof, Input)
+  local distance, queue = {}, {}
   for _, name in ipairs(names) do
     if class.isa(nodes[name], Input) then
       distance[name] = 0
-      wave[#wave + 1] = name
+      queue[#queue + 1] = name
     end
   end
-  while #wave > 0 do
-    local next_wave = {}
-    for _, edge in ipairs(edges) do
-      local from, to = edge[1], edge[2]
-      if distance[from] and not distance[to] then next_wave[#next_wave + 1] = {to, distance[from] + 1} end
-    end
-    wave = {}
-    for _, reached in ipairs(next_wave) do
-      if not distance[reached[1]] then wave[#wave + 1] = reached[1] end
-      distance[reached[1]] = distance[reached[1]] or reached[2]
+  for _, name in ipairs(queue) do                -- which grows
+    for _, edge in ipairs(outof[name]) do
+      local to = edge[2]
+      if not distance[to] then
+        distance[to] = distance[name] + 1
+        queue[#queue + 1] = to
+      end
     end
   end
   return distance
 end
 
---- A path of edges between waiting nodes from -> .. -> to, as a list of names; nil: there is none.
-local function path_between(from, to, edges, waits)
-  local came, wave = {[from] = from}, {from}
-  while #wave > 0 and not (came[to] and to ~= from) do
-    local name = table.remove(wave, 1)
-    for _, edge in ipairs(edges) do
-      if edge[1] == name and waits[edge[2]] and not edge.late and not came[edge[2]] then
+--- A path from -> .. -> to over nodes that wait, as a list of names; nil: there is none.
+local function path_between(from, to, outof, waits)
+  local came, queue = {[from] = from}, {from}
+  for _, name in ipairs(queue) do
+    if name == to then
+      local path = {to}
+      while path[1] ~= from do table.insert(path, 1, came[path[1]]) end
+      return path
+    end
+    for _, edge in ipairs(outof[name]) do
+      if waits[edge[2]] and not edge.late and not came[edge[2]] then
         came[edge[2]] = name
-        wave[#wave + 1] = edge[2]
+        queue[#queue + 1] = edge[2]
       end
     end
   end
-  if not came[to] then return nil end
-  local path = {to}
-  while path[1] ~= from do table.insert(path, 1, came[path[1]]) end
-  return path
 end
 
---- Marks an edge of a loop as late: of those that leave a node which remembers the one farthest from the inputs.
---  Errors: ValueError, no node of the loop does.
-local function break_loop(nodes, edges, waits, distance, Graph)
-  local best, loop
-  for _, edge in ipairs(edges) do
+--- Marks an edge of a loop as late: of those that leave a node which remembers the first of `list`.
+--  Errors: ValueError, no node of a loop does.
+local function break_loop(list, memory, outof, waits)
+  local loop
+  for _, edge in ipairs(list) do
     local from, to = edge[1], edge[2]
-    local path = waits[from] and waits[to] and not edge.late and path_between(to, from, edges, waits)
-    if path then
-      loop = loop or {from, table.unpack(path)}
-      if remembers(nodes[from], Graph) and (not best or (distance[from] or 0) > (distance[best[1]] or 0)) then best = edge end
+    if waits[from] and waits[to] and not edge.late and (memory[from] or not loop) then
+      local path = path_between(to, from, outof, waits)
+      if path and memory[from] then
+        edge.late = true
+        return edge
+      end
+      loop = loop or path and {from, table.unpack(path)}
     end
   end
-  if not best then
-    core.hint "a loop needs a neuron or a Delay, whose last output can be used"
-    core.fail("ValueError", 4, "nir: the loop %s has no node that remembers", table.concat(loop, " -> "))
-  end
-  best.late = true
+  core.hint "a loop needs a neuron or a Delay, whose last output can be used"
+  core.fail("ValueError", 4, "nir: the loop %s has no node that remembers", table.concat(loop, " -> "))
 end
 
---- order(nodes, names, edges, Input, Graph) -> names in the order in which nodes run, and name -> list of the edges that lead
---  to it; edges that arrive a step later are marked `late`.  Errors: ValueError, a loop without memory.
+--- order(nodes, names, edges, Input, Graph) -> names in the order in which nodes run, and name -> list of the edges that
+--  lead to it; edges that arrive a step later are marked `late`: in a loop the one that leaves the node farthest from the
+--  inputs of those that remember.  Errors: ValueError, a loop without memory.
 return function(nodes, names, edges, Input, Graph)
-  local order, waits, distance, into = {}, {}, distances(nodes, names, edges, Input), edges_into(names, edges)
-  for _, name in ipairs(names) do waits[name] = true end
-  while #order < #names do
-    local ready
-    for _, name in ipairs(names) do
-      local blocked = not waits[name]
-      for _, edge in ipairs(into[name]) do blocked = blocked or waits[edge[1]] and not edge.late end
-      if not blocked then
-        ready = name
-        break
+  local into, outof = by_end(names, edges, 2), by_end(names, edges, 1)
+  local order, waits, missing, memory, farthest = {}, {}, {}, {}, nil
+  for _, name in ipairs(names) do
+    waits[name], missing[name], memory[name] = true, #into[name], remembers(nodes[name], Graph)
+  end
+  local function place(name)
+    waits[name] = nil
+    order[#order + 1] = name
+  end
+  local function arrived(edge)
+    local to = edge[2]
+    missing[to] = missing[to] - 1
+    if missing[to] == 0 then place(to) end
+  end
+  for _, name in ipairs(names) do
+    if missing[name] == 0 then place(name) end
+  end
+  local at = 1
+  while #order < #names or at <= #order do
+    if at <= #order then
+      for _, edge in ipairs(outof[order[at]]) do
+        if not edge.late then arrived(edge) end
       end
-    end
-    if ready then
-      waits[ready] = nil
-      order[#order + 1] = ready
+      at = at + 1
     else
-      break_loop(nodes, edges, waits, distance, Graph)
+      if not farthest then
+        local distance = distances(nodes, names, outof, Input)
+        farthest = table.move(edges, 1, #edges, 1, {})
+        local position = {}
+        for k, edge in ipairs(edges) do position[edge] = k end
+        table.sort(farthest, function(a, b)
+          local x, y = distance[a[1]] or 0, distance[b[1]] or 0
+          if x ~= y then return x > y end
+          return position[a] < position[b]
+        end)
+      end
+      arrived(break_loop(farthest, memory, outof, waits))
     end
   end
   return order, into

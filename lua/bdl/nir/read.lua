@@ -166,14 +166,16 @@ end
 
 --- Modules by name.  Those that need the size of their input wait for it.
 local function build(r, raw, edges, opts)
-  local built, waits = {}, sorted_keys(raw)
+  local built, waits, feeds = {}, sorted_keys(raw), {}
+  for _, edge in ipairs(edges) do
+    local list = feeds[edge[2]] or {}
+    feeds[edge[2]], list[#list + 1] = list, edge[1]
+  end
   while #waits > 0 do
     local still = {}
     for _, name in ipairs(waits) do
       local node, size = raw[name], nil
-      for _, edge in ipairs(edges) do
-        size = size or edge[2] == name and built[edge[1]] and built[edge[1]].out_size or nil
-      end
+      for _, from in ipairs(feeds[name] or {}) do size = size or built[from] and built[from].out_size end
       if node.module then
         built[name] = node.module
       elseif size or not node.row.shaped or node.row.shaped(node.params) then
@@ -274,8 +276,8 @@ function M.read(path, opts)
   local kind = read_text(r, "/node/type", "/node/type: no NIR")
   if kind ~= "NIRGraph" then fail(r, "NotSupportedError", "it holds one node, a %s, and no graph", kind) end
   local graph = read_graph(r, "/node", "", 1, opts)
-  if opts.dt ~= nil or environ.get("dt", none) ~= nil then return collective.init_all_states(graph, opts.batch_size) end
-  return collective.init_all_states(graph, opts.batch_size, {node_to_exclude = InputDelay})
+  local without = opts.dt == nil and environ.get("dt", none) == nil and {node_to_exclude = InputDelay} or nil
+  return at_node(r, "its States", collective.init_all_states, graph, opts.batch_size, without)
 end
 
 return M

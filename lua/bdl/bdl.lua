@@ -84,6 +84,10 @@ local NAMES = {
   HiddenTreeState = lazily("bdl.hidden", function(m) return m.HiddenTreeState end),
   settings = lazily("bdl.settings", function(m) return m.settings end),
   help = lazily("bdl.help", function(m) return m.help end),
+  --- host: functions that the host program registered (bdl.h), by name:  bdl.host.motor(x).
+  --  Example:
+  --    print(pcall(function() return bdl.host.motor(1.) end)) -- only where a host registered it
+  host = lazily("bdl.host", function(m) return m.functions end),
 }
 
 local function find(_, name)

@@ -12,12 +12,17 @@ local util = require "bdl.util"
 
 local debug_ = {}
 
-local output = function(text) io.write(text, "\n") end
+local function usual(text)
+  if core.log then return core.log(text) end -- the host's
+  io.write(text, "\n")
+end
 
---- Where debug.print writes: a function of the text; nil: standard output.  Returns the function before.
+local output = usual
+
+--- Where debug.print writes: a function of the text; nil: standard output, or the log of a host program.  Returns the function before.
 function debug_.set_output(f)
   local old = output
-  output = f or function(text) io.write(text, "\n") end
+  output = f or usual
   return old
 end
 

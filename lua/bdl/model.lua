@@ -161,11 +161,9 @@ local function hint_of(e)
   return self and ("\n    %s has no States yet: %s"):format(require "bdl.class".typename(self), module.HINT) or ""
 end
 
---- f(...) protected: nil, or the failure {text =, kind =, frames =}; frames are those of the user, innermost first, and
---  empty where the text says it all.
-function model.try(f, ...)
-  local ok, e = xpcall(f, core.traceback, ...)
-  if ok then return nil end
+--- What an error that a protected call caught was: {text =, kind =, frames =, value =}; frames are those of the user, innermost
+--  first, and empty where the text says it all.
+function model.failure(e)
   local frames = core.frames(e) or {}
   local kind = type(e) == "table" and e.kind or nil
   local text = text_of(e, frames) .. hint_of(e)
@@ -174,19 +172,22 @@ function model.try(f, ...)
   return {text = text, kind = kind, frames = frames, value = e}
 end
 
--- ---- for hosts (bdl.h) -------------------------------------------------------------------------------------------------------
-
-local function run(chunk, ...)
-  local failure = model.try(chunk, ...)
-  if failure then error(type(failure.value) == "string" and failure.text or failure.value, 0) end
+--- f(...) protected: nil, or the failure.
+function model.try(f, ...)
+  local ok, e = xpcall(f, core.traceback, ...)
+  if ok then return nil end
+  return model.failure(e)
 end
 
-function model.run_file(path) run(model.load(path)) end
+-- ---- for hosts (bdl.h) -------------------------------------------------------------------------------------------------------
+
+--- env: the globals of a sandbox, or nil.
+function model.run_file(path, _, env) require "bdl.host".keep(model.load(path, env)()) end
 
 --- name: what messages call the text.
-function model.run_string(text, name)
+function model.run_string(text, name, env)
   model.prepare()
-  run(model.load_text(text, name or "text"))
+  require "bdl.host".keep(model.load_text(text, name or "text", env)())
 end
 
 return model

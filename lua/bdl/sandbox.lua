@@ -81,10 +81,11 @@ local function globals(folder)
   })
 end
 
---- Closes the sandbox around this process; limits: {steps =, seconds =, memory = bytes}.  Returns the globals of the model at path.
+--- Closes the sandbox around this context, or gives it a new budget; limits: {steps =, seconds =, memory = bytes}.  Returns the globals of the
+--  model at path.
 function M.close(path, limits)
   model.prepare()
-  getmetatable("").__metatable = false
+  debug.getmetatable("").__metatable = false
   local env = globals(path:match "^.*/" or "")
   rawset(env, "arg", rawget(_G, "arg"))
   core.sandbox(limits)

@@ -116,7 +116,12 @@ typedef struct effect_call {
 static int bind_body(lua_State *L) { /* operands..., effect_call */
   effect_call *k = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  for (int i = 1; i <= k->n; i++) lbdl_to_tensor(L, i);
+  for (int i = 1; i <= k->n; i++) {
+    const lbdl_tensor *x = lbdl_to_tensor(L, i);
+    if (!x->unit) continue;
+    bdl_hint(lbdl_ctx(L), "divide it by a unit: x / u.mV");
+    lbdl_error(L, BDL_EUNIT, "argument %d has the unit %s; the function takes plain numbers", i, bdl_unit_text(x->unit));
+  }
   return lbdl_bind_raw(L, k->prim, k->params, k->n);
 }
 

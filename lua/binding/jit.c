@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/context.h"
+#include "binding/jit.h"
 #include "binding/state_lua.h"
-#include "binding/traced.h"
 #include "exec/emit.h"
 #include "exec/exec.h"
 
@@ -16,31 +16,7 @@
 
 enum { CACHE = 128, UV_MISS = 1, UV_GUARDS = 2 };
 
-typedef struct entry {
-  struct entry *next;     /* most recently used first */
-  uint64_t key;           /* of the arguments */
-  int32_t n_args;         /* leaves */
-  int32_t *used;          /* argument leaf of each argument input */
-  int32_t n_used;
-  lbdl_example *ex;       /* [n_args] */
-  const char **treedef;   /* [n_values] */
-  int32_t n_values;
-  const char *statics;    /* interned text of the static values; NULL: none */
-  int64_t environ_version, states_made;
-  lua_Integer guard;      /* index in UV_GUARDS of the function that says whether the world is as it was; 0: it cannot differ */
-  /* States: read ones give inputs, written ones take outputs */
-  int32_t n_states, n_in, n_out, n_leaves;
-  struct touched {
-    bdl_state *state;
-    bool in, out;
-  } *states;
-  bdl_aval *state_aval;   /* of their leaves, at tracing */
-  bdl_prog *source;       /* as traced */
-  bdl_plan *plan;
-  lbdl_result *results;
-  int32_t n_results;
-  lbdl_trace_out *out;    /* [n_leaves] */
-} entry;
+typedef lbdl_entry entry;
 
 typedef struct jit {
   entry *first;
@@ -53,7 +29,8 @@ typedef struct jit {
 static void entry_free(bdl_context *c, entry *e) {
   if (e->plan) bdl_plan_free(e->plan);
   if (e->source) bdl_prog_unref(e->source);
-  for (int32_t i = 0; i < e->n_states; i++) bdl_state_unref(e->states[i].state);
+  for (int32_t i = 0; i < e->n_states; i++)
+    if (e->states[i].state) bdl_state_unref(e->states[i].state);
   bdl_free(c, e->states, (size_t)(e->n_states + 1) * sizeof *e->states);
   bdl_free(c, e->state_aval, (size_t)(e->n_leaves + 1) * sizeof *e->state_aval);
   bdl_free(c, e->used, (size_t)(e->n_args + 1) * sizeof *e->used);
@@ -145,12 +122,13 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
     n_leaves += s->state->n;
   }
   e->states = take(L, (size_t)(n_states + 1) * sizeof *e->states);
-  e->n_leaves = n_leaves;
+  e->n_states = n_states; /* none is there yet */
   e->state_aval = take(L, (size_t)(n_leaves + 1) * sizeof *e->state_aval);
+  e->n_leaves = n_leaves;
   int32_t *order = lua_newuserdatauv(L, (size_t)(t->sources.n + n_leaves + 1) * sizeof *order, 0);
   int32_t *pair = lua_newuserdatauv(L, (size_t)(fn->out.n + n_leaves + 1) * sizeof *pair, 0);
   bdl_atom *outs = lua_newuserdatauv(L, (size_t)(fn->out.n + n_leaves + 1) * sizeof *outs, 0);
-  int n = 0, n_out = 0, at = 0;
+  int n = 0, n_out = 0, at = 0, touched = 0;
   for (int32_t i = 0; i < t->sources.n; i++)
     if (t->sources.v[i].kind == BDL_FROM_ARGUMENT) {
       e->used[e->n_used++] = t->sources.v[i].index;
@@ -163,7 +141,7 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   for (int64_t k = 0; k < t->states.n; k++) {
     bdl_touched *s = &t->states.v[k];
     if (s->local || (!s->input && !s->written)) continue;
-    e->states[e->n_states++] = (struct touched){s->state, s->input != NULL, s->written};
+    e->states[touched++] = (struct lbdl_touched){s->state, s->input != NULL, s->written};
     bdl_state_ref(s->state);
     memcpy(e->state_aval + at, s->state->aval, (size_t)s->state->n * sizeof *e->state_aval);
     at += s->state->n;
@@ -180,11 +158,11 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   e->n_in = n;
   lbdl_arrange(L, fn, order, n);
   lbdl_check(L, bdl_prog_set_outputs(t->prog, outs, n_out));
+  e->results = take(L, (size_t)(fn->results.n + 1) * sizeof *e->results);
   e->n_results = (int32_t)fn->results.n;
-  e->results = take(L, (size_t)(e->n_results + 1) * sizeof *e->results);
   if (e->n_results) memcpy(e->results, fn->results.v, (size_t)e->n_results * sizeof *e->results);
+  e->out = take(L, (size_t)(fn->out.n + 1) * sizeof *e->out);
   e->n_out = (int32_t)fn->out.n;
-  e->out = take(L, (size_t)(e->n_out + 1) * sizeof *e->out);
   if (e->n_out) memcpy(e->out, fn->out.v, (size_t)e->n_out * sizeof *e->out);
   bdl_prog *q;
   bdl_prog_ref(t->prog);
@@ -260,7 +238,11 @@ static int run(lua_State *L, entry *e, int first) {
   if (plan->n_in + plan->n_out > FEW) in = lua_newuserdatauv(L, (size_t)(plan->n_in + plan->n_out) * sizeof *in, 0);
   bdl_tensor *out = in + plan->n_in;
   int at = 0;
-  for (int32_t i = 0; i < e->n_used; i++) in[at++] = lbdl_test_tensor(L, first + e->used[i])->t;
+  for (int32_t i = 0; i < e->n_used; i++) {
+    const lbdl_tensor *x = lbdl_test_tensor(L, first + e->used[i]);
+    if (lbdl_traced(x)) lbdl_escaped(L, x);
+    in[at++] = x->t;
+  }
   for (int32_t i = 0; i < e->n_states; i++)
     for (int32_t k = 0; e->states[i].in && k < e->states[i].state->n; k++) in[at++] = e->states[i].state->leaf[k].value;
   luaL_checkstack(L, e->n_out + e->n_results + 8, "results");
@@ -541,6 +523,13 @@ static int l_new(lua_State *L) {
 static int l_clear(lua_State *L) {
   clear(lbdl_ctx(L), luaL_checkudata(L, 1, LBDL_JIT));
   return 0;
+}
+
+lbdl_entry *lbdl_jit_entry(lua_State *L, int arg) { return ((jit *)luaL_checkudata(L, arg, LBDL_JIT))->first; }
+
+bool lbdl_jit_holds(lua_State *L, int arg) {
+  entry *e = lbdl_jit_entry(L, arg);
+  return same_states(e) && same_world(L, lua_absindex(L, arg), e);
 }
 
 static int l_cached(lua_State *L) {

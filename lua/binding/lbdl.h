@@ -28,10 +28,15 @@ typedef struct lbdl {
   int64_t states_made; /* outside of traces */
   uint64_t programs_hash; /* of all programs that were compiled, in their order */
   int64_t programs;  /* their number */
+  bdl_buffer *unowned; /* a reference that Lua was about to own when it ran out of memory */
   size_t fresh;      /* bytes of tensors made since the last full collection: Lua's collector does not see them */
 } lbdl;
 
 static inline lbdl *lbdl_of(lua_State *L) { return *(lbdl **)lua_getextraspace(L); }
+static inline void lbdl_drop_unowned(lbdl *b) {
+  bdl_buffer_unref(b->unowned);
+  b->unowned = NULL;
+}
 static inline bdl_context *lbdl_ctx(lua_State *L) { return lbdl_of(L)->ctx; }
 
 /* ---- errors (error.c) */
@@ -69,6 +74,7 @@ lbdl_tensor *lbdl_test_tensor(lua_State *L, int arg); /* NULL: something else */
 /* The tensor at arg; numbers and booleans (weak), quantities are converted in place of the argument. */
 lbdl_tensor *lbdl_to_tensor(lua_State *L, int arg);
 static inline bool lbdl_traced(const lbdl_tensor *x) { return x->t.buf == NULL; }
+#define LBDL_LENT UINT64_MAX /* trace of a tensor over memory of the host, after the call that it was lent for */
 /* Atom of x in trace t: lifted, or a literal or constant of t. */
 bdl_atom lbdl_atom(lua_State *L, bdl_trace *t, const lbdl_tensor *x);
 /* Push atom x of trace t. */
@@ -79,6 +85,7 @@ void *lbdl_push_uninitialised(lua_State *L, const bdl_aval *a); /* a tensor, pus
 const bdl_tensor *lbdl_packed(lua_State *L, int arg, const char *what);
 /* Numbers of x under `unit`: scaled where the scale differs.  Replaces the tensor at arg. */
 void lbdl_convert_unit(lua_State *L, int arg, const bdl_unit *unit);
+void lbdl_escaped(lua_State *L, const lbdl_tensor *x); /* raises: x is traced, and its trace is gone */
 void lbdl_need_concrete(lua_State *L, const lbdl_tensor *x, const char *what);
 double lbdl_item(lua_State *L, const lbdl_tensor *x);
 void lbdl_cast(lua_State *L, int arg, bdl_dtype d); /* replaces the tensor at arg */

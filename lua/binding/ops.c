@@ -67,14 +67,14 @@ int lbdl_bind_raw(lua_State *L, bdl_prim_id prim, const bdl_param *params, int n
   if (n > MOST) return lbdl_error(L, BDL_ENOTSUP, "%s: more than %d operands", bdl_prims[prim].name, MOST);
   bdl_trace *t = bdl_trace_current(lbdl_ctx(L));
   bool traced = t && (bdl_prims[prim].flags & (BDL_F_EFFECT | BDL_F_LANES));
-  for (int i = 0; i < n && !traced; i++) traced = lbdl_traced(lbdl_test_tensor(L, base + i));
+  for (int i = 0; i < n && !traced; i++) {
+    const lbdl_tensor *x = lbdl_test_tensor(L, base + i);
+    traced = lbdl_traced(x);
+    if (traced && !t) lbdl_escaped(L, x);
+  }
   if (!traced) {
     const bool one = t && prim == BDL_P_broadcast && bdl_aval_numel(&lbdl_test_tensor(L, base)->t.aval) == 1;
     return one ? spread(L, params, base) : run(L, prim, params, base, n);
-  }
-  if (!t) {
-    bdl_hint(lbdl_ctx(L), "return it from the traced function instead of keeping it in a variable or field");
-    return lbdl_error(L, BDL_ETRACE, "a traced value is used after the function that made it was traced");
   }
   return record(L, t, prim, params, base, n);
 }

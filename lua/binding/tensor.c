@@ -36,7 +36,10 @@ void lbdl_made(lua_State *L, const bdl_tensor *t, int n) {
 }
 
 lbdl_tensor *lbdl_push_concrete(lua_State *L, bdl_tensor t, const bdl_unit *unit) {
+  lbdl_drop_unowned(lbdl_of(L));
+  lbdl_of(L)->unowned = t.buf;
   lbdl_tensor *x = lbdl_new_tensor(L);
+  lbdl_of(L)->unowned = NULL;
   x->t = t;
   x->unit = unit;
   return x;
@@ -103,9 +106,19 @@ lbdl_tensor *lbdl_to_tensor(lua_State *L, int arg) {
   return NULL;
 }
 
+void lbdl_escaped(lua_State *L, const lbdl_tensor *x) {
+  if (x->trace == LBDL_LENT) {
+    bdl_hint(lbdl_ctx(L), "keep x + 0, or write it to a State");
+    lbdl_error(L, BDL_EVALUE, "an array of the host is used after the call that it was lent for");
+  }
+  bdl_hint(lbdl_ctx(L), "return it from the traced function instead of keeping it in a variable or field");
+  lbdl_error(L, BDL_ETRACE, "a traced value is used after the function that made it was traced");
+}
+
 void lbdl_need_concrete(lua_State *L, const lbdl_tensor *x, const char *what) {
   if (!lbdl_traced(x)) return;
   char text[BDL_AVAL_TEXT];
+  if (x->trace == LBDL_LENT) lbdl_escaped(L, x);
   bdl_fail(lbdl_ctx(L), BDL_ETRACE, "%s needs a number, but this %s has no value yet: the function is being traced", what,
            bdl_aval_text(&x->t.aval, true, text));
   bdl_hint(lbdl_ctx(L), "use bdl.where or bdl.cond to choose, bdl.debug.print to look, or bdl.disable_jit(true)");
@@ -159,10 +172,7 @@ bdl_atom lbdl_atom(lua_State *L, bdl_trace *t, const lbdl_tensor *x) {
     return a;
   }
   bdl_trace *owner = bdl_trace_find(t->ctx, x->trace);
-  if (!owner) {
-    bdl_hint(t->ctx, "return it from the traced function instead of keeping it in a variable or field");
-    lbdl_error(L, BDL_ETRACE, "a traced value is used after the function that made it was traced");
-  }
+  if (!owner) lbdl_escaped(L, x);
   lbdl_check(L, bdl_trace_lift(t, owner, x->atom, &a));
   return a;
 }

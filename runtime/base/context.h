@@ -38,6 +38,10 @@ struct bdl_context {
   } slot[BDL_SLOT_COUNT];
 };
 
+/* The flag as other threads may set it at any time. */
+static inline bool bdl_stop_asked(const bdl_context *c) { return __atomic_load_n(&c->interrupted, __ATOMIC_RELAXED) != 0; }
+static inline void bdl_ask_stop(bdl_context *c, bool stop) { __atomic_store_n(&c->interrupted, stop, __ATOMIC_RELAXED); }
+
 /* NULL hook: malloc.  Returns NULL only when the hook does. */
 bdl_context *bdl_context_new(bdl_alloc_fn alloc, void *ud);
 void bdl_context_free(bdl_context *c);

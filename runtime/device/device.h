@@ -50,10 +50,14 @@ typedef struct bdl_buffer {
   void *data;
   size_t size;
   size_t counted;          /* bytes that it adds to the memory used */
+  bool borrowed;           /* the memory is somebody else's */
   struct bdl_buffer *next; /* spare */
 } bdl_buffer;
 
 bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **b); /* uninitialised; names the size on BDL_ENOMEM */
+/* Over memory that stays until bdl_buffer_own, or the last reference is gone; BDL_PAD bytes behind it may be read, too. */
+bdl_status bdl_buffer_borrow(bdl_device *d, void *data, size_t size, bdl_buffer **b);
+bdl_status bdl_buffer_own(bdl_buffer *b); /* a borrowed one gets memory of its own, with the same contents */
 void bdl_buffer_ref(bdl_buffer *b);
 void bdl_buffer_unref(bdl_buffer *b); /* NULL is fine */
 void bdl_device_trim(bdl_device *d);  /* gives the memory of spare buffers back */

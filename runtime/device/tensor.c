@@ -51,11 +51,39 @@ bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
   return BDL_OK;
 }
 
+bdl_status bdl_buffer_borrow(bdl_device *d, void *data, size_t size, bdl_buffer **out) {
+  bdl_buffer *b = bdl_alloc(d->ctx, sizeof *b);
+  if (!b) return BDL_ENOMEM;
+  *b = (bdl_buffer){.refs = 1, .device = d, .data = data, .size = size, .borrowed = true};
+  *out = b;
+  return BDL_OK;
+}
+
+bdl_status bdl_buffer_own(bdl_buffer *b) {
+  bdl_device *d = b->device;
+  void *data;
+  const size_t before = d->ctx->mem_used;
+  TRY(d->ops->alloc(d, room(b->size), &data));
+  bdl_status s = d->ops->copy(d, NULL, data, b->data, b->size);
+  if (s != BDL_OK) {
+    d->ops->free(d, data, room(b->size));
+    return s;
+  }
+  b->counted = d->ctx->mem_used - before + sizeof *b;
+  b->data = data;
+  b->borrowed = false;
+  return BDL_OK;
+}
+
 void bdl_buffer_ref(bdl_buffer *b) { b->refs++; }
 
 void bdl_buffer_unref(bdl_buffer *b) {
   if (!b || --b->refs > 0) return;
   bdl_device *d = b->device;
+  if (b->borrowed) {
+    bdl_free(d->ctx, b, sizeof *b);
+    return;
+  }
   if (b->size > SMALL || d->n_spare >= MOST_SPARE) {
     buffer_free(b);
     return;

@@ -201,7 +201,7 @@ static bdl_status run_kernel(const runner *r, const bdl_inst *i) {
 /* Asked to stop, after a whole step?  Where the results of the plan are those of its one loop, only that loop stops: its
 ** steps are the user's.  Elsewhere no result is written in place, so any loop may. */
 static bool stop(const runner *r) {
-  return (r->c->interrupted || r->c->budget.spent) && (r->depth == 1 || !r->plan->loop_only);
+  return (bdl_stop_asked(r->c) || r->c->budget.spent) && (r->depth == 1 || !r->plan->loop_only);
 }
 
 static bdl_status interrupted(const runner *r, bdl_src src, int64_t done, int64_t total) {
@@ -211,7 +211,7 @@ static bdl_status interrupted(const runner *r, bdl_src src, int64_t done, int64_
     bdl_where(r->c, src);
     return BDL_EBUDGET;
   }
-  r->c->interrupted = 0;
+  bdl_ask_stop(r->c, false);
   if (total >= 0) snprintf(of, sizeof of, " of %lld", (long long)total);
   bdl_fail(r->c, BDL_EINTERRUPT, "interrupted after %lld%s steps; States are %s", (long long)done, of,
            r->plan->loop_only ? "those after the last of them" : "as before the call");

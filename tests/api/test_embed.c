@@ -79,7 +79,9 @@ static void contexts_share_nothing(void **state) {
 
 static void the_memory_limit_holds(void **state) {
   (void)state;
-  bdl_options o = {.memory_limit = 1 << 20, .threads = 1};
+  bdl_options o = bdl_defaults();
+  o.memory_limit = 1 << 20;
+  o.threads = 1;
   bdl *b = bdl_open(&o);
   assert_int_equal(bdl_run_string(b, "local x = bdl.ones(1000, 1000) * 2", "large.lua"), 1);
   assert_string_equal(bdl_error_kind(b), "MemoryError");
@@ -97,6 +99,165 @@ static void an_interrupt_stops_lua_and_loops(void **state) {
   bdl_close(b);
 }
 
+typedef struct heard {
+  char text[3][512]; /* by level */
+  int n[3];
+  bdl *b;
+  int inner; /* what a call from inside the log gave */
+} heard;
+
+static void hear(void *ud, int level, const char *text) {
+  heard *h = ud;
+  h->n[level]++;
+  snprintf(h->text[level], sizeof h->text[level], "%s", text);
+  if (h->b) h->inner = bdl_run_string(h->b, "x = 1", "inner");
+}
+
+static bdl_options logged(heard *h) {
+  bdl_options o = bdl_defaults();
+  o.log = hear;
+  o.log_ud = h;
+  o.threads = 1;
+  return o;
+}
+
+static void what_is_said_goes_to_the_log(void **state) {
+  (void)state;
+  heard h = {.b = NULL};
+  bdl_options o = logged(&h);
+  bdl *b = bdl_open(&o);
+  assert_int_equal(bdl_run_string(b, "print('V', bdl.ones(2), nil)", "print.lua"), 0);
+  assert_string_equal(h.text[BDL_LOG_PRINT], "V\t[1. 1.]\tnil");
+  assert_int_equal(bdl_run_string(b, "bdl.jit(function(x) bdl.debug.print('x = {x}', {x = x}) end)(bdl.ones(1))", "print.lua"), 0);
+  assert_string_equal(h.text[BDL_LOG_PRINT], "x = [1.]");
+  assert_int_equal(bdl_run_string(b, "warn('beware')", "warn.lua"), 0);
+  assert_string_equal(h.text[BDL_LOG_WARNING], "beware");
+  assert_int_equal(h.n[BDL_LOG_PRINT], 2);
+  h.b = b; /* a log that calls back */
+  assert_int_equal(bdl_run_string(b, "print 'in'", "print.lua"), 0);
+  assert_int_equal(h.inner, 1);
+  assert_string_equal(bdl_error_kind(b), "NotSupportedError");
+  bdl_close(b);
+}
+
+static void wrong_options_are_refused(void **state) {
+  (void)state;
+  heard h = {.b = NULL};
+  bdl_options o = logged(&h);
+  o.tier = "fast";
+  assert_null(bdl_open(&o));
+  assert_non_null(strstr(h.text[BDL_LOG_ERROR], "fast"));
+  o = logged(&h), o.threads = -1;
+  assert_null(bdl_open(&o));
+  assert_non_null(strstr(h.text[BDL_LOG_ERROR], "threads"));
+  o = logged(&h), o.struct_size = 0;
+  assert_null(bdl_open(&o));
+  struct later {
+    bdl_options o;
+    int option;
+  } l;
+  memset(&l, 0, sizeof l);
+  l.o = logged(&h);
+  l.o.struct_size = sizeof l;
+  bdl *b = bdl_open(&l.o); /* of a later header, its options unused */
+  assert_non_null(b);
+  bdl_close(b);
+  l.option = 1;
+  assert_null(bdl_open(&l.o));
+  assert_non_null(strstr(h.text[BDL_LOG_ERROR], "does not have"));
+  bdl_close(NULL);
+}
+
+static void scripts_leave_names(void **state) {
+  (void)state;
+  bdl *b = bdl_open(NULL);
+  assert_null(bdl_function_find(b, "f"));
+  assert_non_null(strstr(bdl_error_text(b), "return {step = step}"));
+  assert_int_equal(bdl_run_string(b, "return {f = function() return 1 end, g = function() return 2 end}", "a"), 0);
+  assert_int_equal(bdl_run_string(b, "rawset(_G, 'h', print) return {f = function() return 3 end}", "b"), 0);
+  float x = 0;
+  bdl_array a = bdl_number(BDL_INT32, &x);
+  a.data = NULL;
+  assert_int_equal(bdl_function_call(bdl_function_find(b, "f"), NULL, 0, &a, 1), 0);
+  assert_int_equal(*(int32_t *)a.data, 3);
+  assert_non_null(bdl_function_find(b, "g"));
+  assert_non_null(bdl_function_find(b, "h"));
+  assert_int_equal(bdl_run_string(b, "return 7", "c"), 0);
+  assert_int_equal(bdl_run_string(b, NULL, "c"), 1);
+  assert_int_equal(bdl_run_file(b, NULL), 1);
+  size_t used = 0, peak = 0;
+  bdl_memory(b, &used, &peak);
+  assert_true(used > 0 && peak >= used);
+  bdl_memory(b, NULL, NULL);
+  assert_string_equal(bdl_version(), BDL_VERSION);
+  bdl_close(b);
+}
+
+static bdl_options sandboxed(void) {
+  bdl_options o = bdl_defaults();
+  o.sandbox = 1;
+  o.threads = 1;
+  return o;
+}
+
+static void a_sandbox_has_a_budget_for_each_call(void **state) {
+  (void)state;
+  bdl_options o = sandboxed();
+  o.step_limit = 2000;
+  bdl *b = bdl_open(&o);
+  assert_non_null(b);
+  assert_int_equal(bdl_run_string(b, "io.open 'x'", "files.lua"), 1);
+  assert_string_equal(bdl_error_kind(b), "NotSupportedError");
+  assert_int_equal(bdl_run_string(b, "while true do end", "forever.lua"), 1);
+  assert_string_equal(bdl_error_kind(b), "BudgetError");
+  const char *text = "local n = bdl.State(0)\nlocal function count(k) bdl.for_loop(function() n.value = n.value + 1 end, {length = k}) end\n"
+                     "return {few = function() count(1000) end, many = function() count(1000000) end, n = n}";
+  assert_int_equal(bdl_run_string(b, text, "count.lua"), 0);
+  bdl_function *few = bdl_function_find(b, "few"), *many = bdl_function_find(b, "many");
+  bdl_program *p = bdl_program_new(few, NULL, 0, NULL, 0), *q = bdl_program_new(many, NULL, 0, NULL, 0);
+  assert_true(few && many && p && q);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(bdl_function_call(few, NULL, 0, NULL, 0), 0);
+    assert_int_equal(bdl_function_call(many, NULL, 0, NULL, 0), 1);
+    assert_string_equal(bdl_error_kind(b), "BudgetError");
+    assert_int_equal(bdl_program_run(p), 0);
+    assert_int_equal(bdl_program_run(q), 1);
+    assert_string_equal(bdl_error_kind(b), "BudgetError");
+  }
+  bdl_close(b);
+  o = sandboxed(), o.time_limit = 0.02;
+  b = bdl_open(&o);
+  assert_int_equal(bdl_run_string(b, "while true do end", "forever.lua"), 1);
+  assert_string_equal(bdl_error_kind(b), "BudgetError");
+  bdl_close(b);
+  heard h = {.b = NULL};
+  o = logged(&h), o.step_limit = 5;
+  assert_null(bdl_open(&o));
+  assert_non_null(strstr(h.text[BDL_LOG_ERROR], "sandbox"));
+  o = logged(&h), o.sandbox = 1, o.time_limit = -1;
+  assert_null(bdl_open(&o));
+  o = logged(&h), o.sandbox = 1, o.tier = "native";
+  assert_null(bdl_open(&o));
+  assert_non_null(strstr(h.text[BDL_LOG_ERROR], "native"));
+}
+
+static void no_context_is_an_error_too(void **state) {
+  (void)state;
+  assert_int_equal(bdl_run_string(NULL, "x", "x"), 1);
+  assert_int_equal(bdl_run_file(NULL, "x"), 1);
+  assert_null(bdl_function_find(NULL, "f"));
+  assert_null(bdl_cell_find(NULL, "s"));
+  assert_int_equal(bdl_register(NULL, "f", NULL, NULL, NULL, 0), 1);
+  assert_string_equal(bdl_error_kind(NULL), "ValueError");
+  assert_non_null(strstr(bdl_error_of(NULL)->text, "NULL"));
+  size_t used = 1;
+  bdl_memory(NULL, &used, NULL);
+  assert_int_equal(used, 0);
+  bdl_interrupt(NULL);
+  assert_int_equal(bdl_interrupted(NULL), 0);
+  bdl_close(NULL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(example_runs),
@@ -105,6 +266,11 @@ int main(void) {
     cmocka_unit_test(contexts_share_nothing),
     cmocka_unit_test(the_memory_limit_holds),
     cmocka_unit_test(an_interrupt_stops_lua_and_loops),
+    cmocka_unit_test(what_is_said_goes_to_the_log),
+    cmocka_unit_test(wrong_options_are_refused),
+    cmocka_unit_test(scripts_leave_names),
+    cmocka_unit_test(a_sandbox_has_a_budget_for_each_call),
+    cmocka_unit_test(no_context_is_an_error_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

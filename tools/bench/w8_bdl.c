@@ -1,55 +1,28 @@
 /*
-** w8_bdl.c -- W8 without Lua: a host's calls of one plan whose States it holds.      usage: w8_bdl calls repeat
+** w8_bdl.c -- W8 without Lua: a host's runs of a program bound to its memory.      usage: w8_bdl calls repeat
 */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/context.h"
-#include "exec/exec_context.h"
+#include "bdl.h"
 #include "timing.h"
 
-static const char PROGRAM[] =
-  "program step(I:f32[3], g:f32[3], V:f32[3]) {\n"
-  "  a:f32[3] = mul 0.98:f32 g\n"
-  "  b:f32[3] = mul 0.1:f32 I\n"
-  "  c:f32[3] = add a b\n"
-  "  d:f32[3] = add V 60.0:f32\n"
-  "  e:f32[3] = mul d 0.99501246:f32\n"
-  "  f:f32[3] = add -60.0:f32 e\n"
-  "  h:f32[3] = mul 0.005:f32 c\n"
-  "  i:f32[3] = mul h V\n"
-  "  j:f32[3] = sub f i\n"
-  "  k:bool[3] = ge j -50.0:f32\n"
-  "  l:f32[3] = select k -60.0:f32 j\n"
-  "  return l, c, l\n"
-  "}\n";
+static const char MODEL[] =
+  "local V, g, decay = bdl.HiddenState(bdl.full({3}, -55.0)), bdl.HiddenState(bdl.zeros(3)), math.exp(-0.1 / 20)\n"
+  "local function step(x)\n"
+  "  g.value = 0.98*g.value + 0.1*x\n"
+  "  local v = -60 + (V.value + 60)*decay - 0.005*g.value*V.value\n"
+  "  V.value = bdl.where(v:ge(-50), -60, v)\n"
+  "  return V.value\n"
+  "end\n"
+  "return {step = step, V = V, g = g}\n";
 
-enum { I, G, V, N };
 enum { MOST = 999 };
 
-static void check(bdl_context *c, bdl_status s) {
-  if (s == BDL_OK) return;
-  fprintf(stderr, "w8_bdl: %s\n", bdl_last_error(c)->message);
+static void check(bdl *b, int failed) {
+  if (!failed) return;
+  fprintf(stderr, "w8_bdl: %s\n", bdl_error_text(b));
   exit(1);
-}
-
-static void fill(const bdl_tensor *t, float a, float b, float c) {
-  memcpy(bdl_tensor_data(t), (float[3]){a, b, c}, 3 * sizeof(float));
-}
-
-/* One call.  A State's memory goes in as operand and out as the result that replaces it. */
-static void step(bdl_context *c, bdl_plan *plan, bdl_tensor *x, bdl_tensor *result) {
-  bdl_tensor out[N] = {{.buf = NULL}};
-  for (int k = G; k < N; k++)
-    if (plan->inplace[k]) out[k] = bdl_tensor_ref(&x[k]);
-  check(c, bdl_exec_run(plan, x, out));
-  for (int k = G; k < N; k++) {
-    bdl_tensor_unref(&x[k]);
-    x[k] = out[k];
-  }
-  bdl_tensor_unref(result);
-  *result = out[0];
 }
 
 int main(int argc, char **argv) {
@@ -58,38 +31,31 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: w8_bdl calls repeat\n");
     return 2;
   }
-  bdl_context *c = bdl_context_new(NULL, NULL);
-  bdl_prog *p;
-  bdl_plan *plan;
-  bdl_exec_context *e;
-  bdl_tensor x[N], result = {.buf = NULL};
+  float I[3] = {0.1f, 0.2f, 0.3f}, V0[3] = {-55, -55, -55}, g0[3] = {0}, result[3];
+  const bdl_array in = bdl_vector(BDL_FLOAT32, I, 3), out = bdl_vector(BDL_FLOAT32, result, 3);
+  const bdl_array start_V = bdl_vector(BDL_FLOAT32, V0, 3), start_g = bdl_vector(BDL_FLOAT32, g0, 3);
   double t[MOST];
-  if (!c) return 1;
-  c->threads = 1;
+  bdl_options o = bdl_defaults();
+  o.threads = 1;
   const double begin = now();
-  check(c, bdl_exec_get(c, &e));
-  check(c, bdl_ir_parse(c, PROGRAM, sizeof PROGRAM - 1, &p));
-  check(c, bdl_plan_new(c, p, (int32_t[]){-1, G, V}, &plan));
-  const bdl_aval type = *bdl_aval_of(p, p->inputs.v[0]);
-  bdl_prog_unref(p);
-  for (int k = 0; k < N; k++) check(c, bdl_tensor_new(bdl_device_cpu(c), &type, &x[k]));
-  fill(&x[I], 0.1f, 0.2f, 0.3f);
+  bdl *b = bdl_open(&o);
+  if (!b) return 1;
+  check(b, bdl_run_string(b, MODEL, "w8_bdl"));
+  bdl_cell *V = bdl_cell_find(b, "V"), *g = bdl_cell_find(b, "g");
+  bdl_program *p = bdl_program_new(bdl_function_find(b, "step"), &in, 1, &out, 1);
+  check(b, !p || !V || !g);
   const double made = now() - begin;
   for (int r = 0; r < repeat; r++) {
-    fill(&x[G], 0, 0, 0);
-    fill(&x[V], -55, -55, -55);
+    check(b, bdl_cell_write(V, &start_V));
+    check(b, bdl_cell_write(g, &start_g));
     const double t0 = now();
-    for (int k = 0; k < calls; k++) step(c, plan, x, &result);
+    for (int k = 0; k < calls; k++) check(b, bdl_program_run(p));
     t[r] = now() - t0;
   }
   sort_times(t, repeat);
   printf("{\"peer\":\"bdl-C-1t\",\"workload\":\"W8\",\"n\":3,\"steps\":%d,\"compile_s\":%.6g,\"run_s\":%.6g,\"min_s\":%.6g,"
          "\"max_s\":%.6g,\"repeats\":%d,\"us_per_call\":%.4g,\"check\":%.6g}\n",
-         calls, made, t[repeat / 2], t[0], t[repeat - 1], repeat, t[repeat / 2] / calls * 1e6,
-         (double)((const float *)bdl_tensor_data(&result))[0]);
-  bdl_tensor_unref(&result);
-  for (int k = 0; k < N; k++) bdl_tensor_unref(&x[k]);
-  bdl_plan_free(plan);
-  bdl_context_free(c);
+         calls, made, t[repeat / 2], t[0], t[repeat - 1], repeat, t[repeat / 2] / calls * 1e6, (double)result[0]);
+  bdl_close(b);
   return 0;
 }

@@ -101,11 +101,11 @@ LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
 
 # ---- products ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all run test golden bench docs fuzz tidy install uninstall clean help
+.PHONY: all run test golden bench docs fuzz tidy install deb module install-module uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(OUT)/bdl $(OUT)/libbdl.a $(OUT)/libbdl.so  ## the program and the two libraries
+all: $(OUT)/bdl $(OUT)/libbdl.a $(OUT)/libbdl.so $(OUT)/lua/bdl.so  ## the program, the two libraries, the module of Lua
 
 $(OUT)/bdl: $(call obj,$(PROGRAM)) $(OUT)/libbdl.a
 	$(call say,LINK,$@)
@@ -118,6 +118,12 @@ $(OUT)/libbdl.a: $(LIB_OBJ)
 $(OUT)/libbdl.so: $(LIB_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,-Bsymbolic-functions $(if $(SAN),,-Wl,--no-undefined) -o $@ $^ $(LIBS)
+
+# The Lua that loads it brings the functions of Lua.
+$(OUT)/lua/bdl.so: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -shared -Wl,-Bsymbolic-functions -o $@ $^ $(DEP_LIBS) -lm -ldl -lpthread
 
 # The command line that everything in $(OUT) was built with; its text is the prerequisite, not its age.
 FLAGS = $(CC) $(ALL_CFLAGS) : $(KOPT) : $(foreach i,$(ISAS),$(i) $(ISA_$(i)))
@@ -198,8 +204,8 @@ $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ -lcmocka $(LIBS)
 
-test: $(OUT)/bdl $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=pattern)
-	@OUT=$(OUT) SAN=$(SAN) ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
+test: all $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=pattern)
+	@OUT=$(OUT) SAN=$(SAN) CC='$(CC)' LIBS='$(LIBS)' ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
 
 golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32, BDL_GOLDEN=dir)
 	@$(OUT)/bdl run --quiet tests/golden/run.lua
@@ -247,27 +253,24 @@ $(OUT)/tidy/%.c: $(OUT)/obj/%.o .clang-tidy
 	@touch $@
 
 install: all  ## PREFIX=/usr/local DESTDIR=
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
-	  $(DESTDIR)$(PREFIX)/share/bdl
-	install -m 755 $(OUT)/bdl $(DESTDIR)$(PREFIX)/bin/bdl
-	install -m 644 $(OUT)/libbdl.a $(DESTDIR)$(PREFIX)/lib/libbdl.a
-	install -m 755 $(OUT)/libbdl.so $(DESTDIR)$(PREFIX)/lib/libbdl.so.$(VERSION)
-	ln -sf libbdl.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
-	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libbdl.so
-	install -m 644 runtime/bdl.h $(DESTDIR)$(PREFIX)/include/bdl.h
-	cp -R models $(DESTDIR)$(PREFIX)/share/bdl/
-	$(if $(DESTDIR),,-ldconfig)
-	{ echo 'prefix=$(PREFIX)'; echo 'libdir=$${prefix}/lib'; echo 'includedir=$${prefix}/include'; echo; \
-	  echo 'Name: bdl'; echo 'Description: runtime for brain-dynamics models'; echo 'Version: $(VERSION)'; \
-	  echo 'Libs: -L$${libdir} -lbdl'; echo 'Libs.private: $(LIBS)'; \
-	  echo 'Cflags: -I$${includedir}'; } > $(DESTDIR)$(PREFIX)/lib/pkgconfig/bdl.pc
+	$(Q)OUT=$(OUT) LIBS='$(LIBS)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh tools/install.sh
+	$(if $(DESTDIR),,-@ldconfig 2>/dev/null || true)
+
+deb: all  ## a package for Debian, in BUILD
+	$(Q)OUT=$(OUT) LIBS='$(LIBS)' sh tools/deb.sh
+
+module: $(OUT)/lua/bdl.so  ## bdl for a Lua 5.4 that is there already: require "bdl"
+
+install-module: module
+	install -d $(DESTDIR)$(LUA_LIBDIR)
+	install -m 644 $(OUT)/lua/bdl.so $(DESTDIR)$(LUA_LIBDIR)/bdl.so
 
 uninstall:  ## what install put under PREFIX
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/bdl lib/libbdl.a lib/libbdl.so* include/bdl.h lib/pkgconfig/bdl.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/bdl lib/libbdl.a lib/libbdl.so* lib/lua/5.4/bdl.so include/bdl.h lib/pkgconfig/bdl.pc)
 	rm -rf $(DESTDIR)$(PREFIX)/share/bdl
 
 clean:  ## remove every build folder
 	rm -rf $(BUILD) $(BUILD)-*
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /\1: /p' Makefile | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1: /p' Makefile | awk -F': ' '{printf "  make %-14s %s\n", $$1, $$2}'

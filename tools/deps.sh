@@ -46,6 +46,9 @@ check() {
       want libcmocka-dev header cmocka.h
       wish openmpi-bin found mpirun
       wish gnuplot-nox found gnuplot
+      wish lua5.4 found lua5.4
+      wish g++ found g++
+      wish python3 found python3
       wish libhdf5-dev pkg-config --exists hdf5
       wish cmark-gfm found cmark-gfm
       ;;

@@ -23,7 +23,9 @@ static const char model[] =
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static bdl *b; /* the driver's one context; a new one for each input would take most of the time */
   char path[64], text[sizeof model + sizeof path];
-  if (!b) b = bdl_open(&(bdl_options){.memory_limit = (size_t)64 << 20});
+  bdl_options options = bdl_defaults();
+  options.memory_limit = (size_t)64 << 20;
+  if (!b) b = bdl_open(&options);
   if (!b) return 0;
   snprintf(path, sizeof path, "/tmp/bdl-fuzz-%ld.%s", (long)getpid(), size > 1 && memcmp(data, "PK", 2) == 0 ? "npz" : "safetensors");
   FILE *f = fopen(path, "wb");

@@ -33,7 +33,8 @@ static void store(const char *path, const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   char path[64], copy[64], quoted[2][80], text[2048];
-  const bdl_options options = {.memory_limit = (size_t)256 << 20};
+  bdl_options options = bdl_defaults();
+  options.memory_limit = (size_t)256 << 20;
   snprintf(path, sizeof path, "/tmp/bdl-fuzz-%ld.nir", (long)getpid());
   snprintf(copy, sizeof copy, "/tmp/bdl-fuzz-%ld-copy.nir", (long)getpid());
   snprintf(quoted[0], sizeof quoted[0], "'%s'", path);

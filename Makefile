@@ -90,7 +90,7 @@ SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy tests/nir
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
-LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o $(OUT)/obj/elements.o \
+LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o $(OUT)/obj/elements.o $(OUT)/obj/device.o \
            $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
 
 CPPFLAGS += -D_DEFAULT_SOURCE -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
@@ -174,17 +174,21 @@ $(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
 	$(call say,CC,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-# What native code is made of, as text: the element operations after the preprocessor.
-$(OUT)/elements.c: kernels/native/elements.c $(wildcard kernels/native/*.h kernels/cpu/tile_*.inc)
-	@mkdir -p $(@D)
-	$(call say,EMBED,$@)
-	$(Q){ echo '#include "exec/emit.h"'; echo 'const char bdl_native_elements[] = {'; \
-	  $(CC) -E -P -Ikernels $< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $@
+# What native code and exported programs are made of, as text: functions of C after the preprocessor.
+define text_rule
+$(OUT)/$(1).c: kernels/$(2)/$(1).c $(wildcard kernels/native/* kernels/export/*.inc kernels/cpu/*.inc)
+	@mkdir -p $$(@D)
+	$$(call say,EMBED,$$@)
+	$$(Q){ echo '#include "$(3)"'; echo 'const char bdl_$(2)_$(1)[] = {'; \
+	  $$(CC) -E -P -Ikernels $$< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $$@
 
-$(OUT)/obj/elements.o: $(OUT)/elements.c $(OUT)/flags
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/obj/$(1).o: $(OUT)/$(1).c $(OUT)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -MMD -MP -c -o $$@ $$<
+endef
+$(eval $(call text_rule,elements,native,exec/emit.h))
+$(eval $(call text_rule,device,export,export/export.h))
 
 -include $(shell [ -d $(OUT)/obj ] && find $(OUT)/obj -name '*.d')
 

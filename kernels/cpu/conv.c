@@ -26,6 +26,11 @@ static int64_t patch_rows(const bdl_k_window *w, bdl_dtype d) {
   return BDL_MIN(BDL_MAX(PATCH_BYTES / bytes, 16), BDL_MAX(product(w->out), 1));
 }
 
+int64_t bdl_k_conv_block(const bdl_k_window *w, bdl_dtype d, bool *pointwise) {
+  *pointwise = is_pointwise(w);
+  return is_narrow(w) ? 0 : patch_rows(w, d);
+}
+
 size_t bdl_k_conv_scratch(const bdl_k_window *w, bdl_dtype d) {
   if (is_narrow(w) || is_pointwise(w)) return 0;
   return (size_t)(WORKERS * patch_rows(w, d) * patch_size(w)) * bdl_dtype_size(d);

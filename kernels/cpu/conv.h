@@ -13,6 +13,8 @@ typedef struct bdl_k_window {
   int64_t in[3], taps[3], out[3], stride[3], lo[3], gap[3], step[3];
 } bdl_k_window;
 
+/* Positions of an image that go through one product, *pointwise: a product of all there are.  0: summed tap by tap. */
+int64_t bdl_k_conv_block(const bdl_k_window *w, bdl_dtype d, bool *pointwise);
 /* Bytes of scratch. */
 size_t bdl_k_conv_scratch(const bdl_k_window *w, bdl_dtype d);
 /* d is f32 or f64. */

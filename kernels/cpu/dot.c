@@ -143,7 +143,13 @@ static way choose(const void *x, const bdl_k_matmul *g, bdl_dtype d, bdl_blas *b
   if (g->m == 1 || g->n == 1) return work > 4096 && fits_library(g) && blas && bdl_blas_ready(blas) ? LIBRARY : PLAIN;
   if (work <= 512) return PLAIN;
   const bool large = g->m >= 512 && g->n >= 512 && g->k >= 512;
-  return large && !looks_sparse(x, g, d) && fits_library(g) && blas && bdl_blas_ready(blas) ? LIBRARY : GEMM;
+  return large && fits_library(g) && blas && bdl_blas_ready(blas) && !looks_sparse(x, g, d) ? LIBRARY : GEMM;
+}
+
+bdl_dot_order bdl_k_dot_order(const bdl_k_matmul *g, bdl_dtype d) {
+  const way w = choose(NULL, g, d, NULL);
+  if (w == GEMM) return BDL_DOT_FUSED;
+  return w == PLAIN && g->yj != 1 && g->n != 1 ? BDL_DOT_BY_8 : BDL_DOT_ROUNDED;
 }
 
 typedef struct dot_job {

@@ -211,59 +211,7 @@ THREEFRY(threefry_keys, pu32, OWN_KEY)
 RANDOM(k_random_bits_u32, uint32_t, hi[j] ^ lo[j])
 RANDOM(k_random_bits_i64, uint64_t, (uint64_t)hi[j] << 32 | lo[j])
 
-/* ---- digamma and its derivatives -------------------------------------------------------------------- */
-
-/* Asymptotic series from 10 up, recurrence below it, reflection below 0.  Source: Abramowitz and Stegun 6.3. */
-static double digamma(double x) {
-  double z = 0;
-  if (x == 0) return copysign(INFINITY, -x);
-  if (x < 0) {
-    const double f = x - rint(x); /* tan(pi x) has period 1 */
-    if (f == 0 || isinf(x)) return NAN;
-    z = -3.14159265358979323846 / tan(3.14159265358979323846 * f);
-    x = 1 - x;
-  }
-  for (; x < 10; x++) z -= 1 / x;
-  const double v = 1 / (x * x);
-  double p = 1. / 12;
-  p = p * v - 691. / 32760;
-  p = p * v + 1. / 132;
-  p = p * v - 1. / 240;
-  p = p * v + 1. / 252;
-  p = p * v - 1. / 120;
-  p = p * v + 1. / 12;
-  return z + (log(x) - 0.5 / x - p * v);
-}
-
-/* n!/x^n, its factors paired so that only the result may overflow */
-static double factorial_over_power(int64_t n, double x) {
-  double z = 1;
-  for (int64_t i = 1; i <= n; i++) z *= (double)i / x;
-  return z;
-}
-/* The n-th derivative of digamma without its sign, n > 0, x > 0.  Source: Abramowitz and Stegun 6.4, series from n + 10 up. */
-static double polygamma_above_0(int64_t n, double x) {
-  static const double bernoulli[] = {1. / 6,       -1. / 30, 1. / 42,       -1. / 30,     5. / 66,       -691. / 2730,
-                                     7. / 6, -3617. / 510, 43867. / 798, -174611. / 330, 854513. / 138};
-  double z = 0, ratio = 1;
-  for (; x < (double)n + 10; x++) z += factorial_over_power(n, x) / x;
-  double p = 1 + 0.5 * (double)n / x;
-  for (int k = 0; k < BDL_LEN(bernoulli); k++) {
-    const double i = 2 * k + 1;
-    ratio *= ((double)n + i - 1) / (i * x) * (((double)n + i) / ((i + 1) * x));
-    p += bernoulli[k] * ratio;
-  }
-  return z + factorial_over_power(n, x) / (double)n * p;
-}
-/* Below 0 by reflection, psi(x) = (-1)^n psi(1 - x) + what the derivative of pi cot(pi x) is by the same formula in (0, 1). */
-static double polygamma(int64_t n, double x) {
-  const double odd = n % 2 ? 1 : -1;
-  if (n == 0) return digamma(x);
-  if (!(x <= 0)) return odd * polygamma_above_0(n, x);
-  const double f = x - rint(x), past = f > 0 ? f : 1 + f, left = f > 0 ? 1 - f : -f; /* from and to the whole numbers around x */
-  if (f == 0) return odd * INFINITY;
-  return odd * polygamma_above_0(n, past) + polygamma_above_0(n, left) - polygamma_above_0(n, 1 - x);
-}
+#include "cpu/gamma.inc"
 
 /* ---- operations by dtype ------------------------------------------------------------------------- */
 

@@ -5,14 +5,15 @@
 ** Never compiled: the build runs the preprocessor over it, and the text goes into the library (exec/emit.h).  No headers:
 ** the text is complete, whatever compiler reads it.  What it leaves open stands before it: BDL_FN, the attributes of a function, and
 ** BDL_FMA_f32, BDL_FMA_f64 (a, b, c): a b + c, rounded once where the interpreter tier does so.
+** export/device.c reads it, too, with BDL_EXPORT: C99 with its headers, and more of the operations.
 */
+#ifndef BDL_EXPORT
 typedef signed char int8_t;
 typedef int int32_t;
 typedef unsigned uint32_t;
 typedef long long int64_t;
 typedef unsigned long long uint64_t;
 #include "native/abi.h"
-#define uint8_t _Bool /* a bool outside memory */
 #define INT32_MAX 0x7fffffff
 #define INT32_MIN (-INT32_MAX - 1)
 #define UINT32_MAX 0xffffffffu
@@ -22,8 +23,18 @@ typedef unsigned long long uint64_t;
 #define UINT64_MAX 0xffffffffffffffffull
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")
-#define BDL_LEN(a) ((int)(sizeof(a) / sizeof((a)[0])))
 #define memcpy __builtin_memcpy
+#define FUN(op, f, ulp)
+#define FUN2(op, f, ulp)
+#define LONG(op, f)
+#define LIB(op, ...)
+#define LIB2(op, ...)
+#define RED(op, identity, nan_wins, ...)                                      \
+  BDL_FN T NAME(identity_##op, )(void) { return (T)(identity); }            \
+  BDL_FN T NAME(reduce_##op, )(T x, T y) { return (T)(__VA_ARGS__); }
+#endif
+#define uint8_t _Bool /* a bool outside memory */
+#define BDL_LEN(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
@@ -86,14 +97,6 @@ BDL_FN double floats_f64(uint64_t u) {
 #define OWN(op)
 #define OWN2(op)
 #define BITS(size)
-#define FUN(op, f, ulp)
-#define FUN2(op, f, ulp)
-#define LONG(op, f)
-#define LIB(op, ...)
-#define LIB2(op, ...)
-#define RED(op, identity, nan_wins, ...)                                      \
-  BDL_FN T NAME(identity_##op, )(void) { return (T)(identity); }            \
-  BDL_FN T NAME(reduce_##op, )(T x, T y) { return (T)(__VA_ARGS__); }
 #define UN(op, R, ...) BDL_FN R NAME(op, )(T x) { return (R)(__VA_ARGS__); }
 #define BIN(op, ...) BDL_FN T NAME(op, )(T x, T y) { return (T)(__VA_ARGS__); }
 #define CMP(op, o) BDL_FN _Bool NAME(op, )(T x, T y) { return x o y; }

@@ -76,6 +76,7 @@ local NAMES = {
   save = lazily("bdl.save", function(m) return m.save end),
   load = lazily("bdl.save", function(m) return m.load end),
   HookCancellationError = lazily("bdl.hook", function(m) return m.HookCancellationError end),
+  export = lazily("bdl.export", function(m) return m.export end),
   checkify = lazily("bdl.checkify", function(m) return m.checkify end),
   check_error = lazily("bdl.checkify", function(m) return m.check_error end),
   CheckError = lazily("bdl.checkify", function(m) return m.CheckError end),

@@ -86,9 +86,11 @@ local OPTIONS = {
   c = {nil, nil, "the C text only that native code is made of"},
   clear = {nil, nil, "remove every program"},
   native = {"FILE", nil, "native code that bdl compile made of the model: no compiler is needed, no cache"},
-  output = {"FILE", nil, "the file to write; -o FILE says the same"},
+  output = {"FILE", nil, "the file, or of export the folder, to write; -o FILE says the same"},
   march = {"CPU", march, "least processor to run on, as C compilers call it (native: this one, the default)"},
   run = {nil, nil, "run the model in place of tracing it, where what it compiles depends on what it computes"},
+  math = {"NAME", one_of("libm", "own"), "what exported code takes from math.h: libm (the default) or own, nothing"},
+  ["ram-limit"] = {"BYTES", whole(1, math.maxinteger), "refuse a model that needs more RAM"},
 }
 
 --- Options of a command and the words that are none.  Behind the first word, the model, what is no option of bdl is left
@@ -495,6 +497,51 @@ function(opts, rest)
   end)
   if failure then return report(failure) end
   io.stdout:write(("%s: %d program%s\n"):format(output, n, n == 1 and "" or "s"))
+  return check_settings(opts)
+end)
+
+--- Writes a text whole or not at all; why not.
+local function write_file(path, text)
+  local file, why = io.open(path .. ".tmp", "wb")
+  if not file then return why end
+  local ok, late = file:write(text)
+  local closed, later = file:close()
+  if not ok or not closed then return path .. ": " .. tostring(late or later) end
+  ok, why = os.rename(path .. ".tmp", path)
+  return not ok and why or nil
+end
+
+command("export", "model.lua [arguments]", "output math ram-limit seed precision threads set", [[
+Writes functions of a model, with their States, as one file of C99 and its header for devices without an operating system: no
+allocation, no library beyond math.h.  The model runs, and says by bdl.export{name = "net", step = {f, x}} what is written; the
+last call counts.  Prints the RAM and flash that it takes.  See bdl help bdl.export.]],
+function(opts, rest)
+  local model, export = require "bdl.model", require "bdl.export"
+  local path, files = model_of(rest), nil
+  apply(opts)
+  export.math, export.ram_limit = opts.math or "libm", opts["ram-limit"]
+  function export.on_export(made) files = made end
+  local failure = model.try(function() model.load(path)(table.unpack(arg)) end)
+  if failure then return report(failure) end
+  if not files then
+    say(path .. [[: the model never calls bdl.export
+    name what is to be written: bdl.export{name = "net", step = {function(x) return net(x) end, bdl.zeros(3)}}]])
+    return FAILED
+  end
+  local dir = opts.output or "."
+  local made, why = core.make_folder(dir)
+  for kind, ending in pairs{source = "c", header = "h"} do
+    why = why or write_file(("%s/%s.%s"):format(dir, files.name, ending), files[kind])
+  end
+  if not made or why then
+    say("bdl export: " .. why)
+    return FAILED
+  end
+  local function row(what, bytes, more) io.stdout:write(("%-7s %9d bytes%s\n"):format(what, bytes, more or "")) end
+  io.stdout:write(("%s/%s.c, %s/%s.h\n"):format(dir, files.name, dir, files.name))
+  row("RAM", files.state + files.scratch, (": State %d, scratch %d"):format(files.state, files.scratch))
+  for i = 1, math.min(#files.parts, 4) do row("", files.parts[i][2], "  " .. files.parts[i][1]) end
+  row("flash", files.constants, " of constants, and the code")
   return check_settings(opts)
 end)
 

@@ -52,7 +52,7 @@ end
 --- Modules of an area by the beginnings of their names: of nn bdl.nn and bdl.nn.*; of bdl itself those whose functions
 --  stand there.
 local OPEN = {"bdl", "state", "array", "compile", "augment", "debug", "args", "pretty", "environ", "settings", "help",
-              "progress", "simulation", "snapshot", "save", "hidden", "checkify", "hook"}
+              "progress", "simulation", "snapshot", "save", "export", "hidden", "checkify", "hook"}
 
 local function belongs(module, area)
   for _, part in ipairs(area == "bdl" and OPEN or {area}) do

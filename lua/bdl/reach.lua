@@ -14,6 +14,12 @@ function reach.made_from(g, ...)
   return g
 end
 
+--- What g was made from; g itself where it is the user's.
+function reach.source(g)
+  while covers[g] do g = covers[g][1] end
+  return g
+end
+
 local MOST = 20000 -- tables and functions looked at
 
 --- Module tables and classes are code, not models.

@@ -314,6 +314,7 @@ static int open_core(lua_State *L) {
   lbdl_open_world(L);
   lbdl_open_file(L);
   lbdl_open_record(L);
+  lbdl_open_export(L);
   lbdl_open_line(L);
   lbdl_open_raw(L);
   lbdl_open_replay(L);

@@ -497,6 +497,27 @@ static int l_prepare(lua_State *L) {
   return failed ? lua_error(L) : 0;
 }
 
+lbdl_entry *lbdl_test_entry(lua_State *L, int arg) {
+  entry **owner = luaL_testudata(L, arg, "bdl.JitEntry");
+  return owner ? *owner : NULL;
+}
+
+/* core.jit_entry(f, arguments...) -> the program of f for these arguments, not run; its results, as zeros */
+static int l_entry(lua_State *L) {
+  room few;
+  flat a = flatten_arguments(L, 2, &few);
+  entry *e = *make(L, &a, 1, NULL, 0, 0);
+  const int owner = lua_gettop(L);
+  luaL_checkstack(L, e->n_out + e->n_results + 8, "results");
+  for (int32_t i = 0; i < e->n_out; i++) {
+    lbdl_tensor *x = lbdl_new_tensor(L);
+    x->unit = e->out[i].unit;
+    zeros(L, e, i, &x->t);
+  }
+  lua_pushvalue(L, owner);
+  return 1 + push_results(L, e, owner + 1);
+}
+
 /* core.run_once(f, ...) -> results: f(...) traced with its arguments as they are, run, forgotten */
 static int l_run_once(lua_State *L) {
   int n_plain = lua_gettop(L) - 1;
@@ -604,7 +625,7 @@ void lbdl_open_jit(lua_State *L) {
   lua_setfield(L, -3, "jit_methods");
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
-    {"jit_new", l_new}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_prepare", l_prepare}, {"jit_clear", l_clear},
+    {"jit_new", l_new}, {"jit_entry", l_entry}, {"jit_run", l_run}, {"jit_make", l_make}, {"jit_prepare", l_prepare}, {"jit_clear", l_clear},
     {"jit_cached", l_cached}, {"run_once", l_run_once}, {"make_ir", l_make_ir}, {"programs", l_programs}, {"on_compile", l_on_compile}, {"eager", l_eager}, {"environ_version", l_environ_version}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

@@ -33,6 +33,8 @@ typedef struct lbdl_entry {
   lbdl_trace_out *out;    /* [n_leaves] */
 } lbdl_entry;
 
+/* What core.jit_entry made; NULL: something else. */
+lbdl_entry *lbdl_test_entry(lua_State *L, int arg);
 /* The program that was used last of the compiled function at arg; NULL: it has none. */
 lbdl_entry *lbdl_jit_entry(lua_State *L, int arg);
 /* Is it still that of the function: have States their types, settings their values, objects their States? */

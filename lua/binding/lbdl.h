@@ -145,6 +145,7 @@ void lbdl_open_origins(lua_State *L);
 void lbdl_open_world(lua_State *L);
 void lbdl_open_file(lua_State *L);
 void lbdl_open_record(lua_State *L);
+void lbdl_open_export(lua_State *L);
 void lbdl_open_line(lua_State *L);
 void lbdl_open_raw(lua_State *L);
 void lbdl_open_replay(lua_State *L);

@@ -7,6 +7,7 @@
 #include "cpu/conv.h"
 #include "cpu/dot.h"
 #include "cpu/linalg.h"
+#include "exec/lower_linalg.h"
 #include "exec/lower_util.h"
 
 /* ---- dot: operands as stacks of matrices, packed only where their axes do not allow it */
@@ -62,16 +63,23 @@ static size_t side_bytes(const side *s, const bdl_aval *x) {
   return s->pack ? bdl_lower_align(bdl_aval_bytes(x)) : 0;
 }
 
-/* Brings a packed side into memory as [batch, rest, contracted]. */
-static const void *packed(side *s, const bdl_aval *x, const void *data, void *to) {
-  int64_t stride[BDL_MAX_NDIM], from[BDL_MAX_NDIM], shape[BDL_MAX_NDIM];
-  if (!s->pack) return data;
+/* How a side is packed, and its strides then. */
+static void packing(side *s, const bdl_aval *x, bdl_packing *p) {
+  int64_t stride[BDL_MAX_NDIM];
+  if (!s->pack) return;
   bdl_k_row_major(x->ndim, x->shape, stride);
-  for (int i = 0; i < x->ndim; i++) from[i] = stride[s->order[i]], shape[i] = x->shape[s->order[i]];
-  bdl_k_strided_copy(to, data, from, x->ndim, shape, bdl_dtype_size(x->dtype));
+  for (int i = 0; i < x->ndim; i++) p->from[i] = stride[s->order[i]], p->shape[i] = x->shape[s->order[i]];
   s->sum.stride = 1;
   s->rest.stride = s->sum.n;
   s->batch.stride = s->sum.n * s->rest.n;
+}
+
+/* Brings a packed side into memory as [batch, rest, contracted]. */
+static const void *packed(side *s, const bdl_aval *x, const void *data, void *to) {
+  bdl_packing p;
+  if (!s->pack) return data;
+  packing(s, x, &p);
+  bdl_k_strided_copy(to, data, p.from, x->ndim, p.shape, bdl_dtype_size(x->dtype));
   return to;
 }
 
@@ -95,6 +103,15 @@ static bdl_k_matmul matmul_of(const side *x, const side *y) {
                         .yj = y->rest.stride,
                         .zb = x->rest.n * y->rest.n,
                         .ldz = y->rest.n};
+}
+
+bdl_k_matmul bdl_lower_matmul(const bdl_param *p, const bdl_aval *in, bdl_packing pack[2]) {
+  side s[2] = {side_of(&in[0], &p[2], &p[0]), side_of(&in[1], &p[3], &p[1])};
+  for (int k = 0; k < 2; k++) {
+    pack[k].needed = s[k].pack;
+    packing(&s[k], &in[k], &pack[k]);
+  }
+  return matmul_of(&s[0], &s[1]);
 }
 
 bdl_status bdl_lower_dot(const bdl_kcall *k) {
@@ -153,7 +170,7 @@ bdl_status bdl_lower_sparse_dot(const bdl_kcall *k) {
 /* ---- conv */
 
 /* params: strides pad_lo pad_hi lhs_dilation rhs_dilation groups */
-static bdl_k_window window_of(const bdl_param *p, const bdl_aval *x, const bdl_aval *f, const bdl_aval *z) {
+bdl_k_window bdl_lower_window(const bdl_param *p, const bdl_aval *x, const bdl_aval *f, const bdl_aval *z) {
   const int nd = x->ndim - 2, skip = 3 - nd;
   bdl_k_window w = {.batch = x->shape[0], .c_in = x->shape[nd + 1], .c_out = z->shape[nd + 1], .groups = p[5].i};
   for (int i = 0; i < 3; i++) {
@@ -171,12 +188,12 @@ static bdl_k_window window_of(const bdl_param *p, const bdl_aval *x, const bdl_a
 
 size_t bdl_scratch_conv(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
   (void)n_in;
-  bdl_k_window w = window_of(params, &in[0], &in[1], out);
+  bdl_k_window w = bdl_lower_window(params, &in[0], &in[1], out);
   return bdl_k_conv_scratch(&w, in[0].dtype);
 }
 
 bdl_status bdl_lower_conv(const bdl_kcall *k) {
-  bdl_k_window w = window_of(k->params, &k->in_aval[0], &k->in_aval[1], &k->out_aval[0]);
+  bdl_k_window w = bdl_lower_window(k->params, &k->in_aval[0], &k->in_aval[1], &k->out_aval[0]);
   bdl_k_conv(k->out[0], k->in[0], k->in[1], &w, k->out_aval[0].dtype, k->k, k->blas, k->scratch,
              bdl_lower_pool(k, bdl_aval_numel(&k->out_aval[0]) * 64));
   return BDL_OK;

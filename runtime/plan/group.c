@@ -123,7 +123,7 @@ static bdl_status immediate(grouper *g, const int64_t *v, int n, int32_t *handle
   if (!data) return BDL_ENOMEM;
   memcpy(data, v, (size_t)n * sizeof *data);
   int32_t slot;
-  TRY(bdl_slot_new(pl, BDL_S_CONST, (size_t)n * sizeof *data, &slot));
+  TRY(bdl_slot_new(pl, BDL_S_CONST, BDL_I64, (size_t)n * sizeof *data, &slot));
   pl->plan->slots.v[slot].data = data;
   return operand_new(g, (bdl_operand){.kind = BDL_O_SCALAR, .ref = {slot, 0}, .size = 8}, handle);
 }
@@ -231,7 +231,7 @@ static bdl_status root(grouper *g, const bdl_eqn *e, int32_t x) {
     t.red.tile = pl->k->reduce[op][dt];
     t.red.combine = pl->k->combine[op][dt];
     z.size = y.size = (int32_t)bdl_dtype_size(dt);
-    TRY(bdl_slot_new(pl, BDL_S_ARENA, (size_t)tiles * (size_t)z.size, &z.ref.slot));
+    TRY(bdl_slot_new(pl, BDL_S_ARENA, dt, (size_t)tiles * (size_t)z.size, &z.ref.slot));
     bdl_slot_touch(pl, z.ref.slot);
     TRY(bdl_block_ref(g->b, e->out[0], &y.ref));
     z.kind = BDL_O_PARTIAL;

@@ -12,8 +12,8 @@
 
 /* ---- slots -------------------------------------------------------------------------------- */
 
-bdl_status bdl_slot_new(bdl_planner *pl, bdl_slot_kind kind, size_t bytes, int32_t *slot) {
-  bdl_pslot s = {.kind = kind, .bytes = bytes, .first = -1, .last = -1};
+bdl_status bdl_slot_new(bdl_planner *pl, bdl_slot_kind kind, bdl_dtype dtype, size_t bytes, int32_t *slot) {
+  bdl_pslot s = {.kind = kind, .dtype = dtype, .bytes = bytes, .first = -1, .last = -1};
   *slot = (int32_t)pl->plan->slots.n;
   return BDL_PUSH(pl->plan->ctx, pl->plan->slots, s) ? BDL_OK : BDL_ENOMEM;
 }
@@ -36,7 +36,7 @@ bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *out) {
   if (r->slot < 0) {
     bdl_plan *plan = b->pl->plan;
     bdl_slot_kind kind = var->kind == BDL_V_LITERAL ? BDL_S_LITERAL : var->kind == BDL_V_CONST ? BDL_S_CONST : BDL_S_ARENA;
-    TRY(bdl_slot_new(b->pl, kind, bdl_aval_bytes(&var->aval), &r->slot));
+    TRY(bdl_slot_new(b->pl, kind, var->aval.dtype, bdl_aval_bytes(&var->aval), &r->slot));
     r->offset = 0;
     bdl_pslot *s = &plan->slots.v[r->slot];
     if (kind == BDL_S_LITERAL) s->literal = var->literal;
@@ -129,7 +129,7 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   }
   size_t scratch = l->scratch ? l->scratch(e->params, i.kernel.in_aval, e->n_in, i.kernel.out_aval) : 0;
   if (scratch) {
-    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, scratch, &i.kernel.scratch));
+    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, BDL_BOOL, scratch, &i.kernel.scratch));
     bdl_slot_touch(b->pl, i.kernel.scratch);
   }
   TRY(prepare(plan, l->prepare, &i));
@@ -190,7 +190,7 @@ static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
       continue;
     }
     i.scan.n_moving++;
-    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, (size_t)m->step, &m->slot));
+    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, (size_t)m->step, &m->slot));
     if (operand) in[k] = (bdl_ref){m->slot, 0};
     else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};
   }
@@ -218,7 +218,7 @@ static bdl_status while_loop(bdl_blockplan *b, const bdl_eqn *e) {
   memcpy(cin, in, (size_t)n_cond * sizeof *in);
   memcpy(cin + n_cond, in + n_cond + n_body, (size_t)n_carry * sizeof *in);
   for (int k = 0; k < n_carry; k++) targets[k].pair -= n_cond; /* the body does not see the condition's constants */
-  TRY(bdl_slot_new(b->pl, BDL_S_ARENA, 1, &i.loop.pred.slot));
+  TRY(bdl_slot_new(b->pl, BDL_S_ARENA, BDL_BOOL, 1, &i.loop.pred.slot));
   bdl_slot_touch(b->pl, i.loop.pred.slot);
   bdl_target pred = {i.loop.pred, -1, false};
   b->pl->position++;
@@ -346,8 +346,8 @@ static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t n
     for (int i = 0; i < e->n_in; i++) uses += s->view.v[e->in[i]].base == x;
     if (uses != 1 || !v->whole || b->prog->vars.v[x].kind != BDL_V_EQN || b->ref[x].slot >= 0) continue;
     if (s->last_use[x] != node || is_shared(b, t, z)) continue;
-    const size_t bytes = bdl_aval_bytes(bdl_aval_of(b->prog, z));
-    if (b->ref[z].slot < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bytes, &b->ref[z].slot));
+    const bdl_aval *type = bdl_aval_of(b->prog, z);
+    if (b->ref[z].slot < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, type->dtype, bdl_aval_bytes(type), &b->ref[z].slot));
     b->ref[x] = b->ref[z];
   }
   return BDL_OK;
@@ -383,7 +383,7 @@ static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
     while (j == k || there[j] || from[j].slot != t[k].ref.slot) j++; /* what k waits for */
     const size_t bytes = bdl_aval_bytes(bdl_aval_of(p, p->outputs[j]));
     bdl_ref temp = {0};
-    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bytes, &temp.slot));
+    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bdl_aval_of(p, p->outputs[j])->dtype, bytes, &temp.slot));
     TRY(copy(b, temp, from[j], bytes, nowhere));
     from[j] = temp;
   }
@@ -523,13 +523,16 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   plan->n_in = (int32_t)p->inputs.n;
   plan->n_out = p->n_outputs;
   plan->inplace = bdl_arena_alloc(&plan->arena, (size_t)p->n_outputs + 1);
-  if (!in || !t || !plan->inplace) return BDL_ENOMEM;
+  plan->replaces = bdl_arena_alloc(&plan->arena, (size_t)p->n_outputs + 1);
+  if (!in || !t || !plan->inplace || !plan->replaces) return BDL_ENOMEM;
   for (int32_t i = 0; i < plan->n_in; i++) { /* slot i is input i, then the outputs: the caller's pointers fill the frame */
-    TRY(bdl_slot_new(&pl, BDL_S_INPUT, bdl_aval_bytes(bdl_aval_of(p, p->inputs.v[i])), &in[i].slot));
+    const bdl_aval *a = bdl_aval_of(p, p->inputs.v[i]);
+    TRY(bdl_slot_new(&pl, BDL_S_INPUT, a->dtype, bdl_aval_bytes(a), &in[i].slot));
     plan->slots.v[in[i].slot].index = i;
   }
   for (int32_t i = 0; i < plan->n_out; i++) {
-    TRY(bdl_slot_new(&pl, BDL_S_OUTPUT, bdl_aval_bytes(bdl_aval_of(p, p->outputs[i])), &t[i].ref.slot));
+    const bdl_aval *a = bdl_aval_of(p, p->outputs[i]);
+    TRY(bdl_slot_new(&pl, BDL_S_OUTPUT, a->dtype, bdl_aval_bytes(a), &t[i].ref.slot));
     plan->slots.v[t[i].ref.slot].index = i;
     t[i].pair = pair ? pair[i] : -1;
   }
@@ -547,7 +550,10 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   }
   plan->loop_only = loops == 1 && others == 0 && !plan->ctx->budget.on; /* a budget ends in the middle of an inner loop, too */
   plan->can_fail = any_eqn(p, bdl_plan_can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
-  for (int32_t i = 0; i < plan->n_out; i++) plan->inplace[i] &= !plan->can_fail;
+  for (int32_t i = 0; i < plan->n_out; i++) {
+    plan->replaces[i] = plan->inplace[i];
+    plan->inplace[i] &= !plan->can_fail;
+  }
   return BDL_OK;
 }
 

@@ -24,6 +24,7 @@ typedef enum bdl_slot_kind {
 
 typedef struct bdl_pslot {
   bdl_slot_kind kind;
+  bdl_dtype dtype;    /* of what lies there; of a kernel's scratch: none */
   int32_t index;      /* of input, output or constant */
   size_t offset;      /* ARENA */
   size_t bytes;
@@ -167,6 +168,7 @@ typedef struct bdl_plan {
   int32_t n_insts;
   int32_t n_in, n_out;
   bool *inplace;     /* [n_out] result k may be written over the operand paired with it */
+  bool *replaces;    /* [n_out] the same, were nothing to be undone after a failure */
   bool can_fail;     /* has an equation that may fail while running: never run in place */
   bool loop_only;    /* one scan or while, whose carry are the results: an interrupted run leaves whole steps */
   size_t arena_bytes, reg_bytes;

@@ -239,7 +239,7 @@ static bdl_status add_notes(tiler *l, bdl_tiled *d) {
       struct bdl_note *note = &d->notes[at];
       if (at == d->n_notes) {
         *note = (struct bdl_note){.from = r};
-        TRY(bdl_slot_new(l->pl, BDL_S_ARENA, 0, &note->slot));
+        TRY(bdl_slot_new(l->pl, BDL_S_ARENA, BDL_BOOL, 0, &note->slot));
         bdl_slot_touch(l->pl, note->slot);
         d->n_notes++;
       }

@@ -5,7 +5,7 @@
 --      |
 --    runtime/bdl.h  runtime/api         the runtime
 --      |             |
---    online        exec, plan > state
+--    online   export > exec, plan > state
 --      |             |
 --    transform       |
 --      |             |
@@ -31,8 +31,9 @@ local MAY = {
   state = "ir prim device kernels",
   plan = "ir prim device kernels state exec",
   exec = "ir prim device kernels state plan",
+  export = "ir prim device kernels plan exec",
   api = "ir prim device kernels state plan exec transform online",
-  lua = "ir prim device file kernels state plan exec transform online api",
+  lua = "ir prim device file kernels state plan exec export transform online api",
 }
 MAY.tools, MAY.tests = MAY.lua .. " lua", MAY.lua .. " lua tools"
 
@@ -48,6 +49,7 @@ local function layer_of_include(name, from)
   local dir = name:match "^([^/]+)/"
   if name == "bdl.h" or name == "runtime/bdl.h" then return "api" end
   if not dir then return layer_of_file(from) end
+  if dir == "export" and layer_of_file(from) == "kernels" then return "kernels" end -- both have such a folder
   if dir == "cpu" or dir == "native" or dir == "cuda" or dir == "kernels" then return "kernels" end
   if dir == "binding" or dir == "bdl" then return "lua" end
   return dir

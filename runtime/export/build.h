@@ -1,0 +1,92 @@
+/*
+** build.h -- what the files of the export share.
+*/
+#ifndef BDL_EXPORT_BUILD_H
+#define BDL_EXPORT_BUILD_H
+
+#include <inttypes.h>
+
+#include "export/export.h"
+
+/* ---- library.c: the functions of device.c, of which a program takes what it calls */
+typedef struct bdl_export_library bdl_export_library;
+bdl_status bdl_export_library_new(bdl_context *c, bool own_math, bdl_export_library **lib);
+void bdl_export_library_free(bdl_export_library *lib);
+/* Take what the names in this text stand for, and what that needs.  *missing: a function of math.h without an own form, without
+** its prefix; NULL: none. */
+bdl_status bdl_export_library_take(bdl_export_library *lib, const char *text, int64_t n, const char **missing);
+bool bdl_export_library_has(const bdl_export_library *lib, const char *name);
+bool bdl_export_library_uses_libm(const bdl_export_library *lib);
+/* Once: what was taken is left. */
+void bdl_export_library_write(bdl_export_library *lib, bdl_str *out);
+
+/* ---- places.c: where values are.  The scratch memory has an array for each class of dtypes, so that no memory ever holds two. */
+typedef enum bdl_export_class { BDL_X_F64, BDL_X_I64, BDL_X_F32, BDL_X_I32, BDL_X_B8, BDL_X_CLASSES } bdl_export_class;
+extern const char *const bdl_export_class_name[BDL_X_CLASSES];  /* "f32" */
+extern const char *const bdl_export_class_ctype[BDL_X_CLASSES]; /* "float" */
+const char *bdl_export_ctype(bdl_dtype d);                      /* of an element in memory */
+
+typedef struct bdl_export_constant {
+  bdl_dtype dtype;
+  bool narrow;      /* i32 that are written as 16 bits without sign */
+  int64_t n;
+  const void *data; /* borrowed, or of `own` bytes */
+  size_t own;
+} bdl_export_constant;
+
+typedef struct bdl_export_failure {
+  bdl_src src;
+  const char *what;
+} bdl_export_failure;
+
+typedef struct bdl_exporter {
+  bdl_context *c;
+  const bdl_export *x;
+  bdl_export_library *lib;
+  bdl_str text;                          /* of the functions */
+  BDL_VEC(bdl_export_constant) constants;
+  BDL_VEC(bdl_export_failure) failures;  /* what number k + 1 means that a function returns */
+  int64_t scratch[BDL_X_CLASSES];        /* elements */
+  /* the function that is written */
+  const bdl_export_fn *fn;
+  const bdl_plan *plan;
+  bdl_dtype *dtype;  /* [slots] */
+  int64_t *count;    /* [slots] elements, of ARENA and shadows */
+  int64_t *at;       /* [slots] in its class of the scratch */
+  bool *shadow;      /* [slots] a State's new value, brought home at the end */
+  bool may_fail;
+} bdl_exporter;
+
+#define BDL_ADD(...) bdl_str_addf(&m->text, __VA_ARGS__)
+
+/* Makes places for the slots of fn's plan.  */
+bdl_status bdl_export_places(bdl_exporter *m, const bdl_export_fn *fn);
+void bdl_export_places_free(bdl_exporter *m);
+/* Appends the pointer to a place: `s->V`, `w->f32 + 12`, `data_3`. */
+bdl_status bdl_export_place(bdl_exporter *m, bdl_ref r);
+/* As text into buf: the same. */
+#define BDL_EXPORT_PLACE 160
+bdl_status bdl_export_place_text(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]);
+bool bdl_export_is_const(const bdl_exporter *m, int32_t slot);
+/* The number of a constant array of these elements; equal ones are one.  own: the data is copied. */
+bdl_status bdl_export_constant_of(bdl_exporter *m, bdl_dtype d, int64_t n, const void *data, bool narrow, bool own, int32_t *k);
+/* What slot r holds for ever, from r on; NULL: not known. */
+const void *bdl_export_known(const bdl_exporter *m, bdl_ref r);
+/* A failure's number, which the function returns. */
+bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_src src, const char *what, int64_t *number);
+
+/* ---- literal.c: one element as a constant expression of C */
+void bdl_export_literal(bdl_str *out, bdl_dtype d, const void *x, bool initialiser);
+
+/* ---- group.c, kernel.c, kernel_sparse.c */
+bdl_status bdl_export_group(bdl_exporter *m, const bdl_inst *i, int indent);
+bdl_status bdl_export_kernel(bdl_exporter *m, const bdl_inst *i, int indent);
+bdl_status bdl_export_sparse(bdl_exporter *m, const bdl_inst *i, int indent);
+/* Elements of scratch that instruction i needs here, and of which dtype; may it fail? */
+int64_t bdl_export_scratch(const bdl_exporter *m, const bdl_inst *i, bdl_dtype *d);
+bool bdl_export_can_fail(const bdl_exporter *m, const bdl_inst *i);
+
+/* ---- program.c: the body of a function */
+bdl_status bdl_export_function(bdl_exporter *m, const bdl_export_fn *fn);
+
+#endif

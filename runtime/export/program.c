@@ -1,0 +1,129 @@
+/*
+** program.c -- the body of an exported function: the instructions of its plan one after another, loops and branches around theirs.
+*/
+#include <string.h>
+
+#include "export/build.h"
+
+#define ADD BDL_ADD
+#define LINE(...) (BDL_ADD("%*s", indent, ""), BDL_ADD(__VA_ARGS__))
+
+static bdl_status block(bdl_exporter *m, const bdl_block *b, int indent);
+
+static void lines_of(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bool group = i->kind == BDL_I_GROUP;
+  const bdl_src *line = group ? i->group->lines : &i->src;
+  const int32_t n = group ? i->group->n_lines : i->src.file != NULL;
+  if (n == 0) return;
+  LINE("/* %s:%" PRId32, line[0].file, line[0].line);
+  for (int32_t k = 1; k < n && k < 8; k++)
+    if (line[k].file == line[k - 1].file) ADD(", %" PRId32, line[k].line);
+    else ADD(", %s:%" PRId32, line[k].file, line[k].line);
+  ADD(n > 8 ? ", .. */\n" : " */\n");
+}
+
+static bdl_status copy(bdl_exporter *m, bdl_ref dst, bdl_ref src, size_t bytes, int indent) {
+  char to[BDL_EXPORT_PLACE], from[BDL_EXPORT_PLACE];
+  TRY(bdl_export_place_text(m, dst, to));
+  TRY(bdl_export_place_text(m, src, from));
+  if (strcmp(to, from) != 0) LINE("memmove(%s, %s, %zu);\n", to, from, bytes);
+  return BDL_OK;
+}
+
+static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
+  LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
+  indent += 2;
+  for (int32_t k = 0; k < i->scan.n_moving; k++) {
+    const struct bdl_moving *row = &i->scan.moving[k];
+    const int64_t step = row->step / (int64_t)bdl_dtype_size(m->dtype[row->slot]);
+    LINE("%s%s *const m%" PRId32 " = ", bdl_export_is_const(m, row->slot) ? "const " : "", bdl_export_ctype(m->dtype[row->slot]), row->slot);
+    TRY(bdl_export_place(m, row->base));
+    if (i->scan.reverse) ADD(" + (%" PRId64 " - t%" PRId32 ") * %" PRId64 ";\n", i->scan.length - 1, i->id, step);
+    else ADD(" + t%" PRId32 " * %" PRId64 ";\n", i->id, step);
+  }
+  for (int32_t k = 0; k < i->scan.n_moving; k++) LINE("(void)m%" PRId32 ";\n", i->scan.moving[k].slot);
+  TRY(block(m, &i->scan.body, indent));
+  indent -= 2;
+  LINE("}\n");
+  return BDL_OK;
+}
+
+static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
+  LINE("for (;;) {\n");
+  TRY(block(m, &i->loop.cond, indent + 2));
+  LINE("  if (!*(");
+  TRY(bdl_export_place(m, i->loop.pred));
+  ADD(")) break;\n");
+  TRY(block(m, &i->loop.body, indent + 2));
+  LINE("}\n");
+  return BDL_OK;
+}
+
+static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const int32_t last = i->cond.n - 1;
+  LINE("switch (clamped(*(");
+  TRY(bdl_export_place(m, i->cond.index));
+  ADD("), %" PRId32 ", 1)) {\n", i->cond.n);
+  for (int32_t k = 0; k < i->cond.n; k++) {
+    if (k < last) LINE("  case %" PRId32 ": {\n", k);
+    else LINE("  default: {\n");
+    TRY(block(m, &i->cond.branches[k], indent + 4));
+    LINE("    break;\n");
+    LINE("  }\n");
+  }
+  LINE("}\n");
+  return BDL_OK;
+}
+
+static bdl_status instruction(bdl_exporter *m, const bdl_inst *i, int indent) {
+  switch (i->kind) {
+    case BDL_I_COPY: return copy(m, i->copy.dst, i->copy.src, i->copy.bytes, indent);
+    case BDL_I_GROUP:
+      if (i->group->n == 0 && i->group->n_roots == 0) return BDL_OK;
+      lines_of(m, i, indent);
+      LINE("{\n");
+      TRY(bdl_export_group(m, i, indent + 2));
+      LINE("}\n");
+      return BDL_OK;
+    default: lines_of(m, i, indent);
+  }
+  switch (i->kind) {
+    case BDL_I_SCAN: return scan(m, i, indent);
+    case BDL_I_WHILE: return while_loop(m, i, indent);
+    case BDL_I_COND: return cond(m, i, indent);
+    default: return bdl_export_kernel(m, i, indent);
+  }
+}
+
+static bdl_status block(bdl_exporter *m, const bdl_block *b, int indent) {
+  for (int32_t k = 0; k < b->n; k++) TRY(instruction(m, &b->v[k], indent));
+  return m->text.failed ? BDL_ENOMEM : BDL_OK;
+}
+
+/* States that could not be written before now. */
+static bdl_status bring_home(bdl_exporter *m) {
+  const bdl_export_fn *fn = m->fn;
+  for (int32_t k = 0; k < fn->plan->n_out; k++) {
+    const int32_t slot = fn->plan->n_in + k;
+    if (!m->shadow[slot]) continue;
+    ADD("  memcpy(s->%s, ", m->x->leaves[~fn->out[k]].value.name);
+    TRY(bdl_export_place(m, (bdl_ref){slot, 0}));
+    ADD(", %zu);\n", fn->plan->slots.v[slot].bytes);
+  }
+  return BDL_OK;
+}
+
+bdl_status bdl_export_function(bdl_exporter *m, const bdl_export_fn *fn) {
+  bdl_status s = bdl_export_places(m, fn);
+  if (s == BDL_OK) {
+    ADD("  (void)s, (void)w");
+    for (int32_t k = 0; k < fn->n_args; k++) ADD(", (void)in_%s", fn->args[k].name);
+    for (int32_t k = 0; k < fn->n_results; k++) ADD(", (void)out_%s", fn->results[k].name);
+    ADD(";\n");
+    s = block(m, &fn->plan->block, 2);
+  }
+  if (s == BDL_OK) s = bring_home(m);
+  ADD("  return 0;\n");
+  bdl_export_places_free(m);
+  return s == BDL_OK && m->text.failed ? BDL_ENOMEM : s;
+}

@@ -54,6 +54,8 @@ local COMPARED = {
   ["cells: LeakySpikeReadout integrates, spikes, resets at the next step; its weights get a surrogate gradient"] =
     "LeakySpikeReadout",
   ["layers: norms: mean 0 and variance 1 where they should be"] = "InstanceNorm",
+  ["layers: pooling: SAME padding does not count in means; adaptive parts; in_size gives out_size"] =
+    "SumPool1d SumPool2d SumPool3d",
   ["layers: spikes as booleans drive all layers of weights; sparse ones as events"] = "SparseLinear",
   ["layers: Flatten and Unflatten, with positions of in_size behind any batch"] = "Unflatten",
   ["event: logic of spikes, of booleans and of floats"] = "SpikeBitwise",

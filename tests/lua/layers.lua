@@ -114,6 +114,8 @@ t.test("pooling: SAME padding does not count in means; adaptive parts; in_size g
   t.close(nn.AvgPool1d{3, padding = "SAME", count_include_pad = true}(x), {{1}, {2}, {3}, {4}, {3}})
   t.close(nn.SumPool1d{3, stride = 1, padding = 1}(x), {{3}, {6}, {9}, {12}, {9}})
   t.close(nn.SumPool1d(2)(x), {{3}, {7}})
+  t.close(nn.SumPool2d(2)(bdl.ones(2, 4, 1)), {{{4}, {4}}})
+  t.close(nn.SumPool3d(2)(bdl.ones(2, 2, 2, 1)), {{{{8}}}})
   t.close(nn.AdaptiveAvgPool1d(2)(x), {{2}, {4.5}})
   t.close(nn.AdaptiveMaxPool1d(3)(x), {{2}, {4}, {5}})
   t.eq(size(nn.MaxPool2d{2, in_size = {6, 7, 3}}.out_size), {3, 3, 3})

@@ -117,7 +117,7 @@ function M.check(opts, calls, more)
   local base = dir.path .. "/" .. files.name
   write(base .. ".c", files.source)
   write(base .. ".h", files.header)
-  write(dir.path .. "/main.c", driver(files, opts, calls, args, results))
+  write(dir.path .. "/main.c", driver(files, opts, calls, args, results) .. "\n")
   write(dir.path .. "/in", table.concat(input))
   local cc = ("%s %s -o '%s/run' '%s/main.c' '%s.c'%s"):format(M.cc, more.flags or M.flags, dir.path, dir.path, base,
     more.math == "own" and "" or " -lm")

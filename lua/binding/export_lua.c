@@ -76,7 +76,7 @@ static int32_t leaf_of(lua_State *L, job *j, int states, const bdl_state *s, int
   luaL_argcheck(L, lua_istable(L, -1), states, "a State without names");
   j->leaves[at].value = value_at(L, k + 1, &s->aval[k]);
   lua_pop(L, 1);
-  if (!t->buf) lbdl_error(L, BDL_EVALUE, "export: the State '%s' has no value yet", j->leaves[at].value.name);
+  if (!t->buf) return lbdl_error(L, BDL_EVALUE, "export: the State '%s' has no value yet", j->leaves[at].value.name);
   j->leaves[at].data = bdl_tensor_data(t);
   if (!bdl_tensor_contiguous(t)) {
     void *copy = room(L, bdl_aval_bytes(&t->aval), 1);

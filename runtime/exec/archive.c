@@ -140,7 +140,7 @@ static bdl_status fits(bdl_context *c, void *library, const char *path, const bd
   const bdl_program_target *t = isa ? bdl_program_target_named(isa) : NULL;
   char key[BDL_PROGRAM_KEY] = "", text[512];
   if (t) made_by(t, key);
-  if (!by || strcmp(by, key) != 0) return bdl_fail(c, BDL_EIO, "%s was compiled by another version of bdl; compile it again", path);
+  if (!t || !by || strcmp(by, key) != 0) return bdl_fail(c, BDL_EIO, "%s was compiled by another version of bdl; compile it again", path);
   *k = bdl_k_select(isa);
   if (*k) return BDL_OK;
   snprintf(text, sizeof text, "bdl: without native code of %.300s: it is for processors with %s (%s), this one has %s", path,

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <lualib.h>
@@ -280,9 +279,7 @@ static int l_blas(lua_State *L) {
 
 /* core.clock() -> seconds since some time in the past */
 static int l_clock(lua_State *L) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  lua_pushnumber(L, (lua_Number)t.tv_sec + 1e-9 * (lua_Number)t.tv_nsec);
+  lua_pushnumber(L, 1e-9 * (lua_Number)bdl_now_ns());
   return 1;
 }
 

@@ -149,6 +149,8 @@ bdl_status bdl_map_put(bdl_map *m, uint64_t key, uint64_t value);
 bool bdl_map_next(const bdl_map *m, int64_t *i, uint64_t *key, uint64_t *value);
 uint64_t bdl_hash(const void *p, size_t n, uint64_t seed);
 
+int64_t bdl_now_ns(void); /* since some time in the past */
+
 /* SHA-256: of names by content, where two may never meet. */
 typedef struct bdl_sha256 {
   uint32_t h[8];

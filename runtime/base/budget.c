@@ -2,25 +2,18 @@
 ** budget.c -- what a sandboxed model may spend: steps and time.  A step is an iteration of a compiled loop, or a thousand
 ** instructions of Lua.
 */
-#include <time.h>
 
 #include "base/context.h"
 
-static int64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 void bdl_budget_set(bdl_context *c, int64_t steps, double seconds) {
   c->budget = (struct bdl_budget){.on = true, .steps = steps, .limit = steps, .seconds = seconds};
-  if (seconds > 0) c->budget.deadline = now() + (int64_t)(seconds * 1e9);
+  if (seconds > 0) c->budget.deadline = bdl_now_ns() + (int64_t)(seconds * 1e9);
 }
 
 void bdl_spend(bdl_context *c) {
   struct bdl_budget *b = &c->budget;
   if (b->limit > 0 && --b->steps < 0) b->spent = true;
-  if (b->deadline > 0 && now() > b->deadline) b->spent = true;
+  if (b->deadline > 0 && bdl_now_ns() > b->deadline) b->spent = true;
 }
 
 bdl_status bdl_budget_fail(bdl_context *c) {

@@ -14,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/context.h"
@@ -83,12 +82,6 @@ static void work(bdl_pool *p, int id) {
   }
 }
 
-static int64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void pause_cpu(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -100,10 +93,10 @@ static void pause_cpu(void) {
 /* Spins until DONE; false: it took too long. */
 #define SPIN_UNTIL(DONE)                                       \
   do {                                                         \
-    const int64_t until = now() + SPIN_NS;                     \
+    const int64_t until = bdl_now_ns() + SPIN_NS;                     \
     do                                                         \
       for (int k = 0; k < PAUSES && !(DONE); k++) pause_cpu(); \
-    while (!(DONE) && now() < until);                          \
+    while (!(DONE) && bdl_now_ns() < until);                          \
   } while (0)
 
 static bool has_work(bdl_pool *p, unsigned seen) {

@@ -2,7 +2,6 @@
 ** exec.c -- plans over tensors; equations run at once; progress and profile.
 */
 #include <string.h>
-#include <time.h>
 
 #include "base/context.h"
 #include "exec/exec_context.h"
@@ -220,15 +219,9 @@ bdl_status bdl_exec_prog(bdl_context *c, const bdl_prog *p, const bdl_tensor *in
 
 /* ---- progress ---------------------------------------------------------------------------------------------- */
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total) {
   if (done > 1024 && (done & 15) && done != total) return; /* the clock, too, costs */
-  double t = now();
+  const double t = 1e-9 * (double)bdl_now_ns();
   if (t < x->progress_next && done != total) return;
   x->progress_next = t + 0.1;
   x->progress(x->progress_ud, done, total);

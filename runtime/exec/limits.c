@@ -5,15 +5,8 @@
 #include "exec/limits.h"
 
 #include <string.h>
-#include <time.h>
 
 enum { REPEATS = 3 };
-
-int64_t bdl_exec_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* Bytes a second of p = p + q, tile by tile as groups run, over arrays that no cache near the core holds. */
 static double bandwidth(const bdl_exec_context *x) {
@@ -24,9 +17,9 @@ static double bandwidth(const bdl_exec_context *x) {
   if (!p) return 0;
   memset(p, 0, bytes);
   for (int r = 0; r < REPEATS; r++) {
-    const int64_t begin = bdl_exec_ns();
+    const int64_t begin = bdl_now_ns();
     for (int64_t i = 0; i < N; i += BDL_TILE) x->k->tile[BDL_TILE_add][BDL_F32][0](p + i, p + i, q + i, NULL, BDL_TILE, i);
-    const double rate = 3e9 * N * sizeof(float) / (double)BDL_MAX(bdl_exec_ns() - begin, 1);
+    const double rate = 3e9 * N * sizeof(float) / (double)BDL_MAX(bdl_now_ns() - begin, 1);
     best = BDL_MAX(best, rate);
   }
   bdl_free(x->ctx, p, bytes);
@@ -37,9 +30,9 @@ static double arithmetic(const bdl_exec_context *x) {
   float seed = 0;
   double best = 0;
   for (int r = 0; r < REPEATS; r++) {
-    const int64_t begin = bdl_exec_ns();
+    const int64_t begin = bdl_now_ns();
     const double flops = x->k->peak(500000, &seed);
-    const double rate = 1e9 * flops / (double)BDL_MAX(bdl_exec_ns() - begin, 1);
+    const double rate = 1e9 * flops / (double)BDL_MAX(bdl_now_ns() - begin, 1);
     best = BDL_MAX(best, rate);
   }
   return best;
@@ -47,9 +40,9 @@ static double arithmetic(const bdl_exec_context *x) {
 
 static double clock_ns(void) {
   enum { N = 1000 };
-  const int64_t begin = bdl_exec_ns();
+  const int64_t begin = bdl_now_ns();
   int64_t last = begin;
-  for (int k = 0; k < N; k++) last = bdl_exec_ns();
+  for (int k = 0; k < N; k++) last = bdl_now_ns();
   return (double)(last - begin) / N;
 }
 

@@ -13,6 +13,5 @@ typedef struct bdl_limits {
 } bdl_limits;
 
 bdl_limits bdl_exec_limits(const bdl_exec_context *x);
-int64_t bdl_exec_ns(void); /* since some time in the past */
 
 #endif

@@ -47,7 +47,7 @@ bdl_status bdl_exec_profile_start(bdl_exec_context *x, bool events) {
     bdl_map_init(&x->profile->by_inst, x->ctx);
     bdl_map_init(&x->profile->by_text, x->ctx);
     x->profile->limits = bdl_exec_limits(x);
-    x->profile->begin = bdl_exec_ns();
+    x->profile->begin = bdl_now_ns();
   }
   x->profile->tracing |= events;
   return BDL_OK;
@@ -131,9 +131,9 @@ bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runne
   if (!bdl_map_get(&p->by_inst, (uint64_t)(uintptr_t)i, &k) || !same(&p->rows.v[k], i)) TRY(new_row(x, i, &k));
   const int64_t outer = p->inner;
   p->inner = 0;
-  const int64_t begin = bdl_exec_ns();
+  const int64_t begin = bdl_now_ns();
   const bdl_status s = run(runner, i);
-  const int64_t took = bdl_exec_ns() - begin;
+  const int64_t took = bdl_now_ns() - begin;
   p->rows.v[k].calls++;
   p->rows.v[k].ns += took - p->inner; /* of a loop: what its body does not explain */
   p->inner = outer + took;

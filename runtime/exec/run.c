@@ -3,7 +3,6 @@
 */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/context.h"
 #include "exec/exec.h"
@@ -168,11 +167,7 @@ static void share(bdl_native *n, void (*part)(bdl_native *n, int64_t first, int6
 
 static bdl_status run_block(runner *r, const bdl_block *b);
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+static double now(void) { return 1e-9 * (double)bdl_now_ns(); }
 
 static void use_native(runner *r) {
   r->fn = bdl_native_fns(r->plan);

@@ -133,7 +133,7 @@ static int64_t find(const bdl_export_library *lib, const char *name, int32_t n) 
 }
 
 bdl_status bdl_export_library_take(bdl_export_library *lib, const char *text, int64_t n, const char **missing) {
-  BDL_VEC(int32_t) todo = {0};
+  BDL_VEC(int32_t) pending = {0};
   bdl_status s = BDL_OK;
   int32_t length = 0;
   if (missing) *missing = NULL;
@@ -145,14 +145,14 @@ bdl_status bdl_export_library_take(bdl_export_library *lib, const char *text, in
       if (libm && k < 0) lib->uses_libm = true;
       if (k < 0 || lib->v.v[k].taken) continue;
       lib->v.v[k].taken = true;
-      if (!BDL_PUSH(lib->c, todo, (int32_t)k)) s = BDL_ENOMEM;
+      if (!BDL_PUSH(lib->c, pending, (int32_t)k)) s = BDL_ENOMEM;
     }
-    if (s != BDL_OK || todo.n == 0) break;
-    const definition *d = &lib->v.v[todo.v[--todo.n]];
+    if (s != BDL_OK || pending.n == 0) break;
+    const definition *d = &lib->v.v[pending.v[--pending.n]];
     text = d->s;
     n = d->n;
   }
-  BDL_VEC_FREE(lib->c, todo);
+  BDL_VEC_FREE(lib->c, pending);
   return s;
 }
 

@@ -31,17 +31,6 @@ function(opts, rest)
   return check_settings(opts)
 end)
 
---- Writes a text whole or not at all; why not.
-local function write_file(path, text)
-  local file, why = io.open(path .. ".tmp", "wb")
-  if not file then return why end
-  local ok, late = file:write(text)
-  local closed, later = file:close()
-  if not ok or not closed then return path .. ": " .. tostring(late or later) end
-  ok, why = os.rename(path .. ".tmp", path)
-  return not ok and why or nil
-end
-
 command("export", "model.lua [arguments]", "output math ram-limit seed precision threads set", [[
 Writes functions of a model, with their States, as one file of C99 and its header for devices without an operating system: no
 allocation, no library beyond math.h.  The model runs, and says by bdl.export{name = "net", step = {f, x}} what is written; the
@@ -62,7 +51,7 @@ function(opts, rest)
   local dir = opts.output or "."
   local made, why = core.make_folder(dir)
   for kind, ending in pairs{source = "c", header = "h"} do
-    why = why or write_file(("%s/%s.%s"):format(dir, files.name, ending), files[kind])
+    why = why or require "bdl.textfile".try(("%s/%s.%s"):format(dir, files.name, ending), files[kind])
   end
   if not made or why then
     say("bdl export: " .. why)

@@ -12,6 +12,7 @@ local numbers = require "bdl.plot.numbers"
 local palette = require "bdl.plot.palette"
 local program = require "bdl.plot.program"
 local suggest = require "bdl.suggest"
+local textfile = require "bdl.textfile"
 local terminal = require "bdl.plot.terminal"
 
 local M = {}
@@ -258,7 +259,7 @@ end
 function M.check(who, path)
   M.ending(who, path)
   program.need(who)
-  program.target(who, path)
+  textfile.check(path)
 end
 
 --- Figure:save.
@@ -278,9 +279,8 @@ function M.save(fig, path, opts)
     w, h = layout.inches("width", a.width, 5), layout.inches("height", a.height, 4)
   end
   local setting, larger, lift = TERMINALS[ending](w, h, a.dpi, frames and math.floor(100 / a.fps + 0.5))
-  local target = program.target("figure:save", path)
-  local picture = program.run("figure:save", M.script(fig, setting, larger, lift, w, h, frames))
-  target(picture)
+  textfile.check(path)
+  textfile.write(path, program.run("figure:save", M.script(fig, setting, larger, lift, w, h, frames)))
 end
 
 --- Figure:show: opens a window and gives true; false where there is none to open.

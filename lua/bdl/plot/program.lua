@@ -1,6 +1,7 @@
 --- gnuplot, the program: is it there, what can it do, what it makes of a script.
 --  No text of users comes to the shell: scripts go through files with names of os.tmpname.
 local core = require "bdl.core"
+local textfile = require "bdl.textfile"
 
 local M = {}
 
@@ -31,30 +32,6 @@ function M.terminals()
   return set
 end
 
---- A function that puts a text into the file, whole or not at all.  Fails here where the file cannot be written.
-function M.target(who, path)
-  need_files(who)
-  local part = path .. ".part"
-  local file, why = io.open(part, "wb")
-  if not file then core.fail("IOError", 3, "%s: %s", who, (why:gsub("%.part", "", 1))) end
-  file:close()
-  os.remove(part)
-  return function(text)
-    local f, late = io.open(part, "wb")
-    local ok = f
-    if f then
-      ok, late = f:write(text)
-      local closed, last = f:close()
-      if ok and not closed then ok, late = nil, last end
-    end
-    if ok then ok, late = os.rename(part, path) end
-    if not ok then
-      os.remove(part)
-      core.fail("IOError", 4, "%s: %s", who, (tostring(late):gsub("%.part", "", 1)))
-    end
-  end
-end
-
 --- Fails where there is no gnuplot.
 function M.need(who)
   if M.version() then return end
@@ -73,13 +50,8 @@ function M.run(who, script, stays)
     if file then file:close() end
     return text
   end
-  local file, why = io.open(script_path, "wb")
-  local ok = file
-  if file then
-    ok, why = file:write(script)
-    local closed, last = file:close()
-    if ok and not closed then ok, why = nil, last end
-  end
+  local why = textfile.try(script_path, script)
+  local ok = not why
   local text
   if ok then
     local pipe

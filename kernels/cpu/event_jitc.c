@@ -6,30 +6,7 @@
 
 #include "cpu/event.h"
 #include "cpu/random.h"
-
-/* ln x for 0 < x <= 1, by + * / alone, so that every machine draws the same columns: x = 2^e m, m in [sqrt(1/2), sqrt 2),
-** ln m = 2 atanh((m - 1)/(m + 1)), the series to the 15th power; error below 1e-12. */
-static inline double ln(double x) {
-  uint64_t bits;
-  memcpy(&bits, &x, 8);
-  const uint64_t shifted = bits - UINT64_C(0x3FE6A09E667F3BCD); /* sqrt(1/2) */
-  const uint64_t e = shifted >> 52 | (shifted >> 63) * UINT64_C(0xFFFFFFFFFFFFF000); /* an arithmetic shift that vectorises */
-  const uint64_t magic = e + UINT64_C(0x4338000000000000);                             /* bits of 1.5 2^52 + e */
-  bits -= e << 52;
-  double m, exponent;
-  memcpy(&m, &bits, 8);
-  memcpy(&exponent, &magic, 8);
-  const double s = (m - 1) / (m + 1), q = s * s;
-  double t = 1.0 / 15;
-  t = t * q + 1.0 / 13;
-  t = t * q + 1.0 / 11;
-  t = t * q + 1.0 / 9;
-  t = t * q + 1.0 / 7;
-  t = t * q + 1.0 / 5;
-  t = t * q + 1.0 / 3;
-  t = t * q + 1.0;
-  return 2 * s * t + (exponent - 0x1.8p52) * 0.69314718055994530942;
-}
+#include "cpu/seeded_ln.inc"
 
 enum { AHEAD = BDL_JITC_BATCH, PAIRS = AHEAD / 2 }; /* synapses drawn at a time: hashes side by side vectorise */
 
@@ -73,7 +50,7 @@ static void draw_weights(walk *w) {
       }
       break;
     case BDL_JITC_NORMAL:
-      for (int k = 0; k < PAIRS; k++) size[k] = g->p1 * sqrt(-2 * ln(((double)even[k] + 1) * 0x1p-32));
+      for (int k = 0; k < PAIRS; k++) size[k] = g->p1 * sqrt(-2 * seeded_ln(((double)even[k] + 1) * 0x1p-32));
       for (int k = 0; k < PAIRS; k++) {
         const double angle = 6.283185307179586477 * 0x1p-32 * (double)odd[k];
         w->weight[2 * k] = g->p0 + size[k] * cos(angle);
@@ -91,7 +68,7 @@ static int draw(walk *w) {
   if (!(g->prob > 0)) return 0;
   words(w, 0, even, odd);
   for (int k = 0; k < PAIRS; k++) skip[2 * k] = ((double)even[k] + 1) * 0x1p-32, skip[2 * k + 1] = ((double)odd[k] + 1) * 0x1p-32;
-  for (int i = 0; i < AHEAD; i++) skip[i] = ln(skip[i]) * w->scale;
+  for (int i = 0; i < AHEAD; i++) skip[i] = seeded_ln(skip[i]) * w->scale;
   for (; n < AHEAD && skip[n] < (double)(g->cols - w->column - 1); n++) w->cols[n] = w->column += 1 + (int64_t)skip[n];
   if (n > 0) draw_weights(w);
   w->next += AHEAD;

@@ -202,28 +202,7 @@ typedef struct seeded {
 } seeded;
 
 /* ln x for 0 < x <= 1: by + * / alone. */
-static double seeded_ln(double x) {
-  uint64_t bits;
-  double m;
-  memcpy(&bits, &x, 8);
-  int32_t e = 0;
-  bits -= 0x3FE6A09E667F3BCDu;
-  e = (int32_t)(bits >> 52);
-  if (bits >> 63) e -= 4096;
-  memcpy(&bits, &x, 8);
-  bits -= (uint64_t)(int64_t)e << 52;
-  memcpy(&m, &bits, 8);
-  const double s = (m - 1) / (m + 1), q = s * s;
-  double t = 1.0 / 15;
-  t = t * q + 1.0 / 13;
-  t = t * q + 1.0 / 11;
-  t = t * q + 1.0 / 9;
-  t = t * q + 1.0 / 7;
-  t = t * q + 1.0 / 5;
-  t = t * q + 1.0 / 3;
-  t = t * q + 1.0;
-  return 2 * s * t + (double)e * 0.69314718055994530942;
-}
+#include "cpu/seeded_ln.inc"
 static double seeded_scalar(const uint32_t *key, int32_t row, uint32_t t, double p0, double p1) {
   (void)key, (void)row, (void)t, (void)p1;
   return p0;

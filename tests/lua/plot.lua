@@ -77,6 +77,22 @@ t.test("a raster has a row of dots for each neuron, the first at the bottom", fu
   })
 end)
 
+t.test("populations stand above each other, with names", function()
+  local few = bdl.tensor{{1, 0}, {0, 1}, {0, 0}, {1, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}}
+  local both = plot.raster({E = spikes, I = few}, {duration = 8*u.ms}).rows[1][1]
+  t.eq({both.rows, #both.layers, both.layers[1].name, both.layers[2].name, both.x.to}, {8, 2, "E", "I", 8})
+  t.eq({both.layers[2].x, both.layers[2].y}, {{0, 1, 3, 3}, {6, 7, 6, 7}})
+  local named = plot.raster({few, spikes}, {names = {"I", "E"}}).rows[1][1]
+  t.eq({named.layers[1].name, named.layers[1].y}, {"I", {0, 1, 0, 1}})
+  t.eq(plot.raster{few, few}.rows[1][1].layers[2].name, "2")
+  t.eq(#plot.raster({few, spikes}, {rows = {0, 2}}).rows[1][1].layers, 1)
+  t.raises("ValueError", "2 populations need as many names", plot.raster, {few, few}, {names = {"a"}})
+  t.raises("ValueError", "names are those of several populations", plot.raster, few, {names = {"a"}})
+  t.raises("UnitMismatchError", "the times of 'b': a plain number does not fit <ms>", plot.raster,
+           {a = {bdl.tensor{1.} * u.ms, {}}, b = few})
+  t.raises("ValueError", "the times of 'b': all populations have times, or all steps", plot.raster, {a = {{1.}, {}}, b = few})
+end)
+
 t.test("bars of a histogram", function()
   draws(plot.hist({1, 1, 1, 1, 2, 2, 3}, {bins = 3}), 24, 4, {
     "count",
@@ -248,14 +264,6 @@ t.test("a long curve keeps its extremes and its gaps", function()
   t.eq(#(numbers.thin({2, 1, 3}, {1, 2, 3}, 1)), 3)
 end)
 
-t.test("of many dots in one place one is drawn", function()
-  local xs, ys = {}, {}
-  for i = 1, 4000 do xs[i], ys[i] = i % 10, i % 7 end
-  local x, y = numbers.thin_dots(xs, ys, 10, 7)
-  t.eq({#x, #y}, {70, 70})
-  t.eq(numbers.thin_dots({1, 2}, {3, 4}, 10, 7), {1, 2})
-end)
-
 t.test("a large map shrinks to means of its blocks", function()
   t.eq(numbers.shrink({{1, 3, 5, 7}, {1, 3, NAN, 7}}, 1, 2), {{2, 19 / 3}})
   t.eq(numbers.shrink({{1, 2}}, 5, 5), {{1, 2}})
@@ -415,6 +423,15 @@ t.test("the script of a figure", function()
   has(s, "set palette defined (1 '#440154'")
 end)
 
+t.test("very many dots are cells of a picture", function()
+  local s = script(plot.raster({a = bdl.ones(250, 100), b = bdl.zeros(250, 1)}))
+  has(s, "set palette defined (0 '#FFFFFF', 1 '#0072B2', 2 '#")
+  has(s, "set cbrange [0:2]")
+  has(s, "\n0 1 1 NaN 1 NaN")                     -- row 0, 250 steps in 447 cells
+  has(s, "nonuniform matrix with image notitle")
+  t.ok(not script(plot.raster(bdl.ones(150, 100))):find "image")
+end)
+
 t.test("what users write stays text", function()
   local s = script(plot.lines({1, 2}, {title = "a'; system 'x';\n`id` \"b\" @c 5 %", y_label = "'", x_label = "\\"}))
   has(s, [["a\047\073 system \047x\047\073 \140id\140 \042b\042 \100c 5 %"]])
@@ -530,7 +547,7 @@ if has_gnuplot then
     for _, fig in ipairs{
       plot.lines{NAN, NAN}, plot.lines{5}, plot.lines{1 / 0, 1}, plot.lines{1e299, -1e299}, plot.lines{1e308, -1e308},
       plot.loss{1, 1e-9}, plot.hist{NAN}, plot.hist{1, 1}, plot.heatmap(bdl.full({2, 3}, NAN)), plot.heatmap(bdl.zeros(1, 1)),
-      plot.raster(bdl.zeros(5, 2)), plot.points({1, 2}, {3, 4}), plot.lines({1, 2}, {x_label = "", title = ""}),
+      plot.raster(bdl.zeros(5, 2)), plot.raster(bdl.ones(250, 100)), plot.heatmap(bdl.ones(1, 300)), plot.points({1, 2}, {3, 4}), plot.lines({1, 2}, {x_label = "", title = ""}),
       plot.phase(function(x, y) return x*0, y*0 end, {x = {0, 1}, y = {0, 1}}),
     } do
       t.ok(#tostring(fig) > 50)

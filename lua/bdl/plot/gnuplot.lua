@@ -42,6 +42,7 @@ local TERMINALS = {
 }
 local WINDOWS = {"qt", "wxt", "x11", "aqua", "windows"}
 local MOST = {curve = 4000, map = 1000, dots = 1000} -- points across a picture, cells along an axis
+local MANY = 20000                               -- dots; more of them are cells of a picture, which gnuplot draws at once
 
 --- text as gnuplot reads it, whatever it holds.
 local function quoted(text)
@@ -91,12 +92,52 @@ function draw.line(out, layer)
             :format(columns(out, x, y), #x < #layer.x and 0.8 or 1.2, color_of(layer), title_of(layer))}
 end
 
-function draw.dots(out, layer, view, height)
+--- The m x n cells of lists of words as a picture over the axes.  Where they stand is data: gnuplot needs microseconds for
+--  each expression.
+local function image(out, layer, rows, n)
+  local function middle(from, to, k, of) return number(from + (k - 0.5) * (to - from) / of) end
+  local m, lines, head = #rows, {}, {tostring(n)}
+  for j = 1, n do head[j + 1] = middle(layer.x0, layer.x1, j, n) end
+  lines[1] = table.concat(head, " ")
+  for i, row in ipairs(rows) do lines[i + 1] = middle(layer.y0, layer.y1, i, m) .. " " .. table.concat(row, " ", 1, n) end
+  return block(out, lines) .. " nonuniform matrix with image notitle"
+end
+
+--- Dots as cells of a picture, finer where there are more in the panel; value: in the palette.
+local function bitmap(out, layer, view, dots, value)
+  local n = math.min(MOST.dots, (8 * dots) ^ 0.5 // 1 | 0)
+  local cells, x, y, x0, y0 = {}, layer.x, layer.y, view.x0, view.y0
+  local m = math.min(view.panel.rows or n, n // 2)
+  local per_x, per_y = n / (view.x1 - x0), m / (view.y1 - y0)
+  for i = 1, m do
+    cells[i] = {}
+    for j = 1, n do cells[i][j] = "NaN" end
+  end
+  for e = 1, #x do
+    local row, j = cells[(y[e] - y0) * per_y // 1 + 1], (x[e] - x0) * per_x // 1 + 1
+    if row and j >= 1 and j <= n then row[j] = value end
+  end
+  return image(out, {x0 = x0, x1 = view.x1, y0 = y0, y1 = view.y1}, cells, n)
+end
+
+--- Colours of the layers whose dots are cells, and how many dots; nil: gnuplot draws each dot.
+local function dense(view)
+  local dots, colors = 0, {}
+  for k, layer in ipairs(view.layers) do
+    colors[k] = color_of(layer)
+    if layer.kind == "dots" then dots = dots + #layer.x end
+  end
+  local panel = view.panel
+  return dots > MANY and not panel.color and not panel.x.log and not panel.y.log and colors or nil, dots
+end
+
+function draw.dots(out, layer, view, height, k)
   local rows = view.panel.rows or 40             -- a dot fits its row
   local size = math.min(0.35, math.max(0.15, height * 72 / rows / 12))
-  local x, y = numbers.thin_dots(layer.x, layer.y, MOST.dots, math.min(view.panel.rows or MOST.dots, MOST.dots // 2))
-  return {("%s using 1:2 with points pt 7 ps %.3g lc rgb '%s' notitle")
-            :format(columns(out, x, y), size, color_of(layer)),
+  local cells, dots = dense(view)
+  return {cells and bitmap(out, layer, view, dots, tostring(k))
+            or ("%s using 1:2 with points pt 7 ps %.3g lc rgb '%s' notitle")
+                 :format(columns(out, layer.x, layer.y), size, color_of(layer)),
           layer.name and ("NaN with points pt 7 ps 0.6 lc rgb '%s' %s"):format(color_of(layer), title_of(layer)) or nil}
 end
 
@@ -123,25 +164,20 @@ function draw.arrows(out, layer)
             :format(columns(out, layer.x, layer.y, layer.u, layer.v))}
 end
 
---- Cells are repeated where they are few: some viewers smooth pictures that they enlarge.
+--- Cells are repeated where they are few: some viewers smooth pictures that they enlarge, and gnuplot needs 2 x 2.
 function draw.map(out, layer)
-  local rows, lines = numbers.shrink(layer.rows, MOST.map, MOST.map), {}
-  local times = math.max(1, 200 // math.max(#rows, #rows[1]))
-  local m, n = times * #rows, times * #rows[1]
+  local rows, cells = numbers.shrink(layer.rows, MOST.map, MOST.map), {}
+  local times = math.max(1, 200 // math.max(#rows, #rows[1]), 2 // math.min(#rows, #rows[1]))
+  local n = times * #rows[1]
   for i, row in ipairs(rows) do
     local words = {}
     for j = 1, n do
       local v = row[(j - 1) // times + 1]
       words[j] = numbers.is_finite(v) and number(v) or "NaN"
     end
-    local line = table.concat(words, " ")
-    for k = 1, times do lines[(i - 1) * times + k] = line end
+    for k = 1, times do cells[(i - 1) * times + k] = words end
   end
-  local function place(column, from, to, cells)
-    return ("(%s+(%s+0.5)*%s)"):format(number(from), column, number((to - from) / cells))
-  end
-  return {("%s matrix using %s:%s:3 with image notitle"):format(block(out, lines), place("$1", layer.x0, layer.x1, n),
-                                                                place("$2", layer.y0, layer.y1, m))}
+  return {image(out, layer, cells, n)}
 end
 
 -- ---- panels ---------------------------------------------------------------------------------------------------------
@@ -176,13 +212,12 @@ local function place_panel(out, view, box, w, h)
   end
   put("set xlabel %s offset 0,%g; set ylabel %s offset %g,0", quoted(view.labelled and x_title or ""),
       2 * out.lift, quoted(view.after and "" or axis.title(panel.y)), out.lift)
-  if panel.color then
-    put("set palette defined (%s)", (function()
-      local stops = {}
-      for k, color in ipairs(palette.maps[panel.map]) do stops[k] = ("%d '%s'"):format(k, color) end
-      return table.concat(stops, ", ")
-    end)())
-    put("set cbrange [%s:%s]", number(view.c0), number(view.c1))
+  local colors = panel.color and palette.maps[panel.map] or dense(view)
+  if colors then
+    local stops = {"0 '#FFFFFF'"}
+    for k, color in ipairs(colors) do stops[panel.color and k or k + 1] = ("%d '%s'"):format(k, color) end
+    put("set palette defined (%s)", table.concat(stops, ", "))
+    put("set cbrange [%s:%s]", number(panel.color and view.c0 or 0), number(panel.color and view.c1 or #colors))
   end
   if panel.color and not view.before then
     put("set colorbox user origin %.5g,%.5g size %.5g,%.5g noborder", (box.right + 0.1) / w, box.bottom / h, 0.12 / w,
@@ -194,9 +229,9 @@ end
 
 local function draw_panel(out, view, box, w, h)
   local list = {}
-  for _, layer in ipairs(view.layers) do
+  for k, layer in ipairs(view.layers) do
     if #(layer.rows or layer.x or layer.y) > 0 then
-      for _, text in ipairs(draw[layer.kind](out, layer, view, box.top - box.bottom)) do list[#list + 1] = text end
+      for _, text in ipairs(draw[layer.kind](out, layer, view, box.top - box.bottom, k)) do list[#list + 1] = text end
     end
   end
   place_panel(out, view, box, w, h)

@@ -172,24 +172,6 @@ function M.thin(xs, ys, columns)
   return x, y
 end
 
---- Dots that a picture of so many columns and rows shows, one of each place.
-function M.thin_dots(xs, ys, columns, rows)
-  if #xs <= columns * rows // 4 then return xs, ys end
-  local function scale(list, n)
-    local low, high = math.huge, -math.huge
-    for _, v in ipairs(list) do
-      if M.is_finite(v) then low, high = math.min(low, v), math.max(high, v) end
-    end
-    return function(v) return high > low and M.is_finite(v) and math.floor((v - low) / (high - low) * (n - 1)) or 0 end
-  end
-  local place_x, place_y, seen, x, y = scale(xs, columns), scale(ys, rows), {}, {}, {}
-  for i = 1, #xs do
-    local place = place_y(ys[i]) * columns + place_x(xs[i])
-    if not seen[place] then seen[place], x[#x + 1], y[#y + 1] = true, xs[i], ys[i] end
-  end
-  return x, y
-end
-
 --- rows of a map made smaller to at most h x w: means of blocks, without what is NaN.
 function M.shrink(rows, h, w)
   local m, n = #rows, #rows[1]

@@ -44,7 +44,7 @@ local MOST = 2^31 - 1 | 0
 --- A number of neurons or connections; a shape counts as its product.
 local function count(who, what, n, least)
   least = least or 0
-  if type(n) == "table" and getmetatable(n) == nil then
+  if type(n) == "table" and not class.of(n) then
     local product = 1
     for _, extent in ipairs(n) do product = math.min(product * count(who, what, extent), MOST + 1) end
     n = product
@@ -146,7 +146,9 @@ local function narrow(indptr, nnz) return nnz < 2^31 and core.cast(indptr, "int3
 
 -- ---- random ----------------------------------------------------------------------------------------------------------
 
---- Every pair with probability p, rows ascending: the matrix of event.JITCScalarR with that seed.
+--- Every pair of m pre and n post neurons with probability p, rows ascending: the matrix of event.JITCScalarR with that seed.
+--  m, n : numbers of neurons, or shapes: pre.varshape
+--  Options: weight (1), delay, seed, self_connections (true).
 --  Example:
 --    print(bdl.conn.fixed_prob(10, 8, 0.2))
 function conn.fixed_prob(m, n, p, opts)
@@ -169,7 +171,8 @@ local function fixed(who, opts, rows, cols, k, m, n)
   return core.conn_fixed(rows, cols, k, seed_of(who, opts), opts.replace == false, without)
 end
 
---- k targets for each pre neuron.  replace = false: k different ones.
+--- k targets, of n post neurons, for each of m pre neurons.
+--  Options: weight (1), delay, seed, self_connections (true), replace (true; false: k different ones).
 --  Example:
 --    print(bdl.conn.fixed_num_post(10, 8, 3))
 function conn.fixed_num_post(m, n, k, opts)
@@ -178,7 +181,8 @@ function conn.fixed_num_post(m, n, k, opts)
   return finish("fixed_num_post", "FixedPostNumConn", opts, fixed("fixed_num_post", opts, m, n, k, m, n), k, {m, n})
 end
 
---- k sources for each post neuron.  replace = false: k different ones.
+--- k sources, of m pre neurons, for each of n post neurons.
+--  Options: weight (1), delay, seed, self_connections (true), replace (true; false: k different ones).
 --  Example:
 --    print(bdl.conn.fixed_num_pre(10, 8, 3))
 function conn.fixed_num_pre(m, n, k, opts)

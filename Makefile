@@ -64,7 +64,7 @@ say  = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 # deps.sh installs what is missing, or says how, and writes the compiler flags of what it found.  make runs it once, then
 # starts over.
 NEED := build$(if $(filter test tidy,$(GOALS)),-test)$(if $(findstring clang,$(CC))$(filter fuzz,$(GOALS)),-clang)
-NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)$(if $(filter docs,$(GOALS)),-docs)
+NEED := $(NEED)$(if $(filter tidy,$(GOALS)),-tidy)$(if $(filter docs deb,$(GOALS)),-docs)
 ifneq ($(filter-out clean uninstall help,$(GOALS)),)
 include $(BUILD)/deps-$(NEED).mk
 endif
@@ -260,8 +260,8 @@ install: all  ## PREFIX=/usr/local DESTDIR=
 	$(Q)OUT=$(OUT) LIBS='$(LIBS)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' sh tools/install.sh
 	$(if $(DESTDIR),,-@ldconfig 2>/dev/null || true)
 
-deb: all  ## a package for Debian, in BUILD
-	$(Q)OUT=$(OUT) LIBS='$(LIBS)' sh tools/deb.sh
+deb: all docs  ## a package for Debian, in BUILD
+	$(Q)OUT=$(OUT) DOCS=$(BUILD)/docs LIBS='$(LIBS)' sh tools/deb.sh
 
 module: $(OUT)/lua/bdl.so  ## bdl for a Lua 5.4 that is there already: require "bdl"
 

@@ -10,5 +10,4 @@ description = {
 }
 supported_platforms = {"linux"}
 dependencies = {"lua >= 5.4, < 5.5"}
-external_dependencies = {FFI = {header = "ffi.h"}, ZLIB = {header = "zlib.h"}, SLEEF = {header = "sleef.h"}}
 build = {type = "make", build_target = "module", install_target = "install-module", install_variables = {LUA_LIBDIR = "$(LIBDIR)"}}

@@ -366,11 +366,11 @@ static bdl_status prepare(bdl_plan *plan, int threads) {
   return BDL_OK;
 }
 
-/* An interrupted loop whose carry is the result: the copies behind it still bring the results home. */
+/* An interrupted loop whose carry is the result: what stands behind it still brings the results home. */
 static bdl_status bring_home(runner *r) {
   const bdl_block *b = &r->plan->block;
   int32_t k = 0;
-  while (k < b->n && b->v[k].kind == BDL_I_COPY) k++;
+  while (k < b->n && b->v[k].kind != BDL_I_SCAN && b->v[k].kind != BDL_I_WHILE) k++;
   for (k++; k < b->n; k++) TRY(run_inst(r, &b->v[k]));
   return BDL_EINTERRUPT;
 }

@@ -504,6 +504,7 @@ static int32_t number(const bdl_block *b, bdl_inst **by_id, int32_t n) {
 
 static bool is_trace(bdl_prim_id p) { return p == BDL_P_etrace_step; }
 static bool is_dot(bdl_prim_id p) { return p == BDL_P_dot; }
+static bool is_ring_write(bdl_prim_id p) { return p == BDL_P_dynamic_update_slice; }
 static bool is_loop(bdl_prim_id p) { return p == BDL_P_scan || p == BDL_P_while; }
 
 bool bdl_plan_can_fail(bdl_prim_id p) {
@@ -513,6 +514,17 @@ bool bdl_plan_can_fail(bdl_prim_id p) {
       return true;
     default: return (bdl_prims[p].flags & BDL_F_LANES) != 0;
   }
+}
+
+/* Is p one loop and views?  Then its results are the carry of that loop, whatever passes put around it. */
+static bool is_one_loop(const bdl_prog *p) {
+  int loops = 0, others = 0;
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_lower_kind kind = bdl_lowering_of(p->eqns.v[i].prim)->kind;
+    if (is_loop(p->eqns.v[i].prim)) loops++;
+    else others += kind != BDL_LOWER_STRIDED && kind != BDL_LOWER_VIEW;
+  }
+  return loops == 1 && others == 0;
 }
 
 static bdl_status make(bdl_plan *plan, const int32_t *pair) {
@@ -548,12 +560,20 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     if (k == BDL_I_SCAN || k == BDL_I_WHILE) loops++;
     else if (k != BDL_I_COPY) others++;
   }
-  plan->loop_only = loops == 1 && others == 0 && !plan->ctx->budget.on; /* a budget ends in the middle of an inner loop, too */
+  plan->loop_only = loops == 1 && (others == 0 || plan->with_rings) && !plan->ctx->budget.on; /* a budget ends in the middle of an inner loop, too */
   plan->can_fail = any_eqn(p, bdl_plan_can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */
   for (int32_t i = 0; i < plan->n_out; i++) {
     plan->replaces[i] = plan->inplace[i];
     plan->inplace[i] &= !plan->can_fail;
   }
+  return BDL_OK;
+}
+
+static bdl_status become(bdl_prog **p, bdl_pass pass) {
+  bdl_prog *q;
+  TRY(pass(*p, &q));
+  bdl_prog_unref(*p);
+  *p = q;
   return BDL_OK;
 }
 
@@ -565,15 +585,19 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_arena_init(&plan->arena, c);
   bdl_prog_ref(p);
   plan->legal_from = p;
-  bdl_prog *flat = NULL, *fused = NULL, *sparse = NULL;
-  bdl_status s = any_eqn(p, bdl_ir_is_inlined) ? bdl_pass_inline(p, &flat) : BDL_OK;
-  if (s == BDL_OK && !c->unfused && any_eqn(p, is_trace)) s = bdl_plan_fuse_traces(flat ? flat : p, &fused);
-  if (s == BDL_OK && !c->unfused && any_eqn(p, is_loop) && any_eqn(p, is_dot))
-    s = bdl_plan_sparse_rows(fused ? fused : flat ? flat : p, &sparse);
-  if (s == BDL_OK) s = bdl_plan_legalise(sparse ? sparse : fused ? fused : flat ? flat : p, &plan->prog);
-  if (flat) bdl_prog_unref(flat);
-  if (fused) bdl_prog_unref(fused);
-  if (sparse) bdl_prog_unref(sparse);
+  bdl_prog *q = p;
+  bdl_prog_ref(q);
+  bdl_status s = any_eqn(q, bdl_ir_is_inlined) ? become(&q, bdl_pass_inline) : BDL_OK;
+  if (s == BDL_OK && !c->unfused && any_eqn(q, is_trace)) s = become(&q, bdl_plan_fuse_traces);
+  if (s == BDL_OK && !c->unfused && any_eqn(q, is_loop) && any_eqn(q, is_dot)) s = become(&q, bdl_plan_sparse_rows);
+  if (s == BDL_OK && !c->unfused && any_eqn(q, is_ring_write)) {
+    const bdl_prog *before = q;
+    const bool one_loop = is_one_loop(q);
+    s = become(&q, bdl_plan_rings);
+    plan->with_rings = one_loop && q != before;
+  }
+  if (s == BDL_OK) s = bdl_plan_legalise(q, &plan->prog);
+  bdl_prog_unref(q);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
   if (s == BDL_OK) s = make(plan, pair);
   if (s != BDL_OK) bdl_plan_free(plan);

@@ -171,6 +171,7 @@ typedef struct bdl_plan {
   bool *replaces;    /* [n_out] the same, were nothing to be undone after a failure */
   bool can_fail;     /* has an equation that may fail while running: never run in place */
   bool loop_only;    /* one scan or while, whose carry are the results: an interrupted run leaves whole steps */
+  bool with_rings;   /* so it was before plan/ring.c: what stands behind the loop belongs to an interrupted run, too */
   size_t arena_bytes, reg_bytes;
   bool compilable;   /* the native tier may take it: not one equation run at once */
   struct bdl_native_plan *native; /* exec/native.h */

@@ -183,6 +183,7 @@ static void drop_row(bdl_hdf5 *f) {
 void bdl_hdf5_close(bdl_hdf5 *f) {
   if (!f) return;
   drop_row(f);
+  if (f->reader > 0) kill(f->reader, SIGKILL); /* over a damaged file it may be in an endless loop */
   stop_reader(f);
   if (f->path) bdl_free(f->ctx, f->path, strlen(f->path) + 1);
   bdl_free(f->ctx, f, sizeof *f);

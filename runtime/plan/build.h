@@ -26,6 +26,7 @@ typedef struct bdl_blockplan {
   const bdl_prog *prog;
   bdl_schedule sched;
   bdl_ref *ref;       /* by variable with storage; slot -1: none yet (or only in registers) */
+  int32_t *rows;      /* by variable, the last value of a carry: the slot of its values at all steps; -1: none */
   bool *late;         /* by variable: store after all other equations of its group have read what it overwrites */
   BDL_VEC(bdl_inst) insts;
 } bdl_blockplan;

@@ -13,9 +13,11 @@
 typedef struct legaliser {
   const bdl_prog *p;
   bdl_prog *q;
-  int n_carry;         /* of a scan's body: results before those that are stacked; else INT_MAX */
+  const bdl_eqn *loop; /* whose body p is; NULL: none, or one without rows */
+  const bool *given;   /* of the atoms of the program around p, see find_given */
   bdl_atom *map;       /* p's atoms -> q's */
   int32_t *uses;       /* of p's atoms */
+  bool *gives;         /* of p's atoms: what its results are, or are a view of */
   bool *deferred;      /* of p's atoms: event products that wait for their sum */
   bdl_atom (*ids)[2];  /* of p's atoms: the active ones and their number, for all products with these events; 0, 0: not yet */
   BDL_VEC(bdl_view) view; /* of q's variables */
@@ -35,6 +37,12 @@ static bdl_status contiguous(legaliser *l, bdl_atom *x) {
   if (l->view.v[*x].contiguous) return BDL_OK;
   TRY(bdl_bind1(l->q, BDL_P_copy, *x, x));
   return track(l);
+}
+
+/* A loop goes over rows wherever they stand. */
+static bdl_status rows(legaliser *l, bdl_atom *x) {
+  TRY(track(l));
+  return bdl_view_has_rows(&l->view.v[*x], bdl_aval_of(l->q, *x)) ? BDL_OK : contiguous(l, x);
 }
 
 /* csr_dot[event=1] of one vector */
@@ -108,7 +116,7 @@ static void defer_products(legaliser *l) {
   }
 }
 
-static bdl_status legalise(const bdl_prog *p, int n_carry, bdl_prog **out);
+static bdl_status legalise(const bdl_prog *p, const bdl_eqn *loop, const bool *given, bdl_prog **out);
 
 static bdl_status equation(legaliser *l, const bdl_eqn *e) {
   bdl_context *c = l->q->ctx;
@@ -118,10 +126,11 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
   l->q->src = e->src;
   for (int i = 0; i < e->n_in; i++) in[i] = l->map[e->in[i]];
   bool done = false;
+  const int64_t first_row = e->prim == BDL_P_scan ? e->params[0].i + e->params[1].i : INT_MAX;
   bool dense = kind == BDL_LOWER_KERNEL || kind == BDL_LOWER_UPDATE || kind == BDL_LOWER_CONTROL || e->prim == BDL_P_random_bits ||
                (kind == BDL_LOWER_REDUCE && e->params[0].n != bdl_aval_of(l->p, e->in[0])->ndim);
   if (dense)
-    for (int i = 0; i < e->n_in; i++) TRY(contiguous(l, &in[i]));
+    for (int i = 0; i < e->n_in; i++) TRY(i < first_row ? contiguous(l, &in[i]) : rows(l, &in[i]));
   TRY(event_product(l, e, out, &done));
   if (done && is_event_product(l->p, e) && l->deferred[e->out[0]]) return BDL_OK;
   if (!done && e->prim == BDL_P_reshape && !l->view.v[in[0]].contiguous) TRY(contiguous(l, &in[0]));
@@ -135,8 +144,8 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
       params[i].progs = bodies;
       bdl_status s = BDL_OK;
       int made = 0;
-      const int n_carry = e->prim == BDL_P_scan ? (int)e->params[1].i : INT_MAX;
-      for (; made < params[i].n && s == BDL_OK; made++) s = legalise(e->params[i].progs[made], n_carry, &bodies[made]);
+      const bdl_eqn *loop = e->prim == BDL_P_scan ? e : NULL;
+      for (; made < params[i].n && s == BDL_OK; made++) s = legalise(e->params[i].progs[made], loop, l->gives, &bodies[made]);
       if (s == BDL_OK) s = bdl_bind(l->q, e->prim, params, in, e->n_in, out), made++;
       for (int k = 0; k < made - 1; k++) bdl_prog_unref(bodies[k]);
       if (s != BDL_OK) return s;
@@ -155,18 +164,39 @@ static bdl_status equation(legaliser *l, const bdl_eqn *e) {
   return BDL_OK;
 }
 
-/* Results k of p that are rows of what is another result, too, or of what the step found. */
+static int64_t n_carry(const legaliser *l) { return l->loop ? l->loop->params[1].i : INT_MAX; }
+
+/* Is x carried from step to step? */
+static bool is_carried(const legaliser *l, bdl_atom x) {
+  const bdl_var *v = &l->p->vars.v[x];
+  const int64_t first = l->loop->params[0].i;
+  for (int64_t j = 0; j < n_carry(l); j++)
+    if (l->p->outputs[j] == x) return true;
+  return v->kind == BDL_V_INPUT && v->index >= first && v->index < first + n_carry(l);
+}
+
+/* Results k of p that are rows of what is another result, too, or of what the step found; but what is carried can be so in its rows. */
 static bool is_again(const legaliser *l, int k) {
   const bdl_atom *out = l->p->outputs;
-  if (k < l->n_carry) return false;
+  if (k < n_carry(l) || (is_carried(l, out[k]) && !l->given[l->loop->out[k]])) return false;
   for (int j = 0; j < k; j++)
     if (out[j] == out[k]) return true;
   return l->p->vars.v[out[k]].kind == BDL_V_INPUT;
 }
 
+static void find_given(legaliser *l) {
+  const bdl_prog *p = l->p;
+  for (int k = 0; k < p->n_outputs; k++) l->gives[p->outputs[k]] = true;
+  for (int64_t i = p->eqns.n - 1; i >= 0; i--) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    const bdl_lower_kind kind = bdl_lowering_of(e->prim)->kind;
+    if ((kind == BDL_LOWER_VIEW || kind == BDL_LOWER_STRIDED) && e->n_out == 1 && e->n_in > 0) l->gives[e->in[0]] |= l->gives[e->out[0]];
+  }
+}
+
 /* The rows of x that are again, as copies. */
 static bdl_status stack(legaliser *l, bdl_atom x, bdl_atom *out) {
-  for (int k = l->n_carry; k < l->p->n_outputs; k++) {
+  for (int k = 0; k < l->p->n_outputs; k++) {
     if (l->p->outputs[k] != x || !is_again(l, k)) continue;
     TRY(bdl_bind1(l->q, BDL_P_copy, l->map[x], &out[k]));
     TRY(track(l));
@@ -208,22 +238,24 @@ static bdl_status rewrite(legaliser *l) {
   return bdl_prog_set_outputs(l->q, out, p->n_outputs);
 }
 
-/* n_carry: of a loop's body, results from there on are rows.  Those that are another result, too, or what the step found, become
-** equations beside what makes them: part of a pass, where a copy at the end would be one more, and keep the carry from its place. */
-static bdl_status legalise(const bdl_prog *p, int n_carry, bdl_prog **out) {
+/* Of a loop's body, results behind the carry are rows.  Those that are another result, too, or what the step found, become equations
+** beside what makes them: part of a pass, where a copy at the end would be one more, and keep the carry from its place. */
+static bdl_status legalise(const bdl_prog *p, const bdl_eqn *loop, const bool *given, bdl_prog **out) {
   bdl_context *c = p->ctx;
-  legaliser l = {.p = p, .n_carry = n_carry};
+  legaliser l = {.p = p, .loop = loop, .given = given};
   TRY(bdl_prog_new(c, p->name, &l.q));
   const size_t n = (size_t)p->vars.n + 1;
   l.map = bdl_alloc(c, n * sizeof *l.map);
   l.uses = bdl_calloc(c, n * sizeof *l.uses);
+  l.gives = bdl_calloc(c, n * sizeof *l.gives);
   l.deferred = bdl_calloc(c, n * sizeof *l.deferred);
   l.ids = bdl_calloc(c, n * sizeof *l.ids);
-  bdl_status s = l.map && l.uses && l.deferred && l.ids ? BDL_OK : BDL_ENOMEM;
-  if (s == BDL_OK) defer_products(&l);
+  bdl_status s = l.map && l.uses && l.gives && l.deferred && l.ids ? BDL_OK : BDL_ENOMEM;
+  if (s == BDL_OK) find_given(&l), defer_products(&l);
   if (s == BDL_OK) s = rewrite(&l);
   bdl_free(c, l.map, n * sizeof *l.map);
   bdl_free(c, l.uses, n * sizeof *l.uses);
+  bdl_free(c, l.gives, n * sizeof *l.gives);
   bdl_free(c, l.deferred, n * sizeof *l.deferred);
   bdl_free(c, l.ids, n * sizeof *l.ids);
   BDL_VEC_FREE(c, l.view);
@@ -232,4 +264,4 @@ static bdl_status legalise(const bdl_prog *p, int n_carry, bdl_prog **out) {
   return s;
 }
 
-bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) { return legalise(p, INT_MAX, out); }
+bdl_status bdl_plan_legalise(const bdl_prog *p, bdl_prog **out) { return legalise(p, NULL, NULL, out); }

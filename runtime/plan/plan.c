@@ -65,6 +65,7 @@ static bool dies_here(const bdl_blockplan *b, const bdl_eqn *e, int k) {
   const bdl_view *v = &b->sched.view.v[e->in[k]];
   const bdl_pslot *s = &b->pl->plan->slots.v[b->ref[v->base].slot];
   if (b->prog->vars.v[v->base].kind != BDL_V_EQN || !v->whole || s->kind != BDL_S_ARENA) return false;
+  if (s->bytes != bdl_aval_bytes(bdl_aval_of(b->prog, v->base))) return false; /* rows that others have, too */
   if (b->sched.last_use[v->base] > b->sched.def_node[e->out[0]]) return false;
   for (int i = 0; i < e->n_in; i++)
     if (i != k && b->sched.view.v[e->in[i]].base == v->base) return false;
@@ -148,10 +149,38 @@ static void outlive(bdl_planner *pl, int32_t begin) {
   }
 }
 
+/* Where the rows of a carry, a loop's steps and one, begin in the order of time, and where they end. */
+static bdl_ref first_row(const bdl_eqn *e, int32_t rows, int64_t bytes) { return (bdl_ref){rows, e->params[3].i ? e->params[2].i * bytes : 0}; }
+static bdl_ref last_row(const bdl_eqn *e, int32_t rows, int64_t bytes) { return (bdl_ref){rows, e->params[3].i ? 0 : e->params[2].i * bytes}; }
+
+/* A carry that stays in its rows: that of step t becomes the first of t + 1, the last step's is the result. */
+static bdl_status carry_in_rows(bdl_blockplan *b, const bdl_eqn *e, int k, bdl_inst *i, bdl_ref *in, bdl_target *target) {
+  const bdl_aval *a = bdl_aval_of(b->prog, e->out[k]);
+  const int64_t first = e->params[0].i, bytes = (int64_t)bdl_aval_bytes(a);
+  struct bdl_moving *old = &i->scan.moving[i->scan.n_moving++], *new = &i->scan.moving[i->scan.n_moving++];
+  const int32_t rows = b->rows[e->out[k]];
+  bdl_ref init;
+  TRY(bdl_block_ref(b, e->in[first + k], &init));
+  TRY(copy(b, first_row(e, rows, bytes), init, (size_t)bytes, e->src));
+  *old = (struct bdl_moving){.base = {rows, i->scan.reverse ? bytes : 0}, .step = bytes};
+  *new = (struct bdl_moving){.base = {rows, i->scan.reverse ? 0 : bytes}, .step = bytes, .next = -1};
+  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &old->slot));
+  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &new->slot));
+  old->next = new->slot;
+  in[first + k] = (bdl_ref){old->slot, 0};
+  *target = (bdl_target){{new->slot, 0}, -1, false};
+  bdl_slot_touch(b->pl, rows);
+  return BDL_OK;
+}
+
 /* The carry lives in the results' places from the start. */
-static bdl_status carry(bdl_blockplan *b, const bdl_eqn *e, int first, int n, bdl_ref *in, bdl_target *targets) {
+static bdl_status carry(bdl_blockplan *b, const bdl_eqn *e, int first, int n, bdl_inst *i, bdl_ref *in, bdl_target *targets) {
   for (int k = 0; k < n; k++) {
     bdl_ref init, home;
+    if (b->rows[e->out[k]] >= 0) {
+      TRY(carry_in_rows(b, e, k, i, in, &targets[k]));
+      continue;
+    }
     TRY(bdl_block_ref(b, e->in[first + k], &init));
     TRY(bdl_block_ref(b, e->out[k], &home));
     TRY(copy(b, home, init, bdl_aval_bytes(bdl_aval_of(b->prog, e->out[k])), e->src));
@@ -171,26 +200,29 @@ static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
   i.scan.reverse = e->params[3].i != 0;
   bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + 1) * sizeof *in);
   bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(e->n_out + 1) * sizeof *targets);
-  i.scan.moving = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + e->n_out + 1) * sizeof *i.scan.moving);
+  i.scan.moving = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + e->n_out + 2 * n_carry + 1) * sizeof *i.scan.moving);
   if (!in || !targets || !i.scan.moving) return BDL_ENOMEM;
   for (int k = 0; k < n_consts; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
-  TRY(carry(b, e, n_consts, n_carry, in, targets));
-  const int32_t begin = b->pl->position, n_rows = e->n_in - n_consts - n_carry;
+  TRY(carry(b, e, n_consts, n_carry, &i, in, targets));
+  const int32_t begin = b->pl->position, n_kept = i.scan.n_moving, n_rows = e->n_in - n_consts - n_carry;
   for (int k = n_consts + n_carry; k < e->n_in + e->n_out - n_carry; k++) { /* stacked operands, then stacked results */
     bool operand = k < e->n_in;
     bdl_atom x = operand ? e->in[k] : e->out[k - e->n_in + n_carry];
     bdl_atom slice = operand ? body->inputs.v[k] : body->outputs[k - e->n_in + n_carry];
     struct bdl_moving *m = &i.scan.moving[i.scan.n_moving];
     TRY(bdl_block_ref(b, x, &m->base));
-    m->step = (int64_t)bdl_aval_bytes(bdl_aval_of(body, slice));
-    int over = 0; /* rows of a result in the place of an operand's are the same memory, also to the body */
-    while (!operand && over < n_rows && !same_ref(i.scan.moving[over].base, m->base)) over++;
-    if (!operand && over < n_rows) {
-      targets[k - e->n_in + n_carry] = (bdl_target){{i.scan.moving[over].slot, 0}, n_consts + n_carry + over, true};
+    const size_t bytes = bdl_aval_bytes(bdl_aval_of(body, slice));
+    m->next = -1;
+    m->step = operand ? b->sched.view.v[x].stride[0] * (int64_t)bdl_dtype_size(bdl_aval_of(b->prog, x)->dtype) : (int64_t)bytes;
+    int over = 0; /* rows of a result in the place of an operand's or a carry's are the same memory, also to the body */
+    while (!operand && over < i.scan.n_moving && !same_ref(i.scan.moving[over].base, m->base)) over++;
+    if (!operand && over < n_kept + n_rows) {
+      const bool kept = over < n_kept;
+      targets[k - e->n_in + n_carry] = (bdl_target){{i.scan.moving[over].slot, 0}, kept ? -1 : n_consts + n_carry + over - n_kept, !kept};
       continue;
     }
     i.scan.n_moving++;
-    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, (size_t)m->step, &m->slot));
+    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, bytes, &m->slot));
     if (operand) in[k] = (bdl_ref){m->slot, 0};
     else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};
   }
@@ -201,7 +233,12 @@ static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
   for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
   TRY(bdl_plan_tiled(b->pl, &i, begin));
   outlive(b->pl, begin);
-  return bdl_block_push(b, &i);
+  TRY(bdl_block_push(b, &i));
+  for (int k = 0; k < n_carry; k++) {
+    const size_t bytes = bdl_aval_bytes(bdl_aval_of(b->prog, e->out[k]));
+    if (b->rows[e->out[k]] >= 0) TRY(copy(b, b->ref[e->out[k]], last_row(e, b->rows[e->out[k]], (int64_t)bytes), bytes, e->src));
+  }
+  return BDL_OK;
 }
 
 static bdl_status while_loop(bdl_blockplan *b, const bdl_eqn *e) {
@@ -212,7 +249,7 @@ static bdl_status while_loop(bdl_blockplan *b, const bdl_eqn *e) {
   bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(n_carry + 1) * sizeof *targets);
   if (!in || !targets) return BDL_ENOMEM;
   for (int k = 0; k < n_cond + n_body; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
-  TRY(carry(b, e, n_cond + n_body, n_carry, in, targets));
+  TRY(carry(b, e, n_cond + n_body, n_carry, NULL, in, targets));
   int32_t begin = b->pl->position;
   for (int k = 0; k < n_cond + n_body; k++) bdl_slot_touch(b->pl, in[k].slot);
   memcpy(cin, in, (size_t)n_cond * sizeof *in);
@@ -312,8 +349,9 @@ static bdl_atom updated(const bdl_blockplan *b, bdl_atom v) {
 static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
   const bdl_prog *p = b->prog;
   for (int k = 0; k < p->n_outputs; k++) {
-    bdl_atom v = p->outputs[k];
-    bool own = p->vars.v[v].kind == BDL_V_EQN && b->sched.view.v[v].base == v && b->ref[v].slot < 0, late = false, ok = true;
+    const bdl_view *view = &b->sched.view.v[p->outputs[k]];
+    bdl_atom v = view->base;
+    bool own = p->vars.v[v].kind == BDL_V_EQN && view->whole && b->ref[v].slot < 0, late = false, ok = true;
     bdl_atom a = t[k].pair >= 0 ? p->inputs.v[t[k].pair] : -1;
     if (own && a >= 0) ok = may_replace(b, a, v, &late);
     if (inplace) inplace[k] = own && a >= 0 && ok;
@@ -334,6 +372,28 @@ static bool is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v) {
   return false;
 }
 
+/* A carry whose values at all steps are wanted, too, before a step or behind it, stays in their rows: these are one row more than steps,
+** and neither the carry nor a result is copied.  As somebody reads the rows, an interrupted loop leaves no State in them (loop_only). */
+static bdl_status keep_rows(bdl_blockplan *b, const bdl_eqn *e) {
+  const bdl_prog *body = e->params[4].progs[0];
+  const int first = (int)e->params[0].i, n_carry = (int)e->params[1].i;
+  const int64_t length = e->params[2].i;
+  const bool reverse = e->params[3].i != 0;
+  for (int c = 0; c < n_carry && length > 0 && !b->prog->ctx->unfused; c++) {
+    const bdl_aval *a = bdl_aval_of(b->prog, e->out[c]);
+    const int64_t bytes = (int64_t)bdl_aval_bytes(a);
+    int32_t *rows = &b->rows[e->out[c]];
+    for (int k = n_carry; k < e->n_out; k++) {
+      const bool before = body->outputs[k] == body->inputs.v[first + c];
+      if ((!before && body->outputs[k] != body->outputs[c]) || b->ref[e->out[k]].slot >= 0) continue;
+      if (*rows < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, a->dtype, (size_t)((length + 1) * bytes), rows));
+      b->ref[e->out[k]] = (bdl_ref){*rows, before == reverse ? bytes : 0};
+    }
+    if (*rows >= 0 && b->ref[e->out[c]].slot < 0) b->ref[e->out[c]] = last_row(e, *rows, bytes);
+  }
+  return BDL_OK;
+}
+
 /* What a loop starts from is made where the loop keeps it, if nothing else reads it afterwards. */
 static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t node, const bdl_eqn *e) {
   const bdl_schedule *s = &b->sched;
@@ -345,10 +405,10 @@ static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t n
     int uses = 0;
     for (int i = 0; i < e->n_in; i++) uses += s->view.v[e->in[i]].base == x;
     if (uses != 1 || !v->whole || b->prog->vars.v[x].kind != BDL_V_EQN || b->ref[x].slot >= 0) continue;
-    if (s->last_use[x] != node || is_shared(b, t, z)) continue;
+    if (s->last_use[x] != node || (b->rows[z] < 0 && is_shared(b, t, z))) continue;
     const bdl_aval *type = bdl_aval_of(b->prog, z);
     if (b->ref[z].slot < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, type->dtype, bdl_aval_bytes(type), &b->ref[z].slot));
-    b->ref[x] = b->ref[z];
+    b->ref[x] = b->rows[z] < 0 ? b->ref[z] : first_row(e, b->rows[z], (int64_t)bdl_aval_bytes(type));
   }
   return BDL_OK;
 }
@@ -394,11 +454,12 @@ static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
 
 static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *targets, bool *inplace) {
   const bdl_prog *p = b->prog;
-  for (int64_t v = 0; v < p->vars.n; v++) b->ref[v].slot = -1;
+  for (int64_t v = 0; v < p->vars.n; v++) b->ref[v].slot = b->rows[v] = -1;
   for (int64_t i = 0; i < p->inputs.n; i++) b->ref[p->inputs.v[i]] = in[i];
   place(b, targets, inplace);
   for (int32_t n = (int32_t)b->sched.nodes.n - 1; n >= 0; n--) {
     const bdl_eqn *e = &p->eqns.v[b->sched.nodes.v[n].eqns.v[0]];
+    if (e->prim == BDL_P_scan) TRY(keep_rows(b, e));
     if (e->prim == BDL_P_scan || e->prim == BDL_P_while) TRY(start_at_home(b, targets, n, e));
   }
   for (int64_t n = 0; n < b->sched.nodes.n; n++) {
@@ -425,8 +486,9 @@ static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, c
   TRY(bdl_schedule_new(&b.sched, p, !c->unfused));
   size_t n = (size_t)p->vars.n + 1;
   b.ref = bdl_calloc(c, n * sizeof *b.ref);
+  b.rows = bdl_calloc(c, n * sizeof *b.rows);
   b.late = bdl_calloc(c, n);
-  bdl_status s = b.ref && b.late ? emit(&b, in, targets, inplace) : BDL_ENOMEM;
+  bdl_status s = b.ref && b.rows && b.late ? emit(&b, in, targets, inplace) : BDL_ENOMEM;
   if (s == BDL_OK) {
     out->n = (int32_t)b.insts.n;
     out->v = bdl_arena_alloc(&pl->plan->arena, (size_t)(b.insts.n + 1) * sizeof *out->v);
@@ -435,6 +497,7 @@ static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, c
   }
   BDL_VEC_FREE(c, b.insts);
   bdl_free(c, b.ref, n * sizeof *b.ref);
+  bdl_free(c, b.rows, n * sizeof *b.rows);
   bdl_free(c, b.late, n);
   bdl_schedule_free(&b.sched);
   return s;

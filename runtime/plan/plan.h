@@ -124,7 +124,8 @@ typedef struct bdl_inst {
       struct bdl_moving {
         int32_t slot;
         bdl_ref base;
-        int64_t step; /* bytes an iteration */
+        int64_t step; /* bytes a row */
+        int32_t next; /* of a carry in its rows: the slot of the row that the step makes; -1: no such */
       } *moving;
       bdl_block body; /* ends with the copies that bring the carry home */
       struct bdl_tiled *tiled; /* NULL: step by step only */

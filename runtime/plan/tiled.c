@@ -37,32 +37,38 @@ typedef struct tiler {
 
 typedef void (*visit)(void *ud, bdl_ref r, int how);
 
-static void visit_group(const bdl_group *g, visit f, void *ud) {
+static const struct bdl_moving *moving_at(const tiler *l, int32_t slot) {
+  for (int32_t k = 0; k < l->scan->scan.n_moving; k++)
+    if (l->scan->scan.moving[k].slot == slot) return &l->scan->scan.moving[k];
+  return NULL;
+}
+
+/* The row that a step finds of a carry that stays in its rows, as the one that the step before made. */
+static bdl_ref made_at(const tiler *l, bdl_ref r) {
+  const struct bdl_moving *m = moving_at(l, r.slot);
+  return m && m->next >= 0 ? (bdl_ref){m->next, r.offset} : r;
+}
+
+static void visit_group(const tiler *l, const bdl_group *g, visit f, void *ud) {
   for (int32_t k = 0; k < g->n_insts; k++) {
     const bdl_tile_inst *t = &g->insts[k];
     const bool root = t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT;
     const int32_t operand[] = {t->z, t->x, t->y, t->w};
     for (int j = 0; j < 4; j++)
       if (operand[j] < g->n_operands && g->operands[operand[j]].kind != BDL_O_REG && !(t->kind == BDL_T_LOAD && j > 0))
-        f(ud, g->operands[operand[j]].ref, j == 0 || (root && j == 2) ? WRITE : READ);
-    if (t->kind == BDL_T_LOAD) f(ud, t->load->ref, READ);
+        f(ud, made_at(l, g->operands[operand[j]].ref), j == 0 || (root && j == 2) ? WRITE : READ);
+    if (t->kind == BDL_T_LOAD) f(ud, made_at(l, t->load->ref), READ);
   }
 }
 
-static void visit_inst(const bdl_inst *i, visit f, void *ud) {
-  if (i->kind == BDL_I_GROUP) visit_group(i->group, f, ud);
-  else if (i->kind == BDL_I_COPY) f(ud, i->copy.src, READ), f(ud, i->copy.dst, WRITE);
+static void visit_inst(const tiler *l, const bdl_inst *i, visit f, void *ud) {
+  if (i->kind == BDL_I_GROUP) visit_group(l, i->group, f, ud);
+  else if (i->kind == BDL_I_COPY) f(ud, made_at(l, i->copy.src), READ), f(ud, i->copy.dst, WRITE);
   else {
-    for (int32_t k = 0; k < i->kernel.n_in; k++) f(ud, i->kernel.in[k], READ);
+    for (int32_t k = 0; k < i->kernel.n_in; k++) f(ud, made_at(l, i->kernel.in[k]), READ);
     for (int32_t k = 0; k < i->kernel.n_out; k++) f(ud, i->kernel.out[k], READ | WRITE);
     if (i->kernel.scratch >= 0) f(ud, (bdl_ref){i->kernel.scratch, 0}, READ | WRITE);
   }
-}
-
-static const struct bdl_moving *moving_at(const tiler *l, int32_t slot) {
-  for (int32_t k = 0; k < l->scan->scan.n_moving; k++)
-    if (l->scan->scan.moving[k].slot == slot) return &l->scan->scan.moving[k];
-  return NULL;
 }
 
 /* ---- which group, which instructions first ---------------------------------------------------------------- */
@@ -109,10 +115,10 @@ static void divide(tiler *l) {
     for (int32_t k = 0; k < l->body->n; k++) {
       dependence d = {l, false};
       if (!l->first[k]) continue;
-      visit_inst(&l->body->v[k], depends, &d);
+      visit_inst(l, &l->body->v[k], depends, &d);
       if (!d.found) continue;
       l->first[k] = false;
-      visit_inst(&l->body->v[k], spread, l);
+      visit_inst(l, &l->body->v[k], spread, l);
       more = true;
     }
   }
@@ -187,7 +193,7 @@ static bool group_reads_well(const tiler *l) {
   for (int32_t k = 0; k < g->n_insts; k++) {
     const bdl_tile_inst *t = &g->insts[k];
     if (t->kind == BDL_T_LOAD) {
-      if (l->noted[t->load->ref.slot] || !reads_well(l, t->load->ref, false, t->load->size)) return false;
+      if (l->noted[t->load->ref.slot] || !reads_well(l, made_at(l, t->load->ref), false, t->load->size)) return false;
       continue;
     }
     const int32_t operand[] = {t->x, t->kind == BDL_T_REDUCE ? g->n_operands : t->y, t->w};
@@ -196,7 +202,7 @@ static bool group_reads_well(const tiler *l) {
       const bdl_operand *o = &g->operands[operand[j]];
       if (o->kind == BDL_O_REG) continue;
       if (o->kind == BDL_O_ARRAY && l->noted[o->ref.slot]) return false;
-      if (!reads_well(l, o->ref, o->kind == BDL_O_ARRAY, o->size)) return false;
+      if (!reads_well(l, made_at(l, o->ref), o->kind == BDL_O_ARRAY, o->size)) return false;
     }
   }
   return true;
@@ -208,8 +214,8 @@ static bool allowed(const tiler *l) {
     if (k == l->main) continue;
     v.before = k < l->main;
     l->taken[k] = is_taken(l, k);
-    if (!l->taken[k]) visit_inst(&l->body->v[k], by_others, &v);
-    if (!l->first[k]) visit_inst(&l->body->v[k], of_first, &v);
+    if (!l->taken[k]) visit_inst(l, &l->body->v[k], by_others, &v);
+    if (!l->first[k]) visit_inst(l, &l->body->v[k], of_first, &v);
   }
   return v.ok && group_reads_well(l);
 }
@@ -275,10 +281,10 @@ bdl_status bdl_plan_tiled(bdl_planner *pl, bdl_inst *scan, int32_t begin) {
   l.after = (bool *)l.of_main + n;
   l.noted = l.after + n;
   bdl_status s = BDL_OK;
-  visit_inst(&l.body->v[l.main], note_main, &l);
+  visit_inst(&l, &l.body->v[l.main], note_main, &l);
   divide(&l);
   for (int32_t k = 0; k < l.body->n; k++)
-    if (l.first[k]) visit_inst(&l.body->v[k], note_first, &l);
+    if (l.first[k]) visit_inst(&l, &l.body->v[k], note_first, &l);
   if (allowed(&l)) {
     bdl_tiled *d = bdl_arena_alloc(&plan->arena, sizeof *d);
     s = d ? BDL_OK : BDL_ENOMEM;

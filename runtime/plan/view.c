@@ -14,17 +14,20 @@ static void row_major(const bdl_aval *a, int64_t stride[BDL_MAX_NDIM]) {
   }
 }
 
-static bool is_row_major(const bdl_aval *a, const int64_t *stride) {
+/* From axis `first` on. */
+static bool is_row_major(const bdl_aval *a, const int64_t *stride, int first) {
   int64_t s = 1;
-  for (int k = a->ndim - 1; k >= 0; k--) {
+  for (int k = a->ndim - 1; k >= first; k--) {
     if (a->shape[k] != 1 && stride[k] != s) return bdl_aval_numel(a) == 0;
     s *= a->shape[k];
   }
   return true;
 }
 
+bool bdl_view_has_rows(const bdl_view *v, const bdl_aval *a) { return is_row_major(a, v->stride, 1); }
+
 static void classify(const bdl_prog *p, const bdl_aval *a, bdl_view *v) {
-  v->contiguous = is_row_major(a, v->stride);
+  v->contiguous = is_row_major(a, v->stride, 0);
   v->whole = v->contiguous && v->offset == 0 && bdl_aval_numel(a) == bdl_aval_numel(bdl_aval_of(p, v->base));
 }
 

@@ -19,6 +19,8 @@ typedef struct bdl_view {
 bdl_view bdl_view_self(const bdl_prog *p, bdl_atom x);
 /* Is e a reshape, broadcast, permute, slice or reverse that is a view of its operand's view x?  Then *v is its result's. */
 bool bdl_view_of_eqn(const bdl_prog *p, const bdl_eqn *e, const bdl_view *x, bdl_view *v);
+/* Is each row of v, a view of type a, row-major without gaps?  Rows themselves may stand anywhere. */
+bool bdl_view_has_rows(const bdl_view *v, const bdl_aval *a);
 /* Strides of view x (of a variable with type a) over the axes of domain d by NumPy's broadcasting. */
 void bdl_view_over(const bdl_view *x, const bdl_aval *a, const bdl_aval *d, int64_t stride[BDL_MAX_NDIM]);
 

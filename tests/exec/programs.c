@@ -170,15 +170,17 @@ void t_random_inputs(bdl_prog *p, bdl_tensor *in, uint64_t *rng) {
   for (int i = 0; i < p->inputs.n; i++) in[i] = t_random_tensor(p->ctx, bdl_aval_of(p, p->inputs.v[i]), -2, 2, rng);
 }
 
-bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair) {
-  gen b = {.rng = seed};
-  bdl_aval carry[3] = {shape_of(2), shape_of(2), shape_of(0)}, slice = shape_of(4), konst = shape_of(3);
+enum { CARRY_AT = 1, SLICE_AT = 4, BODY_IN = 5, BODY_OUT = 5 };
+
+static bdl_aval body_input(int i) { return shape_of(i == 0 ? 3 : i == 3 ? 0 : i == SLICE_AT ? 4 : 2); }
+
+/* constant, carry of three, slice -> the carry, two more */
+static void scan_body(bdl_context *c, gen *g, bdl_atom *out) {
+  gen b = *g;
+  bdl_aval carry[3] = {body_input(1), body_input(2), body_input(3)};
   t_check(c, bdl_prog_new(c, "body", &b.p));
-  t_check(c, bdl_ir_input(b.p, &konst, &b.pool[b.n++]));
-  for (int i = 0; i < 3; i++) t_check(c, bdl_ir_input(b.p, &carry[i], &b.pool[b.n++]));
-  t_check(c, bdl_ir_input(b.p, &slice, &b.pool[b.n++]));
+  for (int i = 0; i < BODY_IN; i++) t_check(c, bdl_ir_input(b.p, (bdl_aval[]){body_input(i)}, &b.pool[b.n++]));
   for (int i = 0; i < 25; i++) grow(&b);
-  bdl_atom out[6];
   for (int k = 0; k < 3; k++) { /* something of the carry's type: mix two of its type, or hand one on */
     bdl_atom same[256];
     int n = 0;
@@ -188,21 +190,142 @@ bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair) {
     if (below(&b, 3)) t_check(c, bdl_bind2(b.p, BDL_P_add, out[k], same[below(&b, (uint64_t)n)], &out[k]));
     if (below(&b, 2)) t_check(c, bdl_bind1(b.p, BDL_P_tanh, out[k], &out[k]));
   }
-  for (int k = 3; k < 5; k++) out[k] = b.pool[below(&b, (uint64_t)b.n)];
+  for (int k = 3; k < BODY_OUT; k++) out[k] = b.pool[below(&b, (uint64_t)b.n)];
+  *g = b;
+}
+
+static bdl_aval rows_of(bdl_aval a, int64_t n) {
+  memmove(a.shape + 1, a.shape, (size_t)a.ndim * sizeof a.shape[0]);
+  a.shape[0] = n;
+  a.ndim++;
+  return a;
+}
+
+bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair) {
+  gen b = {.rng = seed};
+  bdl_atom in[BODY_IN], out[6], res[6];
+  scan_body(c, &b, out);
   out[5] = out[0]; /* the carry itself, stacked */
   t_check(c, bdl_prog_set_outputs(b.p, out, 6));
   bdl_prog *p;
   t_check(c, bdl_prog_new(c, "scan", &p));
-  bdl_aval xs = slice;
-  xs.ndim = 2, xs.shape[1] = slice.shape[0], xs.shape[0] = 5;
-  const bdl_aval *type[5] = {&konst, &carry[0], &carry[1], &carry[2], &xs};
-  bdl_atom in[5], res[6];
-  for (int i = 0; i < 5; i++) t_check(c, bdl_ir_input(p, type[i], &in[i]));
+  for (int i = 0; i < BODY_IN; i++) {
+    const bdl_aval a = i == SLICE_AT ? rows_of(body_input(i), 5) : body_input(i);
+    t_check(c, bdl_ir_input(p, &a, &in[i]));
+  }
   bdl_param params[5] = {bdl_pint(1), bdl_pint(3), bdl_pint(5), bdl_pint((int64_t)(seed & 1)), bdl_pprogs(&b.p, 1)};
   t_check(c, bdl_bind(p, BDL_P_scan, params, in, 5, res));
   t_check(c, bdl_prog_set_outputs(p, res, 6));
   bdl_prog_unref(b.p);
   for (int i = 0; i < 6; i++) pair[i] = i < 3 ? i + 1 : -1;
+  return p;
+}
+
+/* x of n rows, its rows in another order, some of twice as many, or one for all. */
+static bdl_atom rows_of_input(gen *g, bdl_atom x, int64_t n) {
+  bdl_context *c = g->p->ctx;
+  const bdl_aval a = *bdl_aval_of(g->p, x);
+  const int64_t axis = 0, lo[2] = {0, 0}, hi[2] = {n, a.shape[1]}, by[2] = {1, 1}, one[2] = {1, a.shape[1]}, two[2] = {2, 1};
+  const int64_t all[2] = {2 * n, a.shape[1]}, to[2] = {0, 1};
+  bdl_atom z = x;
+  switch (below(g, 4)) {
+    case 0: t_check(c, bdl_bind(g->p, BDL_P_slice, (bdl_param[]){bdl_pints(lo, 2), bdl_pints(hi, 2), bdl_pints(by, 2)}, &x, 1, &z)); break;
+    case 1: t_check(c, bdl_bind(g->p, BDL_P_slice, (bdl_param[]){bdl_pints(lo, 2), bdl_pints(all, 2), bdl_pints(two, 2)}, &x, 1, &z)); break;
+    case 2:
+      t_check(c, bdl_bind(g->p, BDL_P_slice, (bdl_param[]){bdl_pints(lo, 2), bdl_pints(hi, 2), bdl_pints(by, 2)}, &x, 1, &z));
+      t_check(c, bdl_bind(g->p, BDL_P_reverse, (bdl_param[]){bdl_pints(&axis, 1)}, &z, 1, &z));
+      break;
+    default:
+      t_check(c, bdl_bind(g->p, BDL_P_slice, (bdl_param[]){bdl_pints(lo, 2), bdl_pints(one, 2), bdl_pints(by, 2)}, &x, 1, &z));
+      t_check(c, bdl_bind(g->p, BDL_P_broadcast, (bdl_param[]){bdl_pints(hi, 2), bdl_pints(to, 2)}, &z, 1, &z));
+  }
+  return z;
+}
+
+/* Behind the loop: x as it is, another value of it, part of it replaced, a sum over its steps. */
+static bdl_atom used(gen *g, bdl_atom x) {
+  static const int64_t axis = 0;
+  bdl_context *c = g->p->ctx;
+  const bdl_aval a = *bdl_aval_of(g->p, x);
+  bdl_atom z = x, u, start;
+  switch (below(g, a.ndim > 0 && a.shape[0] > 0 ? 6 : 2)) {
+    case 0: return x;
+    case 1: t_check(c, bdl_bind1(g->p, BDL_P_neg, x, &z)); return z;
+    case 2: t_check(c, bdl_bind(g->p, BDL_P_reverse, (bdl_param[]){bdl_pints(&axis, 1)}, &x, 1, &z)); return z;
+    case 3: t_check(c, bdl_bind(g->p, BDL_P_reduce_sum, (bdl_param[]){bdl_pints(&axis, 1)}, &x, 1, &z)); return z;
+    case 4: return t_check(c, bdl_ir_reshape(g->p, x, 1, (int64_t[]){bdl_aval_numel(&a)}, &z)), z;
+    default: {
+      bdl_aval part = a;
+      bdl_atom in[2 + BDL_MAX_NDIM] = {x};
+      part.shape[0] = 1;
+      t_check(c, bdl_ir_full(g->p, &part, 7, &u));
+      t_check(c, bdl_ir_literal(g->p, BDL_I32, (bdl_scalar){.i32 = 0}, &start));
+      in[1] = u;
+      for (int k = 0; k < a.ndim; k++) in[2 + k] = start;
+      t_check(c, bdl_bind(g->p, BDL_P_dynamic_update_slice, NULL, in, 2 + a.ndim, &z));
+      if (below(g, 2)) t_check(c, bdl_bind1(g->p, BDL_P_neg, z, &z));
+      return z;
+    }
+  }
+}
+
+bdl_prog *t_random_rows(bdl_context *c, uint64_t seed) {
+  enum { STACKED = 7, OUT = 3 + STACKED };
+  static const int64_t lengths[] = {0, 1, 2, 5};
+  gen b = {.rng = seed}, g = {.rng = seed + 1000};
+  const int64_t n = lengths[seed % 4];
+  bdl_atom in[BODY_IN], out[3 + 3 * STACKED], res[OUT];
+  bdl_prog *p;
+  scan_body(c, &b, out);
+  if (below(&b, 2)) { /* a branch makes it */
+    bdl_prog *branch[2];
+    branch[0] = t_parse(c, "program n(a:f32[1300]) { b:f32[1300] = neg a\n return b }");
+    branch[1] = t_parse(c, "program s(a:f32[1300]) { b:f32[1300] = mul a 0.5:f32\n return b }");
+    bdl_atom index;
+    t_check(c, bdl_bind(b.p, BDL_P_cast, (bdl_param[]){bdl_pdtype(BDL_I32)}, &b.pool[3], 1, &index));
+    t_check(c, bdl_bind(b.p, BDL_P_cond, (bdl_param[]){bdl_pprogs(branch, 2)}, (bdl_atom[]){index, out[0]}, 2, &out[0]));
+    bdl_prog_unref(branch[0]), bdl_prog_unref(branch[1]);
+  }
+  for (int k = BODY_OUT; k < OUT; k++) /* the carry before the step, behind it, or both */
+    out[k] = below(&b, 2) ? out[below(&b, 3)] : b.pool[CARRY_AT + (int)below(&b, 3)];
+  t_check(c, bdl_prog_set_outputs(b.p, out, OUT));
+  t_check(c, bdl_prog_new(c, "rows", &g.p));
+  for (int i = 0; i < BODY_IN; i++) {
+    const bdl_aval a = i == SLICE_AT ? rows_of(body_input(i), 2 * n + 1) : body_input(i);
+    t_check(c, bdl_ir_input(g.p, &a, &in[i]));
+  }
+  for (int k = 0; k < 3; k++) { /* what it starts from is made here, or an operand */
+    g.pool[k] = in[CARRY_AT + k];
+    if (below(&g, 2)) t_check(c, bdl_bind1(g.p, BDL_P_sin, in[CARRY_AT + k], &in[CARRY_AT + k]));
+  }
+  in[SLICE_AT] = rows_of_input(&g, in[SLICE_AT], n);
+  const bdl_param params[5] = {bdl_pint(1), bdl_pint(3), bdl_pint(n), bdl_pint((int64_t)below(&g, 2)), bdl_pprogs(&b.p, 1)};
+  t_check(c, bdl_bind(g.p, BDL_P_scan, params, in, BODY_IN, res));
+  int made = 0;
+  for (int k = 0; k < 3; k++) { /* of the type of the carry: as it is, or beside what it was */
+    out[made] = res[k];
+    if (below(&g, 3) == 0) t_check(c, bdl_bind2(g.p, BDL_P_sub, out[made], g.pool[k], &out[made]));
+    made++;
+  }
+  for (int k = 3; k < OUT; k++)
+    for (int uses = 1 + (int)below(&g, 2); uses > 0; uses--) out[made++] = used(&g, res[k]);
+  t_check(c, bdl_prog_set_outputs(g.p, out, made));
+  bdl_prog_unref(b.p);
+  if (seed % 3) return g.p;
+  t_check(c, bdl_prog_new(c, "around", &p)); /* the same again and again */
+  for (int i = 0; i < BODY_IN; i++) t_check(c, bdl_ir_input(p, bdl_aval_of(g.p, g.p->inputs.v[i]), &in[i]));
+  const bdl_atom order[BODY_IN] = {in[0], in[SLICE_AT], in[1], in[2], in[3]};
+  bdl_prog *body;
+  bdl_atom z[3 + 3 * STACKED], inside[BODY_IN];
+  t_check(c, bdl_prog_new(c, "again", &body));
+  for (int i = 0; i < BODY_IN; i++) t_check(c, bdl_ir_input(body, bdl_aval_of(p, order[i]), &inside[i]));
+  t_check(c, bdl_ir_inline(body, g.p, (bdl_atom[]){inside[0], inside[2], inside[3], inside[4], inside[1]}, z));
+  t_check(c, bdl_prog_set_outputs(body, z, made));
+  const bdl_param outer[5] = {bdl_pint(2), bdl_pint(3), bdl_pint(3), bdl_pint((int64_t)below(&g, 2)), bdl_pprogs(&body, 1)};
+  t_check(c, bdl_bind(p, BDL_P_scan, outer, order, BODY_IN, z));
+  t_check(c, bdl_prog_set_outputs(p, z, made));
+  bdl_prog_unref(g.p);
+  bdl_prog_unref(body);
   return p;
 }
 
@@ -285,6 +408,7 @@ bdl_prog *t_random_neurons(bdl_context *c, uint64_t seed, int32_t *pair) {
   for (int i = 0; i < IN; i++) t_check(c, bdl_ir_input(p, outside[i], &in[i]));
   bdl_param params[5] = {bdl_pint(1), bdl_pint(CARRY), bdl_pint(STEPS), bdl_pint((int64_t)below(&g, 2)), bdl_pprogs(&g.p, 1)};
   t_check(c, bdl_bind(p, BDL_P_scan, params, in, IN, out));
+  if (seed / 4 % 2) t_check(c, bdl_bind1(p, BDL_P_neg, out[8], &out[8])); /* so the State may stay in its rows */
   t_check(c, bdl_prog_set_outputs(p, out, OUT));
   bdl_prog_unref(g.p);
   for (int i = 0; i < OUT; i++) pair[i] = i < CARRY ? i + 1 : -1;

@@ -20,6 +20,8 @@ void t_random_inputs(bdl_prog *p, bdl_tensor *in, uint64_t *rng);
 /* A scan whose body is random: 5 operands, 6 results; carry of three shapes, exchanged, kept or replaced; stacked operands and
 ** results.  pair[6]: as for bdl_plan_new. */
 bdl_prog *t_random_scan(bdl_context *c, uint64_t seed, int32_t *pair);
+/* A scan that also stacks its carry, before the step and behind it, which is then used in several ways; now and then in a loop. */
+bdl_prog *t_random_rows(bdl_context *c, uint64_t seed);
 /* A scan of which each step treats every element alone, but for sums over them: 9 operands, 12 results; its first six are the carry. */
 bdl_prog *t_random_neurons(bdl_context *c, uint64_t seed, int32_t *pair);
 /* x -> x * 1.0001 + 0.1, so many times, and the sum of what is positive on the way: f32[700], f32[]. */

@@ -157,11 +157,26 @@ static void random_scans_agree(void **state) {
   close_bundle(c, &b, "random scans");
 }
 
+static void random_rows_agree(void **state) {
+  bdl_context *c = *state;
+  bundle b;
+  open_bundle(c, &b);
+  for (uint64_t seed = 1; seed <= 16; seed++) {
+    bdl_prog *p = t_random_rows(c, seed);
+    bdl_tensor in[MANY];
+    uint64_t rng = seed;
+    t_random_inputs(p, in, &rng);
+    add(c, &b, p, in);
+    bdl_prog_unref(p);
+  }
+  close_bundle(c, &b, "random rows");
+}
+
 /* Tile by tile, many steps at a time, with any number of threads, as one operation after another in the interpreter. */
 static void neurons_alone_agree(void **state) {
   bdl_context *c = *state;
   bdl_exec_context *x = t_tier(c, "native");
-  int tiled = 0;
+  int tiled = 0, kept = 0;
   for (uint64_t seed = 1; seed <= 16; seed++) {
     int32_t pair[12];
     bdl_prog *p = t_random_neurons(c, seed, pair);
@@ -176,7 +191,10 @@ static void neurons_alone_agree(void **state) {
     t_check(c, bdl_exec_run(plain, in, want));
     bdl_plan_free(plain);
     t_check(c, bdl_plan_new(c, p, pair, &plan));
-    tiled += plan->block.v[plan->block.n - 1].scan.tiled != NULL;
+    const bdl_inst *loop = plan->block.v;
+    while (loop->kind != BDL_I_SCAN) loop++;
+    tiled += loop->scan.tiled != NULL;
+    for (int32_t k = 0; loop->scan.tiled && k < loop->scan.n_moving; k++) kept += loop->scan.moving[k].next >= 0;
     for (int threads = 0; threads < 4; threads++) { /* 0: the interpreter */
       t_tier(c, threads ? "native" : "interp");
       x->threads = BDL_MAX(threads, 1);
@@ -190,6 +208,7 @@ static void neurons_alone_agree(void **state) {
     bdl_prog_unref(p);
   }
   x->threads = 1;
+  assert_true(kept > 4); /* States in their rows */
   assert_true(tiled > 10); /* where time and sums share a group, the next step waits for the sums */
 }
 
@@ -425,7 +444,7 @@ static void unknown_tiers_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(neurons_alone_agree),
+    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(random_rows_agree), T_TEST(neurons_alone_agree),
     T_TEST(noise_in_tiles_agrees),
     T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
     T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),

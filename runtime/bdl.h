@@ -66,7 +66,7 @@ typedef struct bdl_options {
   void *log_ud;
   int sandbox; /* 1: models of strangers: no files, no programs, no foreign functions, no native code; Lua's memory counts, too */
   /* Of a sandbox, for each call; 0: none.  Beyond it the call fails with a BudgetError.  A step is an iteration of a compiled loop, or a
-  ** thousand instructions of Lua.  The States of a compiled loop that was stopped so may be those of any step. */
+  ** thousand instructions of Lua.  States are then as before the compiled call that was stopped. */
   int64_t step_limit;
   double time_limit; /* s */
 } bdl_options;

@@ -241,6 +241,54 @@ static void a_sandbox_has_a_budget_for_each_call(void **state) {
   assert_non_null(strstr(h.text[BDL_LOG_ERROR], "native"));
 }
 
+/* Whatever runs when a budget is spent, States are those before the compiled call: loops of loops, updates in place, what a
+** program of the host or a function of Lua calls. */
+static void a_spent_budget_changes_no_state(void **state) {
+  (void)state;
+  static const char text[] =
+    "local s, k = bdl.State(bdl.zeros(300)), bdl.State(bdl.tensor(0))\n"
+    "local function step() s.value = s.value + 1 k.value = k.value + 1 end\n"
+    "local function inner() bdl.while_loop(function(x) return x:lt(300) end, function(x) return x + 1 end, bdl.tensor(0)) step() end\n"
+    "local function loop(f) return function() bdl.for_loop(f, {length = 1000}) end end\n"
+    "local function both() step() loop(step)() end\n"
+    "local function go() return k.value:lt(100000) end\n"
+    "local function whiles() bdl.while_loop(go, function(x) step() return x end, bdl.tensor(0)) end\n"
+    "return {s = s, k = k, f1 = loop(step), f2 = loop(inner), f3 = both, f4 = whiles, g1 = bdl.jit(loop(step)), g2 = bdl.jit(loop(inner)),\n"
+    "  g3 = bdl.jit(both), g4 = bdl.jit(whiles)}";
+  bdl_options o = sandboxed();
+  o.step_limit = 900;
+  bdl *b = bdl_open(&o);
+  assert_non_null(b);
+  if (bdl_run_string(b, text, "budget.lua")) fail_msg("%s", bdl_error_text(b));
+  bdl_cell *s = bdl_cell_find(b, "s"), *k = bdl_cell_find(b, "k");
+  assert_true(s && k);
+  for (int i = 0; i < 24; i++) {
+    char name[] = {"fg"[i / 4 % 2], (char)('1' + i % 4), '\0'};
+    float v[300], at = 7;
+    int32_t n = 7;
+    for (int j = 0; j < 300; j++) v[j] = at;
+    const bdl_array vs = bdl_vector(BDL_FLOAT32, v, 300), ns = bdl_number(BDL_INT32, &n);
+    assert_int_equal(bdl_cell_write(s, &vs) | bdl_cell_write(k, &ns), 0);
+    bdl_function *f = bdl_function_find(b, name);
+    assert_non_null(f);
+    bdl_program *p = i < 16 ? NULL : bdl_program_new(f, NULL, 0, NULL, 0);
+    if (i >= 16 && !p) fail_msg("%s: %s", name, bdl_error_text(b));
+    for (int again = 0; again < 2; again++) {
+      assert_int_equal(p ? bdl_program_run(p) : bdl_function_call(f, NULL, 0, NULL, 0), 1);
+      if (strcmp(bdl_error_kind(b), "BudgetError") != 0) fail_msg("%s, case %d: %s", name, i, bdl_error_text(b));
+      assert_int_equal(bdl_cell_read(s, &vs) | bdl_cell_read(k, &ns), 0);
+      /* before the loop, f3 has made a step in Lua */
+      const int stepped = !p && i / 4 % 2 == 0 && i % 4 == 2 ? again + 1 : 0;
+      if (n != 7 + stepped) fail_msg("%s, case %d, again %d: %d", name, i, again, n);
+      for (int j = 0; j < 300; j++)
+        if (v[j] != at + (float)stepped) fail_msg("%s, case %d, again %d: %g, %d", name, i, again, (double)v[j], n);
+    }
+    bdl_program_free(p);
+    bdl_function_free(f);
+  }
+  bdl_close(b);
+}
+
 static void no_context_is_an_error_too(void **state) {
   (void)state;
   assert_int_equal(bdl_run_string(NULL, "x", "x"), 1);
@@ -270,6 +318,7 @@ int main(void) {
     cmocka_unit_test(wrong_options_are_refused),
     cmocka_unit_test(scripts_leave_names),
     cmocka_unit_test(a_sandbox_has_a_budget_for_each_call),
+    cmocka_unit_test(a_spent_budget_changes_no_state),
     cmocka_unit_test(no_context_is_an_error_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

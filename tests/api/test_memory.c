@@ -2,7 +2,10 @@
 ** test_memory.c -- every function of bdl.h while the n-th allocation fails, n = 1, 2, 3, ..: a MemoryError each time, and the next
 ** call works.
 */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "../support/faults.h"
 #include "host.h"
@@ -20,6 +23,7 @@ static const char *hear(void *ud, const bdl_array *in, int n_in, bdl_array *out,
 
 typedef struct world {
   t_faults faults;
+  char file[32];
   bdl *b;
   bdl_function *step, *put;
   bdl_program *p;
@@ -37,6 +41,8 @@ static bdl_array vector(float *x) {
 static int registers(world *w) { return bdl_register(w->b, "hear", hear, &w->heard, NULL, 0); }
 
 static int runs(world *w) { return bdl_run_string(w->b, NET, "net.lua"); }
+
+static int runs_file(world *w) { return bdl_run_file(w->b, w->file); }
 
 static int compiles_anew(world *w) { /* another text each time, so that nothing is kept */
   char text[128];
@@ -75,6 +81,21 @@ static int makes_program(world *w) {
 }
 
 static int runs_program(world *w) { return bdl_program_run(w->p); }
+
+static int describes_program(world *w) {
+  bdl_array a;
+  return bdl_program_argument(w->p, 0, &a) || bdl_program_result(w->p, 0, &a);
+}
+
+/* Needs no memory of its own, as there may be none: the next call says that it was stopped. */
+static int interrupts(world *w) {
+  size_t used;
+  bdl_interrupt(w->b);
+  bdl_memory(w->b, &used, NULL);
+  assert_true(bdl_interrupted(w->b) && used > 0);
+  assert_int_equal(bdl_program_run(w->p), 1);
+  return bdl_interrupted(w->b);
+}
 
 static int finds_cell(world *w) {
   bdl_cell *c = bdl_cell_find(w->b, "n");
@@ -124,12 +145,24 @@ static void open_world(world *w) {
   assert_non_null(w->b);
 }
 
+static void write_model(world *w) {
+  snprintf(w->file, sizeof w->file, "/tmp/bdl_memory_XXXXXX");
+  const int fd = mkstemp(w->file);
+  assert_true(fd >= 0);
+  static const char text[] = "local n = bdl.State(0.)\nbdl.for_loop(function() n.value = n.value + 1 end, {length = 3})\n";
+  assert_int_equal(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+  close(fd);
+}
+
 static void every_call_survives_want_of_memory(void **state) {
   (void)state;
   world w;
   open_world(&w);
   SURVIVE(&w, registers);
   SURVIVE(&w, runs);
+  write_model(&w);
+  SURVIVE(&w, runs_file);
+  remove(w.file);
   SURVIVE(&w, compiles_anew);
   SURVIVE(&w, finds_function);
   w.step = bdl_function_find(w.b, "step");
@@ -144,14 +177,44 @@ static void every_call_survives_want_of_memory(void **state) {
   w.p = bdl_program_new(w.step, &in, 1, &out, 1);
   assert_non_null(w.p);
   SURVIVE(&w, runs_program);
+  SURVIVE(&w, describes_program);
   SURVIVE(&w, finds_cell);
   SURVIVE(&w, reads);
   SURVIVE(&w, writes);
   SURVIVE(&w, views);
+  SURVIVE(&w, interrupts);
   const int heard = w.heard;
   assert_int_equal(bdl_program_run(w.p), 0);
   assert_int_equal(w.heard, heard + 1);
   bdl_close(w.b); /* asserts that nothing is left */
+}
+
+/* The program bdl prints its error and gives a status; some more of what it allocates each time. */
+static void the_program_survives_it(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  write_model(&w);
+  char *argv[] = {"bdl", "run", "--quiet", w.file, NULL};
+  const int standard = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+  assert_true(standard >= 0 && null >= 0);
+  dup2(null, STDERR_FILENO);
+  int64_t failures = 0;
+  for (int64_t n = 0, done = 0; !done; n += 1 + n / 32) {
+    w.faults = (t_faults){.left = n, .persistent = n % 2};
+    const int failed = bdl_main(w.b, 4, argv);
+    done = !w.faults.happened;
+    w.faults = (t_faults){.left = INT64_MAX};
+    failures += failed != 0;
+    if (done) assert_int_equal(failed, 0);
+    if (failed) assert_int_equal(bdl_main(w.b, 4, argv), 0);
+  }
+  dup2(standard, STDERR_FILENO);
+  close(standard);
+  close(null);
+  assert_true(failures > 20);
+  remove(w.file);
+  bdl_close(w.b);
 }
 
 static void opening_survives_it_too(void **state) {
@@ -172,6 +235,7 @@ static void opening_survives_it_too(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_call_survives_want_of_memory),
+    cmocka_unit_test(the_program_survives_it),
     cmocka_unit_test(opening_survives_it_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,8 @@
 #include "../exec/programs.h"
 #include "../ir/cases.h"
 #include "../ir/text.h"
+#include "../support/faults.h"
+#include "exec/native.h"
 #include "export/export.h"
 
 enum { MOST = 1200 };
@@ -243,10 +245,55 @@ static void random_programs_and_loops_agree(void **state) {
   close_bundle(b, "-O2");
 }
 
+/* A State w that a loop writes, constants, events, passes over arrays. */
+static const char LEARNS[] =
+  "program p(w:f32[3], s:bool[4]) {\n"
+  "  const i:i32[5] = [0 2 1 0 0]\n"
+  "  const q:i32[5] = [0 2 3 3 5]\n"
+  "  z:f32[3] = scan[consts=3 carry=1 length=3 reverse=0 body={program b(s:bool[4], i:i32[5], q:i32[5], y:f32[3]) {\n"
+  "    one:f32[1] = broadcast[shape=(1) dims=()] 1.0:f32\n"
+  "    x:f32[3] = csr_dot[rows=4 cols=3 transpose=0 event=1] s one i q\n"
+  "    e:f32[3] = exp y\n"
+  "    n:f32[] = reduce_sum[axes=(0)] e\n"
+  "    m:f32[3] = mul n x\n"
+  "    r:f32[3] = add m y\n"
+  "    return r\n  }}] s i q w\n  return z\n}\n";
+
+static bdl_status whole(bdl_context *c) {
+  static const int32_t in[] = {~0, 0}, result[] = {~0}, pair[] = {0};
+  const float start[3] = {1, 2, 3};
+  bdl_prog *p;
+  bdl_plan *plan;
+  TRY(bdl_native_set_tier(c, "interp"));
+  TRY(bdl_ir_parse(c, LEARNS, strlen(LEARNS), &p));
+  bdl_status s = bdl_plan_new(c, p, pair, &plan);
+  if (s == BDL_OK) {
+    const bdl_export_value arg = {"s", "", *bdl_aval_of(p, p->inputs.v[1])};
+    const bdl_export_leaf w = {{"w", "w", *bdl_aval_of(p, p->inputs.v[0])}, start, true};
+    const bdl_export_fn fn = {.name = "step", .plan = plan, .args = &arg, .n_args = 1, .in = in, .out = result};
+    const bdl_export x = {.name = "net", .model = "a test", .own_math = true, .fns = &fn, .leaves = &w, .n_fns = 1, .n_leaves = 1};
+    bdl_exported out;
+    s = bdl_export_write(c, &x, &out);
+    if (s == BDL_OK) {
+      assert_non_null(strstr(out.header.s, "int net_step("));
+      bdl_exported_free(c, &out);
+    }
+    bdl_plan_free(plan);
+  }
+  bdl_prog_unref(p);
+  return s;
+}
+
+static void failed_allocations_leave_nothing(void **state) {
+  (void)state;
+  for (int persistent = 0; persistent < 2; persistent++) assert_true(t_survive(whole, persistent) > 50);
+}
+
 int main(void) {
   setenv("BDL_BLAS", "none", 1); /* products by our own loops: the library's bits are its own */
   const struct CMUnitTest tests[] = {
     T_TEST(every_primitive_agrees_or_is_refused), T_TEST(random_programs_and_loops_agree),
+    cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 --   unsupported  there is no counterpart: an error, which lists the nodes
 --
 -- A loop of nodes needs one that remembers: what leaves it into the loop arrives a step later.
+-- Of HDF5 neither attributes are read, which NIR has none of, nor what stands in other files.
 -- Source: Pedersen et al. (2024), Neuromorphic intermediate representation: a unified instruction set for interoperable
 --   brain-inspired computing. Nat Commun 15, 8122.
 return require "bdl.lazy"("nir", {

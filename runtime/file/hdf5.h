@@ -3,7 +3,8 @@
 ** Three kinds of data sets: arrays of numbers; ragged ones, a vector of numbers a row; and texts, one a row.  A group is
 ** read as the texts of its names, in ascending order.  A name is a path, "/spikes/times".  Malformed files are BDL_EIO
 ** with file, data set and the library's reason; where the library breaks down over one, only the process that reads or
-** writes for us does.
+** writes for us does.  What leads to another file, links and numbers that it holds, is BDL_ENOTSUP; attributes are not
+** looked at.
 ** Source: The HDF Group, HDF5 Reference Manual 1.10.
 */
 #ifndef BDL_FILE_HDF5_H

@@ -33,7 +33,9 @@ static bdl_status load(bdl_context *c, bdl_h5 *h) {
   if (all) h->H5get_libversion(&major, &minor, &release);
   if (!all || major != H5_VERS_MAJOR || minor != H5_VERS_MINOR)
     return bdl_fail(c, BDL_EIO, "libhdf5 %u.%u is here, but bdl was built with %d.%d", major, minor, H5_VERS_MAJOR, H5_VERS_MINOR);
-  return h->H5open() < 0 ? bdl_fail(c, BDL_EIO, "libhdf5 cannot be started") : BDL_OK;
+  /* A file of strangers reaches no other file: links to one are no links any more, wherever they stand in a path. */
+  const bool started = h->H5open() >= 0 && h->H5Lunregister(H5L_TYPE_EXTERNAL) >= 0;
+  return started ? BDL_OK : bdl_fail(c, BDL_EIO, "libhdf5 cannot be started");
 }
 
 /* ---- errors ---- */
@@ -46,6 +48,8 @@ static herr_t innermost(unsigned n, const H5E_error2_t *e, void *text) {
 bdl_status bdl_hdf5_lib_fail(const library *f, const char *name, const char *what) {
   const char *why = "no reason given";
   f->h5->H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, &why);
+  if (strstr(why, "link class")) /* load took it away */
+    return bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: a link to another file, which is not opened", f->shown, name);
   return bdl_fail(f->ctx, BDL_EIO, "%s, %s: %s (%s)", f->shown, name, what, why);
 }
 

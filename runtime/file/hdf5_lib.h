@@ -66,7 +66,8 @@ bool bdl_hdf5_receive(int socket, void *data, uint64_t n);
   X(H5Tget_size) X(H5Tget_super) X(H5Tis_variable_str) X(H5Tset_cset) X(H5Tset_size) X(H5Tvlen_create) X(H5open) \
   X(H5get_libversion) X(H5T_C_S1_g) X(H5T_NATIVE_INT8_g) X(H5T_NATIVE_INT32_g) X(H5T_NATIVE_UINT32_g) \
   X(H5T_NATIVE_INT64_g) X(H5T_NATIVE_FLOAT_g) X(H5T_NATIVE_DOUBLE_g) X(H5P_CLS_DATASET_XFER_ID_g) \
-  X(H5P_CLS_DATASET_CREATE_ID_g) X(H5P_CLS_LINK_CREATE_ID_g)
+  X(H5P_CLS_DATASET_CREATE_ID_g) X(H5P_CLS_LINK_CREATE_ID_g) X(H5Lunregister) X(H5Dget_create_plist) \
+  X(H5Pget_external_count) X(H5Pget_layout)
 
 typedef struct bdl_h5 {
 #define X(name) __typeof__(name) *name;

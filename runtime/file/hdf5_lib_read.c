@@ -122,6 +122,15 @@ static bdl_status open_group(const library *f, const char *name, set *s) {
   return BDL_OK;
 }
 
+/* Its numbers may be those of another file: raw bytes of it, or a part of a data set. */
+static bdl_status check_own(const library *f, const char *name, hid_t set) {
+  const hid_t made = f->h5->H5Dget_create_plist(set);
+  if (made < 0) return bdl_hdf5_lib_fail(f, name, "cannot open it");
+  const bool own = f->h5->H5Pget_external_count(made) == 0 && f->h5->H5Pget_layout(made) != H5D_VIRTUAL;
+  f->h5->H5Pclose(made);
+  return own ? BDL_OK : bdl_fail(f->ctx, BDL_ENOTSUP, "%s, %s: its numbers are in another file, which is not opened", f->shown, name);
+}
+
 /* To be closed also after an error. */
 static bdl_status open_set(const library *f, const char *name, set *s) {
   *s = (set){.id = -1, .type = -1, .space = -1, .memory = -1};
@@ -131,6 +140,7 @@ static bdl_status open_set(const library *f, const char *name, set *s) {
   if (s->id >= 0) s->type = f->h5->H5Dget_type(s->id);
   if (s->type >= 0) s->space = f->h5->H5Dget_space(s->id);
   if (s->space < 0) return bdl_hdf5_lib_fail(f, name, "cannot open it");
+  TRY(check_own(f, name, s->id));
   TRY(read_dtype(f, name, s));
   return read_shape(f, name, s);
 }

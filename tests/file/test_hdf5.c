@@ -345,9 +345,36 @@ static void damaged_files_are_survived(void **state) {
   c->mem_limit = 0;
 }
 
+/* Links, raw bytes and data sets made of others lead out of a file: they are refused, what is in the file is read. */
+static void other_files_are_not_reached(void **state) {
+  bdl_context *c = context(state);
+  NEED_HDF5(c);
+  static const char *const no[][2] = {
+    {"/outside", "a link to another file"},        {"/group", "a link to another file"},
+    {"/group/speaker", "no data set"},             {"/around", "a link to another file"},
+    {"/raw", "its numbers are in another file"},   {"/virtual", "its numbers are in another file"},
+  };
+  static const char *const yes[] = {"/own", "/soft"};
+  bdl_hdf5 *f = NULL;
+  bdl_hdf5_kind kind;
+  bdl_aval a;
+  double own[2];
+  assert_int_equal(bdl_hdf5_open(c, "tests/file/hdf5/links.h5", &f), BDL_OK);
+  for (int i = 0; i < BDL_LEN(yes); i++) {
+    assert_int_equal(bdl_hdf5_type(f, yes[i], &kind, &a), BDL_OK);
+    assert_int_equal(bdl_hdf5_read(f, yes[i], &a, own), BDL_OK);
+    assert_true(own[0] == 0 && own[1] == 1);
+  }
+  for (int i = 0; i < BDL_LEN(no); i++) {
+    assert_int_not_equal(bdl_hdf5_type(f, no[i][0], &kind, &a), BDL_OK);
+    if (!strstr(c->error.message, no[i][1])) fail_msg("%s: %s", no[i][0], c->error.message);
+  }
+  bdl_hdf5_close(f);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, new_context, free_context)
-  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(a_group_is_the_list_of_its_names),
+  const struct CMUnitTest tests[] = {TEST(arrays_lists_and_texts), TEST(other_files_are_not_reached), TEST(a_group_is_the_list_of_its_names),
                                      TEST(two_files_at_once), TEST(what_is_not_there), TEST(what_is_written_is_read),
                                      TEST(whole_or_not_at_all), TEST(no_memory_no_file), TEST(damaged_files_are_survived)};
   return cmocka_run_group_tests(tests, NULL, NULL);

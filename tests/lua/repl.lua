@@ -100,6 +100,8 @@ t.test("reload keeps States of the same path, shape and unit", function()
 local helper = require "helper"
 local u = bdl.units
 local net = bdl.graph.Node()
+local table = {bdl.State(0.)}
+table.itself = table
 net.a = bdl.State(bdl.zeros(2)*u.mV)
 net.b = bdl.State(bdl.zeros(2))
 net.c = bdl.State(bdl.zeros(3))
@@ -109,19 +111,20 @@ local n = helper.n
   file("net.lua", text)
   file("edited.lua", text:gsub("zeros%(3%)", "zeros(4)"):gsub("net%.b", "net.d"))
   file("input", "")
-  local got = t.shell(("cd %s && (echo ':load net.lua'; echo 'net.a.value = bdl.ones(2)*u.mV; net.b.value = bdl.ones(2)'; echo n; sleep 0.5; "
-    .. "cp edited.lua net.lua; echo 'return {n = 2}' > helper.lua; echo :reload; echo net.a.value; echo net.d.value; echo n; sleep 0.5; "
+  local got = t.shell(("cd %s && (echo ':load net.lua'; echo 'table[1].value = 5.; net.a.value = bdl.ones(2)*u.mV; net.b.value = bdl.ones(2)'; echo n; sleep 0.5; "
+    .. "cp edited.lua net.lua; echo 'return {n = 2}' > helper.lua; echo :reload; echo net.a.value; echo net.d.value; echo 'n, table[1].value'; sleep 0.5; "
     .. "echo 'x = = 1' > net.lua; echo :reload; echo net.a.value; echo n) | %s repl"):format(DIR, absolute))
   t.eq(got, [[
-names: helper, n, net, u
+names: helper, n, net, table, u
 1
-net.lua: 1 State kept
+net.lua: 2 States kept
   changed  net.c: float32[4], it was float32[3]
   dropped  net.b: float32[2]
   new      net.d: float32[2]
 [1. 1.] mV  float32[2]
 [0. 0.]  float32[2]
 2
+5.0
 net.lua:1: unexpected symbol near '='
     x = = 1
       ^

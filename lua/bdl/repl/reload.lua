@@ -10,7 +10,8 @@ local state = require "bdl.state"
 local function states_of(names)
   local holders = {}
   for name, x in next, names do
-    if class.isa(x, state.State) or class.isa(x, graph.Node) then holders[name] = x end
+    local plain = type(x) == "table" and getmetatable(x) == nil
+    if plain or class.isa(x, state.State) or class.isa(x, graph.Node) then holders[name] = x end
   end
   return graph.states(holders)
 end

@@ -12,7 +12,8 @@
 --   approximated something else is done: delays between steps, a reset that NIR has not
 --   unsupported  there is no counterpart: an error, which lists the nodes
 --
--- A loop of nodes needs one that remembers: what leaves it into the loop arrives a step later.
+-- A loop of nodes needs one that remembers: what leaves it into the loop arrives a step later, but for a Delay of a step or
+-- more, which is as long as it says.
 -- Of HDF5 neither attributes are read, which NIR has none of, nor what stands in other files.
 -- Source: Pedersen et al. (2024), Neuromorphic intermediate representation: a unified instruction set for interoperable
 --   brain-inspired computing. Nat Commun 15, 8122.

@@ -23,6 +23,12 @@ t.test("fixed_prob has the probability and repeats with its seed", function()
   t.ok(A.nnz ~= C.nnz or list(A.indices)[1] ~= list(C.indices)[1])
 end)
 
+t.test("populations are counted by their shapes", function()
+  local pre, post = bdl.nn.LIF{{4, 5}}, bdl.nn.LIF(6)
+  t.eq(list(conn.fixed_prob(pre.varshape, post.varshape, 0.3, {seed = 4}).indices), list(conn.fixed_prob(20, 6, 0.3, {seed = 4}).indices))
+  t.raises("TypeError", "pre is a whole number, not LIF", conn.fixed_prob, pre, 6, 0.3)
+end)
+
 t.test("fixed_prob is the matrix that is regenerated from the same seed", function()
   local A = conn.fixed_prob(20, 30, 0.3, {seed = 9, weight = 2.0})
   t.eq(list(A:todense()), list(event.JITCScalarR{2.0, 0.3, 9, shape = {20, 30}}:todense()))

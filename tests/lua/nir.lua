@@ -161,6 +161,26 @@ t.test("what several edges bring is added; a loop is a step late where it leaves
   t.eq(net(bdl.ones(2)), {3, 3})
 end)
 
+t.test("a delay of a step or more is as long in a loop as it says", function()
+  for _, case in ipairs{{1, 1}, {3, 3}, {2.5, 2.5}, {0.5, 1.5}} do -- steps, what they are in the loop
+    local steps, want = case[1], case[2]
+    local net = wired({a = sum_up(), d = nir.Delay{2, steps*u.second, dt = 1*u.second}},
+                      {{"input", "a"}, {"a", "d"}, {"d", "a"}, {"a", "output"}, {"d", "output"}})
+    nn.init_all_states(net)
+    local a, given, got = {}, {}, {}
+    local function before(k, x) return x % 1 == 0 and (a[k - x] or 0) or (before(k, x - 0.5) + before(k, x + 0.5)) / 2 end
+    for k = 1, 9 do
+      local late = before(k, want)
+      a[k] = (a[k - 1] or 0) + 1 + late
+      got[k], given[k] = net(bdl.ones(2))[1]:item(), a[k] + before(k, steps)
+    end
+    t.eq(got, given, steps)
+    t.eq(tostring(net):find "one step late" ~= nil, steps < 1)
+    local row = net:fidelity()
+    for _, r in ipairs(row) do t.eq((r.why or ""):find "arrives a step late" ~= nil, r.path == "a" and steps < 1, r.path) end
+  end
+end)
+
 t.test("graphs that make no sense", function()
   local E = {{"input", "a"}, {"a", "output"}}
   t.raises("ValueError", "the loop b %-> a %-> b has no node that remembers", wired, {a = doubled(), b = doubled()},

@@ -44,7 +44,7 @@ local function list(graph, prefix, rows)
     end
   end
   for _, edge in ipairs(graph.edges) do
-    local late = edge.late and ("%s arrives a step late"):format(prefix .. edge[1])
+    local late = graph:is_late(edge) and ("%s arrives a step late"):format(prefix .. edge[1])
     for _, row in ipairs(late and rows or {}) do
       if row.path == prefix .. edge[2] then
         row.label = RANK[row.label] < 2 and "discretised" or row.label

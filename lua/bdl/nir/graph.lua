@@ -11,6 +11,7 @@ local none = require "bdl.none".none
 local order_of = require "bdl.nir.order"
 local state = require "bdl.state"
 local sorted_keys = require "bdl.util".sorted_keys
+local InputDelay = require "bdl.nn.delay".InputDelay
 local Module = require "bdl.nn.module".Module
 
 local M = {}
@@ -163,11 +164,19 @@ local function dtype_of(module)
   return base.real()
 end
 
+--- Does an edge of a loop bring what its node gave a step before?  A delay of a step or more knows its value in time.
+function Graph:is_late(edge)
+  local node = self.nodes[edge[1]]
+  if not edge.late or not class.isa(node, InputDelay) then return edge.late end
+  local ok, past = pcall(node.is_past, node)     -- not without dt
+  return not (ok and past)
+end
+
 function Graph:init_state(batch_size)
   local last = {}
   for _, edge in ipairs(self.edges) do
     local from = edge[1]
-    if edge.late and not last[from] then
+    if self:is_late(edge) and not last[from] then
       local shape, size = {batch_size}, self.nodes[from].out_size
       if not size then
         core.fail("ValueError", 2, "nir: the size of node '%s' is not known, but a loop needs it", from)
@@ -180,23 +189,32 @@ function Graph:init_state(batch_size)
   self.last = next(last) and last or nil
 end
 
---- What one edge brings.
-local function brought(self, edge, values)
-  if not edge.late then return values[edge[1]] end
-  local last = self.last and self.last[edge[1]]
-  if not last then
-    core.hint "nn.init_all_states(graph) makes the States of a graph"
-    core.fail("ValueError", 4, "nir: the graph has no state 'last.%s'", edge[1])
+--- What the late edges bring, by the node that they leave: before any node runs.
+local function before(self)
+  local values = {}
+  for _, edge in ipairs(self.edges) do
+    local from = edge[1]
+    if edge.late and values[from] == nil then
+      local last, node = self.last and self.last[from], self.nodes[from]
+      if last then
+        values[from] = last.value
+      elseif class.isa(node, InputDelay) and rawget(node, "history") then
+        values[from] = node:ahead()
+      else
+        core.hint "nn.init_all_states(graph) makes the States of a graph"
+        core.fail("ValueError", 4, "nir: the graph has no state 'last.%s'", from)
+      end
+    end
   end
-  return last.value
+  return values
 end
 
 local function run(self, given)
-  local values = {}
+  local values, late = {}, before(self)
   for _, name in ipairs(self._order) do
     local x = given[name]
     for _, edge in ipairs(self._into[name]) do
-      local y = brought(self, edge, values)
+      local y = (edge.late and late or values)[edge[1]]
       if x == nil then x = y else x = x + y end
     end
     local ok, y = pcall(self.nodes[name], x)
@@ -237,8 +255,8 @@ end
 function Graph:fidelity() return require "bdl.nir.fidelity"(self) end
 
 --- Edges as chains: "a -> b -> c"; late ones alone.
-local function chains(edges)
-  local lines, into, outof, used = {}, {}, {}, {}
+local function chains(graph)
+  local edges, lines, into, outof, used = graph.edges, {}, {}, {}, {}
   for _, edge in ipairs(edges) do
     into[edge[2]], outof[edge[1]] = (into[edge[2]] or 0) + 1, (outof[edge[1]] or 0) + 1
   end
@@ -261,7 +279,9 @@ local function chains(edges)
     end
   end
   for _, edge in ipairs(edges) do
-    if edge.late then lines[#lines + 1] = ("%s -> %s   one step late"):format(edge[1], edge[2]) end
+    if edge.late then
+      lines[#lines + 1] = ("%s -> %s%s"):format(edge[1], edge[2], graph:is_late(edge) and "   one step late" or "")
+    end
   end
   return lines
 end
@@ -289,7 +309,7 @@ function Graph:__tostring()
     for c = 1, 3 do row[c] = row[c] .. (" "):rep(widths[c] - (utf8.len(row[c]) or #row[c])) end
     lines[#lines + 1] = "  " .. table.concat(row, "  ")
   end
-  for _, line in ipairs(chains(self.edges)) do lines[#lines + 1] = "  " .. line end
+  for _, line in ipairs(chains(self)) do lines[#lines + 1] = "  " .. line end
   return table.concat(lines, "\n")
 end
 

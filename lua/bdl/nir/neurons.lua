@@ -260,6 +260,9 @@ end
 
 function Delay:init_state(batch_size) return in_dt(self, InputDelay.init_state, batch_size) end
 
+function Delay:is_past() return in_dt(self, InputDelay.is_past) end
+function Delay:ahead() return in_dt(self, InputDelay.ahead) end
+
 --- x : [.., size] -> what it was
 function Delay:update(x) return in_dt(self, InputDelay.update, x) end
 

@@ -2,6 +2,7 @@
 local core = require "bdl.core"
 local class = require "bdl.class"
 local graphs = require "bdl.graph"
+local InputDelay = require "bdl.nn.delay".InputDelay
 local Module = require "bdl.nn.module".Module
 
 --- Does a module remember, so that its last output is there before it runs?  A Graph does if one of its nodes does.
@@ -79,8 +80,8 @@ local function break_loop(list, memory, outof, waits)
 end
 
 --- order(nodes, names, edges, Input, Graph) -> names in the order in which nodes run, and name -> list of the edges that
---  lead to it; edges that arrive a step later are marked `late`: in a loop the one that leaves the node farthest from the
---  inputs of those that remember.  Errors: ValueError, a loop without memory.
+--  lead to it; edges that arrive a step later are marked `late`: in a loop the one that leaves a delay, which may know
+--  its value before, else the node farthest from the inputs of those that remember.  Errors: ValueError, a loop without memory.
 return function(nodes, names, edges, Input, Graph)
   local into, outof = by_end(names, edges, 2), by_end(names, edges, 1)
   local order, waits, missing, memory, farthest = {}, {}, {}, {}, nil
@@ -113,7 +114,9 @@ return function(nodes, names, edges, Input, Graph)
         local position = {}
         for k, edge in ipairs(edges) do position[edge] = k end
         table.sort(farthest, function(a, b)
-          local x, y = distance[a[1]] or 0, distance[b[1]] or 0
+          local x, y = class.isa(nodes[a[1]], InputDelay), class.isa(nodes[b[1]], InputDelay)
+          if x ~= y then return x end
+          x, y = distance[a[1]] or 0, distance[b[1]] or 0
           if x ~= y then return x > y end
           return position[a] < position[b]
         end)

@@ -13,6 +13,7 @@ local state = require "bdl.state"
 local suggest = require "bdl.suggest"
 local none = require "bdl.none".none
 local module = require "bdl.nn.module"
+local constants = require "bdl.nn.constants"
 local window = require "bdl.nn.window"
 
 local M = {}
@@ -498,6 +499,19 @@ function InputDelay:init_state(batch_size)
     end
   end
   keep(self, "_indices", indices)
+end
+
+--- Is every delay a step or more?
+function InputDelay:is_past()
+  return self.delay ~= nil and (constants.least(window.delay_floor(self.delay)) or 0) >= 1
+end
+
+--- What update gives in this step, before it has x; of delays that are a step or more.
+function InputDelay:ahead()
+  check_dt(self)
+  local late = read(self, row_of(self, self._high - 1), self._indices)
+  if rawequal(self._part, 0.0) or self._part == 0 then return late end
+  return read(self, row_of(self, self._low - 1), self._indices) * self._part + late * (1 - self._part)
 end
 
 --- x : [in_size]  ->  what it was

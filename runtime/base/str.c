@@ -21,7 +21,7 @@ static bool room(bdl_str *b, int64_t n) {
 
 void bdl_str_add(bdl_str *b, const char *s, int64_t n) {
   if (!room(b, n)) return;
-  memcpy(b->s + b->n, s, (size_t)n);
+  if (n > 0) memcpy(b->s + b->n, s, (size_t)n); /* s of an empty text may be NULL */
   b->n += n;
   b->s[b->n] = '\0';
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cpu/array.h"
+#include "cpu/turn.h"
 
 void bdl_k_row_major(int ndim, const int64_t *shape, int64_t *stride) {
   int64_t step = 1;
@@ -36,8 +37,9 @@ typedef struct axis {
   int64_t n, dst, src;
 } axis;
 
-/* rows x cols elements; both loops strided.  Transposes go in blocks, so that neither side misses a line an element. */
-#define MOVE(name, T)                                                                        \
+/* rows x cols elements; both loops strided.  Transposes go in blocks, so that neither side misses a line an element; TURN turns over
+** squares of S in registers. */
+#define MOVE(name, T, S, TURN)                                                               \
   static void name(void *dst, const void *src, axis rows, axis cols) {                       \
     T *restrict z = dst;                                                                     \
     const T *restrict x = src;                                                               \
@@ -53,18 +55,26 @@ typedef struct axis {
     } else if (rows.src == 1 && cols.dst == 1) {                                             \
       for (int64_t i0 = 0; i0 < rows.n; i0 += block)                                         \
         for (int64_t j0 = 0; j0 < cols.n; j0 += block)                                       \
-          for (int64_t i = i0; i < BDL_MIN(i0 + block, rows.n); i++)                         \
-            for (int64_t j = j0; j < BDL_MIN(j0 + block, cols.n); j++)                       \
-              z[i * rows.dst + j] = x[i + j * cols.src];                                     \
+          if (S > 1 && i0 + block <= rows.n && j0 + block <= cols.n)                         \
+            for (int64_t i = i0; i < i0 + block; i += S)                                     \
+              for (int64_t j = j0; j < j0 + block; j += S)                                   \
+                TURN(z + i * rows.dst + j, rows.dst, x + i + j * cols.src, cols.src);        \
+          else                                                                               \
+            for (int64_t i = i0; i < BDL_MIN(i0 + block, rows.n); i++)                       \
+              for (int64_t j = j0; j < BDL_MIN(j0 + block, cols.n); j++)                     \
+                z[i * rows.dst + j] = x[i + j * cols.src];                                   \
     } else {                                                                                 \
       for (int64_t i = 0; i < rows.n; i++)                                                   \
         for (int64_t j = 0; j < cols.n; j++)                                                 \
           z[i * rows.dst + j * cols.dst] = x[i * rows.src + j * cols.src];                   \
     }                                                                                        \
   }
-MOVE(move_1, uint8_t)
-MOVE(move_4, uint32_t)
-MOVE(move_8, uint64_t)
+static inline void move_one(uint8_t *to, int64_t step, const uint8_t *from, int64_t lead) { (void)step, (void)lead, *to = *from; }
+static inline void move_square_4(void *to, int64_t step, const void *from, int64_t lead) { turn_f32(to, step, from, lead); }
+static inline void move_square_8(void *to, int64_t step, const void *from, int64_t lead) { turn_f64(to, step, from, lead); }
+MOVE(move_1, uint8_t, 1, move_one)
+MOVE(move_4, uint32_t, SQUARE_f32, move_square_4)
+MOVE(move_8, uint64_t, SQUARE_f64, move_square_8)
 #undef MOVE
 
 void bdl_k_strided_move(void *dst, const int64_t *dst_stride, const void *src, const int64_t *src_stride, int ndim,

@@ -1,7 +1,8 @@
 /*
 ** event_csr.c -- products with sparse matrices.
 **
-** The order of additions to one result is that of rows, then of entries in a row: it depends on nothing else.
+** The order of additions to one result of v A is that of rows, then of entries in a row; of A s, that of columns, entries of one
+** column as they stand.  It depends on nothing else.
 */
 #include <stdatomic.h>
 #include <string.h>
@@ -99,6 +100,24 @@ static inline bdl_csr_error enter_listed(const bdl_k_csr *a, const int32_t *ids,
   const bdl_csr_error e = enter(a, ids[r], lo, hi);
   narrow_to(a, ids[r], part, lo, hi);
   return e;
+}
+
+/* ---- entries of a row that does not ascend */
+
+enum { FEW = 256, PLACE = 33 }; /* entries at a time; bits of a place in the row */
+
+/* The first active entries of a row from key `from` on, as ascending keys column << PLACE | place; how many: FEW, there may be more. */
+static int64_t first_hits(uint64_t keys[FEW], const bdl_k_csr *a, const uint32_t *bits, int64_t lo, int64_t hi, uint64_t from) {
+  int64_t n = 0;
+  for (int64_t k = lo; k < hi; k++) {
+    const uint32_t j = a->narrow ? ((const uint16_t *)a->indices)[k] : ((const uint32_t *)a->indices)[k];
+    const uint64_t key = (uint64_t)j << PLACE | (uint64_t)(k - lo);
+    if (!bdl_k_is_active(bits, j) || key < from || (n == FEW && key > keys[FEW - 1])) continue;
+    int64_t at = n < FEW ? n++ : FEW - 1;
+    for (; at > 0 && keys[at - 1] > key; at--) keys[at] = keys[at - 1];
+    keys[at] = key;
+  }
+  return n;
 }
 
 /* ---- products: weights W, columns C */
@@ -209,13 +228,24 @@ typedef struct product {
     }                                                                                                            \
     return FINE;                                                                                                 \
   }                                                                                                              \
+  /* z[i] += active entries of the row, by columns */                                                            \
+  static W gather_sorted_##s##_##c(const product *p, int64_t lo, int64_t hi, W sum) {                             \
+    const W *restrict w = (const W *)p->a->data + lo;                                                            \
+    uint64_t keys[FEW], from = 0;                                                                                \
+    for (int64_t n = FEW; n == FEW; from = keys[FEW - 1] + 1) {                                                  \
+      n = first_hits(keys, p->a, p->bits, lo, hi, from);                                                         \
+      for (int64_t r = 0; r < n; r++) sum += w[keys[r] & ((UINT64_C(1) << PLACE) - 1)];                          \
+    }                                                                                                            \
+    return sum;                                                                                                  \
+  }                                                                                                              \
   /* z[i] += one row of A s: the hits of 32 entries, then their weights */                                       \
   static bdl_csr_error gather_##s##_##c(const product *p, int64_t i) {                                           \
     const bdl_k_csr *a = p->a;                                                                                   \
     const W *restrict w = a->data;                                                                               \
     const uint32_t *restrict bits = p->bits;                                                                     \
     W *z = (W *)p->z + i, sum = *z;                                                                              \
-    int64_t lo, hi;                                                                                              \
+    int64_t lo, hi, last = -1;                                                                                   \
+    bool ascends = true;                                                                                         \
     STOP_AT(enter(a, i, &lo, &hi));                                                                              \
     const C *restrict column = (const C *)a->indices + lo;                                                       \
     for (int64_t k = lo; k < hi; k += 32, column += 32) {                                                        \
@@ -224,9 +254,14 @@ typedef struct product {
         for (int l = 0; l < 32; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;           \
       else                                                                                                       \
         for (int l = 0; l < hi - k; l++) hit |= (uint32_t)bdl_k_is_active(bits, (uint32_t)column[l]) << l;       \
-      for (; hit; hit &= hit - 1) sum += w[a->same ? 0 : k + __builtin_ctz(hit)];                                \
+      for (; hit; hit &= hit - 1) {                                                                              \
+        const int l = __builtin_ctz(hit);                                                                        \
+        ascends &= column[l] >= last;                                                                            \
+        last = column[l];                                                                                        \
+        sum += w[a->same ? 0 : k + l];                                                                           \
+      }                                                                                                          \
     }                                                                                                            \
-    *z = sum;                                                                                                    \
+    *z = ascends || a->same ? sum : gather_sorted_##s##_##c(p, lo, hi, *z);                                      \
     return FINE;                                                                                                 \
   }
 

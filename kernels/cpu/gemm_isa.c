@@ -3,6 +3,7 @@
 */
 #include "cpu/gemm.h"
 
+#include "cpu/tile_simd.h"
 #include "cpu/turn.h"
 
 /* A register block is ROWS rows of WIDE vectors; with two vectors of y and one of x it fills 16 registers, or most of 32. */

@@ -3,6 +3,7 @@
 */
 #include "cpu/row.h"
 
+#include "cpu/tile_simd.h"
 #include "cpu/turn.h"
 
 #define T float

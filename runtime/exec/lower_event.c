@@ -96,9 +96,30 @@ static bdl_k_events events_of(const bdl_kcall *k, int64_t b, bool bits, void *ro
 
 static size_t dense_bytes(const bdl_aval *s) { return bdl_k_events_bytes(last_of(s), false); }
 
+/* W s of several vectors: `at_a_time` of them have a list of events each, so many threads a room for some rows of W. */
+typedef struct many {
+  int64_t batch, at_a_time, rooms;
+  size_t lists, list, blocks, block; /* where they begin in the scratch, bytes of one */
+  size_t bytes;
+} many;
+
+static many many_of(const bdl_param *params, const bdl_aval *in) {
+  const bdl_aval *s = &in[0], *w = &in[1];
+  many x = {.batch = batch_of(s, w->ndim > 2 ? w->shape[0] : 1), .list = bdl_lower_align(dense_bytes(s))};
+  if (!params[0].i || x.batch < 2) return (many){0};
+  x.at_a_time = BDL_MIN(x.batch, BDL_MAX(2, ROOM_BYTES / (int64_t)BDL_MAX(x.list, 1)));
+  x.block = bdl_lower_align(bdl_k_event_block_bytes(last_of(s), w->dtype) + BDL_PAD);
+  x.rooms = BDL_MAX(1, BDL_MIN(ROOMS, ROOM_BYTES / (int64_t)x.block));
+  x.lists = bdl_lower_align((size_t)x.at_a_time * sizeof(bdl_k_events));
+  x.blocks = x.lists + (size_t)x.at_a_time * x.list;
+  x.bytes = x.blocks + (size_t)x.rooms * x.block;
+  return x;
+}
+
 size_t bdl_scratch_event_dot(const bdl_param *params, const bdl_aval *in, int n_in, const bdl_aval *out) {
-  (void)params, (void)n_in, (void)out;
-  return scratch_for(&in[0], dense_bytes(&in[0]));
+  (void)n_in, (void)out;
+  const many x = many_of(params, in);
+  return x.bytes ? x.bytes : scratch_for(&in[0], dense_bytes(&in[0]));
 }
 
 static bdl_csr_error dense_product(const products *p, int64_t b, int64_t lane, void *room, bdl_pool *pool) {
@@ -110,16 +131,31 @@ static bdl_csr_error dense_product(const products *p, int64_t b, int64_t lane, v
   if (k->params[0].i)
     bdl_k_event_cols(y, &e, weights, w->shape[w->ndim - 2], last_of(w), w->dtype, pool);
   else
-    bdl_k_event_rows(y, &e, weights, last_of(w), w->dtype, pool);
+    bdl_k_event_rows(y, &e, weights, last_of(w), w->dtype, k->k, pool);
   return FINE;
+}
+
+static void products_of_many(const bdl_kcall *k, const many *x) {
+  const bdl_aval *w = &k->in_aval[1];
+  bdl_k_events *s = k->scratch;
+  for (int64_t lane = 0; lane < lanes_of(k, 1, 2); lane++)
+    for (int64_t b = 0, n; b < x->batch; b += n) {
+      const int64_t first = lane * x->batch + b;
+      n = BDL_MIN(x->at_a_time, x->batch - b);
+      for (int64_t i = 0; i < n; i++) s[i] = events_of(k, first + i, false, (char *)k->scratch + x->lists + (size_t)i * x->list);
+      bdl_k_event_cols_of_many(vector(k->out[0], &k->out_aval[0], first), s, n, in_lane(k, 1, 2, lane), w->shape[w->ndim - 2],
+                               last_of(w), w->dtype, k->k, (char *)k->scratch + x->blocks, x->block, x->rooms, k->pool);
+    }
 }
 
 /* params: transpose */
 bdl_status bdl_lower_event_dot(const bdl_kcall *k) {
   const bdl_aval *s = &k->in_aval[0], *w = &k->in_aval[1];
   const int64_t matrix = w->shape[w->ndim - 2] * last_of(w);
+  const many x = many_of(k->params, k->in_aval);
   products p = {.k = k, .one = dense_product};
-  each_vector(&p, lanes_of(k, 1, 2), dense_bytes(s), batch_of(s, 1) * (matrix / 8));
+  if (x.bytes) products_of_many(k, &x);
+  else each_vector(&p, lanes_of(k, 1, 2), dense_bytes(s), batch_of(s, 1) * (matrix / 8));
   return BDL_OK;
 }
 

@@ -177,6 +177,50 @@ static bdl_status run_products(bdl_context *c) {
 
 static void products_of_one_pattern_share_what_fits(void **state) { assert_int_equal(run_products(*state), BDL_OK); }
 
+/* A s and its batch, the matrix out of order with weights whose sums are rounded: a constant, which goes by its columns, or not. */
+enum { LONG = 900, SPREAD = 7 }; /* entries of a row, more than are put in order at a time; some twice */
+
+static int32_t unsorted_column(int k) { return k * 7919 % (COLS / 2) + k % SPREAD; }
+static int32_t long_pointer(int k) { return k * LONG; }
+
+static bdl_status run_unsorted(bdl_context *c, bool constant, int64_t batch, bdl_tensor *out) {
+  enum { ENTRIES = 20 * LONG };
+  const bdl_aval types[] = {bdl_aval_make(BDL_BOOL, 2, (int64_t[]){batch, COLS}), bdl_aval_make(BDL_F32, 1, &(int64_t){ENTRIES}),
+                            bdl_aval_make(BDL_I32, 1, &(int64_t){ENTRIES}), bdl_aval_make(BDL_I32, 1, &(int64_t){2})};
+  bdl_prog *p;
+  bdl_atom x[4], z;
+  bdl_tensor in[4];
+  TRY(bdl_prog_new(c, "p", &p));
+  for (int k = 0; k < 4; k++) {
+    assert_int_equal(bdl_tensor_new(bdl_device_cpu(c), &types[k], &in[k]), BDL_OK);
+    void *data = bdl_tensor_data(&in[k]);
+    for (int64_t i = 0; i < bdl_aval_numel(&types[k]); i++)
+      if (k == 0) ((bool *)data)[i] = i * 31 % 10 < 7;
+      else if (k == 1) ((float *)data)[i] = (float)((double)(i * 1237 % 1009) / 97.0);
+      else ((int32_t *)data)[i] = k == 2 ? unsorted_column((int)i) : long_pointer((int)i);
+    if (k < 2 || !constant) TRY(bdl_ir_input(p, &types[k], &x[k]));
+    else TRY(bdl_ir_const(p, &in[k], &x[k]));
+  }
+  if (batch == 1) TRY(bdl_ir_reshape(p, x[0], 1, (int64_t[]){COLS}, &x[0]));
+  TRY(bdl_bind(p, BDL_P_csr_dot, (bdl_param[]){bdl_pint(20), bdl_pint(COLS), bdl_pint(1), bdl_pint(1)}, x, 4, &z));
+  TRY(bdl_prog_set_outputs(p, &z, 1));
+  const bdl_status s = bdl_exec_prog(c, p, in, out);
+  for (int k = 0; k < 4; k++) bdl_tensor_unref(&in[k]);
+  bdl_prog_unref(p);
+  return s;
+}
+
+static void columns_are_added_in_their_order(void **state) {
+  for (int64_t batch = 1; batch <= 3; batch += 2) {
+    bdl_tensor a, b;
+    assert_int_equal(run_unsorted(*state, true, batch, &a), BDL_OK);
+    assert_int_equal(run_unsorted(*state, false, batch, &b), BDL_OK);
+    assert_memory_equal(bdl_tensor_data(&a), bdl_tensor_data(&b), bdl_aval_bytes(&a.aval));
+    assert_true(bdl_tensor_at(&a, 0).f32 > 0);
+    bdl_tensor_unref(&a), bdl_tensor_unref(&b);
+  }
+}
+
 static void failed_allocations_leave_nothing(void **state) {
   (void)state;
   for (int persistent = 0; persistent < 2; persistent++) assert_true(t_survive(run_products, persistent) > 10);
@@ -188,6 +232,7 @@ int main(void) {
       T_TEST(what_is_still_read_is_not_written_over),
       T_TEST(products_share_the_list_of_events),
       T_TEST(products_of_one_pattern_share_what_fits),
+      T_TEST(columns_are_added_in_their_order),
       cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,32 @@ static void event_dot_equals_dense(void **state) {
   }
 }
 
+/* Sums that are rounded: ascending, one vector or many, few events or more than columns of w. */
+static void event_dot_adds_in_order(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 60; seed++) {
+    uint64_t r = seed;
+    const int64_t m = 1 + t_below(&r, 200), n = 1 + t_below(&r, 90), batch = 1 + t_below(&r, 12);
+    const bool transpose = seed & 1;
+    const bdl_dtype d = seed & 2 ? BDL_F32 : BDL_F64;
+    const int64_t len = transpose ? n : m, out = transpose ? m : n;
+    t_array in[2] = {events(BDL_BOOL, 2, (int64_t[]){batch, len}, &r), t_new(d, SHAPE(m, n))}, z;
+    for (int64_t k = 0; k < m * n; k++) t_set(&in[1], k, (double)t_below(&r, 1000) / 7.0 - 60.0);
+    OK(t_call(BDL_P_event_dot, PARAMS(bdl_pint(transpose)), in, 2, &z, 2));
+    for (int64_t b = 0; b < batch; b++)
+      for (int64_t o = 0; o < out; o++) {
+        double sum = 0;
+        for (int64_t i = 0; i < len; i++)
+          if (t_get(&in[0], b * len + i) > 0) {
+            sum += t_get(&in[1], transpose ? o * n + i : i * n + o);
+            if (d == BDL_F32) sum = (float)sum;
+          }
+        assert_true(t_get(&z, b * out + o) == sum);
+      }
+    t_free((t_array[]){in[0], in[1], z}, 3);
+  }
+}
+
 /* A sparse matrix in all its forms, and dense. */
 typedef struct sparse {
   int64_t m, n;
@@ -470,6 +496,7 @@ static int leave(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(event_dot_equals_dense),
+      cmocka_unit_test(event_dot_adds_in_order),
       cmocka_unit_test(csr_dot_equals_dense),
       cmocka_unit_test(csr_scatter_adds_listed_rows_or_columns),
       cmocka_unit_test(csr_outer_is_the_product_on_the_pattern),

@@ -51,6 +51,14 @@ t.test("the values before the first update: a value, a quantity, an initialiser,
   end)
 end)
 
+t.test("delays of whole steps, one a neuron, take no part of a neighbouring step", function()
+  within(0.1*u.ms, function()
+    local d = made(nn.InputDelay(2, bdl.tensor{0.1, 0.3}*u.ms))
+    local out = bdl.for_loop(function(x) return d(bdl.broadcast_to(x, {2})) end, bdl.tensor{1., math.huge, 2., math.huge, 3.})
+    t.eq(out.T:totable(), {{0, 1, math.huge, 2, math.huge}, {0, 0, 0, 1, math.huge}})
+  end)
+end)
+
 t.test("indices take elements: one delay a neuron, one delay a synapse, single places", function()
   within(0.1*u.ms, function()
     local pre = bdl.tensor({2, 0, 0, 1}, {dtype = "int32"})

@@ -490,7 +490,7 @@ function InputDelay:init_state(batch_size)
   local high, low, part = window.delay_steps(self.delay), window.delay_floor(self.delay)
   keep(self, "_high", high)
   keep(self, "_low", low)
-  keep(self, "_part", part)
+  keep(self, "_part", largest(part) > 0 and part or nil)
   local indices = {}
   if core.is_tensor(high) then
     indices[1] = self.indices
@@ -520,8 +520,9 @@ function InputDelay:update(x)
   check_dt(self)
   Delay.update(self, x)
   local late = read(self, row_of(self, self._high), self._indices)
-  if rawequal(self._part, 0.0) or self._part == 0 then return late end
-  return read(self, row_of(self, self._low), self._indices) * self._part + late * (1 - self._part)
+  local part = rawget(self, "_part")             -- of none a step: no interpolation
+  if not part then return late end
+  return read(self, row_of(self, self._low), self._indices) * part + late * (1 - part)
 end
 
 return M

@@ -56,8 +56,8 @@ typedef struct axis {
       for (int64_t i0 = 0; i0 < rows.n; i0 += block)                                         \
         for (int64_t j0 = 0; j0 < cols.n; j0 += block)                                       \
           if (S > 1 && i0 + block <= rows.n && j0 + block <= cols.n)                         \
-            for (int64_t i = i0; i < i0 + block; i += S)                                     \
-              for (int64_t j = j0; j < j0 + block; j += S)                                   \
+            for (int64_t j = j0; j < j0 + block; j += S)                                     \
+              for (int64_t i = i0; i < i0 + block; i += S)                                   \
                 TURN(z + i * rows.dst + j, rows.dst, x + i + j * cols.src, cols.src);        \
           else                                                                               \
             for (int64_t i = i0; i < BDL_MIN(i0 + block, rows.n); i++)                       \

@@ -70,8 +70,9 @@ static void sum_rows(void *y, const bdl_k_events *s, const void *w, int64_t ldw,
   static const float one_f32 = 1;
   static const double one_f64 = 1;
   if (!t->row[d]) rows_of[d](y, s->ids, s->count, w, ldw, m);
-  else t->row[d](&(bdl_k_row){.z = y, .x = d == BDL_F32 ? (const void *)&one_f32 : &one_f64, .y = w, .n = m, .k = s->count, .yp = ldw,
-                              .yj = 1, .ids = s->ids});
+  else
+    t->row[d](&(bdl_k_row){.z = y, .x = d == BDL_F32 ? (const void *)&one_f32 : &one_f64, .y = w, .n = m, .k = s->count,
+                           .yp = ldw, .yj = 1, .ids = s->ids});
 }
 
 typedef struct dense_job {
@@ -100,7 +101,8 @@ static void rows_of_w(void *job, int64_t first, int64_t last, int thread) {
   cols_of[j->d](j->y, j->s->ids, j->s->count, j->w, j->n, first, last);
 }
 
-void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, const bdl_k_table *t, bdl_pool *pool) {
+void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, const bdl_k_table *t,
+                      bdl_pool *pool) {
   dense_job job = {.y = y, .s = s, .w = w, .n = n, .d = d, .t = t};
   bdl_pool_run(s->count > 16 ? pool : NULL, (n + COLUMNS - 1) / COLUMNS, strips, &job);
 }
@@ -120,14 +122,17 @@ static void blocks(void *job, int64_t first, int64_t last, int thread) {
   char *room = j->room + (size_t)thread * j->room_bytes;
   for (int64_t i = first * rows; i < BDL_MIN(last * rows, j->m); i += rows) {
     const int64_t some = BDL_MIN(rows, j->m - i);
-    bdl_k_strided_move(room, (int64_t[]){rows, 1}, j->w + i * j->n * size, (int64_t[]){1, j->n}, 2, (int64_t[]){j->n, some}, (size_t)size);
-    for (int64_t b = 0; b < j->batch; b++) sum_rows(j->y + (b * j->m + i) * size, &j->s[b], room, rows, some, j->d, j->t);
+    const int64_t to[] = {rows, 1}, from[] = {1, j->n}, shape[] = {j->n, some};
+    bdl_k_strided_move(room, to, j->w + i * j->n * size, from, 2, shape, (size_t)size);
+    for (int64_t b = 0; b < j->batch; b++)
+      sum_rows(j->y + (b * j->m + i) * size, &j->s[b], room, rows, some, j->d, j->t);
   }
 }
 
 void bdl_k_event_cols_of_many(void *y, const bdl_k_events *s, int64_t batch, const void *w, int64_t m, int64_t n, bdl_dtype d,
                               const bdl_k_table *t, void *room, size_t room_bytes, int64_t rooms, bdl_pool *pool) {
-  dense_job job = {.y = y, .s = s, .batch = batch, .w = w, .m = m, .n = n, .d = d, .t = t, .room = room, .room_bytes = room_bytes};
+  dense_job job = {.y = y, .s = s, .batch = batch, .w = w, .m = m, .n = n, .d = d, .t = t, .room = room,
+                   .room_bytes = room_bytes};
   int64_t events = 0;
   for (int64_t b = 0; b < batch; b++) events += s[b].count;
   if (events > n) { /* to transpose moves every entry once */

@@ -25,11 +25,12 @@ static inline bool bdl_k_is_active(const uint32_t *bits, uint32_t i) { return bi
 /* Products with dense matrices add in ascending order of the events, from 0, whatever way they go.  Up to BDL_PAD bytes behind w
 ** may be read.  t: element kernels. */
 /* y[n] = sum of the active rows of w[m, n] */
-void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, const bdl_k_table *t, bdl_pool *pool);
+void bdl_k_event_rows(void *y, const bdl_k_events *s, const void *w, int64_t n, bdl_dtype d, const bdl_k_table *t,
+                      bdl_pool *pool);
 /* y[i] = sum of w[i, j] over active j, w[m, n] */
 void bdl_k_event_cols(void *y, const bdl_k_events *s, const void *w, int64_t m, int64_t n, bdl_dtype d, bdl_pool *pool);
-/* y[b, i] of vectors s[b], b < batch.  Of many events, some rows of w at a time are transposed: in a room for each of `rooms` threads,
-** room_bytes apart, of bdl_k_event_block_bytes(n, d), behind which may be read as behind w. */
+/* y[b, i] of vectors s[b], b < batch.  Of many events, some rows of w at a time are transposed: in a room for each of `rooms`
+** threads, room_bytes apart, of bdl_k_event_block_bytes(n, d), behind which may be read as behind w. */
 size_t bdl_k_event_block_bytes(int64_t n, bdl_dtype d);
 void bdl_k_event_cols_of_many(void *y, const bdl_k_events *s, int64_t batch, const void *w, int64_t m, int64_t n, bdl_dtype d,
                               const bdl_k_table *t, void *room, size_t room_bytes, int64_t rooms, bdl_pool *pool);
@@ -92,8 +93,8 @@ bdl_csr_error bdl_k_csr_scatter(void *y, const int32_t *ids, int64_t count, cons
 bdl_csr_error bdl_k_csr_left(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* y[rows] = A v, v[cols] of the weights' dtype */
 bdl_csr_error bdl_k_csr_right(void *y, const void *v, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
-/* y[rows] += A s, with the bits of s, in ascending order of columns.  Work: all entries; the scatter of the transposed matrix costs
-** those of active columns, and has the same bits. */
+/* y[rows] += A s, with the bits of s, in ascending order of columns.  Work: all entries; the scatter of the transposed matrix
+** costs those of active columns, and has the same bits. */
 bdl_csr_error bdl_k_csr_gather(void *y, const bdl_k_events *s, const bdl_k_csr *a, bdl_dtype d, bdl_pool *pool);
 /* z[nnz] += v[i] y[j] at every stored (i, j), v[rows]; of the rows active in s, as 1, where v is NULL. */
 bdl_csr_error bdl_k_csr_outer(void *z, const void *v, const bdl_k_events *s, const void *y, const bdl_k_csr *a, bdl_dtype d,

@@ -14,7 +14,8 @@
 #include "ir/rewrite.h"
 #include "plan/build.h"
 
-enum { LEAST_ROW = 512, LEAST_ROUNDS = 4, MOST_STEPS = 16 }; /* elements of a row; times round the ring; operations back to a Boolean */
+/* Elements of a row; times round the ring; operations back to a Boolean. */
+enum { LEAST_ROW = 512, LEAST_ROUNDS = 4, MOST_STEPS = 16 };
 
 typedef struct ring {
   int64_t carry;
@@ -152,7 +153,7 @@ static bdl_status note_row(bdl_rewrite *r, const ring *g, bdl_atom w, bdl_atom *
   return bdl_bind2(r->q, BDL_P_or, w, row, z);
 }
 
-static bdl_status write(bdl_rewrite *r, const bdl_eqn *e) {
+static bdl_status write_row(bdl_rewrite *r, const bdl_eqn *e) {
   bdl_atom *in = bdl_ir_rw_operands(r, e), z;
   if (!in) return BDL_ENOMEM;
   TRY(as_bool(r, e->in[1], &in[1]));
@@ -160,7 +161,7 @@ static bdl_status write(bdl_rewrite *r, const bdl_eqn *e) {
   return bdl_ir_rw_set(r, e->out[0], z);
 }
 
-static bdl_status read(bdl_rewrite *r, const bdl_eqn *e) {
+static bdl_status read_part(bdl_rewrite *r, const bdl_eqn *e) {
   const bdl_atom *in = bdl_ir_rw_operands(r, e);
   bdl_atom z[2];
   if (!in) return BDL_ENOMEM;
@@ -178,7 +179,7 @@ static bdl_status body_of(bdl_rewrite *r, const loop *L, const bdl_atom *flags) 
     const bdl_eqn *e = &p->eqns.v[i];
     const int32_t of = e->n_in ? L->of[e->in[0]] : 0;
     r->q->src = e->src;
-    TRY(of == 0 ? bdl_ir_rw_copy(r, e) : e == L->v[of - 1].write ? write(r, e) : read(r, e));
+    TRY(of == 0 ? bdl_ir_rw_copy(r, e) : e == L->v[of - 1].write ? write_row(r, e) : read_part(r, e));
   }
   for (int i = 0; i < p->n_outputs; i++) TRY(bdl_ir_rw_atom(r, p->outputs[i], &out[i < L->carry ? i : i + L->n]));
   for (int i = 0; i < L->n; i++) {
@@ -216,10 +217,11 @@ static bdl_status new_body(const loop *L, bdl_arena *scratch, bdl_prog **q) {
 
 /* h behind the loop: what was written, as numbers, and what was there. */
 static bdl_status number_again(bdl_rewrite *r, const ring *g, bdl_atom h, bdl_atom b, bdl_atom w, bdl_atom *z) {
-  const bdl_aval *type = bdl_aval_of(r->q, h);
+  const bdl_aval of_h = *bdl_aval_of(r->q, h), *type = &of_h; /* q's variables move as it grows */
   const int64_t axis = g->axis;
   TRY(bdl_ir_cast(r->q, b, type->dtype, &b));
-  TRY(bdl_bind(r->q, BDL_P_broadcast, (bdl_param[]){bdl_pints(bdl_aval_of(r->q, h)->shape, type->ndim), bdl_pints(&axis, 1)}, &w, 1, &w));
+  const bdl_param rows[] = {bdl_pints(type->shape, type->ndim), bdl_pints(&axis, 1)};
+  TRY(bdl_bind(r->q, BDL_P_broadcast, rows, &w, 1, &w));
   return bdl_bind3(r->q, BDL_P_select, w, b, h, z);
 }
 

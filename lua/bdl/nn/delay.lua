@@ -506,12 +506,17 @@ function InputDelay:is_past()
   return self.delay ~= nil and (constants.least(window.delay_floor(self.delay)) or 0) >= 1
 end
 
+--- The delayed values, `steps` before their time.
+local function delayed(self, steps)
+  local late, part = read(self, row_of(self, self._high - steps), self._indices), rawget(self, "_part")
+  if not part then return late end               -- all are whole steps: no interpolation
+  return read(self, row_of(self, self._low - steps), self._indices) * part + late * (1 - part)
+end
+
 --- What update gives in this step, before it has x; of delays that are a step or more.
 function InputDelay:ahead()
   check_dt(self)
-  local late = read(self, row_of(self, self._high - 1), self._indices)
-  if rawequal(self._part, 0.0) or self._part == 0 then return late end
-  return read(self, row_of(self, self._low - 1), self._indices) * self._part + late * (1 - self._part)
+  return delayed(self, 1)
 end
 
 --- x : [in_size]  ->  what it was
@@ -519,10 +524,7 @@ function InputDelay:update(x)
   if self.delay == nil then return x end
   check_dt(self)
   Delay.update(self, x)
-  local late = read(self, row_of(self, self._high), self._indices)
-  local part = rawget(self, "_part")             -- of none a step: no interpolation
-  if not part then return late end
-  return read(self, row_of(self, self._low), self._indices) * part + late * (1 - part)
+  return delayed(self, 0)
 end
 
 return M

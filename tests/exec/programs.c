@@ -88,7 +88,7 @@ static void grow(gen *g) {
   bdl_param params[3];
   int nd = a->ndim;
   bdl_status s;
-  switch (below(g, 11)) {
+  switch (below(g, 12)) {
     case 0: case 1:
       s = bdl_bind1(g->p, unary[below(g, 8)], x, &z);
       keep(g, s, z);
@@ -132,6 +132,11 @@ static void grow(gen *g) {
     case 9: /* flatten */
       list[0][0] = bdl_aval_numel(a);
       s = bdl_ir_reshape(g->p, x, 1, list[0], &z);
+      keep(g, s, z);
+      break;
+    case 10: /* one behind the other */
+      params[0] = bdl_pint(nd > 0 ? (int64_t)below(g, (uint64_t)nd) : 0);
+      s = bdl_bind(g->p, BDL_P_concatenate, params, (bdl_atom[]){x, y}, 2, &z); /* shapes that do not fit are refused */
       keep(g, s, z);
       break;
     default: { /* repeat along a new leading axis */

@@ -659,8 +659,8 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
     s = become(&q, bdl_plan_rings);
     plan->with_rings = one_loop && q != before;
   }
+  plan->passed = q;
   if (s == BDL_OK) s = bdl_plan_legalise(q, &plan->prog);
-  bdl_prog_unref(q);
   if (s == BDL_OK && c->verify) s = bdl_ir_verify(plan->prog);
   if (s == BDL_OK) s = make(plan, pair);
   if (s != BDL_OK) bdl_plan_free(plan);
@@ -684,6 +684,7 @@ void bdl_plan_free(bdl_plan *plan) {
   BDL_VEC_FREE(c, plan->prepared);
   bdl_arena_fini(&plan->arena);
   if (plan->prog) bdl_prog_unref(plan->prog);
+  bdl_prog_unref(plan->passed);
   bdl_prog_unref(plan->legal_from);
   bdl_free(c, plan, sizeof *plan);
 }

@@ -161,6 +161,7 @@ typedef struct bdl_plan {
   bdl_context *ctx;
   bdl_prog *prog;       /* legalised */
   bdl_prog *legal_from; /* what it was made from */
+  bdl_prog *passed;     /* that after the passes in front of legalise: prog has its names */
   bdl_arena arena;      /* of the plan's own structures */
   BDL_VEC(bdl_pslot) slots;
   BDL_VEC(bdl_prepared *) prepared; /* what its kernels hold */

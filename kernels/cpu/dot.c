@@ -188,6 +188,8 @@ static void dot_blocks(void *job, int64_t first, int64_t last, int thread) {
     const int64_t b = c / (j->nr * j->nc), row = c / j->nc % j->nr * j->rows, col = c % j->nc * j->cols;
     bdl_k_matmul part = *g;
     part.m = BDL_MIN(j->rows, g->m - row), part.n = BDL_MIN(j->cols, g->n - col);
+    if (g->packed) part.packed = (const char *)g->packed + col * g->k * size; /* cut between slivers */
+    if (g->add) part.add = (const char *)g->add + (b * g->ab + row * g->ai + col) * size;
     void *z = j->z + (b * g->zb + row * g->ldz + col) * size;
     const void *x = j->x + (b * g->xb + row * g->xi) * size, *y = j->y + (b * g->yb + col * g->yj) * size;
     switch (j->way) {

@@ -18,10 +18,22 @@ typedef struct bdl_k_matmul {
   int64_t xb, xi, xp;
   int64_t yb, yp, yj;
   int64_t zb, ldz;
+  const void *add;  /* (optional) then z[b, i, j] += add[b ab + i ai + j]; may be z where k is at most BDL_GEMM_DEEP */
+  int64_t ab, ai;
+  const void *packed; /* (optional) y as a bdl_k_packer leaves it; batch is 1 */
 } bdl_k_matmul;
+
+enum { BDL_GEMM_DEEP = 256 }; /* terms of an element until it is in memory */
 
 /* One product of the batch; bdl_k_table has it for every instruction set.  Up to BDL_PAD bytes behind y may be read.
 ** Work: 2 m n k, or less where x has zeros. */
 typedef void (*bdl_k_gemm)(void *z, const void *x, const void *y, const bdl_k_matmul *g);
+
+/* y [k, n] of g as slivers, one after the other: z[s, p, c] = y[p, s columns + c], 0 behind the last column.  So products
+** read y without packing it at every call. */
+typedef struct bdl_k_packer {
+  int columns;
+  void (*pack)(void *z, const void *y, const bdl_k_matmul *g);
+} bdl_k_packer;
 
 #endif

@@ -45,6 +45,7 @@ struct bdl_k_etrace;
 struct bdl_k_etrace_block;
 struct bdl_k_row;
 struct bdl_k_matmul;
+struct bdl_k_packer;
 
 typedef struct bdl_k_table {
   const char *isa; /* "avx512", "avx2", "x86-64", "aarch64", "generic" */
@@ -61,6 +62,7 @@ typedef struct bdl_k_table {
   void (*row[BDL_DTYPE_COUNT])(const struct bdl_k_row *r); /* a row times a matrix (cpu/row.h); NULL: not a float */
   /* Products of matrices (cpu/gemm.h); NULL: not a float. */
   void (*gemm[BDL_DTYPE_COUNT])(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
+  const struct bdl_k_packer *packer[BDL_DTYPE_COUNT];
   double (*peak)(int64_t rounds, float *seed); /* multiplications and additions as fast as one core can; returns how many */
 } bdl_k_table;
 

@@ -370,6 +370,7 @@ RANDOM(k_random_bits_i64, uint64_t, (uint64_t)hi[j] << 32 | lo[j])
 void CAT(bdl_k_etrace_f32_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 void CAT(bdl_k_etrace_f64_, BDL_ISA)(const struct bdl_k_etrace *t, const struct bdl_k_etrace_block *b);
 /* in gemm_isa.c */
+extern const struct bdl_k_packer CAT(bdl_k_packer_f32_, BDL_ISA), CAT(bdl_k_packer_f64_, BDL_ISA);
 void CAT(bdl_k_gemm_f32_, BDL_ISA)(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
 void CAT(bdl_k_gemm_f64_, BDL_ISA)(void *z, const void *x, const void *y, const struct bdl_k_matmul *g);
 
@@ -385,6 +386,7 @@ const bdl_k_table CAT(bdl_k_tile_, BDL_ISA) = {
   .isa = ISA_NAME,
   .etrace = {[BDL_F32] = CAT(bdl_k_etrace_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_etrace_f64_, BDL_ISA)},
   .row = {[BDL_F32] = CAT(bdl_k_row_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_row_f64_, BDL_ISA)},
+  .packer = {[BDL_F32] = &CAT(bdl_k_packer_f32_, BDL_ISA), [BDL_F64] = &CAT(bdl_k_packer_f64_, BDL_ISA)},
   .gemm = {[BDL_F32] = CAT(bdl_k_gemm_f32_, BDL_ISA), [BDL_F64] = CAT(bdl_k_gemm_f64_, BDL_ISA)},
   .peak = CAT(bdl_k_peak_, BDL_ISA),
 #include "cpu/tile_dtypes.inc"

@@ -166,6 +166,9 @@ static const rule prim_rules[BDL_P_COUNT] = {
   [BDL_P_top_k] = {.operands = "a", .result = FIRST},
 
   [BDL_P_dot] = PRODUCT_OF("ab"),
+  [BDL_P_dot_add] = NEEDS_PLAIN,
+  [BDL_P_dot_pack] = KEEP,
+  [BDL_P_packed_dot] = PRODUCT_OF("abp"),
   [BDL_P_sparse_dot] = PRODUCT_OF("abp"),
   [BDL_P_conv] = PRODUCT_OF("ab"),
   [BDL_P_cholesky] = TO_THE(0.5),

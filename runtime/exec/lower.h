@@ -50,12 +50,19 @@ typedef struct bdl_lowering {
 
 /* The operand of an update that result `out` is, changed in place; -1: none. */
 static inline int bdl_lower_updates(const bdl_eqn *e, int out) {
+  if (e->prim == BDL_P_dot_add) return e->params[4].i ? 2 : -1;
   if (e->prim == BDL_P_etrace_learn && out == 1) return e->params[5].i ? 1 : -1;
   return out == 0 ? 0 : -1;
 }
 
 /* Is a dot of these types few rows times a matrix, so that sparse_dot gives its bits? */
 bool bdl_lower_is_rows(const bdl_param *p, const bdl_aval *in);
+
+/* Is a dot of these types one pass of register blocks, so that dot_add gives the bits of dot and add?  in[2]: what is added. */
+bool bdl_lower_adds(const bdl_param *p, const bdl_aval *in);
+
+/* Does a dot of these types gain by a second operand packed before, so that packed_dot gives its bits? */
+bool bdl_lower_packs(const bdl_param *p, const bdl_aval *in);
 
 /* In exec/lower.c.  A kernel's scratch rule is bdl_scratch_<name>, what it prepares bdl_prepare_<name>, where exec/lower.c
 ** lists them. */

@@ -114,15 +114,86 @@ bdl_k_matmul bdl_lower_matmul(const bdl_param *p, const bdl_aval *in, bdl_packin
   return matmul_of(&s[0], &s[1]);
 }
 
-bdl_status bdl_lower_dot(const bdl_kcall *k) {
+/* add: NULL, or what is added: an array like the result, or a row of it.  slivers: NULL, or the second operand so. */
+static bdl_status product(const bdl_kcall *k, const void *add, const void *slivers) {
   const bdl_param *p = k->params;
   side x = side_of(&k->in_aval[0], &p[2], &p[0]), y = side_of(&k->in_aval[1], &p[3], &p[1]);
   char *scratch = k->scratch;
   const void *xd = packed(&x, &k->in_aval[0], k->in[0], scratch);
   const void *yd = packed(&y, &k->in_aval[1], k->in[1], scratch ? scratch + side_bytes(&x, &k->in_aval[0]) : NULL);
-  const bdl_k_matmul g = matmul_of(&x, &y);
+  bdl_k_matmul g = matmul_of(&x, &y);
+  g.add = add, g.packed = slivers;
+  if (add && k->in_aval[2].ndim > 1) g.ab = g.zb, g.ai = g.ldz;
   bdl_k_dot(k->out[0], xd, yd, &g, k->out_aval[0].dtype, k->k, k->blas, k->pool);
   return BDL_OK;
+}
+
+bdl_status bdl_lower_dot(const bdl_kcall *k) { return product(k, NULL, NULL); }
+
+bool bdl_lower_adds(const bdl_param *p, const bdl_aval *in) {
+  const side x = side_of(&in[0], &p[2], &p[0]), y = side_of(&in[1], &p[3], &p[1]);
+  const bdl_k_matmul g = matmul_of(&x, &y);
+  const bool column = in[2].ndim == 1; /* else in place */
+  return bdl_k_dot_order(&g, in[0].dtype) == BDL_DOT_FUSED && g.k <= BDL_GEMM_DEEP && (!column || g.n == in[2].shape[0]);
+}
+
+/* The product by itself where it cannot be made in one pass. */
+size_t bdl_scratch_dot_add(const bdl_param *p, const bdl_aval *in, int n_in, const bdl_aval *out) {
+  const size_t of_dot = bdl_scratch_dot(p, in, n_in, out);
+  return bdl_lower_adds(p, in) ? of_dot : bdl_lower_align(of_dot) + bdl_aval_bytes(out);
+}
+
+/* params: as of dot, onto */
+bdl_status bdl_lower_dot_add(const bdl_kcall *k) {
+  const bdl_aval *z = &k->out_aval[0], *c = &k->in_aval[2];
+  const int64_t n = bdl_aval_numel(z), row = bdl_aval_numel(c), size = (int64_t)bdl_dtype_size(z->dtype);
+  if (bdl_lower_adds(k->params, k->in_aval)) return product(k, k->in[2], NULL);
+  bdl_kcall alone = *k;
+  char *y = (char *)k->scratch + bdl_lower_align(bdl_scratch_dot(k->params, k->in_aval, k->n_in, z));
+  alone.out = (void *[]){y};
+  TRY(product(&alone, NULL, NULL));
+  for (int64_t i = 0, step; i < n; i += step) {
+    step = BDL_MIN(BDL_TILE, row - i % row);
+    const char *plus = (const char *)k->in[2] + i % row * size;
+    k->k->tile[BDL_TILE_add][z->dtype][0]((char *)k->out[0] + i * size, y + i * size, plus, NULL, step, i);
+  }
+  return BDL_OK;
+}
+
+/* A smaller matrix is read as fast where it lies; of more rows, packing is less than 3 % (tests/bench/README.md). */
+enum { LEAST_PACKED = 4096, MOST_ROWS = 256 };
+
+bool bdl_lower_packs(const bdl_param *p, const bdl_aval *in) {
+  const side x = side_of(&in[0], &p[2], &p[0]), y = side_of(&in[1], &p[3], &p[1]);
+  const bdl_k_matmul g = matmul_of(&x, &y);
+  return in[1].ndim == 2 && p[1].n == 1 && g.batch == 1 && g.m <= MOST_ROWS && g.n * g.k >= LEAST_PACKED &&
+         bdl_k_dot_order(&g, in[0].dtype) == BDL_DOT_FUSED;
+}
+
+/* params: contract columns */
+bdl_status bdl_lower_dot_pack(const bdl_kcall *k) {
+  const bdl_aval *y = &k->in_aval[0], *z = &k->out_aval[0];
+  const bool turned = k->params[0].i == 1;
+  const int64_t n = y->shape[turned ? 0 : 1], depth = y->shape[turned ? 1 : 0], columns = k->params[1].i;
+  const bdl_k_matmul g = {.batch = 1, .n = n, .k = depth, .yp = turned ? 1 : n, .yj = turned ? depth : 1};
+  const bdl_k_packer *packer = k->k->packer[y->dtype];
+  if (packer && packer->columns == columns) return packer->pack(k->out[0], k->in[0], &g), BDL_OK;
+  const int64_t size = (int64_t)bdl_dtype_size(y->dtype); /* else slivers of another instruction set */
+  const char *from = k->in[0];
+  memset(k->out[0], 0, bdl_aval_bytes(z));
+  for (int64_t j = 0; j < n; j++) {
+    char *sliver = (char *)k->out[0] + j / columns * depth * columns * size;
+    for (int64_t p = 0; p < depth; p++)
+      memcpy(sliver + (p * columns + j % columns) * size, from + (p * g.yp + j * g.yj) * size, (size_t)size);
+  }
+  return BDL_OK;
+}
+
+/* Slivers of another instruction set are of no use. */
+bdl_status bdl_lower_packed_dot(const bdl_kcall *k) {
+  const bdl_k_packer *packer = k->k->packer[k->out_aval[0].dtype];
+  const bool fits = packer && packer->columns == k->in_aval[2].shape[2] && bdl_lower_packs(k->params, k->in_aval);
+  return product(k, NULL, fits ? k->in[2] : NULL);
 }
 
 bool bdl_lower_is_rows(const bdl_param *p, const bdl_aval *in) {

@@ -371,11 +371,17 @@ static bdl_status product(bdl_exporter *m, const bdl_inst *i, int indent, bdl_re
     TRY(in(m, i, 2)); /* is y finite? */
     ADD(")");
   } else if (plain) ADD(", false");
+  if (d != BDL_BOOL && order == BDL_DOT_FUSED) {
+    const bool sum = i->prim == BDL_P_dot_add && bdl_lower_adds(i->kernel.params, i->kernel.in_aval);
+    ADD(", ");
+    if (sum) TRY(in(m, i, 2));
+    ADD(sum ? ", %s" : "NULL, %s", sum && i->kernel.in_aval[2].ndim == 1 ? "true" : "false");
+  }
   ADD(");\n");
   return BDL_OK;
 }
 
-static bdl_status dot(bdl_exporter *m, const bdl_inst *i, int indent) {
+static bdl_status dot(bdl_exporter *m, const bdl_inst *i, int indent, bdl_ref z) {
   bdl_packing pack[2];
   bdl_k_matmul g = bdl_lower_matmul(i->kernel.params, i->kernel.in_aval, pack);
   bdl_ref operand[2] = {i->kernel.in[0], i->kernel.in[1]};
@@ -390,7 +396,7 @@ static bdl_status dot(bdl_exporter *m, const bdl_inst *i, int indent) {
     operand[k] = to;
     at += bdl_aval_numel(x);
   }
-  return product(m, i, indent, i->kernel.out[0], operand[0], operand[1], &g);
+  return product(m, i, indent, z, operand[0], operand[1], &g);
 }
 
 static int64_t dot_scratch(const bdl_inst *i) {
@@ -399,6 +405,39 @@ static int64_t dot_scratch(const bdl_inst *i) {
   bdl_lower_matmul(i->kernel.params, i->kernel.in_aval, pack);
   for (int k = 0; k < 2; k++) n += pack[k].needed ? bdl_aval_numel(&i->kernel.in_aval[k]) : 0;
   return n;
+}
+
+/* Slivers of columns, the last one with zeros behind. */
+static bdl_status dot_pack(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bdl_aval *y = &i->kernel.in_aval[0];
+  const bdl_ref z = i->kernel.out[0];
+  const bool turned = i->kernel.params[0].i == 1;
+  const int64_t n = y->shape[turned ? 0 : 1], k = y->shape[turned ? 1 : 0], columns = i->kernel.params[1].i;
+  const int64_t yp = turned ? 1 : n, yj = turned ? k : 1, whole = n / columns, rest = n % columns;
+  TRY(move(m, indent, z, (int64_t[]){k * columns, columns, 1}, i->kernel.in[0], (int64_t[]){columns * yj, yp, yj}, 3,
+           (int64_t[]){whole, k, columns}, y->dtype));
+  if (!rest) return BDL_OK;
+  const bdl_ref last = moved(z, whole * k * columns, y->dtype);
+  LINE("memset(");
+  TRY(bdl_export_place(m, last));
+  ADD(", 0, %" PRId64 ");\n", k * columns * (int64_t)bdl_dtype_size(y->dtype));
+  return move(m, indent, last, (int64_t[]){columns, 1}, moved(i->kernel.in[0], whole * columns * yj, y->dtype), (int64_t[]){yp, yj}, 2,
+              (int64_t[]){k, rest}, y->dtype);
+}
+
+/* At once, or the product by itself, then the sum. */
+static bdl_status dot_add(bdl_exporter *m, const bdl_inst *i, int indent) {
+  if (bdl_lower_adds(i->kernel.params, i->kernel.in_aval)) return dot(m, i, indent, i->kernel.out[0]);
+  const bdl_ref y = moved((bdl_ref){i->kernel.scratch, 0}, dot_scratch(i), i->kernel.out_aval[0].dtype);
+  TRY(dot(m, i, indent, y));
+  LINE("for (int32_t e = 0; e < %" PRId64 "; e++) (", bdl_aval_numel(&i->kernel.out_aval[0]));
+  TRY(bdl_export_place(m, i->kernel.out[0]));
+  ADD(")[e] = (");
+  TRY(bdl_export_place(m, y));
+  ADD(")[e] + (");
+  TRY(bdl_export_place(m, i->kernel.in[2]));
+  ADD(")[e %% %" PRId64 "];\n", BDL_MAX(bdl_aval_numel(&i->kernel.in_aval[2]), 1));
+  return BDL_OK;
 }
 
 static bdl_status conv(bdl_exporter *m, const bdl_inst *i, int indent) {
@@ -501,7 +540,8 @@ int64_t bdl_export_scratch(const bdl_exporter *m, const bdl_inst *i, bdl_dtype *
   switch (i->prim) {
     case BDL_P_sort: return 2 * x->shape[i->kernel.params[0].i];
     case BDL_P_top_k: return 2 * x->shape[x->ndim - 1];
-    case BDL_P_dot: case BDL_P_sparse_dot: *d = x->dtype; return dot_scratch(i);
+    case BDL_P_dot: case BDL_P_sparse_dot: case BDL_P_packed_dot: *d = x->dtype; return dot_scratch(i);
+    case BDL_P_dot_add: *d = x->dtype; return dot_scratch(i) + (bdl_lower_adds(i->kernel.params, i->kernel.in_aval) ? 0 : bdl_aval_numel(&i->kernel.out_aval[0]));
     case BDL_P_reduce_sum: case BDL_P_reduce_prod: case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_reduce_and:
     case BDL_P_reduce_or:
       *d = x->dtype;
@@ -533,7 +573,9 @@ bdl_status bdl_export_kernel(bdl_exporter *m, const bdl_inst *i, int indent) {
       return reduce(m, i, indent);
     case BDL_P_argmax: case BDL_P_argmin: case BDL_P_cumsum: case BDL_P_cumprod: case BDL_P_cummax: case BDL_P_cummin:
       return along_axis(m, i, indent);
-    case BDL_P_dot: case BDL_P_sparse_dot: return dot(m, i, indent);
+    case BDL_P_dot_pack: return dot_pack(m, i, indent);
+    case BDL_P_dot: case BDL_P_sparse_dot: case BDL_P_packed_dot: return dot(m, i, indent, i->kernel.out[0]);
+    case BDL_P_dot_add: return dot_add(m, i, indent);
     case BDL_P_conv: return conv(m, i, indent);
     case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int: return of_keys(m, i, indent);
     case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_csr_scatter: case BDL_P_csr_outer: case BDL_P_jitc_dot:

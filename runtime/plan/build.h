@@ -38,10 +38,12 @@ bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *ref);
 bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst);
 /* Steps of traces and their gradients made one, in bodies too; p itself where there is none. */
 bdl_status bdl_plan_fuse_traces(const bdl_prog *p, bdl_prog **q);
-/* In loops, products of few rows with a matrix that stays pass over zeros; p itself where there is none. */
-bdl_status bdl_plan_sparse_rows(const bdl_prog *p, bdl_prog **q);
+/* Products with what is added to them, where that saves a pass over memory; p itself where there is none. */
+bdl_status bdl_plan_add_to_products(const bdl_prog *p, bdl_prog **q);
 /* In long loops, rings of spikes that event products read are of Booleans; p itself where there are none. */
 bdl_status bdl_plan_rings(const bdl_prog *p, bdl_prog **q);
+/* In loops, products with a matrix that stays pass over zeros or find it packed; p itself where there is none. */
+bdl_status bdl_plan_fixed_factors(const bdl_prog *p, bdl_prog **q);
 /* Tile code of node n, appended to b. */
 bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *n);
 /* May `scan`, whose body begins at position `begin`, go tile by tile?  Then scan->tiled is set and what it needs kept. */

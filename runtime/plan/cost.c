@@ -81,6 +81,11 @@ static bdl_cost of_kernel(const bdl_inst *i) {
   for (int32_t k = 0; k < i->kernel.n_out; k++) c.written += bytes(&out[k]);
   switch (i->prim) {
     case BDL_P_dot: c.flops = 2 * numel(&out[0]) * product(&in[0], &p[0]); break;
+    case BDL_P_packed_dot:
+      c.flops = 2 * numel(&out[0]) * product(&in[0], &p[0]);
+      c.read -= bytes(&in[1]);
+      break;
+    case BDL_P_dot_add: c.flops = numel(&out[0]) * (2 * product(&in[0], &p[0]) + 1); break;
     case BDL_P_conv: c.flops = 2 * numel(&out[0]) * numel(&in[1]) / fmax(inner(&in[1]), 1); break;
     case BDL_P_event_dot: /* each entry of the matrix meets each row of the batch */
       c.flops = 2 * numel(&in[1]) * fmax(numel(&in[0]) / fmax(inner(&in[0]), 1), 1);

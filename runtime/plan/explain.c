@@ -58,7 +58,7 @@ static const char *alone(const bdl_eqn *e) {
     default: break;
   }
   switch (e->prim) {
-    case BDL_P_dot: case BDL_P_conv: return "each result needs many elements of both operands";
+    case BDL_P_dot: case BDL_P_dot_add: case BDL_P_packed_dot: case BDL_P_conv: return "each result needs many elements of both operands";
     case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_csr_scatter: case BDL_P_jitc_dot: case BDL_P_event_learn:
     case BDL_P_csr_learn:
       return "walks the active events, not the elements";

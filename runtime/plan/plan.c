@@ -652,7 +652,9 @@ bdl_status bdl_plan_new(bdl_context *c, bdl_prog *p, const int32_t *pair, bdl_pl
   bdl_prog_ref(q);
   bdl_status s = any_eqn(q, bdl_ir_is_inlined) ? become(&q, bdl_pass_inline) : BDL_OK;
   if (s == BDL_OK && !c->unfused && any_eqn(q, is_trace)) s = become(&q, bdl_plan_fuse_traces);
-  if (s == BDL_OK && !c->unfused && any_eqn(q, is_loop) && any_eqn(q, is_dot)) s = become(&q, bdl_plan_sparse_rows);
+  const bool products = !c->unfused && s == BDL_OK && any_eqn(q, is_dot);
+  if (s == BDL_OK && products) s = become(&q, bdl_plan_add_to_products);
+  if (s == BDL_OK && products && any_eqn(q, is_loop)) s = become(&q, bdl_plan_fixed_factors);
   if (s == BDL_OK && !c->unfused && any_eqn(q, is_ring_write)) {
     const bdl_prog *before = q;
     const bool one_loop = is_one_loop(q);

@@ -38,6 +38,38 @@ bdl_status bdl_type_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, 
   return bdl_aval_check(c, out);
 }
 
+/* params: as of dot, onto */
+bdl_status bdl_type_dot_add(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  if (!bdl_dtype_is_float(in[0].dtype)) return bdl_fail(c, BDL_ETYPE, "floats are needed, not %s", BDL_TEXT(&in[0]));
+  TRY(bdl_type_dot(c, p, in, n_in, out));
+  const bool column = in[2].ndim == 1 && out->ndim > 0 && in[2].shape[0] == out->shape[out->ndim - 1];
+  if (in[2].dtype != out->dtype || !(p[4].i ? bdl_aval_eq(&in[2], out) : column))
+    return bdl_fail(c, BDL_ESHAPE, "%s cannot be added to a product %s%s", BDL_TEXT(&in[2]), BDL_TEXT(out), p[4].i ? " in its place" : "");
+  return BDL_OK;
+}
+
+/* params: contract columns */
+bdl_status bdl_type_dot_pack(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  (void)n_in;
+  const int64_t axis = p[0].i, columns = p[1].i;
+  if (!bdl_dtype_is_float(in[0].dtype)) return bdl_fail(c, BDL_ETYPE, "floats are needed, not %s", BDL_TEXT(&in[0]));
+  if (in[0].ndim != 2 || axis < 0 || axis > 1 || columns < 1 || columns > BDL_MAX_EXTENT)
+    return bdl_fail(c, BDL_ESHAPE, "axis %" PRId64 " of %s in slivers of %" PRId64 " columns", axis, BDL_TEXT(&in[0]), columns);
+  *out = (bdl_aval){.dtype = in[0].dtype, .ndim = 3, .shape = {(in[0].shape[1 - axis] + columns - 1) / columns, in[0].shape[axis], columns}};
+  return bdl_aval_check(c, out);
+}
+
+/* params: as of dot */
+bdl_status bdl_type_packed_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
+  bdl_aval want;
+  TRY(bdl_type_dot(c, p, in, n_in, out));
+  TRY(bdl_type_dot_pack(c, (bdl_param[]){bdl_pint(p[1].n == 1 ? p[1].ints[0] : -1), bdl_pint(in[2].ndim == 3 ? in[2].shape[2] : 0)},
+                        &in[1], 1, &want));
+  if (!bdl_aval_eq(&want, &in[2]))
+    return bdl_fail(c, BDL_ESHAPE, "%s are not the slivers of %s", BDL_TEXT(&in[2]), BDL_TEXT(&in[1]));
+  return BDL_OK;
+}
+
 /* params: as of dot */
 bdl_status bdl_type_sparse_dot(bdl_context *c, const bdl_param *p, const bdl_aval *in, int n_in, bdl_aval *out) {
   if (!bdl_dtype_is_float(in[0].dtype)) return bdl_fail(c, BDL_ETYPE, "floats are needed, not %s", BDL_TEXT(&in[0]));

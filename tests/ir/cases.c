@@ -106,6 +106,14 @@ static const struct {
    " z:F[2,4] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n return z"},
   {BDL_P_dot, "x:F[5,2,3], y:F[3,5,4]) {"
    " z:F[5,2,4] = dot[lhs_contract=(2) rhs_contract=(0) lhs_batch=(0) rhs_batch=(1)] x y\n return z"},
+  {BDL_P_dot_add, "x:F[2,3], y:F[3,4], c:F[4]) {"
+   " z:F[2,4] = dot_add[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=() onto=0] x y c\n return z"},
+  {BDL_P_dot_add, "x:F[7,9], y:F[7,20], c:F[9,20]) {"
+   " z:F[9,20] = dot_add[lhs_contract=(0) rhs_contract=(0) lhs_batch=() rhs_batch=() onto=1] x y c\n return z"},
+  {BDL_P_dot_pack, "y:F[3,20]) { z:F[3,3,8] = dot_pack[contract=0 columns=8] y\n return z"},
+  {BDL_P_dot_pack, "y:F[20,3]) { z:F[2,3,16] = dot_pack[contract=1 columns=16] y\n return z"},
+  {BDL_P_packed_dot, "x:F[4,90], y:F[90,50], p:F[10,90,5]) {"
+   " z:F[4,50] = packed_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y p\n return z"},
   {BDL_P_sparse_dot, "x:F[1,3], y:F[3,20], f:bool[]) {"
    " z:F[1,20] = sparse_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y f\n return z"},
   {BDL_P_conv, "x:F[2,7,3], w:F[3,3,4]) { z:F[2,4,4] = conv[strides=(2) pad_lo=(1) pad_hi=(1)"

@@ -141,6 +141,65 @@ static void a_rounded_zero_has_no_sign(void **state) {
   free_operands(&o);
 }
 
+static void a_packed_matrix_gives_the_same_bits(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 200; seed++) {
+    uint64_t r = seed;
+    const bdl_dtype d = seed % 2 ? BDL_F32 : BDL_F64;
+    const int64_t m = extent(&r), n = extent(&r), k = extent(&r);
+    operands o = random_operands(d, &r, m, n, k, seed % 3 ? 1 : 0.1);
+    o.g.batch = 1;
+    for (int i = 0; i < BDL_LEN(isas); i++) {
+      const bdl_k_table *table = bdl_k_select(isas[i]);
+      if (!table) continue;
+      const int64_t columns = table->packer[d]->columns, slivers = (n + columns - 1) / columns;
+      char *packed = calloc((size_t)(slivers * columns * k), o.size); /* not a byte more */
+      table->packer[d]->pack(packed, o.y, &o.g);
+      o.g.packed = packed;
+      expect(&o, d, fuses(isas[i]));
+      memset(o.z, 0x5A, (size_t)o.n[2] * o.size);
+      table->gemm[d](o.z, o.x, o.y, &o.g);
+      same(&o, d, isas[i]);
+      free(packed);
+    }
+    free_operands(&o);
+  }
+}
+
+/* A number a column, an array of other strides, or what z was: added to the finished chain. */
+static void what_is_added_comes_last(void **state) {
+  (void)state;
+  for (uint64_t seed = 1; seed <= 300; seed++) {
+    uint64_t r = seed;
+    const bdl_dtype d = seed % 2 ? BDL_F32 : BDL_F64;
+    const int64_t m = extent(&r), n = extent(&r), k = extent(&r);
+    const bool in_place = seed % 3 == 0;
+    operands o = random_operands(d, &r, m, n, in_place ? BDL_MIN(k, BDL_GEMM_DEEP) : k, seed % 4 ? 1 : 0.1);
+    o.g.ai = in_place ? o.g.ldz : seed % 3 == 1 ? 0 : n + 1;
+    const int64_t terms = in_place ? o.n[2] : (m - 1) * o.g.ai + n;
+    char *c = calloc((size_t)terms, o.size);
+    for (int64_t i = 0; i < terms; i++) set(d, c, i, 2 * t_uniform(&r) - 1);
+    for (int i = 0; i < BDL_LEN(isas); i++) {
+      const bdl_k_table *table = bdl_k_select(isas[i]);
+      if (!table) continue;
+      o.g.batch = 1;
+      expect(&o, d, fuses(isas[i]));
+      memset(o.z, 0x5A, (size_t)o.n[2] * o.size);
+      for (int64_t e = 0; e < m * n; e++) {
+        const int64_t at = e / n * o.g.ldz + e % n;
+        const double plus = get(d, c, e / n * o.g.ai + e % n), w = get(d, o.want, at);
+        set(d, o.want, at, d == BDL_F32 ? (float)w + (float)plus : w + plus);
+        if (in_place) set(d, o.z, at, plus);
+      }
+      o.g.add = in_place ? o.z : c;
+      table->gemm[d](o.z, o.x, o.y, &o.g);
+      same(&o, d, isas[i]);
+    }
+    free(c);
+    free_operands(&o);
+  }
+}
+
 /* Through the dispatcher: 0 and 1 too, with and without the library. */
 static void threads_change_no_bit(void **state) {
   (void)state;
@@ -171,6 +230,8 @@ int main(void) {
       cmocka_unit_test(every_element_is_one_chain),
       cmocka_unit_test(zeros_change_no_bit),
       cmocka_unit_test(a_rounded_zero_has_no_sign),
+      cmocka_unit_test(a_packed_matrix_gives_the_same_bits),
+      cmocka_unit_test(what_is_added_comes_last),
       cmocka_unit_test(threads_change_no_bit),
   };
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,11 +154,11 @@ static double tolerance_of(bdl_prim_id p) {
 
 static bool runs(bdl_prim_id p) { return !(bdl_prims[p].flags & BDL_F_EFFECT) && p != BDL_P_transposed && p != BDL_P_across; }
 
-/* iota reads nothing; csr_scatter, sparse_dot and etrace_learn are made in plans. */
+/* iota reads nothing; csr_scatter, dot_add, dot_pack, packed_dot, sparse_dot and etrace_learn are made in plans. */
 static void every_primitive_has_a_rule(void **state) {
   (void)state;
   for (int p = 0; p < BDL_P_COUNT; p++)
-    if (!bdl_prims[p].batch && p != BDL_P_iota && p != BDL_P_csr_scatter && p != BDL_P_sparse_dot && p != BDL_P_etrace_learn)
+    if (!bdl_prims[p].batch && p != BDL_P_iota && p != BDL_P_csr_scatter && p != BDL_P_dot_add && p != BDL_P_dot_pack && p != BDL_P_packed_dot && p != BDL_P_sparse_dot && p != BDL_P_etrace_learn)
        fail_msg("%s has no batch rule", bdl_prims[p].name);
 }
 

@@ -1,10 +1,18 @@
 /*
-** sparse.c -- spikes times weights: in loops, a product of few rows with a matrix that stays the same passes over the
-** zeros of the rows.  Zero times infinity is not a number, so a glance at the matrix goes in front of the loop.
+** fixed.c -- weights: in loops, products with a matrix that stays the same.  The bits stay; what comes of the
+** matrix alone is moved in front by the pass over invariants.
 **
-**     y = dot x w            ->  f = reduce_and (is_finite w)     moved in front by the pass over invariants
-**                                y = sparse_dot x w f             the same bits
+** Of few rows, which may be spikes, a product passes over the zeros.  Zero times infinity is not a number, so a
+** glance at the matrix goes first.  Of more rows, packing the matrix at each call would cost 4 (128 rows) to 50 %
+** (4 rows) of the product.
+**
+**     y = dot x w            ->  f = reduce_and (is_finite w)
+**                                y = sparse_dot x w f
+**
+**     y = dot x w            ->  p = dot_pack w
+**                                y = packed_dot x w p
 */
+#include "cpu/gemm.h"
 #include "exec/lower.h"
 #include "ir/rewrite.h"
 #include "plan/build.h"
@@ -52,15 +60,32 @@ static bool is_fixed(const loop *L, bdl_atom x) {
   return v->kind == BDL_V_CONST || (v->kind == BDL_V_INPUT && v->index < L->consts);
 }
 
-static bool is_wanted(loop *L, const bdl_eqn *e) {
+typedef enum way { AS_IT_IS, SPARSE, PACKED } way;
+
+static way way_of(loop *L, const bdl_eqn *e) {
   const bdl_prog *p = L->body;
   L->steps = MOST_STEPS;
-  return e->prim == BDL_P_dot && is_fixed(L, e->in[1]) && bdl_aval_numel(bdl_aval_of(p, e->in[1])) >= LEAST_WORK &&
-         bdl_lower_is_rows(e->params, (bdl_aval[]){*bdl_aval_of(p, e->in[0]), *bdl_aval_of(p, e->in[1])}) &&
-         may_be_sparse(L, e->in[0]);
+  if (e->prim != BDL_P_dot || !is_fixed(L, e->in[1])) return AS_IT_IS;
+  const bdl_aval in[] = {*bdl_aval_of(p, e->in[0]), *bdl_aval_of(p, e->in[1])};
+  if (bdl_lower_packs(e->params, in)) return PACKED;
+  const bool rows = bdl_aval_numel(&in[1]) >= LEAST_WORK && bdl_lower_is_rows(e->params, in);
+  return rows && may_be_sparse(L, e->in[0]) ? SPARSE : AS_IT_IS;
 }
 
-static bdl_status product(bdl_rewrite *r, const bdl_eqn *e) {
+static bdl_status packed(bdl_rewrite *r, const bdl_eqn *e) {
+  const bdl_atom *in = bdl_ir_rw_operands(r, e);
+  const bdl_k_packer *packer = bdl_k_select(r->p->ctx->isa)->packer[bdl_aval_of(r->p, e->in[1])->dtype];
+  bdl_atom slivers = BDL_ZERO, z = BDL_ZERO;
+  if (!in) return BDL_ENOMEM;
+  r->q->src = e->src;
+  const bdl_param pack[] = {bdl_pint(e->params[1].ints[0]), bdl_pint(packer->columns)};
+  TRY(bdl_bind(r->q, BDL_P_dot_pack, pack, &in[1], 1, &slivers));
+  TRY(bdl_bind(r->q, BDL_P_packed_dot, e->params, (bdl_atom[]){in[0], in[1], slivers}, 3, &z));
+  r->changed = true;
+  return bdl_ir_rw_set(r, e->out[0], z);
+}
+
+static bdl_status sparse(bdl_rewrite *r, const bdl_eqn *e) {
   const bdl_atom *in = bdl_ir_rw_operands(r, e);
   const bdl_aval *w = bdl_aval_of(r->p, e->in[1]);
   int64_t axes[BDL_MAX_NDIM];
@@ -91,12 +116,16 @@ static bdl_status walk(const bdl_prog *p, loop *L, bdl_prog **q) {
   for (int64_t i = 0; s == BDL_OK && i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
     const bool long_loop = e->prim == BDL_P_scan && e->params[2].i >= LEAST_LENGTH;
-    s = L && is_wanted(L, e) ? product(&r, e) : bdl_ir_rw_copy_bodies(&r, e, of_body, long_loop ? (void *)e : NULL);
+    switch (L ? way_of(L, e) : AS_IT_IS) {
+      case PACKED: s = packed(&r, e); break;
+      case SPARSE: s = sparse(&r, e); break;
+      case AS_IT_IS: s = bdl_ir_rw_copy_bodies(&r, e, of_body, long_loop ? (void *)e : NULL); break;
+    }
   }
   return bdl_ir_rw_end(&r, s, q);
 }
 
-bdl_status bdl_plan_sparse_rows(const bdl_prog *p, bdl_prog **q) {
+bdl_status bdl_plan_fixed_factors(const bdl_prog *p, bdl_prog **q) {
   bdl_prog *with = NULL;
   TRY(walk(p, NULL, &with));
   if (with == p) return *q = with, BDL_OK;

@@ -36,6 +36,10 @@ void bdl_slot_touch(bdl_planner *pl, int32_t slot);
 /* The place of variable x (any view of it must be contiguous); allocates for one that has none. */
 bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *ref);
 bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst);
+static inline bool bdl_ref_same(bdl_ref a, bdl_ref b) { return a.slot == b.slot && a.offset == b.offset; }
+bdl_status bdl_block_copy(bdl_blockplan *b, bdl_ref dst, bdl_ref src, size_t bytes, bdl_src where); /* none where dst is src */
+/* p as a block that reads its operands at `in`; inplace[k]: result k is made where its pair was (NULL: not asked). */
+bdl_status bdl_plan_block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out);
 /* Steps of traces and their gradients made one, in bodies too; p itself where there is none. */
 bdl_status bdl_plan_fuse_traces(const bdl_prog *p, bdl_prog **q);
 /* Products with what is added to them, where that saves a pass over memory; p itself where there is none. */
@@ -48,6 +52,22 @@ bdl_status bdl_plan_fixed_factors(const bdl_prog *p, bdl_prog **q);
 bdl_status bdl_plan_group(bdl_blockplan *b, const bdl_node *n);
 /* May `scan`, whose body begins at position `begin`, go tile by tile?  Then scan->tiled is set and what it needs kept. */
 bdl_status bdl_plan_tiled(bdl_planner *pl, bdl_inst *scan, int32_t begin);
+
+/* ---- place.c: results of a block */
+/* Those that can be made at their targets get their places; inplace as in bdl_plan_block. */
+void bdl_plan_place(bdl_blockplan *b, const bdl_target *t, bool *inplace);
+/* Is the place of v the memory of an operand of the block, too? */
+bool bdl_plan_is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v);
+/* Copies the others to theirs. */
+bdl_status bdl_plan_bring_home(bdl_blockplan *b, const bdl_target *t);
+
+/* ---- control.c: loops and branches; the first two before any instruction is there */
+bdl_status bdl_plan_keep_rows(bdl_blockplan *b, const bdl_eqn *e);
+bdl_status bdl_plan_start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t node, const bdl_eqn *e);
+bdl_status bdl_plan_scan(bdl_blockplan *b, const bdl_eqn *e);
+bdl_status bdl_plan_while(bdl_blockplan *b, const bdl_eqn *e);
+bdl_status bdl_plan_cond(bdl_blockplan *b, const bdl_eqn *e);
+
 bool bdl_plan_can_fail(bdl_prim_id p);
 
 #endif

@@ -1,5 +1,5 @@
 /*
-** plan.c -- program -> plan: where results go, in which order instructions stand, where values live.
+** plan.c -- program -> plan: kernels, blocks, the arena laid out by lifetimes.
 */
 #include <string.h>
 
@@ -48,10 +48,8 @@ bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *out) {
   return BDL_OK;
 }
 
-static bool same_ref(bdl_ref a, bdl_ref b) { return a.slot == b.slot && a.offset == b.offset; }
-
-static bdl_status copy(bdl_blockplan *b, bdl_ref dst, bdl_ref src, size_t bytes, bdl_src where) {
-  if (bytes == 0 || same_ref(dst, src)) return BDL_OK;
+bdl_status bdl_block_copy(bdl_blockplan *b, bdl_ref dst, bdl_ref src, size_t bytes, bdl_src where) {
+  if (bytes == 0 || bdl_ref_same(dst, src)) return BDL_OK;
   bdl_slot_touch(b->pl, dst.slot);
   bdl_slot_touch(b->pl, src.slot);
   bdl_inst i = {.kind = BDL_I_COPY, .prim = BDL_P_copy, .src = where, .copy = {dst, src, bytes}};
@@ -123,7 +121,7 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   if (l->kind == BDL_LOWER_UPDATE) { /* results start as the operands that they update */
     for (int k = 0; k < e->n_out; k++) {
       const int from = bdl_lower_updates(e, k);
-      if (from >= 0) TRY(copy(b, i.kernel.out[k], i.kernel.in[from], bdl_aval_bytes(&i.kernel.in_aval[from]), e->src));
+      if (from >= 0) TRY(bdl_block_copy(b, i.kernel.out[k], i.kernel.in[from], bdl_aval_bytes(&i.kernel.in_aval[from]), e->src));
     }
     for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, i.kernel.in[k].slot);
     for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, i.kernel.out[k].slot);
@@ -137,339 +135,26 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
   return bdl_block_push(b, &i);
 }
 
-/* ---- loops and branches ------------------------------------------------------------------------ */
-
-static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out);
-
-/* What was made before a loop and read inside it must last until the loop ends. */
-static void outlive(bdl_planner *pl, int32_t begin) {
-  for (int64_t i = 0; i < pl->plan->slots.n; i++) {
-    bdl_pslot *s = &pl->plan->slots.v[i];
-    if (s->first >= 0 && s->first <= begin && s->last >= begin) s->last = pl->position;
-  }
-}
-
-/* Where the rows of a carry, a loop's steps and one, begin in the order of time, and where they end. */
-static bdl_ref first_row(const bdl_eqn *e, int32_t rows, int64_t bytes) { return (bdl_ref){rows, e->params[3].i ? e->params[2].i * bytes : 0}; }
-static bdl_ref last_row(const bdl_eqn *e, int32_t rows, int64_t bytes) { return (bdl_ref){rows, e->params[3].i ? 0 : e->params[2].i * bytes}; }
-
-/* A carry that stays in its rows: that of step t becomes the first of t + 1, the last step's is the result. */
-static bdl_status carry_in_rows(bdl_blockplan *b, const bdl_eqn *e, int k, bdl_inst *i, bdl_ref *in, bdl_target *target) {
-  const bdl_aval *a = bdl_aval_of(b->prog, e->out[k]);
-  const int64_t first = e->params[0].i, bytes = (int64_t)bdl_aval_bytes(a);
-  struct bdl_moving *old = &i->scan.moving[i->scan.n_moving++], *new = &i->scan.moving[i->scan.n_moving++];
-  const int32_t rows = b->rows[e->out[k]];
-  bdl_ref init;
-  TRY(bdl_block_ref(b, e->in[first + k], &init));
-  TRY(copy(b, first_row(e, rows, bytes), init, (size_t)bytes, e->src));
-  *old = (struct bdl_moving){.base = {rows, i->scan.reverse ? bytes : 0}, .step = bytes};
-  *new = (struct bdl_moving){.base = {rows, i->scan.reverse ? 0 : bytes}, .step = bytes, .next = -1};
-  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &old->slot));
-  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &new->slot));
-  old->next = new->slot;
-  in[first + k] = (bdl_ref){old->slot, 0};
-  *target = (bdl_target){{new->slot, 0}, -1, false};
-  bdl_slot_touch(b->pl, rows);
-  return BDL_OK;
-}
-
-/* The carry lives in the results' places from the start. */
-static bdl_status carry(bdl_blockplan *b, const bdl_eqn *e, int first, int n, bdl_inst *i, bdl_ref *in, bdl_target *targets) {
-  for (int k = 0; k < n; k++) {
-    bdl_ref init, home;
-    if (b->rows[e->out[k]] >= 0) {
-      TRY(carry_in_rows(b, e, k, i, in, &targets[k]));
-      continue;
-    }
-    TRY(bdl_block_ref(b, e->in[first + k], &init));
-    TRY(bdl_block_ref(b, e->out[k], &home));
-    TRY(copy(b, home, init, bdl_aval_bytes(bdl_aval_of(b->prog, e->out[k])), e->src));
-    in[first + k] = home;
-    targets[k] = (bdl_target){home, first + k, true};
-  }
-  for (int k = 0; k < n; k++) bdl_slot_touch(b->pl, in[first + k].slot);
-  return BDL_OK;
-}
-
-static bdl_status scan(bdl_blockplan *b, const bdl_eqn *e) {
-  bdl_plan *plan = b->pl->plan;
-  int n_consts = (int)e->params[0].i, n_carry = (int)e->params[1].i;
-  const bdl_prog *body = e->params[4].progs[0];
-  bdl_inst i = {.kind = BDL_I_SCAN, .prim = e->prim, .src = e->src};
-  i.scan.length = e->params[2].i;
-  i.scan.reverse = e->params[3].i != 0;
-  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + 1) * sizeof *in);
-  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(e->n_out + 1) * sizeof *targets);
-  i.scan.moving = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + e->n_out + 2 * n_carry + 1) * sizeof *i.scan.moving);
-  if (!in || !targets || !i.scan.moving) return BDL_ENOMEM;
-  for (int k = 0; k < n_consts; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
-  TRY(carry(b, e, n_consts, n_carry, &i, in, targets));
-  const int32_t begin = b->pl->position, n_kept = i.scan.n_moving, n_rows = e->n_in - n_consts - n_carry;
-  for (int k = n_consts + n_carry; k < e->n_in + e->n_out - n_carry; k++) { /* stacked operands, then stacked results */
-    bool operand = k < e->n_in;
-    bdl_atom x = operand ? e->in[k] : e->out[k - e->n_in + n_carry];
-    bdl_atom slice = operand ? body->inputs.v[k] : body->outputs[k - e->n_in + n_carry];
-    struct bdl_moving *m = &i.scan.moving[i.scan.n_moving];
-    TRY(bdl_block_ref(b, x, &m->base));
-    const size_t bytes = bdl_aval_bytes(bdl_aval_of(body, slice));
-    m->next = -1;
-    m->step = operand ? b->sched.view.v[x].stride[0] * (int64_t)bdl_dtype_size(bdl_aval_of(b->prog, x)->dtype) : (int64_t)bytes;
-    int over = 0; /* rows of a result in the place of an operand's or a carry's are the same memory, also to the body */
-    while (!operand && over < i.scan.n_moving && !same_ref(i.scan.moving[over].base, m->base)) over++;
-    if (!operand && over < n_kept + n_rows) {
-      const bool kept = over < n_kept;
-      targets[k - e->n_in + n_carry] = (bdl_target){{i.scan.moving[over].slot, 0}, kept ? -1 : n_consts + n_carry + over - n_kept, !kept};
-      continue;
-    }
-    i.scan.n_moving++;
-    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, bytes, &m->slot));
-    if (operand) in[k] = (bdl_ref){m->slot, 0};
-    else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};
-  }
-  for (int k = 0; k < n_consts; k++) bdl_slot_touch(b->pl, in[k].slot);
-  b->pl->position++;
-  TRY(block(b->pl, body, in, targets, NULL, &i.scan.body));
-  for (int k = 0; k < i.scan.n_moving; k++) bdl_slot_touch(b->pl, i.scan.moving[k].base.slot);
-  for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
-  TRY(bdl_plan_tiled(b->pl, &i, begin));
-  outlive(b->pl, begin);
-  TRY(bdl_block_push(b, &i));
-  for (int k = 0; k < n_carry; k++) {
-    const size_t bytes = bdl_aval_bytes(bdl_aval_of(b->prog, e->out[k]));
-    if (b->rows[e->out[k]] >= 0) TRY(copy(b, b->ref[e->out[k]], last_row(e, b->rows[e->out[k]], (int64_t)bytes), bytes, e->src));
-  }
-  return BDL_OK;
-}
-
-static bdl_status while_loop(bdl_blockplan *b, const bdl_eqn *e) {
-  bdl_plan *plan = b->pl->plan;
-  int n_cond = (int)e->params[0].i, n_body = (int)e->params[1].i, n_carry = e->n_out;
-  bdl_inst i = {.kind = BDL_I_WHILE, .prim = e->prim, .src = e->src};
-  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(2 * e->n_in + 1) * sizeof *in), *cin = in + e->n_in;
-  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(n_carry + 1) * sizeof *targets);
-  if (!in || !targets) return BDL_ENOMEM;
-  for (int k = 0; k < n_cond + n_body; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
-  TRY(carry(b, e, n_cond + n_body, n_carry, NULL, in, targets));
-  int32_t begin = b->pl->position;
-  for (int k = 0; k < n_cond + n_body; k++) bdl_slot_touch(b->pl, in[k].slot);
-  memcpy(cin, in, (size_t)n_cond * sizeof *in);
-  memcpy(cin + n_cond, in + n_cond + n_body, (size_t)n_carry * sizeof *in);
-  for (int k = 0; k < n_carry; k++) targets[k].pair -= n_cond; /* the body does not see the condition's constants */
-  TRY(bdl_slot_new(b->pl, BDL_S_ARENA, BDL_BOOL, 1, &i.loop.pred.slot));
-  bdl_slot_touch(b->pl, i.loop.pred.slot);
-  bdl_target pred = {i.loop.pred, -1, false};
-  b->pl->position++;
-  TRY(block(b->pl, e->params[2].progs[0], cin, &pred, NULL, &i.loop.cond));
-  TRY(block(b->pl, e->params[2].progs[1], in + n_cond, targets, NULL, &i.loop.body));
-  for (int k = 0; k < n_carry; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
-  outlive(b->pl, begin);
-  return bdl_block_push(b, &i);
-}
-
-static bdl_status cond(bdl_blockplan *b, const bdl_eqn *e) {
-  bdl_plan *plan = b->pl->plan;
-  bdl_inst i = {.kind = BDL_I_COND, .prim = e->prim, .src = e->src};
-  i.cond.n = e->params[0].n;
-  i.cond.branches = bdl_arena_alloc(&plan->arena, (size_t)i.cond.n * sizeof *i.cond.branches);
-  bdl_ref *in = bdl_arena_alloc(&plan->arena, (size_t)(e->n_in + 1) * sizeof *in);
-  bdl_target *targets = bdl_arena_alloc(&plan->arena, (size_t)(e->n_out + 1) * sizeof *targets);
-  if (!i.cond.branches || !in || !targets) return BDL_ENOMEM;
-  for (int k = 0; k < e->n_in; k++) TRY(bdl_block_ref(b, e->in[k], &in[k]));
-  i.cond.index = in[0];
-  int32_t begin = b->pl->position;
-  for (int k = 0; k < e->n_out; k++) {
-    bdl_ref r;
-    TRY(bdl_block_ref(b, e->out[k], &r));
-    targets[k] = (bdl_target){r, -1, false};
-  }
-  b->pl->position++;
-  for (int k = 0; k < i.cond.n; k++) TRY(block(b->pl, e->params[0].progs[k], in + 1, targets, NULL, &i.cond.branches[k]));
-  for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, in[k].slot);
-  for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, targets[k].ref.slot);
-  outlive(b->pl, begin);
-  return bdl_block_push(b, &i);
-}
-
-/* ---- results in place -------------------------------------------------------------------------- */
-
-/* May the equation that makes variable v write over input a of the block?  *late: only when it stores last. */
-static bool may_replace(const bdl_blockplan *b, bdl_atom a, bdl_atom v, bool *late) {
-  const bdl_schedule *s = &b->sched;
-  const bdl_prog *p = b->prog;
-  int32_t def = s->def_node[v];
-  const bdl_eqn *maker = &p->eqns.v[p->vars.v[v].index];
-  *late = false;
-  for (int i = 0; i < p->n_outputs; i++)
-    if (s->view.v[p->outputs[i]].base == a) return false;
-  if (def < 0 || s->last_use[a] > def) return false;
-  if (s->last_use[a] < def) return true;
-  const bdl_node *node = &s->nodes.v[def];
-  if (!node->group) { /* one equation: it must know how to */
-    bdl_lower_kind kind = bdl_lowering_of(maker->prim)->kind;
-    int operand = -1, uses = 0;
-    for (int k = 0; k < maker->n_in; k++)
-      if (s->view.v[maker->in[k]].base == a) operand = k, uses++;
-    if (uses != 1 || !s->view.v[maker->in[operand]].whole) return false;
-    if (kind == BDL_LOWER_UPDATE) {
-      int out = 0;
-      while (maker->out[out] != v) out++;
-      return bdl_lower_updates(maker, out) == operand;
-    }
-    int first = maker->prim == BDL_P_scan ? (int)maker->params[0].i
-                : maker->prim == BDL_P_while ? (int)(maker->params[0].i + maker->params[1].i) : INT32_MAX;
-    return first != INT32_MAX && operand >= first && maker->out[operand - first] == v && operand - first < maker->n_out;
-  }
-  for (int64_t i = 0; i < node->eqns.n; i++) {
-    const bdl_eqn *e = &p->eqns.v[node->eqns.v[i]];
-    for (int k = 0; k < e->n_in; k++) {
-      if (s->view.v[e->in[k]].base != a) continue;
-      if (!bdl_schedule_aligned(s, e->in[k], &node->domain)) return false;
-      *late |= node->eqns.v[i] > p->vars.v[v].index;
-    }
-  }
-  return true;
-}
-
-/* The value that an update changes into v, if v is all that is made of it; -1: none. */
-static bdl_atom updated(const bdl_blockplan *b, bdl_atom v) {
-  const bdl_prog *p = b->prog;
-  const bdl_eqn *e = &p->eqns.v[p->vars.v[v].index];
-  if (bdl_lowering_of(e->prim)->kind != BDL_LOWER_UPDATE) return -1;
-  int out = 0, uses = 0;
-  while (e->out[out] != v) out++;
-  const int from = bdl_lower_updates(e, out);
-  if (from < 0) return -1;
-  const bdl_atom x = e->in[from];
-  for (int k = 0; k < e->n_in; k++) uses += b->sched.view.v[e->in[k]].base == x;
-  const bool alone = uses == 1 && b->sched.last_use[x] == b->sched.def_node[v];
-  return alone && p->vars.v[x].kind == BDL_V_EQN && b->ref[x].slot < 0 ? x : -1;
-}
-
-/* Give results their places, and what updates change into them; those that cannot be made there are copied at the end. */
-static void place(bdl_blockplan *b, const bdl_target *t, bool *inplace) {
-  const bdl_prog *p = b->prog;
-  for (int k = 0; k < p->n_outputs; k++) {
-    const bdl_view *view = &b->sched.view.v[p->outputs[k]];
-    bdl_atom v = view->base;
-    bool own = p->vars.v[v].kind == BDL_V_EQN && view->whole && b->ref[v].slot < 0, late = false, ok = true;
-    bdl_atom a = t[k].pair >= 0 ? p->inputs.v[t[k].pair] : -1;
-    if (own && a >= 0) ok = may_replace(b, a, v, &late);
-    if (inplace) inplace[k] = own && a >= 0 && ok;
-    if (!own || (t[k].same_memory && !ok)) continue;
-    const bool over = a >= 0 && ok; /* the memory is that of a until then */
-    do {
-      b->ref[v] = t[k].ref;
-      b->late[v] |= late;
-      v = updated(b, v);
-    } while (v >= 0 && (!over || may_replace(b, a, v, &late)));
-  }
-}
-
-/* Is the place of v the memory of an input of the block, too? */
-static bool is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v) {
-  for (int k = 0; k < b->prog->n_outputs; k++)
-    if (t[k].same_memory && b->ref[v].slot >= 0 && same_ref(b->ref[v], t[k].ref)) return true;
-  return false;
-}
-
-/* A carry whose values at all steps are wanted, too, before a step or behind it, stays in their rows: these are one row more than steps,
-** and neither the carry nor a result is copied.  As somebody reads the rows, an interrupted loop leaves no State in them (loop_only). */
-static bdl_status keep_rows(bdl_blockplan *b, const bdl_eqn *e) {
-  const bdl_prog *body = e->params[4].progs[0];
-  const int first = (int)e->params[0].i, n_carry = (int)e->params[1].i;
-  const int64_t length = e->params[2].i;
-  const bool reverse = e->params[3].i != 0;
-  for (int c = 0; c < n_carry && length > 0 && !b->prog->ctx->unfused; c++) {
-    const bdl_aval *a = bdl_aval_of(b->prog, e->out[c]);
-    const int64_t bytes = (int64_t)bdl_aval_bytes(a);
-    int32_t *rows = &b->rows[e->out[c]];
-    for (int k = n_carry; k < e->n_out; k++) {
-      const bool before = body->outputs[k] == body->inputs.v[first + c];
-      if ((!before && body->outputs[k] != body->outputs[c]) || b->ref[e->out[k]].slot >= 0) continue;
-      if (*rows < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, a->dtype, (size_t)((length + 1) * bytes), rows));
-      b->ref[e->out[k]] = (bdl_ref){*rows, before == reverse ? bytes : 0};
-    }
-    if (*rows >= 0 && b->ref[e->out[c]].slot < 0) b->ref[e->out[c]] = last_row(e, *rows, bytes);
-  }
-  return BDL_OK;
-}
-
-/* What a loop starts from is made where the loop keeps it, if nothing else reads it afterwards. */
-static bdl_status start_at_home(bdl_blockplan *b, const bdl_target *t, int32_t node, const bdl_eqn *e) {
-  const bdl_schedule *s = &b->sched;
-  const int first = e->prim == BDL_P_scan ? (int)e->params[0].i : (int)(e->params[0].i + e->params[1].i);
-  const int n = e->prim == BDL_P_scan ? (int)e->params[1].i : e->n_out;
-  for (int k = 0; k < n; k++) {
-    const bdl_view *v = &s->view.v[e->in[first + k]];
-    const bdl_atom x = v->base, z = e->out[k];
-    int uses = 0;
-    for (int i = 0; i < e->n_in; i++) uses += s->view.v[e->in[i]].base == x;
-    if (uses != 1 || !v->whole || b->prog->vars.v[x].kind != BDL_V_EQN || b->ref[x].slot >= 0) continue;
-    if (s->last_use[x] != node || (b->rows[z] < 0 && is_shared(b, t, z))) continue;
-    const bdl_aval *type = bdl_aval_of(b->prog, z);
-    if (b->ref[z].slot < 0) TRY(bdl_slot_new(b->pl, BDL_S_ARENA, type->dtype, bdl_aval_bytes(type), &b->ref[z].slot));
-    b->ref[x] = b->rows[z] < 0 ? b->ref[z] : first_row(e, b->rows[z], (int64_t)bdl_aval_bytes(type));
-  }
-  return BDL_OK;
-}
-
-/* Copies of results to their places.  One that writes over the source of another waits for it; in a ring, a source goes
-** to a temporary. */
-static bdl_status bring_home(bdl_blockplan *b, const bdl_target *t) {
-  const bdl_prog *p = b->prog;
-  const int n = p->n_outputs;
-  bdl_ref *from = bdl_arena_alloc(&b->pl->plan->arena, (size_t)(n + 1) * sizeof *from);
-  bool *there = bdl_arena_alloc(&b->pl->plan->arena, (size_t)n + 1);
-  if (!from || !there) return BDL_ENOMEM;
-  bdl_src nowhere = {0};
-  int left = 0;
-  for (int k = 0; k < n; k++) {
-    TRY(bdl_block_ref(b, p->outputs[k], &from[k]));
-    there[k] = same_ref(t[k].ref, from[k]);
-    left += !there[k];
-  }
-  while (left > 0) {
-    const int before = left;
-    for (int k = 0; k < n; k++) {
-      bool waits = there[k];
-      for (int j = 0; j < n && !waits; j++) waits = j != k && !there[j] && from[j].slot == t[k].ref.slot;
-      if (waits) continue;
-      TRY(copy(b, t[k].ref, from[k], bdl_aval_bytes(bdl_aval_of(p, p->outputs[k])), nowhere));
-      there[k] = true, left--;
-    }
-    int k = 0, j = 0;
-    if (left < before) continue;
-    while (there[k]) k++;
-    while (j == k || there[j] || from[j].slot != t[k].ref.slot) j++; /* what k waits for */
-    const size_t bytes = bdl_aval_bytes(bdl_aval_of(p, p->outputs[j]));
-    bdl_ref temp = {0};
-    TRY(bdl_slot_new(b->pl, BDL_S_ARENA, bdl_aval_of(p, p->outputs[j])->dtype, bytes, &temp.slot));
-    TRY(copy(b, temp, from[j], bytes, nowhere));
-    from[j] = temp;
-  }
-  return BDL_OK;
-}
-
 /* ---- blocks -------------------------------------------------------------------------------------- */
 
 static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *targets, bool *inplace) {
   const bdl_prog *p = b->prog;
   for (int64_t v = 0; v < p->vars.n; v++) b->ref[v].slot = b->rows[v] = -1;
   for (int64_t i = 0; i < p->inputs.n; i++) b->ref[p->inputs.v[i]] = in[i];
-  place(b, targets, inplace);
+  bdl_plan_place(b, targets, inplace);
   for (int32_t n = (int32_t)b->sched.nodes.n - 1; n >= 0; n--) {
     const bdl_eqn *e = &p->eqns.v[b->sched.nodes.v[n].eqns.v[0]];
-    if (e->prim == BDL_P_scan) TRY(keep_rows(b, e));
-    if (e->prim == BDL_P_scan || e->prim == BDL_P_while) TRY(start_at_home(b, targets, n, e));
+    if (e->prim == BDL_P_scan) TRY(bdl_plan_keep_rows(b, e));
+    if (e->prim == BDL_P_scan || e->prim == BDL_P_while) TRY(bdl_plan_start_at_home(b, targets, n, e));
   }
   for (int64_t n = 0; n < b->sched.nodes.n; n++) {
     const bdl_node *node = &b->sched.nodes.v[n];
     const bdl_eqn *e = &p->eqns.v[node->eqns.v[0]];
     bdl_status s;
     if (node->group) s = bdl_plan_group(b, node);
-    else if (e->prim == BDL_P_scan) s = scan(b, e);
-    else if (e->prim == BDL_P_while) s = while_loop(b, e);
-    else if (e->prim == BDL_P_cond) s = cond(b, e);
+    else if (e->prim == BDL_P_scan) s = bdl_plan_scan(b, e);
+    else if (e->prim == BDL_P_while) s = bdl_plan_while(b, e);
+    else if (e->prim == BDL_P_cond) s = bdl_plan_cond(b, e);
     else if (e->prim == BDL_P_transposed) s = bdl_fail(p->ctx, BDL_ENOTSUP, "forward differentiation of a custom_vjp function is not supported");
     else s = kernel(b, e);
     if (s != BDL_OK) {
@@ -477,10 +162,10 @@ static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *ta
       return s;
     }
   }
-  return bring_home(b, targets);
+  return bdl_plan_bring_home(b, targets);
 }
 
-static bdl_status block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out) {
+bdl_status bdl_plan_block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in, const bdl_target *targets, bool *inplace, bdl_block *out) {
   bdl_context *c = pl->plan->ctx;
   bdl_blockplan b = {.pl = pl, .prog = p};
   TRY(bdl_schedule_new(&b.sched, p, !c->unfused));
@@ -611,7 +296,7 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
     plan->slots.v[t[i].ref.slot].index = i;
     t[i].pair = pair ? pair[i] : -1;
   }
-  TRY(block(&pl, p, in, t, plan->inplace, &plan->block));
+  TRY(bdl_plan_block(&pl, p, in, t, plan->inplace, &plan->block));
   TRY(lay_out(plan));
   plan->n_insts = number(&plan->block, NULL, 0);
   plan->by_id = bdl_arena_alloc(&plan->arena, (size_t)(plan->n_insts + 1) * sizeof *plan->by_id);

@@ -212,7 +212,7 @@ static bdl_status run_unsorted(bdl_context *c, bool constant, int64_t batch, bdl
 
 static void columns_are_added_in_their_order(void **state) {
   for (int64_t batch = 1; batch <= 3; batch += 2) {
-    bdl_tensor a, b;
+    bdl_tensor a = {0}, b = {0};
     assert_int_equal(run_unsorted(*state, true, batch, &a), BDL_OK);
     assert_int_equal(run_unsorted(*state, false, batch, &b), BDL_OK);
     assert_memory_equal(bdl_tensor_data(&a), bdl_tensor_data(&b), bdl_aval_bytes(&a.aval));

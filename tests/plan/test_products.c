@@ -51,13 +51,14 @@ static void products_that_others_read_stay(void **state) {
   KEEPS(DOT "z:f32[40,30] = add y c\n return z"); /* not in place */
 }
 
+#define BATCH "[lhs_contract=(2) rhs_contract=(1) lhs_batch=(0) rhs_batch=(0)"
+
 static void only_one_pass_of_register_blocks_adds(void **state) {
   static const char *const text[] = {
     "program p(x:f32[2,9], w:f32[9,30], b:f32[30]) {\n y:f32[2,30] = dot" AXES "] x w\n z:f32[2,30] = add y b\n return z\n}",
     "program p(x:f32[40,257], w:f32[257,30], b:f32[30]) {\n y:f32[40,30] = dot" AXES "] x w\n z:f32[40,30] = add y b\n return z\n}",
     "program p(x:i32[40,9], w:i32[9,30], b:i32[30]) {\n y:i32[40,30] = dot" AXES "] x w\n z:i32[40,30] = add y b\n return z\n}",
-    "program p(x:f32[5,8,9], w:f32[5,9,7], b:f32[7]) {\n y:f32[5,8,7] = dot[lhs_contract=(2) rhs_contract=(1) lhs_batch=(0)"
-    " rhs_batch=(0)] x w\n z:f32[5,8,7] = add y b\n return y, z\n}",
+    "program p(x:f32[5,8,9], w:f32[5,9,7], b:f32[7]) {\n y:f32[5,8,7] = dot" BATCH "] x w\n z:f32[5,8,7] = add y b\n return y, z\n}",
   };
   for (int i = 0; i < BDL_LEN(text); i++) check(state, text[i], text[i]);
 }

@@ -19,20 +19,10 @@ enum { MANY = 64, SHORT_ROW = 16, STACK_BYTES = 192 * 1024, PARALLEL_WORK = 1 <<
 
 #define ADD(...) bdl_str_addf(&m->e->text, __VA_ARGS__)
 
-int bdl_emit_n_values(const bdl_emitter *m, const bdl_tile_inst *t) {
-  if (t->kind == BDL_T_LOAD) return 0;
-  if (t->kind != BDL_T_OP) return 1;
-  if (t->op == BDL_TILE_iota || t->op == BDL_TILE_random_bits) return 0;
-  if (t->op == BDL_TILE_integer_pow || t->op == BDL_TILE_polygamma) return 1;
-  int n = 0;
-  while (n < 3 && bdl_emit_operand_at(t, n) < m->g->n_operands) n++;
-  return n;
-}
-
 bool bdl_emit_at_once(const bdl_emitter *m, int32_t k) {
   const int32_t y = m->g->insts[k].y, slot = bdl_emit_operand(m, y)->ref.slot;
   for (int32_t h = 0; h < m->g->n_operands; h++) /* is what it replaces read here? */
-    if (h != y && bdl_emit_in_memory(m, h) && bdl_emit_operand(m, h)->ref.slot == slot) return false;
+    if (h != y && bdl_group_in_memory(m->g, h) && bdl_emit_operand(m, h)->ref.slot == slot) return false;
   return m->n_tiles == 1;
 }
 
@@ -59,21 +49,21 @@ static void phases(bdl_emitter *m) {
     bdl_emit_value *v = &m->v[k];
     bool reads = t->kind == BDL_T_LOAD;
     *v = (bdl_emit_value){.src = {-1, -1, -1}};
-    for (int j = 0; j < bdl_emit_n_values(m, t); j++) v->src[j] = m->def[bdl_emit_operand_at(t, j)];
+    for (int j = 0; j < bdl_tile_arity(m->g, t); j++) v->src[j] = m->def[bdl_tile_operand(t, j)];
     bdl_emit_note_range(m, k);
     v->how = how_of(m, k);
     v->phase = v->how == BDL_E_INLINE ? 0 : -1;
-    for (int j = 0; j < bdl_emit_n_values(m, t); j++) {
-      const int32_t h = bdl_emit_operand_at(t, j), s = v->src[j];
+    for (int j = 0; j < bdl_tile_arity(m->g, t); j++) {
+      const int32_t h = bdl_tile_operand(t, j), s = v->src[j];
       if (s < 0) reads |= bdl_emit_operand(m, h)->kind == BDL_O_ARRAY;
       else if (m->v[s].how != BDL_E_SPLAT) v->phase = BDL_MAX(v->phase, at_least(v->how, m->v[s].phase));
     }
-    const bool stores = bdl_emit_is_root(t) ? v->how == BDL_E_CALL : bdl_emit_operand(m, t->z)->kind == BDL_O_ARRAY;
+    const bool stores = bdl_tile_is_root(t) ? v->how == BDL_E_CALL : bdl_emit_operand(m, t->z)->kind == BDL_O_ARRAY;
     if (stores) v->phase = BDL_MAX(v->phase, at_least(v->how, read));
     if (reads) read = BDL_MAX(read, v->phase);
-    if (!bdl_emit_is_root(t)) m->def[t->z] = k;
+    if (!bdl_tile_is_root(t)) m->def[t->z] = k;
     if (v->how != BDL_E_SPLAT) m->last = BDL_MAX(m->last, v->phase);
-    m->tiled |= v->how == BDL_E_CALL || bdl_emit_is_root(t);
+    m->tiled |= v->how == BDL_E_CALL || bdl_tile_is_root(t);
     if (t->kind == BDL_T_LOAD && v->how == BDL_E_INLINE && t->load->ndim > 1) {
       const int64_t row = t->load->shape[t->load->ndim - 1];
       m->row = m->row ? BDL_MIN(m->row, row) : row;
@@ -87,8 +77,8 @@ static size_t buffers(bdl_emitter *m) {
   size_t bytes = 0;
   for (int32_t k = 0; k < m->g->n_insts; k++) {
     const bdl_tile_inst *t = &m->g->insts[k];
-    if (m->v[k].how == BDL_E_CALL && !bdl_emit_is_root(t)) m->v[k].buffered = true;
-    for (int j = 0; j < bdl_emit_n_values(m, t); j++) {
+    if (m->v[k].how == BDL_E_CALL && !bdl_tile_is_root(t)) m->v[k].buffered = true;
+    for (int j = 0; j < bdl_tile_arity(m->g, t); j++) {
       const int32_t s = m->v[k].src[j];
       if (s < 0) continue;
       if (m->v[s].how == BDL_E_SPLAT) m->v[s].buffered |= m->v[k].how == BDL_E_CALL;
@@ -97,7 +87,7 @@ static size_t buffers(bdl_emitter *m) {
   }
   for (int32_t k = 0; k < m->g->n_insts; k++) {
     const bdl_tile_inst *t = &m->g->insts[k];
-    if (m->v[k].how != BDL_E_SPLAT && !bdl_emit_is_root(t) && bdl_emit_in_memory(m, t->z)) m->v[k].buffered = false; /* it stands where it is stored */
+    if (m->v[k].how != BDL_E_SPLAT && !bdl_tile_is_root(t) && bdl_group_in_memory(m->g, t->z)) m->v[k].buffered = false; /* it stands where it is stored */
     if (m->v[k].buffered) bytes += BDL_TILE * bdl_dtype_size((bdl_dtype)t->result) + BDL_PAD;
   }
   return bytes;

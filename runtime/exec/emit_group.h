@@ -40,19 +40,6 @@ typedef struct bdl_emitter {
 
 static inline const bdl_operand *bdl_emit_operand(const bdl_emitter *m, int32_t h) { return &m->g->operands[h]; }
 
-/* The j-th operand of t; n_operands: none. */
-static inline int32_t bdl_emit_operand_at(const bdl_tile_inst *t, int j) { return j == 0 ? t->x : j == 1 ? t->y : t->w; }
-
-static inline bdl_dtype bdl_emit_dtype_at(const bdl_tile_inst *t, int j) {
-  return t->kind == BDL_T_OP && t->op == BDL_TILE_select && j == 0 ? BDL_BOOL : (bdl_dtype)t->dtype;
-}
-
-static inline bool bdl_emit_in_memory(const bdl_emitter *m, int32_t h) {
-  return h < m->g->n_operands && bdl_emit_operand(m, h)->kind != BDL_O_REG;
-}
-
-static inline bool bdl_emit_is_root(const bdl_tile_inst *t) { return t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT; }
-
 /* Index of f among the functions that the text calls. */
 bdl_status bdl_emit_link(bdl_emitter *m, void (*f)(void), int32_t *k);
 bdl_status bdl_emit_link_data(bdl_emitter *m, const void *data, int32_t *k);
@@ -60,8 +47,6 @@ bdl_status bdl_emit_link_data(bdl_emitter *m, const void *data, int32_t *k);
 
 /* Is the result of reduction k that of its only tile? */
 bool bdl_emit_at_once(const bdl_emitter *m, int32_t k);
-/* How many operands are values of the domain: not the number of integer_pow, the keys of random bits. */
-int bdl_emit_n_values(const bdl_emitter *m, const bdl_tile_inst *t);
 
 /* ---- emit_sum.c: reductions in any order */
 

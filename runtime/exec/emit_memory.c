@@ -55,12 +55,12 @@ static void read_locals(bdl_emitter *m) {
   for (int32_t h = 0; h < m->g->n_operands; h++) m->loaded[h] = false;
   for (int32_t k = 0; k < m->g->n_insts; k++) {
     const bdl_tile_inst *t = &m->g->insts[k];
-    for (int j = -1; j < bdl_emit_n_values(m, t); j++) {
-      const int32_t h = j < 0 ? t->z : bdl_emit_operand_at(t, j);
+    for (int j = -1; j < bdl_tile_arity(m->g, t); j++) {
+      const int32_t h = j < 0 ? t->z : bdl_tile_operand(t, j);
       if (!is_local(m, h) || local_of(m, h) != h || m->loaded[h]) continue;
       const bdl_ref r = bdl_emit_operand(m, h)->ref;
       m->loaded[h] = true;
-      ADD("  %s m%" PRId32 "[%" PRId64 "];\n", bdl_emit_memory(j < 0 ? (bdl_dtype)t->result : bdl_emit_dtype_at(t, j)), h, m->g->n);
+      ADD("  %s m%" PRId32 "[%" PRId64 "];\n", bdl_emit_memory(j < 0 ? (bdl_dtype)t->result : bdl_tile_dtype(t, j)), h, m->g->n);
       ADD("  __builtin_memcpy(m%" PRId32 ", F[%" PRId32 "] + %" PRId64 ", sizeof m%" PRId32 ");\n", h, r.slot, r.offset, h);
     }
   }
@@ -76,7 +76,7 @@ void bdl_emit_write_locals(bdl_emitter *m) {
 }
 
 static void pointer(bdl_emitter *m, int32_t h, bool varying) {
-  if (!bdl_emit_in_memory(m, h) || m->pointer[h]) return;
+  if (!bdl_group_in_memory(m->g, h) || m->pointer[h]) return;
   if (varies(m, bdl_emit_operand(m, h)->ref) != varying) return;
   m->pointer[h] = true;
   ADD("  char *const p%" PRId32 " = ", h);
@@ -90,7 +90,7 @@ static void pointers(bdl_emitter *m, bool varying) {
   for (int32_t k = 0; k < m->g->n_insts; k++) {
     const bdl_tile_inst *t = &m->g->insts[k];
     pointer(m, t->z, varying);
-    for (int j = 0; j < 3; j++) pointer(m, bdl_emit_operand_at(t, j), varying);
+    for (int j = 0; j < 3; j++) pointer(m, bdl_tile_operand(t, j), varying);
     if (t->kind != BDL_T_LOAD || varies(m, t->load->ref) != varying) continue;
     ADD("  const char *const l%" PRId32 " = ", k), address(m, t->load->ref), ADD(";\n");
   }
@@ -113,11 +113,11 @@ static void scalars(bdl_emitter *m, bool varying) {
   for (int32_t h = 0; h < m->g->n_operands; h++) m->loaded[h] = false;
   for (int32_t k = 0; k < m->g->n_insts; k++) {
     const bdl_tile_inst *t = &m->g->insts[k];
-    for (int j = 0; j < bdl_emit_n_values(m, t); j++) {
-      const int32_t h = bdl_emit_operand_at(t, j);
+    for (int j = 0; j < bdl_tile_arity(m->g, t); j++) {
+      const int32_t h = bdl_tile_operand(t, j);
       const bdl_operand *o = bdl_emit_operand(m, h);
       if (m->v[k].src[j] >= 0 || o->kind != BDL_O_SCALAR || m->loaded[h] || varies(m, o->ref) != varying) continue;
-      const bdl_dtype d = bdl_emit_dtype_at(t, j);
+      const bdl_dtype d = bdl_tile_dtype(t, j);
       const bdl_pslot *s = &m->plan->slots.v[o->ref.slot];
       m->loaded[h] = true;
       ADD("  const %s c%" PRId32 " = ", bdl_emit_ctype(d), h);
@@ -159,7 +159,7 @@ void bdl_emit_prefetch(bdl_emitter *m) {
   for (int32_t h = 0; h < m->g->n_operands; h++) {
     const bdl_operand *o = bdl_emit_operand(m, h);
     bool twice = o->kind != BDL_O_ARRAY || varies(m, o->ref);
-    for (int32_t j = 0; j < h; j++) twice |= bdl_emit_operand(m, j)->ref.slot == o->ref.slot && bdl_emit_in_memory(m, j);
+    for (int32_t j = 0; j < h; j++) twice |= bdl_emit_operand(m, j)->ref.slot == o->ref.slot && bdl_group_in_memory(m->g, j);
     if (!twice) ADD("  for (int b = 0; b < %d; b += 64) __builtin_prefetch(p%" PRId32 " + e1 * %" PRId32 " + b);\n", BDL_TILE * o->size, h, o->size);
   }
 }

@@ -33,7 +33,7 @@ static range of_scalar(const bdl_emitter *m, int32_t h, bdl_dtype d) {
 static range of_operand(const bdl_emitter *m, int32_t k, int j) {
   const bdl_tile_inst *t = &m->g->insts[k];
   const int32_t s = m->v[k].src[j];
-  if (s < 0) return of_scalar(m, bdl_emit_operand_at(t, j), bdl_emit_dtype_at(t, j));
+  if (s < 0) return of_scalar(m, bdl_tile_operand(t, j), bdl_tile_dtype(t, j));
   if (m->v[s].how == BDL_E_SPLAT) return of_scalar(m, m->g->insts[s].x, (bdl_dtype)m->g->insts[s].dtype);
   return (range){m->v[s].whole, m->v[s].lo, m->v[s].hi};
 }

@@ -10,23 +10,23 @@
 /* The element of operand j of instruction k, in a loop; what is in memory was brought by bring(). */
 void bdl_emit_element(bdl_emitter *m, int32_t k, int j) {
   const bdl_tile_inst *t = &m->g->insts[k];
-  const int32_t s = m->v[k].src[j], h = bdl_emit_operand_at(t, j);
-  const char *memory = bdl_emit_memory(bdl_emit_dtype_at(t, j));
+  const int32_t s = m->v[k].src[j], h = bdl_tile_operand(t, j);
+  const char *memory = bdl_emit_memory(bdl_tile_dtype(t, j));
   if (s < 0) ADD(bdl_emit_operand(m, h)->kind == BDL_O_SCALAR ? "c%" PRId32 : "a%" PRId32, h);
   else if (m->v[s].how == BDL_E_SPLAT) ADD("c%" PRId32, m->g->insts[s].x);
   else if (m->v[s].phase == m->v[k].phase && m->v[s].how == BDL_E_INLINE) ADD("v%" PRId32, s);
-  else if (bdl_emit_in_memory(m, m->g->insts[s].z)) ADD("((const %s *)p%" PRId32 ")[i]", memory, m->g->insts[s].z);
+  else if (bdl_group_in_memory(m->g, m->g->insts[s].z)) ADD("((const %s *)p%" PRId32 ")[i]", memory, m->g->insts[s].z);
   else ADD("b%" PRId32 "[i - e0]", s);
 }
 
 static void bring(bdl_emitter *m, int32_t k) {
   const bdl_tile_inst *t = &m->g->insts[k];
-  for (int j = 0; j < bdl_emit_n_values(m, t); j++) {
-    const int32_t h = bdl_emit_operand_at(t, j);
+  for (int j = 0; j < bdl_tile_arity(m->g, t); j++) {
+    const int32_t h = bdl_tile_operand(t, j);
     if (m->v[k].src[j] >= 0 || bdl_emit_operand(m, h)->kind != BDL_O_ARRAY || m->loaded[h]) continue;
     m->loaded[h] = true;
-    ADD("      const %s a%" PRId32 " = ((const %s *)p%" PRId32 ")[i];\n", bdl_emit_ctype(bdl_emit_dtype_at(t, j)), h,
-        bdl_emit_memory(bdl_emit_dtype_at(t, j)), h);
+    ADD("      const %s a%" PRId32 " = ((const %s *)p%" PRId32 ")[i];\n", bdl_emit_ctype(bdl_tile_dtype(t, j)), h,
+        bdl_emit_memory(bdl_tile_dtype(t, j)), h);
   }
 }
 
@@ -65,7 +65,7 @@ static void expression(bdl_emitter *m, int32_t k) {
     case BDL_TILE_cast: ADD("k_cast_%s_%s(", bdl_emit_code((bdl_dtype)t->dtype), bdl_emit_code((bdl_dtype)t->result)); break;
     default: ADD("k_%s_%s(", bdl_emit_op_name(t->op), bdl_emit_code((bdl_dtype)t->dtype));
   }
-  for (int j = 0; j < bdl_emit_n_values(m, t); j++) {
+  for (int j = 0; j < bdl_tile_arity(m->g, t); j++) {
     if (j) ADD(", ");
     bdl_emit_element(m, k, j);
   }
@@ -124,7 +124,7 @@ static void one(bdl_emitter *m, int32_t k) {
     expression(m, k);
     ADD(";\n");
   }
-  if (bdl_emit_in_memory(m, t->z))
+  if (bdl_group_in_memory(m->g, t->z))
     ADD("      ((%s *)p%" PRId32 ")[i] = v%" PRId32 ";\n", bdl_emit_memory((bdl_dtype)t->result), t->z, k);
   if (m->v[k].buffered) ADD("      b%" PRId32 "[i - e0] = v%" PRId32 ";\n", k, k);
 }
@@ -150,7 +150,7 @@ static void loop(bdl_emitter *m, int32_t phase) {
 /* Where the tile of operand j of instruction k begins. */
 static void tile_pointer(bdl_emitter *m, int32_t k, int j) {
   const bdl_tile_inst *t = &m->g->insts[k];
-  const int32_t h = bdl_emit_operand_at(t, j), s = m->v[k].src[j], z = s < 0 ? h : m->g->insts[s].z;
+  const int32_t h = bdl_tile_operand(t, j), s = m->v[k].src[j], z = s < 0 ? h : m->g->insts[s].z;
   if (h >= m->g->n_operands) ADD("0");
   else if (s >= 0 && m->v[s].buffered) ADD("b%" PRId32, s);
   else if (bdl_emit_operand(m, z)->kind == BDL_O_ARRAY) ADD("p%" PRId32 " + e0 * %" PRId32, z, bdl_emit_operand(m, z)->size);
@@ -159,7 +159,7 @@ static void tile_pointer(bdl_emitter *m, int32_t k, int j) {
 
 static void result_pointer(bdl_emitter *m, int32_t k) {
   const int32_t z = m->g->insts[k].z;
-  if (bdl_emit_in_memory(m, z)) ADD("p%" PRId32 " + e0 * %" PRId32, z, bdl_emit_operand(m, z)->size);
+  if (bdl_group_in_memory(m->g, z)) ADD("p%" PRId32 " + e0 * %" PRId32, z, bdl_emit_operand(m, z)->size);
   else ADD("b%" PRId32, k);
 }
 

@@ -27,33 +27,15 @@ typedef struct grouper {
 static const char *const reductions[BDL_RED_COUNT] = {"sum", "prod", "max", "min", "and", "or"};
 
 static const bdl_operand *operand_of(const grouper *g, int32_t h) { return &g->g->operands[h]; }
-static int32_t operand_at(const bdl_tile_inst *t, int k) { return k == 0 ? t->x : k == 1 ? t->y : t->w; }
-static bool in_memory(const grouper *g, int32_t h) { return h < g->g->n_operands && operand_of(g, h)->kind != BDL_O_REG; }
-static bool is_root(const bdl_tile_inst *t) { return t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT; }
 static bool is_nan_kept(const bdl_tile_inst *t) {
   return (t->op == BDL_RED_MAX || t->op == BDL_RED_MIN) && bdl_dtype_is_float((bdl_dtype)t->dtype);
-}
-
-static bdl_dtype dtype_at(const bdl_tile_inst *t, int k) {
-  return t->kind == BDL_T_OP && t->op == BDL_TILE_select && k == 0 ? BDL_BOOL : (bdl_dtype)t->dtype;
-}
-
-/* How many operands are values of the domain. */
-static int n_values(const grouper *g, const bdl_tile_inst *t) {
-  if (t->kind == BDL_T_LOAD) return 0;
-  if (t->kind != BDL_T_OP) return 1;
-  if (t->op == BDL_TILE_iota || t->op == BDL_TILE_random_bits) return 0;
-  if (t->op == BDL_TILE_integer_pow || t->op == BDL_TILE_polygamma) return 1;
-  int n = 0;
-  while (n < 3 && operand_at(t, n) < g->g->n_operands) n++;
-  return n;
 }
 
 /* ---- before the loop ------------------------------------------------------------------------------------ */
 
 static bdl_status pointer(grouper *g, int32_t h, bdl_dtype d, bool written) {
   char place[BDL_EXPORT_PLACE];
-  if (!in_memory(g, h) || g->pointer[h]) return BDL_OK;
+  if (!bdl_group_in_memory(g->g, h) || g->pointer[h]) return BDL_OK;
   g->pointer[h] = true;
   TRY(bdl_export_place_text(g->m, operand_of(g, h)->ref, place));
   LINE("%s%s *const p%" PRId32 " = %s;\n", written ? "" : "const ", bdl_export_ctype(d), h, place);
@@ -87,11 +69,11 @@ static bdl_status prologue(grouper *g) {
   for (int32_t k = 0; k < group->n_insts; k++) {
     const bdl_tile_inst *t = &group->insts[k];
     if (t->kind == BDL_T_OP && t->op == BDL_TILE_random_bits) TRY(pointer(g, t->x, BDL_U32, false));
-    for (int j = 0; j < n_values(g, t); j++) {
-      const int32_t h = operand_at(t, j);
+    for (int j = 0; j < bdl_tile_arity(g->g, t); j++) {
+      const int32_t h = bdl_tile_operand(t, j);
       if (g->def[h] >= 0 || operand_of(g, h)->kind == BDL_O_REG) continue;
-      if (operand_of(g, h)->kind == BDL_O_SCALAR) TRY(scalar(g, h, dtype_at(t, j)));
-      else TRY(pointer(g, h, dtype_at(t, j), is_written(g, h)));
+      if (operand_of(g, h)->kind == BDL_O_SCALAR) TRY(scalar(g, h, bdl_tile_dtype(t, j)));
+      else TRY(pointer(g, h, bdl_tile_dtype(t, j), is_written(g, h)));
     }
     if (t->kind == BDL_T_LOAD) {
       char place[BDL_EXPORT_PLACE];
@@ -119,16 +101,16 @@ static bdl_status prologue(grouper *g) {
 /* ---- an element --------------------------------------------------------------------------------------------- */
 
 static void value(grouper *g, const bdl_tile_inst *t, int j) {
-  const int32_t h = operand_at(t, j), s = g->def[h];
+  const int32_t h = bdl_tile_operand(t, j), s = g->def[h];
   const void *known;
   if (s >= 0 && g->g->insts[s].kind == BDL_T_OP && g->g->insts[s].op == BDL_TILE_splat) {
-    const bdl_tile_inst splat = {.kind = BDL_T_OP, .op = BDL_TILE_copy, .dtype = (uint8_t)dtype_at(t, j), .x = g->g->insts[s].x};
+    const bdl_tile_inst splat = {.kind = BDL_T_OP, .op = BDL_TILE_copy, .dtype = (uint8_t)bdl_tile_dtype(t, j), .x = g->g->insts[s].x};
     const int32_t def = g->def[splat.x];
     g->def[splat.x] = -1;
     value(g, &splat, 0);
     g->def[splat.x] = def;
   } else if (s >= 0) ADD("v%" PRId32, s);
-  else if ((known = known_scalar(g, h))) bdl_export_literal(&g->m->text, dtype_at(t, j), known, false);
+  else if ((known = known_scalar(g, h))) bdl_export_literal(&g->m->text, bdl_tile_dtype(t, j), known, false);
   else if (operand_of(g, h)->kind == BDL_O_SCALAR) ADD("c%" PRId32, h);
   else ADD("p%" PRId32 "[i]", h);
 }
@@ -203,7 +185,7 @@ static bdl_status operation(grouper *g, const bdl_tile_inst *t) {
     default: break;
   }
   TRY(function(g, t));
-  for (int j = 0; j < n_values(g, t); j++) ADD(j ? ", " : ""), value(g, t, j);
+  for (int j = 0; j < bdl_tile_arity(g->g, t); j++) ADD(j ? ", " : ""), value(g, t, j);
   if (t->op == BDL_TILE_integer_pow || t->op == BDL_TILE_polygamma) ADD(", %" PRId64, immediate(g, t->y, 0));
   ADD(")");
   return BDL_OK;
@@ -230,7 +212,7 @@ static void root(grouper *g, int32_t k) {
 static bdl_status elements(grouper *g) {
   for (int32_t k = 0; k < g->g->n_insts; k++) {
     const bdl_tile_inst *t = &g->g->insts[k];
-    if (is_root(t)) {
+    if (bdl_tile_is_root(t)) {
       root(g, k);
       continue;
     }
@@ -239,7 +221,7 @@ static bdl_status elements(grouper *g) {
       if (t->kind == BDL_T_LOAD) strided(g, k);
       else TRY(operation(g, t));
       ADD(";\n");
-      if (in_memory(g, t->z)) LINE("p%" PRId32 "[i] = v%" PRId32 ";\n", t->z, k);
+      if (bdl_group_in_memory(g->g, t->z)) LINE("p%" PRId32 "[i] = v%" PRId32 ";\n", t->z, k);
     }
     g->def[t->z] = k;
   }

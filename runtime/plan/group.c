@@ -65,7 +65,7 @@ static void collapse(bdl_load *l, const bdl_aval *d, const int64_t *stride) {
 static bool holds(const grouper *g, int32_t h, const bdl_load *walk) {
   for (int64_t i = g->insts.n - 1; i >= 0; i--) {
     const bdl_tile_inst *t = &g->insts.v[i];
-    if (t->z != h || t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT) continue;
+    if (t->z != h || bdl_tile_is_root(t)) continue;
     return t->kind == BDL_T_LOAD && t->load->ndim == walk->ndim &&
            memcmp(t->load->shape, walk->shape, (size_t)walk->ndim * sizeof walk->shape[0]) == 0 &&
            memcmp(t->load->stride, walk->stride, (size_t)walk->ndim * sizeof walk->stride[0]) == 0;

@@ -88,6 +88,29 @@ typedef struct bdl_group {
   int32_t n_eqns;
 } bdl_group;
 
+/* Operand j of t, as a place among the group's; n_operands: none. */
+static inline int32_t bdl_tile_operand(const bdl_tile_inst *t, int j) { return j == 0 ? t->x : j == 1 ? t->y : t->w; }
+
+static inline bdl_dtype bdl_tile_dtype(const bdl_tile_inst *t, int j) {
+  return t->kind == BDL_T_OP && t->op == BDL_TILE_select && j == 0 ? BDL_BOOL : (bdl_dtype)t->dtype;
+}
+
+static inline bool bdl_tile_is_root(const bdl_tile_inst *t) { return t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT; }
+
+/* How many operands are values of the domain: not the number of integer_pow, the keys of random bits. */
+static inline int bdl_tile_arity(const bdl_group *g, const bdl_tile_inst *t) {
+  if (t->kind == BDL_T_LOAD) return 0;
+  if (t->kind != BDL_T_OP) return 1;
+  if (t->op == BDL_TILE_iota || t->op == BDL_TILE_random_bits) return 0;
+  if (t->op == BDL_TILE_integer_pow || t->op == BDL_TILE_polygamma) return 1;
+  int n = 0;
+  while (n < 3 && bdl_tile_operand(t, n) < g->n_operands) n++;
+  return n;
+}
+
+/* Is operand h of the group in memory, not in a register? */
+static inline bool bdl_group_in_memory(const bdl_group *g, int32_t h) { return h < g->n_operands && g->operands[h].kind != BDL_O_REG; }
+
 typedef struct bdl_block {
   int32_t n;
   struct bdl_inst *v;

@@ -52,10 +52,10 @@ static bdl_ref made_at(const tiler *l, bdl_ref r) {
 static void visit_group(const tiler *l, const bdl_group *g, visit f, void *ud) {
   for (int32_t k = 0; k < g->n_insts; k++) {
     const bdl_tile_inst *t = &g->insts[k];
-    const bool root = t->kind == BDL_T_REDUCE || t->kind == BDL_T_COMPACT;
+    const bool root = bdl_tile_is_root(t);
     const int32_t operand[] = {t->z, t->x, t->y, t->w};
     for (int j = 0; j < 4; j++)
-      if (operand[j] < g->n_operands && g->operands[operand[j]].kind != BDL_O_REG && !(t->kind == BDL_T_LOAD && j > 0))
+      if (bdl_group_in_memory(g, operand[j]) && !(t->kind == BDL_T_LOAD && j > 0))
         f(ud, made_at(l, g->operands[operand[j]].ref), j == 0 || (root && j == 2) ? WRITE : READ);
     if (t->kind == BDL_T_LOAD) f(ud, made_at(l, t->load->ref), READ);
   }

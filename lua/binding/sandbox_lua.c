@@ -12,7 +12,7 @@ static void watch(lua_State *L, lua_Debug *ar) {
   bdl_context *c = lbdl_ctx(L);
   (void)ar;
   bdl_spend(c);
-  if (!c->budget.spent) return;
+  if (!c->budget.spent || !lbdl_where(L).file) return; /* without a model on the stack it is bdl that tells of it */
   lua_sethook(L, watch, LUA_MASKCOUNT, 1); /* nothing goes on that catches the error */
   bdl_budget_fail(c);
   lbdl_raise(L);

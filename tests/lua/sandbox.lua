@@ -81,8 +81,8 @@ t.test("budgets end whatever runs, and nothing catches that", function()
     "bdl.jit(function(x) for i = 1, 1e9 do x = x + 1 end return x end)(bdl.ones(2))",
     "while true do bdl.exp(bdl.ones(3)) end",
   } do
-    fails(text, "BudgetError: the budget of 0.3 s is spent", time)
-    fails(text, "BudgetError: the budget of 2000 steps is spent", steps)
+    fails(text, "model.lua:1: BudgetError: the budget of 0.3 s is spent", time)
+    fails(text, "model.lua:1: BudgetError: the budget of 2000 steps is spent", steps)
   end
   gives("for i = 1, 1000 do end print(bdl.for_loop(function(i) return i end, bdl.arange(100))[-1])", "99\n", steps)
 end)

@@ -17,23 +17,23 @@ typedef struct {
   void *c;
 } product;
 
-#define ENTER_CUBLAS(function)                                            \
-  if (fake_fails(#function)) return CUBLAS_STATUS_EXECUTION_FAILED;       \
+#define ENTER_CUBLAS(function)                                      \
+  if (fake_fails(#function)) return CUBLAS_STATUS_EXECUTION_FAILED; \
   if (!h) return CUBLAS_STATUS_NOT_INITIALIZED
 
 /* beta = 0: c is not read. */
-#define PRODUCT(name, T)                                                                                                   \
-  static void name(const product *p, int i) {                                                                              \
-    const T *a = (const T *)p->a + i * p->stride_a, *b = (const T *)p->b + i * p->stride_b;                                \
-    T *c = (T *)p->c + i * p->stride_c;                                                                                    \
-    for (int64_t col = 0; col < p->n; col++)                                                                               \
-      for (int64_t row = 0; row < p->m; row++) {                                                                           \
-        T sum = 0;                                                                                                         \
-        for (int64_t l = 0; l < p->k; l++)                                                                                 \
-          sum += a[p->ta ? l + row * p->lda : row + l * p->lda] * b[p->tb ? col + l * p->ldb : l + col * p->ldb];          \
-        T *z = &c[row + col * p->ldc];                                                                                     \
-        *z = (T)p->alpha * sum + (p->beta != 0 ? (T)p->beta * *z : 0);                                                     \
-      }                                                                                                                    \
+#define PRODUCT(name, T)                                                                                          \
+  static void name(const product *p, int i) {                                                                     \
+    const T *a = (const T *)p->a + i * p->stride_a, *b = (const T *)p->b + i * p->stride_b;                       \
+    T *c = (T *)p->c + i * p->stride_c;                                                                           \
+    for (int64_t col = 0; col < p->n; col++)                                                                      \
+      for (int64_t row = 0; row < p->m; row++) {                                                                  \
+        T sum = 0;                                                                                                \
+        for (int64_t l = 0; l < p->k; l++)                                                                        \
+          sum += a[p->ta ? l + row * p->lda : row + l * p->lda] * b[p->tb ? col + l * p->ldb : l + col * p->ldb]; \
+        T *z = &c[row + col * p->ldc];                                                                            \
+        *z = (T)p->alpha * sum + (p->beta != 0 ? (T)p->beta * *z : 0);                                            \
+      }                                                                                                           \
   }
 PRODUCT(product_f32, float)
 PRODUCT(product_f64, double)
@@ -55,10 +55,12 @@ static bool fits(const product *p, const void *x, int rows, int columns, int ld,
 static cublasStatus_t multiply(cublasHandle_t h, const product *p) {
   const int rows_a = p->ta ? p->k : p->m, rows_b = p->tb ? p->n : p->k;
   if (p->m < 0 || p->n < 0 || p->k < 0 || p->batch < 0) return CUBLAS_STATUS_INVALID_VALUE;
-  if (p->lda < (rows_a ? rows_a : 1) || p->ldb < (rows_b ? rows_b : 1) || p->ldc < (p->m ? p->m : 1)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (p->lda < (rows_a ? rows_a : 1) || p->ldb < (rows_b ? rows_b : 1) || p->ldc < (p->m ? p->m : 1))
+    return CUBLAS_STATUS_INVALID_VALUE;
   if (p->stride_a < 0 || p->stride_b < 0 || p->stride_c < 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (!p->m || !p->n || !p->batch) return CUBLAS_STATUS_SUCCESS;
-  if (!fits(p, p->a, rows_a, p->ta ? p->m : p->k, p->lda, p->stride_a) || !fits(p, p->b, rows_b, p->tb ? p->k : p->n, p->ldb, p->stride_b) ||
+  if (!fits(p, p->a, rows_a, p->ta ? p->m : p->k, p->lda, p->stride_a) ||
+      !fits(p, p->b, rows_b, p->tb ? p->k : p->n, p->ldb, p->stride_b) ||
       !fits(p, p->c, p->m, p->n, p->ldc, p->stride_c)) {
     fprintf(stderr, "fake cuBLAS: a matrix does not lie in an allocation of the device\n");
     return CUBLAS_STATUS_EXECUTION_FAILED;
@@ -68,13 +70,14 @@ static cublasStatus_t multiply(cublasHandle_t h, const product *p) {
 
 static double scalar(const void *x, bool single) { return single ? (double)*(const float *)x : *(const double *)x; }
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
-                                          int atype, int lda, long long stride_a, const void *b, int btype, int ldb, long long stride_b,
-                                          const void *beta, void *c, int ctype, int ldc, long long stride_c, int batch, int compute,
-                                          int algorithm) {
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int m, int n, int k, const void *alpha,
+                                          const void *a, int atype, int lda, long long stride_a, const void *b,
+                                          int btype, int ldb, long long stride_b, const void *beta, void *c, int ctype,
+                                          int ldc, long long stride_c, int batch, int compute, int algorithm) {
   ENTER_CUBLAS(cublasGemmStridedBatchedEx);
   const bool single = atype == CUDA_R_32F;
-  const bool mode = single ? compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_PEDANTIC || compute == CUBLAS_COMPUTE_32F_FAST_TF32
+  const bool mode = single ? compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_PEDANTIC ||
+                                 compute == CUBLAS_COMPUTE_32F_FAST_TF32
                            : compute == CUBLAS_COMPUTE_64F || compute == CUBLAS_COMPUTE_64F_PEDANTIC;
   (void)algorithm;
   if ((!single && atype != CUDA_R_64F) || btype != atype || ctype != atype || !mode) return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -84,21 +87,22 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int 
   return multiply(h, &p);
 }
 
-cublasStatus_t cublasSgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda,
-                              const float *b, int ldb, const float *beta, float *c, int ldc) {
+cublasStatus_t cublasSgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const float *alpha, const float *a,
+                              int lda, const float *b, int ldb, const float *beta, float *c, int ldc) {
   ENTER_CUBLAS(cublasSgemm);
-  return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, CUDA_R_32F, lda, 0, b, CUDA_R_32F, ldb, 0, beta, c, CUDA_R_32F, ldc, 0,
-                                    1, CUBLAS_COMPUTE_32F, -1);
+  return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, CUDA_R_32F, lda, 0, b, CUDA_R_32F, ldb, 0, beta, c,
+                                    CUDA_R_32F, ldc, 0, 1, CUBLAS_COMPUTE_32F, -1);
 }
 
-cublasStatus_t cublasDgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const double *alpha, const double *a, int lda,
-                              const double *b, int ldb, const double *beta, double *c, int ldc) {
+cublasStatus_t cublasDgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const double *alpha,
+                              const double *a, int lda, const double *b, int ldb, const double *beta, double *c,
+                              int ldc) {
   ENTER_CUBLAS(cublasDgemm);
-  return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, CUDA_R_64F, lda, 0, b, CUDA_R_64F, ldb, 0, beta, c, CUDA_R_64F, ldc, 0,
-                                    1, CUBLAS_COMPUTE_64F, -1);
+  return cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a, CUDA_R_64F, lda, 0, b, CUDA_R_64F, ldb, 0, beta, c,
+                                    CUDA_R_64F, ldc, 0, 1, CUBLAS_COMPUTE_64F, -1);
 }
 
-/* ---- handles ------------------------------------------------------------------------------------------------------------------ */
+/* ---- handles ----------------------------------------------------------------------------------------------------- */
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t *h) {
   CUcontext c;
@@ -131,7 +135,8 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void *p, size_t n) {
   return !n || fake_on_device((CUdeviceptr)(uintptr_t)p, n) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
-/* default, pedantic, TF32; with the flag that forbids reductions in reduced precision.  All sum in the type of the result. */
+/* default, pedantic, TF32; with the flag that forbids reductions in reduced precision.  All sum in the type of the
+** result. */
 cublasStatus_t cublasSetMathMode(cublasHandle_t h, int mode) {
   ENTER_CUBLAS(cublasSetMathMode);
   return (mode & ~16) >= 0 && (mode & ~16) <= 3 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;

@@ -9,7 +9,7 @@ static bool initialised;
 static struct CUctx_st contexts[FAKE_DEVICES];
 static _Thread_local CUcontext current;
 
-/* ---- the lock, and what every function begins with --------------------------------------------------------------------- */
+/* ---- the lock, and what every function begins with --------------------------------------------------------------- */
 
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
@@ -42,13 +42,13 @@ static const struct {
   {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
   {CUDA_ERROR_INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
   {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
-  {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
+  {CUDA_ERROR_NO_BINARY_FOR_GPU, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution"},
   {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
   {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
   {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
   {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
   {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
-  {CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", "too many blocks in cooperative launch"},
+  {CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", "too many blocks"},
   {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
   {CUDA_ERROR_INVALID_CLUSTER_SIZE, "CUDA_ERROR_INVALID_CLUSTER_SIZE", "invalid cluster size"},
   {CUDA_ERROR_UNKNOWN, "CUDA_ERROR_UNKNOWN", "unknown error"},
@@ -64,7 +64,7 @@ static CUresult error_text(CUresult e, bool name, const char **s) {
 CUresult cuGetErrorName(CUresult e, const char **s) { return error_text(e, true, s); }
 CUresult cuGetErrorString(CUresult e, const char **s) { return error_text(e, false, s); }
 
-/* ---- devices ---------------------------------------------------------------------------------------------------------- */
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 static int count(void) {
   const long n = fake_env("FAKE_CUDA_DEVICES", 1);
@@ -143,7 +143,7 @@ CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
   case 75: *v = 9; break;                        /* compute capability */
   case 76: *v = 0; break;
   case 17: case 18: case 20: case 32: *v = 0; break; /* run time limit, integrated, compute mode, ECC */
-  case 19: case 31: case 40: case 41: *v = 1; break; /* host memory mapped, kernels and copies at once, one address space */
+  case 19: case 31: case 40: case 41: *v = 1; break; /* mapped host memory, copies beside kernels, .. */
   case 33: case 34: case 50: *v = d; break;      /* PCI bus, device, domain */
   case 95: *v = 1; break;                        /* cooperative launch */
   case 115: *v = 1; break;                       /* memory pools */
@@ -153,7 +153,7 @@ CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
   return CUDA_SUCCESS;
 }
 
-/* ---- contexts ---------------------------------------------------------------------------------------------------------- */
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) {
   ENTER(cuDevicePrimaryCtxRetain);

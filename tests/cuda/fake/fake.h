@@ -1,6 +1,6 @@
 /*
-** fake.h -- the part of the CUDA driver API, of NVRTC and of cuBLAS that bdl calls, and what the files of the fake share.
-** Names, numbers and structs: NVIDIA CUDA Driver API 12.4, NVRTC 12.4, cuBLAS 12.4 (reference manuals).
+** fake.h -- the part of the CUDA driver API, of NVRTC and of cuBLAS that bdl calls, and what the files of the fake
+** share.  Names, numbers and structs: NVIDIA CUDA Driver API 12.4, NVRTC 12.4, cuBLAS 12.4 (reference manuals).
 **
 **   device.c    devices, contexts, errors              fiber.c    the threads of a launch
 **   memory.c    allocations, copies                    nvrtc.c    text -> shared object, by cc
@@ -19,7 +19,7 @@
 
 #define API __attribute__((visibility("default")))
 
-/* ---- the driver ------------------------------------------------------------------------------------------------------ */
+/* ---- the driver -------------------------------------------------------------------------------------------------- */
 
 typedef enum {
   CUDA_SUCCESS = 0,
@@ -127,7 +127,7 @@ API CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz,
                             unsigned shared, CUstream s, void **params, void **extra);
 API CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params, void **extra);
 
-/* ---- NVRTC and cuBLAS ------------------------------------------------------------------------------------------------ */
+/* ---- NVRTC and cuBLAS -------------------------------------------------------------------------------------------- */
 
 typedef enum {
   NVRTC_SUCCESS = 0,
@@ -145,8 +145,8 @@ API const char *nvrtcGetErrorString(nvrtcResult e);
 API nvrtcResult nvrtcVersion(int *major, int *minor);
 API nvrtcResult nvrtcGetNumSupportedArchs(int *n);
 API nvrtcResult nvrtcGetSupportedArchs(int *archs);
-API nvrtcResult nvrtcCreateProgram(nvrtcProgram *p, const char *text, const char *name, int n, const char *const *headers,
-                                   const char *const *names);
+API nvrtcResult nvrtcCreateProgram(nvrtcProgram *p, const char *text, const char *name, int n,
+                                   const char *const *headers, const char *const *names);
 API nvrtcResult nvrtcDestroyProgram(nvrtcProgram *p);
 API nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int n, const char *const *options);
 API nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram p, size_t *n);
@@ -183,23 +183,27 @@ API cublasStatus_t cublasSetStream_v2(cublasHandle_t h, CUstream s);
 API cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void *p, size_t n);
 API cublasStatus_t cublasSetMathMode(cublasHandle_t h, int mode);
 API cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, int mode);
-API cublasStatus_t cublasSgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const float *alpha, const float *a, int lda,
-                                  const float *b, int ldb, const float *beta, float *c, int ldc);
-API cublasStatus_t cublasDgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const double *alpha, const double *a, int lda,
-                                  const double *b, int ldb, const double *beta, double *c, int ldc);
-API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
-                                              int atype, int lda, long long stride_a, const void *b, int btype, int ldb,
-                                              long long stride_b, const void *beta, void *c, int ctype, int ldc, long long stride_c,
-                                              int batch, int compute, int algorithm);
+API cublasStatus_t cublasSgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const float *alpha,
+                                  const float *a, int lda, const float *b, int ldb, const float *beta, float *c,
+                                  int ldc);
+API cublasStatus_t cublasDgemm_v2(cublasHandle_t h, int ta, int tb, int m, int n, int k, const double *alpha,
+                                  const double *a, int lda, const double *b, int ldb, const double *beta, double *c,
+                                  int ldc);
+API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int m, int n, int k, const void *alpha,
+                                              const void *a, int atype, int lda, long long stride_a, const void *b,
+                                              int btype, int ldb, long long stride_b, const void *beta, void *c,
+                                              int ctype, int ldc, long long stride_c, int batch, int compute,
+                                              int algorithm);
 
-/* ---- among the files of the fake --------------------------------------------------------------------------------------- */
+/* ---- among the files of the fake --------------------------------------------------------------------------------- */
 
 static inline long fake_env(const char *name, long otherwise) {
   const char *s = getenv(name);
   return s && *s ? strtol(s, NULL, 10) : otherwise;
 }
 
-/* Is this the call that FAKE_CUDA_FAIL=<function>:<n> has fail?  function: without _v2.  A new value counts from one again. */
+/* Is this the call that FAKE_CUDA_FAIL=<function>:<n> has fail?  function: without _v2.  A new value counts from one
+** again. */
 static inline bool fake_fails(const char *function) {
   static char last[80];
   static long calls;
@@ -219,32 +223,33 @@ struct CUctx_st {
 };
 
 /*
-** ENTER -- begins a function of the driver: takes the lock (until it returns), and leaves with an error where FAKE_CUDA_FAIL asks for
-** it, before cuInit, or where the context of this thread is broken.  ENTER_CONTEXT: also where this thread has none.
+** ENTER -- begins a function of the driver: takes the lock (until it returns), and leaves with an error where
+** FAKE_CUDA_FAIL asks for it, before cuInit, or where the context of this thread is broken.  ENTER_CONTEXT: also where
+** this thread has none.
 */
-#define ENTER(function)                                                                 \
-  __attribute__((cleanup(fake_unlock))) const int entered = fake_lock();                \
-  (void)entered;                                                                        \
-  do {                                                                                  \
-    const CUresult status_ = fake_enter(#function);                                     \
-    if (status_) return status_;                                                        \
+#define ENTER(function)                                                  \
+  __attribute__((cleanup(fake_unlock))) const int entered = fake_lock(); \
+  (void)entered;                                                         \
+  do {                                                                   \
+    const CUresult status_ = fake_enter(#function);                      \
+    if (status_) return status_;                                         \
   } while (0)
-#define ENTER_CONTEXT(function)                                                         \
-  ENTER(function);                                                                      \
+#define ENTER_CONTEXT(function) \
+  ENTER(function);              \
   if (!fake_context()) return CUDA_ERROR_INVALID_CONTEXT
 
 int fake_lock(void);
 void fake_unlock(const int *entered);
 CUresult fake_enter(const char *function);
-CUcontext fake_context(void);             /* of this thread, or NULL */
+CUcontext fake_context(void); /* of this thread, or NULL */
 CUcontext fake_context_of(int device);
 static inline int fake_sms(void) { return (int)fake_env("FAKE_CUDA_SMS", 2); }
 static inline int fake_threads(void) { return (int)fake_env("FAKE_CUDA_THREADS", 64); } /* of a block, at most */
 enum { FAKE_DEVICES = 8, FAKE_SHARED = 48 << 10, FAKE_SHARED_OPTIN = 227 << 10, FAKE_CLUSTER = 8, FAKE_FILL = 0xA5 };
 
 /*
-** Work queued on a stream: run(args) later, with a copy of the n bytes at args; owned is freed afterwards.  s: NULL is the default
-** stream.  Draining runs all that is queued on s, and what that waits for.
+** Work queued on a stream: run(args) later, with a copy of the n bytes at args; owned is freed afterwards.  s: NULL is
+** the default stream.  Draining runs all that is queued on s, and what that waits for.
 */
 typedef CUresult fake_work(void *args);
 API CUresult fake_queue(CUstream s, fake_work *run, const void *args, size_t n, void *owned);
@@ -258,7 +263,8 @@ void fake_memory_show(bool yes);                  /* device memory can be touche
 CUresult fake_memory_new(int device);
 void fake_memory_drop(int device);
 
-/* One launch: kernel(F, a, b) by all threads.  together: all blocks run at the same time and may wait for one another. */
+/* One launch: kernel(F, a, b) by all threads.  together: all blocks run at the same time and may wait for one
+** another. */
 typedef void fake_kernel(void *table, int64_t a, int64_t b);
 typedef struct {
   fake_kernel *kernel;

@@ -1,14 +1,15 @@
 /*
-** fiber.c -- runs a launch.  Each thread of the grid is a fiber, with a stack of its own, that runs until it waits at a barrier or
-** ends:
+** fiber.c -- runs a launch.  Each thread of the grid is a fiber, with a stack of its own, that runs until it waits at
+** a barrier or ends:
 **
 **   pass 1:  thread 0 .. to its barrier, thread 1 .. to its barrier, ...
 **   pass 2:  the last thread first, on from where it was, to its next barrier, ...
 **   pass 3:  forwards again, ...
 **
-** so a result that needs a barrier which is not there comes out wrong (FAKE_CUDA_ORDER=backward: pass 1 goes backwards).  The last
-** to arrive at a barrier goes on at once.  A barrier needs all threads of its grid, block or warp: where some ended, or wait
-** elsewhere, the launch fails and says so.  A thread that ends before any barrier leaves its fiber to the next.
+** so a result that needs a barrier which is not there comes out wrong (FAKE_CUDA_ORDER=backward: pass 1 goes
+** backwards).  The last to arrive at a barrier goes on at once.  A barrier needs all threads of its grid, block or
+** warp: where some ended, or wait elsewhere, the launch fails and says so.  A thread that ends before any barrier
+** leaves its fiber to the next.
 */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 
 enum { STACK = 256 << 10, WARP = 32 };
 
-/* ---- from one stack to another ---------------------------------------------------------------------------------------- */
+/* ---- from one stack to another ----------------------------------------------------------------------------------- */
 
 #if defined __x86_64__ && !defined FAKE_UCONTEXT
 typedef void *place; /* where a stack is left: below, the registers that a call preserves */
@@ -34,7 +35,7 @@ __asm__(".text\n"
         "  movq %rsp, (%rdi)\n"
         "  movq (%rsi), %rsp\n"
         "  popq %r15\n  popq %r14\n  popq %r13\n  popq %r12\n  popq %rbx\n  popq %rbp\n"
-        "  ret\n"
+        "  popq %rcx\n  jmp *%rcx\n" /* no ret, which a processor expects to match a call */
         ".size fake_jump, .-fake_jump\n");
 
 /* A stack as fake_jump leaves it, about to return to main. */
@@ -59,7 +60,7 @@ static void prepare(place *p, char *stack, size_t n, void (*main)(void)) {
 }
 #endif
 
-/* ---- threads, and where they wait --------------------------------------------------------------------------------------- */
+/* ---- threads, and where they wait -------------------------------------------------------------------------------- */
 
 typedef struct fiber {
   struct fiber *next; /* free ones */
@@ -153,7 +154,7 @@ const struct bdl_shim *fake_shim(void) {
   return &shim;
 }
 
-/* ---- fibers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- fibers ------------------------------------------------------------------------------------------------------ */
 
 static void fiber_main(void) {
   for (;;) {
@@ -190,7 +191,7 @@ static void give_fiber(thread *t) {
   t->fiber = NULL;
 }
 
-/* ---- the grid ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the grid ---------------------------------------------------------------------------------------------------- */
 
 /* The shared memory of a block ends where a page does that nobody may touch. */
 static struct {
@@ -256,7 +257,8 @@ static CUresult run_blocks(int32_t block, int32_t n) {
   memset(warps, 0, (size_t)n_threads / WARP * sizeof *warps);
   memset(blocks, 0, (size_t)n * sizeof *blocks);
   memset(&all, 0, sizeof all);
-  for (int32_t i = 0; i < n; i++) memset(shared.base + shared.stride * (size_t)i, FAKE_FILL, shared.stride - (size_t)sysconf(_SC_PAGESIZE));
+  for (int32_t i = 0; i < n; i++)
+    memset(shared.base + shared.stride * (size_t)i, FAKE_FILL, shared.stride - (size_t)sysconf(_SC_PAGESIZE));
   failure = NULL;
   for (int32_t left = n_threads; left && !failure; backwards = !backwards) {
     bool moved = false;

@@ -1,6 +1,6 @@
 /*
-** launch.c -- modules, their functions, launches.  An image is a shared object that the fake NVRTC made; a kernel has three
-** parameters of 8 bytes.  The grid and the blocks have one dimension, a block whole warps.
+** launch.c -- modules, their functions, launches.  An image is a shared object that the fake NVRTC made; a kernel has
+** three parameters of 8 bytes.  The grid and the blocks have one dimension, a block whole warps.
 */
 #include <dlfcn.h>
 #include <elf.h>
@@ -26,7 +26,7 @@ struct CUmod_st {
 
 static CUmodule modules;
 
-/* ---- modules ------------------------------------------------------------------------------------------------------------- */
+/* ---- modules ----------------------------------------------------------------------------------------------------- */
 
 /* An ELF file ends with its table of sections, where cc's linker puts it.  0: no ELF file. */
 static size_t image_size(const void *image) {
@@ -119,7 +119,7 @@ CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   return CUDA_SUCCESS;
 }
 
-/* ---- functions ----------------------------------------------------------------------------------------------------------- */
+/* ---- functions --------------------------------------------------------------------------------------------------- */
 
 /* Numbers of CUfunction_attribute. */
 CUresult cuFuncGetAttribute(int *v, int attribute, CUfunction f) {
@@ -174,11 +174,12 @@ CUresult cuOccupancyMaxActiveClusters(int *n, CUfunction f, const CUlaunchConfig
   if (!f) return CUDA_ERROR_INVALID_HANDLE;
   const unsigned cluster = cluster_of(c);
   if (!cluster || cluster > (f->wide ? 2 : 1) * FAKE_CLUSTER) return CUDA_ERROR_INVALID_CLUSTER_SIZE;
-  *n = c->blockDimX <= (unsigned)fake_threads() && c->sharedMemBytes <= (unsigned)f->shared ? fake_sms() / (int)cluster : 0;
+  const bool one = c->blockDimX <= (unsigned)fake_threads() && c->sharedMemBytes <= (unsigned)f->shared;
+  *n = one ? fake_sms() / (int)cluster : 0;
   return CUDA_SUCCESS;
 }
 
-/* ---- launches ------------------------------------------------------------------------------------------------------------ */
+/* ---- launches ---------------------------------------------------------------------------------------------------- */
 
 static CUresult do_launch(void *args) { return fake_run(args); }
 
@@ -186,8 +187,9 @@ static CUresult launch(const CUlaunchConfig *c, CUfunction f, void **params, voi
   if (!f) return CUDA_ERROR_INVALID_HANDLE;
   if (!params || extra) return CUDA_ERROR_INVALID_VALUE;
   if (c->gridDimY != 1 || c->gridDimZ != 1 || c->blockDimY != 1 || c->blockDimZ != 1) return CUDA_ERROR_INVALID_VALUE;
-  if (!c->gridDimX || c->gridDimX > INT32_MAX || !c->blockDimX || c->blockDimX % 32) return CUDA_ERROR_INVALID_VALUE;
-  if (c->blockDimX > (unsigned)fake_threads() || c->sharedMemBytes > (unsigned)f->shared) return CUDA_ERROR_INVALID_VALUE;
+  if (!c->blockDimX || c->blockDimX % 32 || c->blockDimX > (unsigned)fake_threads()) return CUDA_ERROR_INVALID_VALUE;
+  if (!c->gridDimX || c->gridDimX > INT32_MAX / c->blockDimX) return CUDA_ERROR_INVALID_VALUE;
+  if (c->sharedMemBytes > (unsigned)f->shared) return CUDA_ERROR_INVALID_VALUE;
   bool cooperative = false;
   for (unsigned i = 0; i < c->numAttrs; i++) {
     const CUlaunchAttribute *a = &c->attrs[i];
@@ -211,8 +213,8 @@ static CUresult launch(const CUlaunchConfig *c, CUfunction f, void **params, voi
   return fake_queue(c->hStream, do_launch, &g, sizeof g, NULL);
 }
 
-CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                        CUstream s, void **params, void **extra) {
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                        unsigned shared, CUstream s, void **params, void **extra) {
   ENTER_CONTEXT(cuLaunchKernel);
   const CUlaunchConfig c = {gx, gy, gz, bx, by, bz, shared, s, NULL, 0};
   return launch(&c, f, params, extra);

@@ -1,9 +1,9 @@
 /*
 ** memory.c -- device memory, pinned host memory, copies.
 **
-** The memory of a device is one mapping that nobody may touch except while the fake runs what is queued: a host that follows a
-** device pointer faults, like on a machine with a GPU.  New memory is full of 0xA5.  Behind each allocation lie 256 bytes or more
-** that are looked at when it is freed: who wrote there went past its end.
+** The memory of a device is one mapping that nobody may touch except while the fake runs what is queued: a host that
+** follows a device pointer faults, like on a machine with a GPU.  New memory is full of 0xA5.  Behind each allocation
+** lie 256 bytes or more that are looked at when it is freed: who wrote there went past its end.
 */
 #include <sys/mman.h>
 
@@ -41,7 +41,7 @@ CUresult fake_memory_new(int device) {
   return m->base == MAP_FAILED ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
 
-/* ---- device memory ------------------------------------------------------------------------------------------------------- */
+/* ---- device memory ----------------------------------------------------------------------------------------------- */
 
 static block *find(CUdeviceptr p, memory **m) {
   for (int d = 0; d < FAKE_DEVICES; d++) {
@@ -52,7 +52,8 @@ static block *find(CUdeviceptr p, memory **m) {
       if ((CUdeviceptr)(uintptr_t)(*m)->blocks[mid].p <= p) lo = mid + 1;
       else hi = mid;
     }
-    if (lo && p < (CUdeviceptr)(uintptr_t)((*m)->blocks[lo - 1].p + (*m)->blocks[lo - 1].room)) return &(*m)->blocks[lo - 1];
+    if (lo && p < (CUdeviceptr)(uintptr_t)((*m)->blocks[lo - 1].p + (*m)->blocks[lo - 1].room))
+      return &(*m)->blocks[lo - 1];
   }
   return NULL;
 }
@@ -212,7 +213,7 @@ CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t keep) {
   return pool ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* ---- pinned host memory --------------------------------------------------------------------------------------------------- */
+/* ---- pinned host memory ------------------------------------------------------------------------------------------ */
 
 typedef struct pinned {
   struct pinned *next;
@@ -264,7 +265,7 @@ void fake_memory_drop(int device) {
   memset(m, 0, sizeof *m);
 }
 
-/* ---- copies --------------------------------------------------------------------------------------------------------------- */
+/* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 struct copy {
   void *to;

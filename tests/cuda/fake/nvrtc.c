@@ -1,6 +1,6 @@
 /*
-** nvrtc.c -- compiles a text for the host: cc, behind shim.h, which lies beside this library.  The shared object is what it hands
-** out as PTX and as CUBIN.  The compiler is FAKE_CUDA_CC, by default cc.
+** nvrtc.c -- compiles a text for the host: cc, behind shim.h, which lies beside this library.  The shared object is
+** what it hands out as PTX and as CUBIN.  The compiler is FAKE_CUDA_CC, by default cc.
 */
 #include <dlfcn.h>
 #include <errno.h>
@@ -56,10 +56,10 @@ nvrtcResult nvrtcGetSupportedArchs(int *a) {
   return NVRTC_SUCCESS;
 }
 
-/* ---- programs --------------------------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------------------------------- */
 
-nvrtcResult nvrtcCreateProgram(nvrtcProgram *p, const char *text, const char *name, int n, const char *const *headers,
-                               const char *const *names) {
+nvrtcResult nvrtcCreateProgram(nvrtcProgram *p, const char *text, const char *name, int n,
+                               const char *const *headers, const char *const *names) {
   ENTER_NVRTC(nvrtcCreateProgram);
   (void)headers, (void)names;
   if (!p || !text || n) return NVRTC_ERROR_INVALID_INPUT; /* a text of bdl includes nothing */
@@ -100,10 +100,11 @@ static char *slurp(const char *path, size_t *n) {
 
 /* What NVRTC knows and a host's compiler need not: begins with one of these. */
 static const char *const known[] = {
-  "--std=", "-std=", "--fmad=", "-fmad=", "--ftz=", "-ftz=", "--prec-div=", "-prec-div=", "--prec-sqrt=", "-prec-sqrt=", "--dopt",
-  "-dopt", "--minimal", "-minimal", "--restrict", "-restrict", "--maxrregcount=", "-maxrregcount=", "--device-int128", "-device-int128",
-  "--generate-line-info", "-lineinfo", "--device-debug", "-G", "--use_fast_math", "-use_fast_math", "--disable-warnings", "-w",
-  "--diag-suppress=", "-diag-suppress=", "--device-as-default-execution-space", "-default-device", "--extra-device-vectorization",
+  "--std=", "-std=", "--fmad=", "-fmad=", "--ftz=", "-ftz=", "--prec-div=", "-prec-div=", "--prec-sqrt=",
+  "-prec-sqrt=", "--dopt", "-dopt", "--minimal", "-minimal", "--restrict", "-restrict", "--maxrregcount=",
+  "-maxrregcount=", "--device-int128", "-device-int128", "--generate-line-info", "-lineinfo", "--device-debug", "-G",
+  "--use_fast_math", "-use_fast_math", "--disable-warnings", "-w", "--diag-suppress=", "-diag-suppress=",
+  "--device-as-default-execution-space", "-default-device", "--extra-device-vectorization",
   "-extra-device-vectorization", "--no-source-include", "-no-source-include",
 };
 
@@ -118,7 +119,8 @@ static const char *after(const char *s, const char *prefix) {
   return strncmp(s, prefix, n) == 0 ? s + n : NULL;
 }
 
-/* --gpu-architecture=sm_90: an architecture of the list.  Asked for always: bdl must compile for the device that it found. */
+/* --gpu-architecture=sm_90: an architecture of the list.  Asked for always: bdl must compile for the device that it
+** found. */
 static bool architecture(nvrtcProgram p, const char *option, bool *given) {
   const char *a = after(option, "--gpu-architecture=");
   if (!a) a = after(option, "-arch=");
@@ -156,16 +158,18 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int n, const char *const *option
   if (!p) return NVRTC_ERROR_INVALID_PROGRAM;
   char folder[256], text[300], object[300], log[300], shim[4200];
   const char *tmp = getenv("TMPDIR"), *cc = getenv("FAKE_CUDA_CC");
-  const char *argv[24 + DEFINES] = {cc && *cc ? cc : "cc", "-std=c99", "-O1", "-w", "-fPIC", "-shared", "-ffp-contract=off",
-                                    "-fvisibility=hidden", "-Wl,--no-undefined", "-DBDL_SHIM"};
+  const char *argv[24 + DEFINES] = {cc && *cc ? cc : "cc", "-std=c99", "-O1", "-w", "-fPIC", "-shared", "-DBDL_SHIM",
+                                    "-ffp-contract=off", "-fvisibility=hidden", "-Wl,--no-undefined"};
   int m = 10, defines = 0;
   bool given = false;
   free(p->log);
   free(p->object);
   p->log = p->object = NULL;
-  for (int i = 0; i < n; i++)
-    if ((after(options[i], "-D") || after(options[i], "--define-macro=")) && defines++ < DEFINES) argv[m++] = options[i];
-    else if (!is_known(options[i]) && !architecture(p, options[i], &given)) return complain(p, "invalid option: ", options[i]);
+  for (int i = 0; i < n; i++) {
+    const char *o = options[i];
+    if ((after(o, "-D") || after(o, "--define-macro=")) && defines++ < DEFINES) argv[m++] = o;
+    else if (!is_known(o) && !architecture(p, o, &given)) return complain(p, "invalid option: ", o);
+  }
   if (!given) return complain(p, "--gpu-architecture is not given", "");
 
   Dl_info self;
@@ -195,7 +199,7 @@ nvrtcResult nvrtcCompileProgram(nvrtcProgram p, int n, const char *const *option
   return e ? e : p->object ? NVRTC_SUCCESS : NVRTC_ERROR_INTERNAL_ERROR;
 }
 
-/* ---- what came out: sizes count the NUL of a text ---------------------------------------------------------------------------- */
+/* ---- what came out: sizes count the NUL of a text ---------------------------------------------------------------- */
 
 nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram p, size_t *n) {
   ENTER_NVRTC(nvrtcGetProgramLogSize);

@@ -1,7 +1,7 @@
 /*
-** stream.c -- streams and events.  What is asked of a stream is queued, and done when somebody waits for it: at a synchronisation
-** of the stream or of an event, by another stream that waits for an event, a piece at a time at each query.  Nothing is done
-** earlier than that, so that what a host forgets to wait for is not there.
+** stream.c -- streams and events.  What is asked of a stream is queued, and done when somebody waits for it: at a
+** synchronisation of the stream or of an event, by another stream that waits for an event, a piece at a time at each
+** query.  Nothing is done earlier than that, so that what a host forgets to wait for is not there.
 **
 ** The default stream is one more stream: others neither wait for it nor it for them.
 */
@@ -61,7 +61,7 @@ static CUevent event_of(CUevent e) {
 #define EVENT(e) \
   if (!event_of(e)) return CUDA_ERROR_INVALID_HANDLE
 
-/* ---- the queue ---------------------------------------------------------------------------------------------------------- */
+/* ---- the queue --------------------------------------------------------------------------------------------------- */
 
 CUresult fake_queue(CUstream s, fake_work *run, const void *args, size_t n, void *owned) {
   __attribute__((cleanup(fake_unlock))) const int entered = fake_lock();
@@ -125,7 +125,7 @@ static CUresult query(CUstream s, uint64_t ticket) {
   return e ? e : CUDA_ERROR_NOT_READY;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------------ */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 CUresult cuStreamCreate(CUstream *s, unsigned flags) {
   ENTER_CONTEXT(cuStreamCreate);
@@ -163,7 +163,7 @@ CUresult cuStreamQuery(CUstream s) {
   return query(s, s->issued);
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 struct mark {
   CUevent event;

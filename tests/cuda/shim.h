@@ -31,10 +31,10 @@ typedef struct bdl_shim {
 static const bdl_shim *bdl_shim_now;
 __attribute__((visibility("default"))) void bdl_shim_set(const bdl_shim *s) { bdl_shim_now = s; }
 
-/* In front of `static T f(..)`, the third of `void kernel(char *const *F, int64_t a, int64_t b)`. */
-#define BDL_DEVICE inline __attribute__((unused))
-#define BDL_GLOBAL __attribute__((unused, noinline))
-#define BDL_KERNEL __attribute__((visibility("default")))
+/* In front of `T f(..)`, the third of `kernel(char *const *F, int64_t a, int64_t b)`. */
+#define BDL_DEVICE static inline __attribute__((unused))
+#define BDL_GLOBAL static __attribute__((unused, noinline))
+#define BDL_KERNEL __attribute__((visibility("default"))) void
 
 #define THREAD (bdl_shim_now->thread)
 #define THREADS (bdl_shim_now->threads)
@@ -56,12 +56,12 @@ __attribute__((visibility("default"))) void bdl_shim_set(const bdl_shim *s) { bd
 #define ballot(pred) bdl_shim_now->ballot((pred) != 0)
 
 /* *p becomes `changed`; the old value.  p: of an integer of that width. */
-#define BDL_SHIM_ATOMIC(name, T, changed)               \
-  static BDL_DEVICE T bdl_##name(T *p, T v, T expected) { \
-    const T old = *p;                                   \
-    (void)expected;                                     \
-    *p = (changed);                                     \
-    return old;                                         \
+#define BDL_SHIM_ATOMIC(name, T, changed)          \
+  BDL_DEVICE T bdl_##name(T *p, T v, T expected) { \
+    const T old = *p;                              \
+    (void)expected;                                \
+    *p = (changed);                                \
+    return old;                                    \
   }
 BDL_SHIM_ATOMIC(add_u32, uint32_t, old + v)
 BDL_SHIM_ATOMIC(add_u64, uint64_t, old + v)
@@ -75,27 +75,27 @@ BDL_SHIM_ATOMIC(cas_u32, uint32_t, old == expected ? v : old)
 #define atomic_cas_u32(p, old, v) bdl_cas_u32((uint32_t *)(p), (uint32_t)(v), (uint32_t)(old))
 
 /* CUDA's functions that math.h lacks.  The text is compiled without contraction, so a plain operation rounds once. */
-static BDL_DEVICE float __fadd_rn(float x, float y) { return x + y; }
-static BDL_DEVICE float __fsub_rn(float x, float y) { return x - y; }
-static BDL_DEVICE float __fmul_rn(float x, float y) { return x * y; }
-static BDL_DEVICE float __fdiv_rn(float x, float y) { return x / y; }
-static BDL_DEVICE float __fsqrt_rn(float x) { return sqrtf(x); }
-static BDL_DEVICE float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
-static BDL_DEVICE float rsqrtf(float x) { return 1 / sqrtf(x); }
-static BDL_DEVICE double __dadd_rn(double x, double y) { return x + y; }
-static BDL_DEVICE double __dsub_rn(double x, double y) { return x - y; }
-static BDL_DEVICE double __dmul_rn(double x, double y) { return x * y; }
-static BDL_DEVICE double __ddiv_rn(double x, double y) { return x / y; }
-static BDL_DEVICE double __dsqrt_rn(double x) { return sqrt(x); }
-static BDL_DEVICE double __fma_rn(double x, double y, double z) { return fma(x, y, z); }
-static BDL_DEVICE double rsqrt(double x) { return 1 / sqrt(x); }
+BDL_DEVICE float __fadd_rn(float x, float y) { return x + y; }
+BDL_DEVICE float __fsub_rn(float x, float y) { return x - y; }
+BDL_DEVICE float __fmul_rn(float x, float y) { return x * y; }
+BDL_DEVICE float __fdiv_rn(float x, float y) { return x / y; }
+BDL_DEVICE float __fsqrt_rn(float x) { return sqrtf(x); }
+BDL_DEVICE float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
+BDL_DEVICE float rsqrtf(float x) { return 1 / sqrtf(x); }
+BDL_DEVICE double __dadd_rn(double x, double y) { return x + y; }
+BDL_DEVICE double __dsub_rn(double x, double y) { return x - y; }
+BDL_DEVICE double __dmul_rn(double x, double y) { return x * y; }
+BDL_DEVICE double __ddiv_rn(double x, double y) { return x / y; }
+BDL_DEVICE double __dsqrt_rn(double x) { return sqrt(x); }
+BDL_DEVICE double __fma_rn(double x, double y, double z) { return fma(x, y, z); }
+BDL_DEVICE double rsqrt(double x) { return 1 / sqrt(x); }
 
 /* Bits of a float, and back. */
-#define BDL_SHIM_BITS(name, from, to)        \
-  static BDL_DEVICE to name(from x) {               \
-    to y;                                    \
-    memcpy(&y, &x, sizeof y);                \
-    return y;                                \
+#define BDL_SHIM_BITS(name, from, to) \
+  BDL_DEVICE to name(from x) {        \
+    to y;                             \
+    memcpy(&y, &x, sizeof y);         \
+    return y;                         \
   }
 BDL_SHIM_BITS(__float_as_int, float, int)
 BDL_SHIM_BITS(__int_as_float, int, float)
@@ -105,20 +105,20 @@ BDL_SHIM_BITS(__double_as_longlong, double, long long)
 BDL_SHIM_BITS(__longlong_as_double, long long, double)
 
 /* __ffs(0) = 0, __clz(0) = 32, __clzll(0) = 64 */
-static BDL_DEVICE int __popc(unsigned x) { return __builtin_popcount(x); }
-static BDL_DEVICE int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
-static BDL_DEVICE int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
-static BDL_DEVICE int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
-static BDL_DEVICE int __ffs(int x) { return __builtin_ffs(x); }
-static BDL_DEVICE int __ffsll(long long x) { return __builtin_ffsll(x); }
-static BDL_DEVICE unsigned __umulhi(unsigned x, unsigned y) { return (unsigned)((uint64_t)x * y >> 32); }
-static BDL_DEVICE unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
+BDL_DEVICE int __popc(unsigned x) { return __builtin_popcount(x); }
+BDL_DEVICE int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+BDL_DEVICE int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
+BDL_DEVICE int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
+BDL_DEVICE int __ffs(int x) { return __builtin_ffs(x); }
+BDL_DEVICE int __ffsll(long long x) { return __builtin_ffsll(x); }
+BDL_DEVICE unsigned __umulhi(unsigned x, unsigned y) { return (unsigned)((uint64_t)x * y >> 32); }
+BDL_DEVICE unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
   return (unsigned long long)((unsigned __int128)x * y >> 64);
 }
-static BDL_DEVICE unsigned __funnelshift_l(unsigned lo, unsigned hi, unsigned n) {
+BDL_DEVICE unsigned __funnelshift_l(unsigned lo, unsigned hi, unsigned n) {
   return n & 31 ? hi << (n & 31) | lo >> (32 - (n & 31)) : hi;
 }
-static BDL_DEVICE unsigned __funnelshift_r(unsigned lo, unsigned hi, unsigned n) {
+BDL_DEVICE unsigned __funnelshift_r(unsigned lo, unsigned hi, unsigned n) {
   return n & 31 ? lo >> (n & 31) | hi << (32 - (n & 31)) : lo;
 }
 #endif

@@ -2,14 +2,14 @@
 ** kernels.cu -- what test_fake.c runs, in the language of bdl's texts for a GPU.  F[0], F[1]: arrays of the device.
 */
 
-BDL_KERNEL void names(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL names(char *const *F, int64_t a, int64_t b) {
   int32_t *y = (int32_t *)F[0] + THREAD * 9;
   y[0] = THREAD; y[1] = THREADS; y[2] = LANE; y[3] = WARP; y[4] = WARPS;
   y[5] = BLOCK; y[6] = BLOCKS; y[7] = BLOCK_THREAD; y[8] = BLOCK_THREADS;
 }
 
 /* a steps of x[i] += x[i + 1] on a ring of b; `torn` lacks the second barrier */
-static BDL_DEVICE void ring(uint32_t *x, int64_t a, int64_t b, bool torn) {
+BDL_DEVICE void ring(uint32_t *x, int64_t a, int64_t b, bool torn) {
   for (int64_t step = 0; step < a; step++) {
     uint32_t keep[64];
     int n = 0;
@@ -21,17 +21,17 @@ static BDL_DEVICE void ring(uint32_t *x, int64_t a, int64_t b, bool torn) {
   }
 }
 
-BDL_KERNEL void ring_of(char *const *F, int64_t a, int64_t b) { ring((uint32_t *)F[0], a, b, false); }
-BDL_KERNEL void torn_ring(char *const *F, int64_t a, int64_t b) { ring((uint32_t *)F[0], a, b, true); }
+BDL_KERNEL ring_of(char *const *F, int64_t a, int64_t b) { ring((uint32_t *)F[0], a, b, false); }
+BDL_KERNEL torn_ring(char *const *F, int64_t a, int64_t b) { ring((uint32_t *)F[0], a, b, true); }
 
 /* sums of x[b] three ways: y[0] shuffles, then shared memory, then an atomic; y[1] in 64 bits; y[2] the odd ones, by
 ** ballots */
-static BDL_GLOBAL uint32_t warp_sum(uint32_t v) {
+BDL_GLOBAL uint32_t warp_sum(uint32_t v) {
   for (int32_t d = 16; d; d /= 2) v += shfl_u32(v, LANE ^ d);
   return v;
 }
 
-BDL_KERNEL void sums(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL sums(char *const *F, int64_t a, int64_t b) {
   const uint32_t *x = (const uint32_t *)F[0];
   uint64_t *y = (uint64_t *)F[1];
   uint32_t *part = (uint32_t *)SHARED, sum = 0, odd = 0;
@@ -55,7 +55,7 @@ BDL_KERNEL void sums(char *const *F, int64_t a, int64_t b) {
 }
 
 /* y[0] the largest; y[1] who came first; y[3] who came last; y[4] the sum of those who were seen there by the next */
-BDL_KERNEL void atomics(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL atomics(char *const *F, int64_t a, int64_t b) {
   uint32_t *y = (uint32_t *)F[0];
   atomic_max_u32(&y[0], (uint32_t)(THREAD * 7 % 64));
   const bool won = atomic_cas_u32(&y[1], 0, (uint32_t)THREAD + 1) == 0;
@@ -65,7 +65,7 @@ BDL_KERNEL void atomics(char *const *F, int64_t a, int64_t b) {
   atomic_add_u32(&y[4], was);
 }
 
-BDL_KERNEL void maths(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL maths(char *const *F, int64_t a, int64_t b) {
   double *y = (double *)F[0];
   if (THREAD) return;
   y[0] = __fma_rn(3, 5, 7);
@@ -78,25 +78,25 @@ BDL_KERNEL void maths(char *const *F, int64_t a, int64_t b) {
   y[7] = SHARED[0] == (char)0xa5 && (uintptr_t)SHARED % 64 == 0;
 }
 
-BDL_KERNEL void all_leave(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL all_leave(char *const *F, int64_t a, int64_t b) {
   sync();
   if (a) return;
   sync();
 }
 
-BDL_KERNEL void one_leaves(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL one_leaves(char *const *F, int64_t a, int64_t b) {
   if (THREAD == 3) return;
   sync();
 }
 
-BDL_KERNEL void apart(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL apart(char *const *F, int64_t a, int64_t b) {
   if (LANE < 16) block_sync();
   else warp_sync();
 }
 
-BDL_KERNEL void mixed(char *const *F, int64_t a, int64_t b) {
+BDL_KERNEL mixed(char *const *F, int64_t a, int64_t b) {
   if (LANE < 16) ballot(1);
   else shfl_u32(1, 0);
 }
 
-BDL_KERNEL void past_the_end(char *const *F, int64_t a, int64_t b) { F[0][a] = 0; }
+BDL_KERNEL past_the_end(char *const *F, int64_t a, int64_t b) { F[0][a] = 0; }

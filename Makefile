@@ -89,8 +89,11 @@ FUZZERS := $(wildcard tests/fuzz/*.c)
 SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy tests/nir
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
+# Text of programs: kernels/<folder>/<name>, in the library as bdl_<folder>_<name>.
+TEXTS := native_elements export_device cuda_device cuda_prelude
+
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
-LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o $(OUT)/obj/elements.o $(OUT)/obj/device.o \
+LIB_OBJ := $(call obj,$(RUNTIME) $(filter-out $(PER_ISA),$(KERNELS))) $(OUT)/obj/embedded.o $(TEXTS:%=$(OUT)/obj/%.o) \
            $(foreach i,$(ISAS),$(PER_ISA:%.c=$(OUT)/obj/%.$(i).o))
 
 CPPFLAGS += -D_DEFAULT_SOURCE -Iruntime -Ikernels -Ilua $(LUA_CFLAGS) $(DEP_CFLAGS)
@@ -176,19 +179,22 @@ $(OUT)/obj/embedded.o: $(OUT)/embedded.c $(OUT)/flags
 
 # What native code and exported programs are made of, as text: functions of C after the preprocessor.
 define text_rule
-$(OUT)/$(1).c: kernels/$(2)/$(1).c $(wildcard kernels/native/* kernels/export/*.inc kernels/cpu/*.inc)
+$(OUT)/$(2)_$(1).c: kernels/$(2)/$(1).$(4) $(wildcard kernels/native/* kernels/export/*.inc kernels/cuda/*.inc kernels/cpu/*.inc)
 	@mkdir -p $$(@D)
 	$$(call say,EMBED,$$@)
 	$$(Q){ echo '#include "$(3)"'; echo 'const char bdl_$(2)_$(1)[] = {'; \
-	  $$(CC) -E -P -Ikernels $$< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $$@
+	  $(5) $$< | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'; echo '0};'; } > $$@
 
-$(OUT)/obj/$(1).o: $(OUT)/$(1).c $(OUT)/flags
+$(OUT)/obj/$(2)_$(1).o: $(OUT)/$(2)_$(1).c $(OUT)/flags
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC) $$(ALL_CFLAGS) -MMD -MP -c -o $$@ $$<
 endef
-$(eval $(call text_rule,elements,native,exec/emit.h))
-$(eval $(call text_rule,device,export,export/export.h))
+PREPROCESSED = $$(CC) -E -P -Ikernels
+$(eval $(call text_rule,elements,native,exec/emit.h,c,$(PREPROCESSED)))
+$(eval $(call text_rule,device,export,export/export.h,c,$(PREPROCESSED)))
+$(eval $(call text_rule,device,cuda,gpu/program.h,c,$(PREPROCESSED)))
+$(eval $(call text_rule,prelude,cuda,gpu/program.h,cu,cat))
 
 -include $(shell [ -d $(OUT)/obj ] && find $(OUT)/obj -name '*.d')
 

@@ -21,6 +21,7 @@
 
 #define FN(name) CAT(CAT(name, _), DT)               /* exp_f32 */
 #define V CAT(v, DT)                                 /* vector, pack of vectors, vector of unsigned */
+#define ZERO (V){0}
 #define P CAT(p, DT)
 #define VU CAT(vu, WIDTH)
 #define NAME(op, form) CAT(CAT(k_##op##_, DT), form) /* k_add_f32_aa */

@@ -42,6 +42,7 @@ typedef unsigned long long uint64_t;
 #define NAME(op, form) CAT(CAT(k_##op##_, DT), form)
 #define INLINE BDL_FN
 #define V T
+#define ZERO (T)0
 #define VU U
 #define P CAT(p, DT)
 
@@ -53,8 +54,16 @@ typedef struct pf32 {
 typedef struct pf64 {
   double v[1];
 } pf64;
-BDL_FN pf32 load_pf32(const float *p) { return (pf32){{*p}}; }
-BDL_FN pf64 load_pf64(const double *p) { return (pf64){{*p}}; }
+BDL_FN pf32 load_pf32(const float *p) {
+  pf32 z;
+  z.v[0] = *p;
+  return z;
+}
+BDL_FN pf64 load_pf64(const double *p) {
+  pf64 z;
+  z.v[0] = *p;
+  return z;
+}
 BDL_FN void store_pf32(float *p, pf32 z) { *p = z.v[0]; }
 BDL_FN void store_pf64(double *p, pf64 z) { *p = z.v[0]; }
 BDL_FN uint32_t words_f32(float x) {
@@ -102,8 +111,9 @@ BDL_FN double floats_f64(uint64_t u) {
 #define CMP(op, o) BDL_FN _Bool NAME(op, )(T x, T y) { return x o y; }
 #define TRI(op, ...) BDL_FN T NAME(op, )(T x, T y, T w) { return (T)(__VA_ARGS__); }
 #define CLAMP TRI
-#define OUR(op, f) BDL_FN T NAME(op, )(T x) { return f((P){{x}}).v[0]; }
-#define OUR2(op, f) BDL_FN T NAME(op, )(T x, T y) { return f((P){{x}}, (P){{y}}).v[0]; }
-#define OUR3(op, f) BDL_FN T NAME(op, )(T x, T y, T w) { return f((P){{x}}, (P){{y}}, (P){{w}}).v[0]; }
+#define PACK(x) CAT(load_, P)(&x) /* C++, which device.c of cuda is, too, has no compound literals */
+#define OUR(op, f) BDL_FN T NAME(op, )(T x) { return f(PACK(x)).v[0]; }
+#define OUR2(op, f) BDL_FN T NAME(op, )(T x, T y) { return f(PACK(x), PACK(y)).v[0]; }
+#define OUR3(op, f) BDL_FN T NAME(op, )(T x, T y, T w) { return f(PACK(x), PACK(y), PACK(w)).v[0]; }
 #define CAST(to, R, ...) BDL_FN R NAME(cast, _##to)(T x) { return (R)(__VA_ARGS__); }
 #include "cpu/tile_dtypes.inc"

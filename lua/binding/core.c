@@ -14,6 +14,7 @@
 #include "base/context.h"
 #include "binding/embedded.h"
 #include "binding/host.h"
+#include "gpu/run.h"
 #include "exec/archive.h"
 #include "exec/cache.h"
 #include "exec/exec_context.h"
@@ -257,10 +258,9 @@ static int l_isa(lua_State *L) {
   return 1;
 }
 
-/* core.platform(name): is it built in? */
+/* core.platform(name): "cpu" or "gpu", on which programs run from now on */
 static int l_platform(lua_State *L) {
-  bdl_device *d;
-  lbdl_check(L, bdl_device_get(lbdl_ctx(L), luaL_checkstring(L, 1), &d));
+  lbdl_check(L, bdl_gpu_use(lbdl_ctx(L), luaL_checkstring(L, 1)));
   return 0;
 }
 

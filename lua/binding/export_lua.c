@@ -77,6 +77,7 @@ static int32_t leaf_of(lua_State *L, job *j, int states, const bdl_state *s, int
   j->leaves[at].value = value_at(L, k + 1, &s->aval[k]);
   lua_pop(L, 1);
   if (!t->buf) return lbdl_error(L, BDL_EVALUE, "export: the State '%s' has no value yet", j->leaves[at].value.name);
+  lbdl_check(L, bdl_tensor_fetch(t));
   j->leaves[at].data = bdl_tensor_data(t);
   if (!bdl_tensor_contiguous(t)) {
     void *copy = room(L, bdl_aval_bytes(&t->aval), 1);

@@ -113,6 +113,8 @@ static int write_body(lua_State *L) {
   lbdl_check(L, lbdl_check_booleans(lbdl_ctx(L), t->a->data, &type));
   const double factor = lbdl_fit(L, "State", t->cell->leaf + 1, &type, unit, &leaf->value.aval, leaf->unit);
   make_own(L, leaf, false);
+  lbdl_check(L, bdl_tensor_fetch(&leaf->value));
+  bdl_buffer_changed(leaf->value.buf);
   lbdl_scaled(bdl_tensor_data(&leaf->value), t->a->data, &type, 1 / factor);
   return 0;
 }
@@ -120,6 +122,8 @@ static int write_body(lua_State *L) {
 static int view_body(lua_State *L) {
   bdl_leaf *leaf = leaf_of(L, lua_touserdata(L, 1));
   make_own(L, leaf, true);
+  lbdl_check(L, bdl_tensor_fetch(&leaf->value));
+  bdl_buffer_changed(leaf->value.buf); /* it may be, through the view */
   return 0;
 }
 

@@ -227,6 +227,8 @@ static bdl_status look(const bdl_program *p, leaf *l) {
     bdl_tensor_unref(v);
     *v = l->seen = packed;
   }
+  TRY(bdl_tensor_fetch(v));
+  bdl_buffer_changed(v->buf);
   if (l->in >= 0) p->ptr[l->in] = bdl_tensor_data(v);
   if (l->out < 0) return BDL_OK;
   if (l->inplace && v->buf->refs == 1) {

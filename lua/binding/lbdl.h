@@ -88,6 +88,7 @@ void lbdl_convert_unit(lua_State *L, int arg, const bdl_unit *unit);
 void lbdl_escaped(lua_State *L, const lbdl_tensor *x); /* raises: x is traced, and its trace is gone */
 void lbdl_need_concrete(lua_State *L, const lbdl_tensor *x, const char *what);
 double lbdl_item(lua_State *L, const lbdl_tensor *x);
+bdl_scalar lbdl_first(lua_State *L, const lbdl_tensor *x); /* its first element */
 void lbdl_cast(lua_State *L, int arg, bdl_dtype d); /* replaces the tensor at arg */
 
 /* ---- primitives (ops.c) */

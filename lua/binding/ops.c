@@ -112,7 +112,7 @@ void lbdl_cast(lua_State *L, int arg, bdl_dtype d) {
   bdl_param to = bdl_pdtype(d);
   lua_pushvalue(L, arg);
   if (!lbdl_traced(x) && x->t.aval.ndim == 0) { /* the commonest case needs no plan */
-    bdl_scalar v = bdl_tensor_at(&x->t, 0);
+    bdl_scalar v = lbdl_first(L, x);
     bdl_dtype from = x->t.aval.dtype;
     if (from != BDL_I64 && d != BDL_I64 && bdl_dtype_is_float(d)) {
       lbdl_tensor *y = lbdl_new_tensor(L);
@@ -228,9 +228,9 @@ void lbdl_convert_unit(lua_State *L, int arg, const bdl_unit *unit) {
   lua_replace(L, arg);
 }
 
-static bool is_zero(const lbdl_tensor *x) {
+static bool is_zero(lua_State *L, const lbdl_tensor *x) {
   return !x->unit && !lbdl_traced(x) && bdl_aval_numel(&x->t.aval) == 1 &&
-         bdl_scalar_to_f64(x->t.aval.dtype, bdl_tensor_at(&x->t, 0)) == 0;
+         bdl_scalar_to_f64(x->t.aval.dtype, lbdl_first(L, x)) == 0;
 }
 
 /* The number of elements that reduce_prod multiplies; the exponent of a power. */
@@ -243,7 +243,7 @@ static bool rule_number(lua_State *L, bdl_prim_id prim, const bdl_param *params,
   } else if (prim == BDL_P_pow) {
     lbdl_tensor *y = lbdl_test_tensor(L, base + 1);
     if (lbdl_traced(y) || bdl_aval_numel(&y->t.aval) != 1) return false;
-    *number = bdl_scalar_to_f64(y->t.aval.dtype, bdl_tensor_at(&y->t, 0));
+    *number = bdl_scalar_to_f64(y->t.aval.dtype, lbdl_first(L, y));
   } else return false;
   return true;
 }
@@ -260,7 +260,7 @@ static bool check_units(lua_State *L, int rule, bool has_number, double number, 
   }
   *post = 1;
   if (plain) return false;
-  for (int i = 0; i < n; i++) arg[i].zero = is_zero(lbdl_test_tensor(L, base + i));
+  for (int i = 0; i < n; i++) arg[i].zero = is_zero(L, lbdl_test_tensor(L, base + i));
   operand_text o = {L, base};
   bdl_unit_call call = {.arg = arg, .n = n, .n_out = n_out, .has_number = has_number, .number = number, .value = text_of, .ud = &o};
   lbdl_check(L, bdl_unit_rule(lbdl_of(L)->units, rule, &call, factor, out, post));
@@ -447,7 +447,7 @@ static int op_pow(lua_State *L) {
   lbdl_tensor *y = lbdl_to_tensor(L, 2), *x = lbdl_test_tensor(L, 1);
   const bool number = y->weak || !bdl_dtype_is_float(x->t.aval.dtype); /* a tensor counts as one that is not known, as in traces */
   if (number && !lbdl_traced(y) && !y->unit && y->t.aval.ndim == 0) {
-    double e = bdl_scalar_to_f64(y->t.aval.dtype, bdl_tensor_at(&y->t, 0));
+    double e = bdl_scalar_to_f64(y->t.aval.dtype, lbdl_first(L, y));
     bool integer_base = !bdl_dtype_is_float(x->t.aval.dtype);
     if (e == 0.5 && !integer_base) {
       lua_settop(L, 1);

@@ -148,7 +148,12 @@ double lbdl_item(lua_State *L, const lbdl_tensor *x) {
     char text[BDL_AVAL_TEXT];
     lbdl_error(L, BDL_EVALUE, "item: one element is needed, not %s", bdl_aval_text(&x->t.aval, true, text));
   }
-  return bdl_scalar_to_f64(x->t.aval.dtype, bdl_tensor_at(&x->t, 0));
+  return bdl_scalar_to_f64(x->t.aval.dtype, lbdl_first(L, x));
+}
+
+bdl_scalar lbdl_first(lua_State *L, const lbdl_tensor *x) {
+  lbdl_check(L, bdl_tensor_fetch(&x->t));
+  return bdl_tensor_at(&x->t, 0);
 }
 
 /* Is it large, and of one value?  Programs then make it rather than keep it. */
@@ -165,6 +170,7 @@ static bool is_filled(const bdl_tensor *x) {
 bdl_atom lbdl_atom(lua_State *L, bdl_trace *t, const lbdl_tensor *x) {
   bdl_atom a = BDL_ZERO;
   if (!lbdl_traced(x)) {
+    lbdl_check(L, bdl_tensor_fetch(&x->t));
     const bool filled = is_filled(&x->t), scalar = x->t.aval.ndim == 0 || filled;
     if (filled) t->prog->src = lbdl_where(L);
     lbdl_check(L, scalar ? bdl_ir_literal(t->prog, x->t.aval.dtype, bdl_tensor_at(&x->t, 0), &a) : bdl_ir_const(t->prog, &x->t, &a));
@@ -310,6 +316,7 @@ static lbdl_tensor *concrete_arg(lua_State *L, const char *what) {
 static int l_totable(lua_State *L) {
   lbdl_tensor *x = concrete_arg(L, "totable");
   int64_t at = 0;
+  lbdl_check(L, bdl_tensor_fetch(&x->t));
   push_nested(L, &x->t, 0, &at);
   return 1;
 }

@@ -275,6 +275,7 @@ void lbdl_push_text(lua_State *L, const lbdl_tensor *x) {
     lua_pushfstring(L, "Traced<%s%s%s>", bdl_aval_text(a, true, buf), unit ? " " : "", unit ? unit : "");
     return;
   }
+  lbdl_check(L, bdl_tensor_fetch(&x->t));
   printer p = {.t = &x->t, .dtype = a->dtype, .summary = bdl_aval_numel(a) > SUMMARY, .out = &b};
   luaL_buffinit(L, &b);
   if (a->ndim == 0 && !unit) {

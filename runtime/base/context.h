@@ -9,7 +9,7 @@
 
 #include "base/base.h"
 
-typedef enum bdl_slot { BDL_SLOT_DEVICE, BDL_SLOT_WORLD, BDL_SLOT_STATE, BDL_SLOT_EXEC, BDL_SLOT_COUNT } bdl_slot;
+typedef enum bdl_slot { BDL_SLOT_DEVICE, BDL_SLOT_GPU, BDL_SLOT_WORLD, BDL_SLOT_STATE, BDL_SLOT_EXEC, BDL_SLOT_COUNT } bdl_slot;
 
 struct bdl_context {
   bdl_alloc_fn alloc;

@@ -3,7 +3,7 @@
 */
 #include <string.h>
 
-#include "device/device.h"
+#include "device/cuda.h"
 #include "base/context.h"
 
 /* The block the hook gave stands in front of the aligned data. */
@@ -51,11 +51,13 @@ bdl_device *bdl_device_cpu(bdl_context *c) {
 }
 
 bdl_status bdl_device_get(bdl_context *c, const char *platform, bdl_device **d) {
-  if (strcmp(platform, "cpu") != 0) {
-    bdl_fail(c, BDL_EVALUE, "no %s backend; have cpu", platform);
-    bdl_hint(c, "choose the platform 'cpu'");
-    return BDL_EVALUE;
+  if (strcmp(platform, "gpu") == 0) {
+    bdl_cuda *g;
+    TRY(bdl_cuda_get(c, &g));
+    *d = &g->device;
+    return BDL_OK;
   }
+  if (strcmp(platform, "cpu") != 0) return bdl_fail(c, BDL_EVALUE, "no %s backend; have cpu, gpu", platform);
   *d = bdl_device_cpu(c);
   return *d ? BDL_OK : BDL_ENOMEM;
 }

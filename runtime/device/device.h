@@ -24,8 +24,6 @@ typedef struct bdl_device_ops {
   bdl_status (*fence_new)(bdl_device *d, bdl_stream *s, bdl_fence **f); /* (optional) as stream_sync */
   bdl_status (*fence_wait)(bdl_device *d, bdl_fence *f);       /* (optional) */
   void (*fence_free)(bdl_device *d, bdl_fence *f);             /* (optional) */
-  /* (optional) Run a plan over a frame of slot pointers, both of exec's types; without it exec runs the plan itself, on the CPU. */
-  bdl_status (*launch)(bdl_device *d, bdl_stream *s, const void *plan, void *frame);
   void (*fini)(bdl_device *d);
 } bdl_device_ops;
 
@@ -36,18 +34,22 @@ struct bdl_device {
   int n_spare;
 };
 
-/* The device by platform name.  Errors: BDL_EVALUE unknown name, or not built in; the message lists what there is. */
+/* The device by platform name.  Errors: BDL_EVALUE unknown name, or what of a GPU is missing. */
 bdl_status bdl_device_get(bdl_context *c, const char *platform, bdl_device **d);
 bdl_device *bdl_device_cpu(bdl_context *c); /* NULL: BDL_ENOMEM */
 
-/* ---- buffers: refcounted, 64-byte aligned, and padded so that a whole vector may be read at the end */
+/* ---- buffers: refcounted, 64-byte aligned, and padded so that a whole vector may be read at the end.  The CPU's may have a copy on
+** a GPU, where a program left its result or found its operand; either may be older than the other. */
 #define BDL_ALIGN 64
 #define BDL_PAD 64
 
 typedef struct bdl_buffer {
   int32_t refs; /* one context lives in one thread: plain counts */
   bdl_device *device;
-  void *data;
+  void *data;              /* NULL: not on the CPU yet */
+  bdl_device *far_device;  /* NULL: no copy */
+  void *far;
+  bool data_old, far_old;
   size_t size;
   size_t counted;          /* bytes that it adds to the memory used */
   bool borrowed;           /* the memory is somebody else's */
@@ -61,6 +63,14 @@ bdl_status bdl_buffer_own(bdl_buffer *b); /* a borrowed one gets memory of its o
 void bdl_buffer_ref(bdl_buffer *b);
 void bdl_buffer_unref(bdl_buffer *b); /* NULL is fine */
 void bdl_device_trim(bdl_device *d);  /* gives the memory of spare buffers back */
+/* One that a program of device `far` fills; on the CPU once somebody asks. */
+bdl_status bdl_buffer_new_far(bdl_device *cpu, bdl_device *far, size_t size, bdl_buffer **b);
+/* *p: its bytes on that device.  to_write: whatever they are, and newer than those of the CPU from now on. */
+bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool to_write, void **p);
+bdl_status bdl_buffer_bring(bdl_buffer *b);  /* makes those of the CPU the newest; waits for the device */
+void bdl_buffer_changed(bdl_buffer *b);      /* those of the CPU were written */
+/* Before the host looks at, or changes, what a tensor holds. */
+static inline bdl_status bdl_buffer_fetch(bdl_buffer *b) { return b->data_old ? bdl_buffer_bring(b) : BDL_OK; }
 
 /* ---- tensors: an aval over a buffer.  Views share the buffer; strides are in elements. */
 typedef struct bdl_tensor {
@@ -71,13 +81,16 @@ typedef struct bdl_tensor {
 } bdl_tensor;
 
 bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t); /* contiguous, uninitialised, owns one reference */
+bdl_status bdl_tensor_new_far(bdl_device *cpu, bdl_device *far, const bdl_aval *a, bdl_tensor *t); /* bdl_buffer_new_far */
 bdl_status bdl_tensor_scalar(bdl_device *d, bdl_dtype dt, bdl_scalar v, bdl_tensor *t);
 bdl_tensor bdl_tensor_ref(const bdl_tensor *t); /* the same view with a reference of its own */
 void bdl_tensor_unref(bdl_tensor *t);
 bool bdl_tensor_contiguous(const bdl_tensor *t);
 /* A contiguous tensor of the same values: t itself (referenced) or a copy. */
 bdl_status bdl_tensor_pack(const bdl_tensor *t, bdl_tensor *out);
-static inline void *bdl_tensor_data(const bdl_tensor *t) {
+static inline bdl_status bdl_tensor_fetch(const bdl_tensor *t) { return bdl_buffer_fetch(t->buf); }
+static inline void *bdl_tensor_data(const bdl_tensor *t) { /* fetched */
+  BDL_ASSERT(!t->buf->data_old, "the newest bytes are not on the %s", "CPU");
   return (char *)t->buf->data + (size_t)t->offset * bdl_dtype_size(t->aval.dtype);
 }
 /* Element at a row-major position, any strides; for printing and tests, not for loops. */

@@ -31,9 +31,16 @@ static bdl_status buffer_make(bdl_device *d, size_t size, bdl_buffer **out) {
   return BDL_OK;
 }
 
+static void drop_far(bdl_buffer *b) {
+  if (b->far_device) b->far_device->ops->free(b->far_device, b->far, b->size);
+  b->far_device = NULL;
+  b->far = NULL;
+  b->far_old = false;
+}
+
 static void buffer_free(bdl_buffer *b) {
   bdl_device *d = b->device;
-  d->ops->free(d, b->data, room(b->size));
+  if (b->data) d->ops->free(d, b->data, room(b->size));
   bdl_free(d->ctx, b, sizeof *b);
 }
 
@@ -47,6 +54,7 @@ bdl_status bdl_buffer_new(bdl_device *d, size_t size, bdl_buffer **out) {
   c->mem_peak = BDL_MAX(c->mem_peak, c->mem_used);
   b->refs = 1;
   b->size = size;
+  b->data_old = false;
   *out = b;
   return BDL_OK;
 }
@@ -63,6 +71,7 @@ bdl_status bdl_buffer_own(bdl_buffer *b) {
   bdl_device *d = b->device;
   void *data;
   const size_t before = d->ctx->mem_used;
+  TRY(bdl_buffer_fetch(b));
   TRY(d->ops->alloc(d, room(b->size), &data));
   bdl_status s = d->ops->copy(d, NULL, data, b->data, b->size);
   if (s != BDL_OK) {
@@ -80,11 +89,12 @@ void bdl_buffer_ref(bdl_buffer *b) { b->refs++; }
 void bdl_buffer_unref(bdl_buffer *b) {
   if (!b || --b->refs > 0) return;
   bdl_device *d = b->device;
+  if (b->far_device) drop_far(b);
   if (b->borrowed) {
     bdl_free(d->ctx, b, sizeof *b);
     return;
   }
-  if (b->size > SMALL || d->n_spare >= MOST_SPARE) {
+  if (b->size > SMALL || d->n_spare >= MOST_SPARE || !b->data) {
     buffer_free(b);
     return;
   }
@@ -93,6 +103,49 @@ void bdl_buffer_unref(bdl_buffer *b) {
   d->n_spare++;
   d->ctx->mem_used -= b->counted;
 }
+
+/* ---- the copy on another device */
+
+bdl_status bdl_buffer_new_far(bdl_device *cpu, bdl_device *far, size_t size, bdl_buffer **out) {
+  bdl_buffer *b = bdl_alloc(cpu->ctx, sizeof *b);
+  if (!b) return BDL_ENOMEM;
+  *b = (bdl_buffer){.refs = 1, .device = cpu, .far_device = far, .data_old = true, .size = size, .counted = sizeof *b};
+  const bdl_status s = far->ops->alloc(far, size, &b->far);
+  if (s != BDL_OK) bdl_free(cpu->ctx, b, sizeof *b);
+  else *out = b;
+  return s;
+}
+
+/* Borrowed memory may have changed since it was copied. */
+bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool to_write, void **p) {
+  const bool fresh = !b->far_device;
+  if (fresh) {
+    TRY(far->ops->alloc(far, b->size, &b->far));
+    b->far_device = far;
+  }
+  *p = b->far;
+  if (to_write) b->data_old = true, b->far_old = false;
+  else if (fresh || b->far_old || (b->borrowed && !b->data_old)) {
+    const bdl_status s = far->ops->upload(far, NULL, b->far, b->data, b->size);
+    b->far_old = s != BDL_OK;
+    return s;
+  }
+  return BDL_OK;
+}
+
+bdl_status bdl_buffer_bring(bdl_buffer *b) {
+  bdl_device *d = b->device;
+  if (!b->data) {
+    const size_t before = d->ctx->mem_used;
+    TRY(d->ops->alloc(d, room(b->size), &b->data));
+    b->counted += d->ctx->mem_used - before;
+  }
+  TRY(b->far_device->ops->download(b->far_device, NULL, b->data, b->far, b->size));
+  b->data_old = false;
+  return BDL_OK;
+}
+
+void bdl_buffer_changed(bdl_buffer *b) { b->far_old = b->far_device != NULL; }
 
 void bdl_device_trim(bdl_device *d) {
   for (bdl_buffer *b = d->spare, *next; b; b = next) {
@@ -112,10 +165,10 @@ static void row_major(bdl_tensor *t) {
   }
 }
 
-bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t) {
+static bdl_status tensor_over(bdl_device *d, bdl_device *far, const bdl_aval *a, bdl_tensor *t) {
   TRY(bdl_aval_check(d->ctx, a));
   bdl_buffer *b;
-  bdl_status s = bdl_buffer_new(d, bdl_aval_bytes(a), &b);
+  bdl_status s = far ? bdl_buffer_new_far(d, far, bdl_aval_bytes(a), &b) : bdl_buffer_new(d, bdl_aval_bytes(a), &b);
   if (s == BDL_ENOMEM) {
     char text[BDL_AVAL_TEXT];
     return bdl_fail(d->ctx, s, "out of memory for %s (%zu bytes)", bdl_aval_text(a, true, text), bdl_aval_bytes(a));
@@ -125,6 +178,10 @@ bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t) {
   row_major(t);
   return BDL_OK;
 }
+
+
+bdl_status bdl_tensor_new(bdl_device *d, const bdl_aval *a, bdl_tensor *t) { return tensor_over(d, NULL, a, t); }
+bdl_status bdl_tensor_new_far(bdl_device *cpu, bdl_device *far, const bdl_aval *a, bdl_tensor *t) { return tensor_over(cpu, far, a, t); }
 
 bdl_status bdl_tensor_scalar(bdl_device *d, bdl_dtype dt, bdl_scalar v, bdl_tensor *t) {
   bdl_aval a = bdl_aval_scalar(dt);
@@ -163,6 +220,7 @@ static int64_t element(const bdl_tensor *t, int64_t linear) {
 
 bdl_scalar bdl_tensor_at(const bdl_tensor *t, int64_t linear) {
   bdl_scalar v = {.bits = 0};
+  BDL_ASSERT(!t->buf->data_old, "the newest bytes are not on the %s", "CPU");
   size_t size = bdl_dtype_size(t->aval.dtype);
   bdl_device *d = t->buf->device;
   (void)d->ops->download(d, NULL, &v, (char *)t->buf->data + (size_t)element(t, linear) * size, size);
@@ -171,10 +229,12 @@ bdl_scalar bdl_tensor_at(const bdl_tensor *t, int64_t linear) {
 
 bdl_status bdl_tensor_pack(const bdl_tensor *t, bdl_tensor *out) {
   if (bdl_tensor_contiguous(t)) {
+    TRY(bdl_tensor_fetch(t));
     *out = bdl_tensor_ref(t);
     return BDL_OK;
   }
   bdl_device *d = t->buf->device;
+  TRY(bdl_tensor_fetch(t));
   TRY(bdl_tensor_new(d, &t->aval, out));
   /* Rows along the last axis; a unit stride there is one copy a row. */
   size_t size = bdl_dtype_size(t->aval.dtype);

@@ -49,7 +49,7 @@ typedef struct entry {
 
 static bool is_program(const char *name) {
   const size_t n = strlen(name);
-  return n > 3 && strcmp(name + n - 3, ".so") == 0;
+  return (n > 3 && strcmp(name + n - 3, ".so") == 0) || (n > 6 && strcmp(name + n - 6, ".cubin") == 0);
 }
 
 /* The next program in d; or, `parts`, what a compiler leaves: <32 digits>.something else. */

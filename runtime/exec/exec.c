@@ -65,6 +65,7 @@ enum { FEW = 16 }; /* operands and results held on the stack */
 ** value. */
 static bdl_status hold(const bdl_tensor *t, bdl_buffer **held, void **data) {
   bdl_tensor packed;
+  TRY(bdl_tensor_fetch(t));
   if (bdl_tensor_contiguous(t)) {
     bdl_buffer_ref(t->buf);
     *held = t->buf;
@@ -98,19 +99,32 @@ static bdl_status run_tensors(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *
   }
   for (int i = 0; i < plan->n_out && s == BDL_OK; i++) {
     if (!out[i].buf) s = bdl_tensor_new(cpu, bdl_aval_of(plan->prog, plan->prog->outputs[i]), &out[i]);
+    if (s == BDL_OK) s = bdl_tensor_fetch(&out[i]);
     if (s == BDL_OK) ptr[plan->n_in + i] = bdl_tensor_data(&out[i]);
   }
   if (s == BDL_OK) s = bdl_plan_run(plan, ptr, ptr + plan->n_in);
+  for (int i = 0; i < plan->n_out; i++)
+    if (out[i].buf) bdl_buffer_changed(out[i].buf);
   for (int i = 0; i < n_held; i++) bdl_buffer_unref(held[i]);
   if (n > FEW) bdl_free(c, ptr, bytes);
   return s;
 }
 
-bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
-  bdl_status s = run_tensors(plan, in, out);
+static bdl_status without_results(const bdl_plan *plan, bdl_tensor *out, bdl_status s) {
   if (s != BDL_OK && !(s == BDL_EINTERRUPT && plan->loop_only))
     for (int i = 0; i < plan->n_out; i++) bdl_tensor_unref(&out[i]);
   return s;
+}
+
+static bdl_status run_here(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
+  return without_results(plan, out, run_tensors(plan, in, out));
+}
+
+bdl_status bdl_exec_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
+  bdl_exec_context *x;
+  TRY(bdl_exec_get(plan->ctx, &x));
+  if (!x->elsewhere || !plan->compilable) return run_here(plan, in, out);
+  return without_results(plan, out, x->elsewhere(plan, in, out));
 }
 
 /* ---- one primitive ------------------------------------------------------------------------------------ */
@@ -212,7 +226,7 @@ bdl_status bdl_exec_prog(bdl_context *c, const bdl_prog *p, const bdl_tensor *in
   bdl_prog_unref(q);
   TRY(s);
   for (int i = 0; i < plan->n_out; i++) out[i].buf = NULL;
-  s = bdl_exec_run(plan, in, out);
+  s = run_here(plan, in, out); /* once: not worth a program for another device */
   bdl_plan_free(plan);
   return s;
 }

@@ -15,6 +15,7 @@ typedef struct bdl_exec_context {
   int threads;    /* wished for */
   bdl_pool *pool; /* that many; NULL: not made yet, or one */
   int running;    /* plans in the middle of a run, one called by the other: the pool stays as it is */
+  bdl_status (*elsewhere)(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out); /* on another device (gpu/run.h); NULL: here */
   bdl_blas blas;     /* opened by the first kernel that needs it */
   bdl_map eager;     /* hash of primitive, parameters and types -> eager_entry: plans of one equation */
   bdl_progress progress;

@@ -60,6 +60,7 @@ static bdl_status grow(bdl_record *r, int64_t n) {
 bdl_status bdl_record_append(bdl_record *r, const bdl_tensor *x, int64_t n) {
   const size_t size = bdl_aval_bytes(&r->row);
   BDL_ASSERT(bdl_tensor_contiguous(x) && n <= x->aval.shape[0], "%lld rows", (long long)n);
+  TRY(bdl_tensor_fetch(x));
   TRY(grow(r, n));
   if (n && size) memcpy((char *)r->buf->data + size * (size_t)r->n, bdl_tensor_data(x), size * (size_t)n);
   r->n += n;
@@ -80,6 +81,7 @@ bdl_status bdl_record_events(bdl_record *step, bdl_record *id, const bdl_tensor 
   bdl_context *c = step->device->ctx;
   bdl_exec_context *e;
   const int64_t before = step->n, m = x->aval.shape[0] ? bdl_aval_numel(&x->aval) / x->aval.shape[0] : 0;
+  TRY(bdl_tensor_fetch(x));
   const char *row = bdl_tensor_data(x);
   bdl_status s = bdl_exec_get(c, &e);
   for (int64_t k = 0; k < n && s == BDL_OK; k++, row += m) {

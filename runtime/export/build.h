@@ -8,9 +8,9 @@
 
 #include "export/export.h"
 
-/* ---- library.c: the functions of device.c, of which a program takes what it calls */
+/* ---- library.c: the functions of a text (device.c of kernels/export, of kernels/cuda), of which a program takes what it calls */
 typedef struct bdl_export_library bdl_export_library;
-bdl_status bdl_export_library_new(bdl_context *c, bool own_math, bdl_export_library **lib);
+bdl_status bdl_export_library_new(bdl_context *c, bool own_math, const char *text, bdl_export_library **lib);
 void bdl_export_library_free(bdl_export_library *lib);
 /* Take what the names in this text stand for, and what that needs.  *missing: a function of math.h without an own form, without
 ** its prefix; NULL: none. */
@@ -35,12 +35,29 @@ typedef struct bdl_export_constant {
 } bdl_export_constant;
 
 typedef struct bdl_export_failure {
+  bdl_status status;
   bdl_src src;
   const char *what;
 } bdl_export_failure;
 
-typedef struct bdl_exporter {
+typedef struct bdl_exporter bdl_exporter;
+enum { BDL_EXPORT_PLACE = 160 };
+
+/* What the text is for.  A collective one is run by all threads of a GPU alike: what it calls shares the work out among them, and
+** barriers stand between what depends on one another (runtime/gpu). */
+typedef struct bdl_export_target {
+  bool collective;
+  bdl_status (*place)(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]);
+  const void *(*known)(const bdl_exporter *m, bdl_ref r);
+  bool (*is_const)(const bdl_exporter *m, int32_t slot);
+  bdl_status (*group)(bdl_exporter *m, const bdl_inst *i, int indent);
+  bdl_status (*kernel)(bdl_exporter *m, const bdl_inst *i, int indent);
+} bdl_export_target;
+extern const bdl_export_target bdl_export_to_c99;
+
+struct bdl_exporter {
   bdl_context *c;
+  const bdl_export_target *to;
   const bdl_export *x;
   bdl_export_library *lib;
   bdl_str text;                          /* of the functions */
@@ -55,7 +72,8 @@ typedef struct bdl_exporter {
   int64_t *at;       /* [slots] in its class of the scratch */
   bool *shadow;      /* [slots] a State's new value, brought home at the end */
   bool may_fail;
-} bdl_exporter;
+  int64_t room;      /* bytes of scratch that a collective text needs beside the plan's */
+};
 
 #define BDL_ADD(...) bdl_str_addf(&m->text, __VA_ARGS__)
 
@@ -65,7 +83,6 @@ void bdl_export_places_free(bdl_exporter *m);
 /* Appends the pointer to a place: `s->V`, `w->f32 + 12`, `data_3`. */
 bdl_status bdl_export_place(bdl_exporter *m, bdl_ref r);
 /* As text into buf: the same. */
-#define BDL_EXPORT_PLACE 160
 bdl_status bdl_export_place_text(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]);
 bool bdl_export_is_const(const bdl_exporter *m, int32_t slot);
 /* The number of a constant array of these elements; equal ones are one.  own: the data is copied. */
@@ -73,7 +90,14 @@ bdl_status bdl_export_constant_of(bdl_exporter *m, bdl_dtype d, int64_t n, const
 /* What slot r holds for ever, from r on; NULL: not known. */
 const void *bdl_export_known(const bdl_exporter *m, bdl_ref r);
 /* A failure's number, which the function returns. */
-bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_src src, const char *what, int64_t *number);
+bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_status status, bdl_src src, const char *what, int64_t *number);
+
+/* ---- text.c: what differs by target in a few words */
+void bdl_export_sync(bdl_exporter *m, int indent);                       /* a barrier; nothing for one thread */
+void bdl_export_copy(bdl_exporter *m, int indent, const char *to, const char *from, size_t bytes);
+void bdl_export_open(bdl_exporter *m, const char *type, int64_t n);      /* address of a constant struct (n 0), or of an array */
+void bdl_export_close(bdl_exporter *m);
+void bdl_export_each(bdl_exporter *m, const char *i, int64_t n);         /* `for (..)` over elements 0 .. n - 1, shared out */
 
 /* ---- literal.c: one element as a constant expression of C */
 void bdl_export_literal(bdl_str *out, bdl_dtype d, const void *x, bool initialiser);
@@ -87,6 +111,10 @@ int64_t bdl_export_scratch(const bdl_exporter *m, const bdl_inst *i, bdl_dtype *
 bool bdl_export_can_fail(const bdl_exporter *m, const bdl_inst *i);
 
 /* ---- program.c: the body of a function */
+bdl_status bdl_export_block(bdl_exporter *m, const bdl_block *b, int indent);
+bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent);
+/* The pointers of scan i to the rows of step t<id>. */
+bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent);
 bdl_status bdl_export_function(bdl_exporter *m, const bdl_export_fn *fn);
 
 #endif

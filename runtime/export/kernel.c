@@ -1,6 +1,7 @@
 /*
 ** kernel.c -- a kernel as a call of its function of device.c: what the adapters of exec/lower_*.c do when it runs, done beforehand.
 */
+#include <stdio.h>
 #include <string.h>
 
 #include "cpu/array.h"
@@ -53,12 +54,16 @@ static const char *code_of(const bdl_aval *a) { return bdl_emit_code(a->dtype); 
 
 /* `(const int32_t[]){1, 2}` */
 static void list(bdl_exporter *m, const int64_t *v, int n) {
-  ADD("(const int32_t[]){");
+  bdl_export_open(m, "int32_t", BDL_MAX(n, 1));
   if (n == 0) ADD("0");
   for (int k = 0; k < n; k++) ADD("%s%" PRId64, k ? ", " : "", v[k]);
-  ADD("}");
+  bdl_export_close(m);
 }
-static void around(bdl_exporter *m, bdl_around a) { ADD("&(const around){%" PRId64 ", %" PRId64 ", %" PRId64 "}", a.outer, a.n, a.inner); }
+static void around(bdl_exporter *m, bdl_around a) {
+  bdl_export_open(m, "around", 0);
+  ADD("%" PRId64 ", %" PRId64 ", %" PRId64, a.outer, a.n, a.inner);
+  bdl_export_close(m);
+}
 
 /* ---- moving --------------------------------------------------------------------------------------------------------- */
 
@@ -157,9 +162,9 @@ bool bdl_export_can_fail(const bdl_exporter *m, const bdl_inst *i) {
   return i->prim == BDL_P_error_if || (is_indexing(i->prim) && !bdl_export_known(m, i->kernel.in[1]));
 }
 
-static bdl_status fails(bdl_exporter *m, const bdl_inst *i, const char *what) {
+static bdl_status fails(bdl_exporter *m, const bdl_inst *i, bdl_status status, const char *what) {
   int64_t number;
-  TRY(bdl_export_failure_of(m, i->src, what, &number));
+  TRY(bdl_export_failure_of(m, status, i->src, what, &number));
   ADD(") return %" PRId64 ";\n", number);
   return BDL_OK;
 }
@@ -189,19 +194,23 @@ static bdl_status indexing(bdl_exporter *m, const bdl_inst *i, int indent) {
     LINE("if (outside_%s(", code_of(index));
     TRY(in(m, i, 1));
     ADD(", %" PRId64 ", %" PRId64 ")", n, x.n);
-    TRY(fails(m, i, OUTSIDE));
+    TRY(fails(m, i, BDL_EINDEX, OUTSIDE));
   }
   if (gather) LINE("gather_%s_%s(", code_of(index), code_of(whole));
   else LINE("scatter_%s_%s_%s(", i->kernel.params[1].s, code_of(index), code_of(whole));
   TRY(out(m, i, 0));
   TRY(comma_in(m, i, gather ? 0 : 2));
   TRY(comma_in(m, i, 1));
-  ADD(", &(const indexing){%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", {", x.outer, x.n, x.inner,
+  ADD(", ");
+  bdl_export_open(m, "indexing", 0);
+  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", {", x.outer, x.n, x.inner,
       along ? index->shape[axis] : n, each, n_axes);
   for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? extent[k] : 0);
   ADD("}, {");
   for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? step[k] : 0);
-  ADD("}});\n");
+  ADD("}");
+  bdl_export_close(m);
+  ADD(");\n");
   return BDL_OK;
 }
 
@@ -209,7 +218,7 @@ static bdl_status error_if(bdl_exporter *m, const bdl_inst *i, int indent) {
   LINE("if (any_of(");
   TRY(in(m, i, 0));
   ADD(", %" PRId64 ")", bdl_aval_numel(&i->kernel.in_aval[0]));
-  return fails(m, i, i->kernel.params[0].s);
+  return fails(m, i, BDL_EVALUE, i->kernel.params[0].s);
 }
 
 /* ---- sorting: the scratch has an order and room --------------------------------------------------------------------------- */
@@ -301,10 +310,10 @@ static bdl_status reduce(bdl_exporter *m, const bdl_inst *i, int indent) {
   if (x->dtype == BDL_BOOL && op == BDL_RED_MIN) op = BDL_RED_AND;
   n = runs_of(x, &i->kernel.params[0], extent);
   if (n < 2) {
-    LINE("memcpy(");
-    TRY(out(m, i, 0));
-    TRY(comma_in(m, i, 0));
-    ADD(", %zu);\n", bdl_aval_bytes(x));
+    char to[BDL_EXPORT_PLACE], from_place[BDL_EXPORT_PLACE];
+    TRY(bdl_export_place_text(m, i->kernel.out[0], to));
+    TRY(bdl_export_place_text(m, from, from_place));
+    bdl_export_copy(m, indent, to, from_place, bdl_aval_bytes(x));
     return BDL_OK;
   }
   for (int step = 0; n >= 2; step++) {
@@ -349,9 +358,9 @@ static bdl_status along_axis(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 static void matmul(bdl_exporter *m, const bdl_k_matmul *g) {
   const int64_t v[] = {g->batch, g->m, g->n, g->k, g->xb, g->xi, g->xp, g->yb, g->yp, g->yj, g->zb, g->ldz};
-  ADD("&(const matmul){");
+  bdl_export_open(m, "matmul", 0);
   for (int k = 0; k < BDL_LEN(v); k++) ADD("%s%" PRId64, k ? ", " : "", v[k]);
-  ADD("}");
+  bdl_export_close(m);
 }
 
 static bdl_status product(bdl_exporter *m, const bdl_inst *i, int indent, bdl_ref z, bdl_ref x, bdl_ref y, const bdl_k_matmul *g) {
@@ -418,9 +427,10 @@ static bdl_status dot_pack(bdl_exporter *m, const bdl_inst *i, int indent) {
            (int64_t[]){whole, k, columns}, y->dtype));
   if (!rest) return BDL_OK;
   const bdl_ref last = moved(z, whole * k * columns, y->dtype);
-  LINE("memset(");
+  LINE("fill_%s(", code_of(y));
   TRY(bdl_export_place(m, last));
-  ADD(", 0, %" PRId64 ");\n", k * columns * (int64_t)bdl_dtype_size(y->dtype));
+  ADD(", 0, %" PRId64 ");\n", k * columns);
+  bdl_export_sync(m, indent);
   return move(m, indent, last, (int64_t[]){columns, 1}, moved(i->kernel.in[0], whole * columns * yj, y->dtype), (int64_t[]){yp, yj}, 2,
               (int64_t[]){k, rest}, y->dtype);
 }
@@ -430,7 +440,10 @@ static bdl_status dot_add(bdl_exporter *m, const bdl_inst *i, int indent) {
   if (bdl_lower_adds(i->kernel.params, i->kernel.in_aval)) return dot(m, i, indent, i->kernel.out[0]);
   const bdl_ref y = moved((bdl_ref){i->kernel.scratch, 0}, dot_scratch(i), i->kernel.out_aval[0].dtype);
   TRY(dot(m, i, indent, y));
-  LINE("for (int32_t e = 0; e < %" PRId64 "; e++) (", bdl_aval_numel(&i->kernel.out_aval[0]));
+  bdl_export_sync(m, indent);
+  ADD("%*s", indent, "");
+  bdl_export_each(m, "e", bdl_aval_numel(&i->kernel.out_aval[0]));
+  ADD(" (");
   TRY(bdl_export_place(m, i->kernel.out[0]));
   ADD(")[e] = (");
   TRY(bdl_export_place(m, y));
@@ -459,10 +472,14 @@ static bdl_status conv(bdl_exporter *m, const bdl_inst *i, int indent) {
   TRY(out(m, i, 0));
   TRY(comma_in(m, i, 0));
   TRY(comma_in(m, i, 1));
-  ADD(", &(const window){%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, w.batch, w.c_in, w.c_out, w.groups);
+  ADD(", ");
+  bdl_export_open(m, "window", 0);
+  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, w.batch, w.c_in, w.c_out, w.groups);
   const int64_t *const v[] = {w.in, w.taps, w.out, w.stride, w.lo, w.gap, w.step};
   for (int k = 0; k < BDL_LEN(v); k++) ADD(", {%" PRId64 ", %" PRId64 ", %" PRId64 "}", v[k][0], v[k][1], v[k][2]);
-  ADD(", %" PRId64 ", %d, %d});\n", block, fused, last);
+  ADD(", %" PRId64 ", %d, %d", block, fused, last);
+  bdl_export_close(m);
+  ADD(");\n");
   return BDL_OK;
 }
 
@@ -485,7 +502,10 @@ static bdl_status of_keys(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 /* `(const float *const[]){..}` of the operands at the places of a list, 0 elsewhere; *at: the next operand. */
 static bdl_status table(bdl_exporter *m, const bdl_inst *i, const bdl_param *places, int64_t n, int *at) {
-  ADD(", (const %s *const[]){", bdl_export_ctype(i->kernel.in_aval[0].dtype));
+  char type[32];
+  snprintf(type, sizeof type, "%s *const", bdl_export_ctype(i->kernel.in_aval[0].dtype));
+  ADD(", ");
+  bdl_export_open(m, m->to->collective ? bdl_export_ctype(i->kernel.in_aval[0].dtype) : type, n);
   for (int64_t k = 0, next = 0; k < n; k++) {
     ADD(k ? ", " : "");
     if (next < places->n && places->ints[next] == k) {
@@ -493,7 +513,7 @@ static bdl_status table(bdl_exporter *m, const bdl_inst *i, const bdl_param *pla
       next++;
     } else ADD("0");
   }
-  ADD("}");
+  bdl_export_close(m);
   return BDL_OK;
 }
 
@@ -506,8 +526,11 @@ static bdl_status etrace(bdl_exporter *m, const bdl_inst *i, int indent) {
   char place[BDL_EXPORT_PLACE];
   int at = 1 + sums;
   TRY(bdl_export_place_text(m, grad ? i->kernel.in[0] : i->kernel.out[0], place));
-  LINE("etrace_%s(&(const trace){%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "}, ", code_of(e), lanes, n[0],
-       n[1], n[2], n[3], groups);
+  LINE("etrace_%s(", code_of(e));
+  bdl_export_open(m, "trace", 0);
+  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, lanes, n[0], n[1], n[2], n[3], groups);
+  bdl_export_close(m);
+  ADD(", ");
   if (grad) ADD("(%s *)(", bdl_export_ctype(e->dtype)); /* read alone */
   ADD(grad ? "%s)" : "%s", place);
   if (grad) ADD(", 0, 0, 0, 0");

@@ -79,10 +79,10 @@ static bdl_status add(bdl_export_library *lib, const char *s, const char *end) {
   return BDL_PUSH(lib->c, lib->v, d) ? BDL_OK : BDL_ENOMEM;
 }
 
-static bdl_status read(bdl_export_library *lib) {
+static bdl_status read(bdl_export_library *lib, const char *text) {
   const char *begin = NULL;
   int depth = 0;
-  for (const char *s = bdl_export_device; *s; s++) {
+  for (const char *s = text; *s; s++) {
     if (*s == '#') { /* of clang's preprocessor: nothing */
       while (s[1] && *s != '\n') s++;
       continue;
@@ -91,7 +91,8 @@ static bdl_status read(bdl_export_library *lib) {
     if (*s == '(' || *s == '{' || *s == '[') depth++;
     if (*s == ')' || *s == '}' || *s == ']') depth--;
     if (!begin || depth > 0) continue;
-    const bool body = *s == '}' && strncmp(begin, "static", 6) == 0 && !memchr(begin, '=', strcspn(begin, "{"));
+    const bool function = strncmp(begin, "static", 6) == 0 || strncmp(begin, "BDL_", 4) == 0;
+    const bool body = *s == '}' && function && !memchr(begin, '=', strcspn(begin, "{"));
     if (*s != ';' && !body) continue;
     TRY(add(lib, begin, s + 1));
     begin = NULL;
@@ -99,13 +100,13 @@ static bdl_status read(bdl_export_library *lib) {
   return BDL_OK;
 }
 
-bdl_status bdl_export_library_new(bdl_context *c, bool own_math, bdl_export_library **out) {
+bdl_status bdl_export_library_new(bdl_context *c, bool own_math, const char *text, bdl_export_library **out) {
   bdl_export_library *lib = bdl_calloc(c, sizeof *lib);
   if (!lib) return BDL_ENOMEM;
   lib->c = c;
   lib->own_math = own_math;
   bdl_map_init(&lib->by_name, c);
-  const bdl_status s = read(lib);
+  const bdl_status s = read(lib, text);
   if (s != BDL_OK) bdl_export_library_free(lib);
   else *out = lib;
   return s;

@@ -136,7 +136,7 @@ static int32_t fixed_leaf(const bdl_exporter *m, int32_t slot) {
   return leaf >= 0 && !m->x->leaves[leaf].written ? leaf : -1;
 }
 
-const void *bdl_export_known(const bdl_exporter *m, bdl_ref r) {
+static const void *known(const bdl_exporter *m, bdl_ref r) {
   const bdl_pslot *s = &m->plan->slots.v[r.slot];
   const int32_t leaf = fixed_leaf(m, r.slot);
   const void *data = leaf >= 0 ? m->x->leaves[leaf].data : s->kind == BDL_S_CONST ? s->data
@@ -170,17 +170,17 @@ static int32_t moving_base(const bdl_block *b, int32_t slot) {
   return found;
 }
 
-bool bdl_export_is_const(const bdl_exporter *m, int32_t slot) {
+static bool is_const(const bdl_exporter *m, int32_t slot) {
   const bdl_pslot *s = &m->plan->slots.v[slot];
   switch (s->kind) {
     case BDL_S_INPUT: return m->fn->in[s->index] >= 0 || fixed_leaf(m, slot) >= 0;
     case BDL_S_CONST: case BDL_S_LITERAL: return true;
-    case BDL_S_MOVING: return bdl_export_is_const(m, moving_base(&m->plan->block, slot));
+    case BDL_S_MOVING: return is_const(m, moving_base(&m->plan->block, slot));
     default: return false;
   }
 }
 
-bdl_status bdl_export_place_text(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) {
+static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) {
   const bdl_pslot *s = &m->plan->slots.v[r.slot];
   const bdl_dtype d = m->dtype[r.slot];
   int64_t offset = r.offset / (int64_t)bdl_dtype_size(d);
@@ -211,6 +211,13 @@ bdl_status bdl_export_place_text(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT
   return BDL_OK;
 }
 
+const bdl_export_target bdl_export_to_c99 = {.place = place, .known = known, .is_const = is_const, .group = bdl_export_group,
+                                             .kernel = bdl_export_kernel};
+
+bdl_status bdl_export_place_text(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) { return m->to->place(m, r, buf); }
+const void *bdl_export_known(const bdl_exporter *m, bdl_ref r) { return m->to->known(m, r); }
+bool bdl_export_is_const(const bdl_exporter *m, int32_t slot) { return m->to->is_const(m, slot); }
+
 bdl_status bdl_export_place(bdl_exporter *m, bdl_ref r) {
   char buf[BDL_EXPORT_PLACE];
   TRY(bdl_export_place_text(m, r, buf));
@@ -218,8 +225,8 @@ bdl_status bdl_export_place(bdl_exporter *m, bdl_ref r) {
   return BDL_OK;
 }
 
-bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_src src, const char *what, int64_t *number) {
-  const bdl_export_failure f = {src, what};
+bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_status status, bdl_src src, const char *what, int64_t *number) {
+  const bdl_export_failure f = {status, src, what};
   for (*number = 1; *number <= m->failures.n; ++*number) {
     const bdl_export_failure *g = &m->failures.v[*number - 1];
     if (g->src.file == src.file && g->src.line == src.line && strcmp(g->what, what) == 0) return BDL_OK;

@@ -8,8 +8,6 @@
 #define ADD BDL_ADD
 #define LINE(...) (BDL_ADD("%*s", indent, ""), BDL_ADD(__VA_ARGS__))
 
-static bdl_status block(bdl_exporter *m, const bdl_block *b, int indent);
-
 static void lines_of(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bool group = i->kind == BDL_I_GROUP;
   const bdl_src *line = group ? i->group->lines : &i->src;
@@ -26,13 +24,11 @@ static bdl_status copy(bdl_exporter *m, bdl_ref dst, bdl_ref src, size_t bytes, 
   char to[BDL_EXPORT_PLACE], from[BDL_EXPORT_PLACE];
   TRY(bdl_export_place_text(m, dst, to));
   TRY(bdl_export_place_text(m, src, from));
-  if (strcmp(to, from) != 0) LINE("memmove(%s, %s, %zu);\n", to, from, bytes);
+  if (strcmp(to, from) != 0) bdl_export_copy(m, indent, to, from, bytes);
   return BDL_OK;
 }
 
-static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
-  LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
-  indent += 2;
+bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent) {
   for (int32_t k = 0; k < i->scan.n_moving; k++) {
     const struct bdl_moving *row = &i->scan.moving[k];
     const int64_t step = row->step / (int64_t)bdl_dtype_size(m->dtype[row->slot]);
@@ -42,61 +38,73 @@ static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
     else ADD(" + t%" PRId32 " * %" PRId64 ";\n", i->id, step);
   }
   for (int32_t k = 0; k < i->scan.n_moving; k++) LINE("(void)m%" PRId32 ";\n", i->scan.moving[k].slot);
-  TRY(block(m, &i->scan.body, indent));
-  indent -= 2;
+  return BDL_OK;
+}
+
+static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
+  LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
+  TRY(bdl_export_rows(m, i, indent + 2));
+  TRY(bdl_export_block(m, &i->scan.body, indent + 2));
   LINE("}\n");
   return BDL_OK;
 }
 
 static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
   LINE("for (;;) {\n");
-  TRY(block(m, &i->loop.cond, indent + 2));
-  LINE("  if (!*(");
+  TRY(bdl_export_block(m, &i->loop.cond, indent + 2));
+  LINE("  const bool more = *(");
   TRY(bdl_export_place(m, i->loop.pred));
-  ADD(")) break;\n");
-  TRY(block(m, &i->loop.body, indent + 2));
+  ADD(");\n");
+  bdl_export_sync(m, indent + 2); /* all have seen it, before the next round writes another */
+  LINE("  if (!more) break;\n");
+  TRY(bdl_export_block(m, &i->loop.body, indent + 2));
   LINE("}\n");
   return BDL_OK;
 }
 
 static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
   const int32_t last = i->cond.n - 1;
-  LINE("switch (clamped(*(");
+  LINE("{\n");
+  indent += 2;
+  LINE("const int32_t branch = clamped(*(");
   TRY(bdl_export_place(m, i->cond.index));
-  ADD("), %" PRId32 ", 1)) {\n", i->cond.n);
+  ADD("), %" PRId32 ", 1);\n", i->cond.n);
+  bdl_export_sync(m, indent);
+  LINE("switch (branch) {\n");
   for (int32_t k = 0; k < i->cond.n; k++) {
     if (k < last) LINE("  case %" PRId32 ": {\n", k);
     else LINE("  default: {\n");
-    TRY(block(m, &i->cond.branches[k], indent + 4));
+    TRY(bdl_export_block(m, &i->cond.branches[k], indent + 4));
     LINE("    break;\n");
     LINE("  }\n");
   }
   LINE("}\n");
+  indent -= 2;
+  LINE("}\n");
   return BDL_OK;
 }
 
-static bdl_status instruction(bdl_exporter *m, const bdl_inst *i, int indent) {
+bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent) {
   switch (i->kind) {
-    case BDL_I_COPY: return copy(m, i->copy.dst, i->copy.src, i->copy.bytes, indent);
+    case BDL_I_COPY: TRY(copy(m, i->copy.dst, i->copy.src, i->copy.bytes, indent)); break;
     case BDL_I_GROUP:
       if (i->group->n == 0 && i->group->n_roots == 0) return BDL_OK;
       lines_of(m, i, indent);
       LINE("{\n");
-      TRY(bdl_export_group(m, i, indent + 2));
+      TRY(m->to->group(m, i, indent + 2));
       LINE("}\n");
-      return BDL_OK;
-    default: lines_of(m, i, indent);
+      break;
+    case BDL_I_SCAN: lines_of(m, i, indent); return scan(m, i, indent);
+    case BDL_I_WHILE: lines_of(m, i, indent); return while_loop(m, i, indent);
+    case BDL_I_COND: lines_of(m, i, indent); return cond(m, i, indent);
+    case BDL_I_KERNEL: lines_of(m, i, indent); TRY(m->to->kernel(m, i, indent));
   }
-  switch (i->kind) {
-    case BDL_I_SCAN: return scan(m, i, indent);
-    case BDL_I_WHILE: return while_loop(m, i, indent);
-    case BDL_I_COND: return cond(m, i, indent);
-    default: return bdl_export_kernel(m, i, indent);
-  }
+  bdl_export_sync(m, indent);
+  return BDL_OK;
 }
 
-static bdl_status block(bdl_exporter *m, const bdl_block *b, int indent) {
-  for (int32_t k = 0; k < b->n; k++) TRY(instruction(m, &b->v[k], indent));
+bdl_status bdl_export_block(bdl_exporter *m, const bdl_block *b, int indent) {
+  for (int32_t k = 0; k < b->n; k++) TRY(bdl_export_instruction(m, &b->v[k], indent));
   return m->text.failed ? BDL_ENOMEM : BDL_OK;
 }
 
@@ -120,7 +128,7 @@ bdl_status bdl_export_function(bdl_exporter *m, const bdl_export_fn *fn) {
     for (int32_t k = 0; k < fn->n_args; k++) ADD(", (void)in_%s", fn->args[k].name);
     for (int32_t k = 0; k < fn->n_results; k++) ADD(", (void)out_%s", fn->results[k].name);
     ADD(";\n");
-    s = block(m, &fn->plan->block, 2);
+    s = bdl_export_block(m, &fn->plan->block, 2);
   }
   if (s == BDL_OK) s = bring_home(m);
   ADD("  return 0;\n");

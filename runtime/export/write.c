@@ -311,7 +311,7 @@ static bdl_status check_extents(bdl_exporter *m, const bdl_plan *plan) {
 
 static bdl_status write(bdl_exporter *m, bdl_exported *out) {
   const bdl_export *x = m->x;
-  TRY(bdl_export_library_new(m->c, x->own_math, &m->lib));
+  TRY(bdl_export_library_new(m->c, x->own_math, bdl_export_device, &m->lib));
   for (int32_t f = 0; f < x->n_fns; f++) {
     TRY(check_extents(m, x->fns[f].plan));
     prototype(&m->text, x, &x->fns[f], false);
@@ -326,7 +326,7 @@ static bdl_status write(bdl_exporter *m, bdl_exported *out) {
 }
 
 bdl_status bdl_export_write(bdl_context *c, const bdl_export *x, bdl_exported *out) {
-  bdl_exporter m = {.c = c, .x = x};
+  bdl_exporter m = {.c = c, .to = &bdl_export_to_c99, .x = x};
   *out = (bdl_exported){0};
   bdl_str_init(&m.text, c);
   bdl_str_init(&out->source, c);

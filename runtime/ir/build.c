@@ -127,6 +127,7 @@ bdl_status bdl_ir_const(bdl_prog *p, const bdl_tensor *t, bdl_atom *x) {
   const uint64_t key = bdl_hash(t->aval.shape, (size_t)t->aval.ndim * sizeof *t->aval.shape, bdl_hash(id, sizeof id, 1));
   const bdl_tensor view = *t; /* which may lie in p */
   if (known_var(p, key, BDL_V_CONST, x) && same_view(&p->consts.v[p->vars.v[*x].index], t)) return BDL_OK;
+  TRY(bdl_tensor_fetch(t));
   if (!room_for_vars(p, 1) || !BDL_RESERVE(p->ctx, p->consts, p->consts.n + 1)) return BDL_ENOMEM;
   TRY(bdl_map_put(&p->known, key, (uint64_t)p->vars.n));
   *x = new_var(p, &view.aval, BDL_V_CONST, p->consts.n);

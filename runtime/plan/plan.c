@@ -365,6 +365,7 @@ void bdl_plan_forget(bdl_plan *plan) {
 void bdl_plan_free(bdl_plan *plan) {
   bdl_context *c = plan->ctx;
   bdl_native_free(plan);
+  if (plan->gpu) plan->drop_gpu(plan);
   bdl_plan_forget(plan);
   BDL_VEC_FREE(c, plan->slots);
   for (int64_t i = 0; i < plan->prepared.n; i++) plan->prepared.v[i]->drop(c, plan->prepared.v[i]);

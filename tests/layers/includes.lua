@@ -5,7 +5,7 @@
 --      |
 --    runtime/bdl.h  runtime/api         the runtime
 --      |             |
---    online   export > exec, plan > state
+--    online   gpu > export > exec, plan > state
 --      |             |
 --    transform       |
 --      |             |
@@ -32,8 +32,9 @@ local MAY = {
   plan = "ir prim device kernels state exec",
   exec = "ir prim device kernels state plan",
   export = "ir prim device kernels plan exec",
+  gpu = "ir prim device kernels plan exec export",
   api = "ir prim device kernels state plan exec transform online",
-  lua = "ir prim device file kernels state plan exec export transform online api",
+  lua = "ir prim device file kernels state plan exec export gpu transform online api",
 }
 MAY.tools, MAY.tests = MAY.lua .. " lua", MAY.lua .. " lua tools"
 

@@ -1,0 +1,188 @@
+/*
+** device.c -- all that programs for a GPU may call, in what C99 and CUDA C++ have in common (prelude.cu).
+** Never compiled as it stands: the build runs the preprocessor over it, and export/library.c writes out the functions that a program
+** uses, and what those use.  __builtin_<f> is CUDA's <f>.
+**
+** Functions with the names and operands of kernels/export/device.c, but collective: all threads of the grid call them alike, and they
+** share the work out.  Who calls puts sync() behind it where something depends on it; inside they do so themselves.  What they compute
+** must not depend on the number of threads; where the text says so it has the bits of kernels/cpu.
+*/
+#define BDL_FN BDL_DEVICE
+#define BDL_ONE BDL_GLOBAL
+/* By half warps: lane j of 16 has part j.  Tiles are combined by one thread, in order. */
+#define BDL_RED_MORE(op, identity, nan_wins)                                                       \
+  BDL_FN T FN(id_##op)(void) { return (T)(identity); }                                             \
+  BDL_FN T FN(tree_##op)(T x) {                                                                    \
+    for (int32_t half = 8; half > 0; half /= 2) x = FN(red_##op)(x, FN(shfl)(x, LANE + half));     \
+    return x;                                                                                      \
+  }                                                                                                \
+  BDL_FN T FN(combine_##op)(const MEMORY *part, int32_t n) {                                       \
+    T z = part[0];                                                                                 \
+    bool nan = z != z;                                                                             \
+    for (int32_t k = 1; k < n; k++) z = FN(red_##op)(z, part[k]), nan = nan || part[k] != part[k]; \
+    return nan_wins(nan, z);                                                                       \
+  }
+#include "export/common.inc"
+
+/* The value of another lane of the warp. */
+BDL_FN bool shfl_b8(bool x, int32_t lane) { return shfl_u32(x, lane & 31) != 0; }
+BDL_FN int32_t shfl_i32(int32_t x, int32_t lane) { return (int32_t)shfl_u32((uint32_t)x, lane & 31); }
+BDL_FN int64_t shfl_i64(int64_t x, int32_t lane) { return (int64_t)shfl_u64((uint64_t)x, lane & 31); }
+BDL_FN float shfl_f32(float x, int32_t lane) { return floats_f32(shfl_u32(words_f32(x), lane & 31)); }
+BDL_FN double shfl_f64(double x, int32_t lane) { return floats_f64(shfl_u64(words_f64(x), lane & 31)); }
+/* Does any lane of this half of the warp say so? */
+BDL_FN bool any_of_16(bool x) { return (ballot(x) >> (LANE & 16) & 0xffffu) != 0; }
+
+/* ---- which elements are active: bits, 32 a word, as places in ascending order -------------------------------------- */
+
+/* Sums over the warp; all lanes have it. */
+BDL_FN uint32_t warp_sum(uint32_t x) {
+  for (int32_t k = 16; k > 0; k /= 2) x += shfl_u32(x, LANE ^ k);
+  return x;
+}
+
+/* Behind the n words there is room for one more a chunk of 32. */
+BDL_ONE void compact(int32_t *ids, int32_t *count, uint32_t *words, int32_t n) {
+  enum { few = 1024 };
+  uint32_t *const sums = words + n;
+  if (n == 0 && THREAD == 0) *count = 0;
+  for (int32_t w = 32 * WARP; n > few && w < n; w += 32 * WARPS) {
+    const uint32_t sum = warp_sum(w + LANE < n ? (uint32_t)popcount32(words[w + LANE]) : 0u);
+    if (LANE == 0) sums[w / 32] = sum;
+  }
+  if (n > few) sync();
+  for (int32_t w = 32 * WARP; w < n; w += 32 * WARPS) {
+    uint32_t before = 0;
+    if (n > few) for (int32_t k = LANE; k < w / 32; k += 32) before += sums[k];
+    else for (int32_t k = LANE; k < w; k += 32) before += (uint32_t)popcount32(words[k]);
+    const uint32_t word = w + LANE < n ? words[w + LANE] : 0u, own = (uint32_t)popcount32(word);
+    uint32_t upto = own;
+    for (int32_t k = 1; k < 32; k *= 2) {
+      const uint32_t left = shfl_u32(upto, (LANE - k) & 31);
+      if (LANE >= k) upto += left;
+    }
+    uint32_t at = warp_sum(before) + upto - own;
+    for (int32_t bit = 0; bit < 32; bit++)
+      if (word >> bit & 1u) ids[at++] = 32 * (w + LANE) + bit;
+    if (w + 32 >= n && LANE == 31) *count = (int32_t)at;
+  }
+}
+
+/* ---- moving ------------------------------------------------------------------------------------------------- */
+
+/* 8 bytes at a time where both are aligned. */
+BDL_ONE void copy_bytes(void *to, const void *from, int64_t n) {
+  const int64_t words = ((uint64_t)to | (uint64_t)from) % 8 ? 0 : n / 8;
+  if (to == from) return;
+  for (int64_t i = THREAD; i < words; i += THREADS) ((uint64_t *)to)[i] = ((const uint64_t *)from)[i];
+  for (int64_t i = 8 * words + THREAD; i < n; i += THREADS) ((unsigned char *)to)[i] = ((const unsigned char *)from)[i];
+}
+
+/* ---- random numbers: the bits of kernels/cpu/random.c --------------------------------------------------------- */
+
+BDL_FN void split_one(uint32_t *z, const uint32_t *key, uint32_t i) {
+  uint32_t a = 0, b = i;
+  threefry(key, &a, &b);
+  z[0] = a;
+  z[1] = b;
+}
+
+/* n new keys of each of `count`. */
+BDL_ONE void random_split(uint32_t *z, const uint32_t *keys, int32_t count, int32_t n) {
+  for (int32_t k = THREAD; k < count * n; k += THREADS) split_one(z + 2 * k, keys + 2 * (k / n), (uint32_t)(k % n));
+}
+
+BDL_ONE void random_fold_in(uint32_t *z, const uint32_t *keys, const uint32_t *x, int32_t count) {
+  for (int32_t c = THREAD; c < count; c += THREADS) split_one(z + 2 * c, keys + 2 * c, x[c]);
+}
+
+/* Integers in [lo, hi), n of each key: (high 2^bits + low) mod span. */
+#define RANDOM_INT(code, T, U, bits, half)                                                                              \
+  BDL_ONE void CAT(random_int_, code)(T *z, const uint32_t *keys, const T *lo, const T *hi, int32_t count, int32_t n) { \
+    for (int32_t k = THREAD; k < count * n; k += THREADS) {                                                             \
+      const int32_t c = k / n, i = k % n;                                                                               \
+      const U span = hi[c] <= lo[c] ? 1 : (U)hi[c] - (U)lo[c], root = ((U)1 << half) % span;                            \
+      const U multiplier = (U)(root * root) % span;                                                                     \
+      uint32_t halves[4];                                                                                               \
+      split_one(halves, keys + 2 * c, 0);                                                                               \
+      split_one(halves + 2, keys + 2 * c, 1);                                                                           \
+      const U high = (U)bits(halves, 0, i) % span * multiplier, offset = high + (U)bits(halves + 2, 0, i) % span;       \
+      z[k] = (T)((U)lo[c] + offset % span);                                                                             \
+    }                                                                                                                   \
+  }
+RANDOM_INT(i32, int32_t, uint32_t, k_random_bits_u32, 16)
+RANDOM_INT(i64, int64_t, uint64_t, k_random_bits_i64, 32)
+
+/* ---- are they in range?  All threads get the same answer --------------------------------------------------------- */
+
+/* Does any thread say so?  A word of the program's own counts; nobody clears it, since the program ends where it matters. */
+BDL_ONE bool anyone(uint32_t *flag, bool mine) {
+  if (mine) atomic_exch_u32(flag, 1);
+  sync();
+  return *(volatile uint32_t *)flag != 0;
+}
+
+#define DT b8
+#define T bool
+#define MEM unsigned char
+#define IS_FLOAT 0
+#define IS_SIGNED 1
+#include "cuda/device_any.inc"
+#undef DT
+#undef T
+#undef MEM
+#define DT i32
+#define T int32_t
+#define MEM int32_t
+#include "cuda/device_any.inc"
+#include "cuda/device_number.inc"
+#undef DT
+#undef T
+#undef MEM
+#define DT i64
+#define T int64_t
+#define MEM int64_t
+#include "cuda/device_any.inc"
+#include "cuda/device_number.inc"
+#undef DT
+#undef T
+#undef MEM
+#undef IS_SIGNED
+#define IS_SIGNED 0
+#define DT u32
+#define T uint32_t
+#define MEM uint32_t
+#include "cuda/device_any.inc"
+#include "cuda/device_number.inc"
+#undef DT
+#undef T
+#undef MEM
+#undef IS_FLOAT
+#define IS_FLOAT 1
+#define DT f32
+#define T float
+#define MEM float
+#define FUSED __builtin_fmaf
+#define U uint32_t
+#define WIDTH 32
+#define LIBM(name) __builtin_##name##f
+#include "cuda/device_any.inc"
+#include "cuda/device_number.inc"
+#include "cuda/device_float.inc"
+#undef LIBM
+#undef WIDTH
+#undef U
+#undef FUSED
+#undef DT
+#undef T
+#undef MEM
+#define DT f64
+#define T double
+#define MEM double
+#define FUSED __builtin_fma
+#define U uint64_t
+#define WIDTH 64
+#define LIBM(name) __builtin_##name
+#include "cuda/device_any.inc"
+#include "cuda/device_number.inc"
+#include "cuda/device_float.inc"

@@ -1,0 +1,189 @@
+/*
+** cuda.c -- a GPU as a device: memory of its stream-ordered pool, copies and launches in the order of one stream.
+*/
+#include "device/cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/context.h"
+
+/* Values of the driver's interface. */
+enum {
+  CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_POOL_RELEASE_THRESHOLD = 4,
+  CU_MAX_THREADS_A_BLOCK = 1, CU_PROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
+};
+enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11020 };
+
+static bdl_cuda *gpu_of(bdl_device *d) { return (bdl_cuda *)(void *)d; }
+static bdl_cuda_any stream_of(const bdl_cuda *g, bdl_stream *s) { return s ? (bdl_cuda_any)(void *)s : g->stream; }
+
+bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what) {
+  const char *name = "an unknown error", *text = "";
+  bdl_context *c = g->device.ctx;
+  if (code == 0) return BDL_OK;
+  g->api.cuGetErrorName(code, &name);
+  g->api.cuGetErrorString(code, &text);
+  if (code == CU_OUT_OF_MEMORY)
+    return bdl_fail(c, BDL_ENOMEM, "GPU: out of memory: %s (%zu bytes of %zu are in use)", what, g->used, g->total);
+  g->lost = BDL_EIO;
+  bdl_fail(c, BDL_EIO, "GPU: %s: %s (%s)", what, text ? text : "", name ? name : "");
+  bdl_hint(c, "what it was to compute is lost; start again");
+  return BDL_EIO;
+}
+
+static bdl_status still_there(bdl_cuda *g) {
+  return g->lost == BDL_OK ? BDL_OK : bdl_fail(g->device.ctx, g->lost, "GPU: an earlier launch or copy has failed; start again");
+}
+
+/* ---- the device table ------------------------------------------------------------------------------------------- */
+
+static bdl_status gpu_alloc(bdl_device *d, size_t size, void **p) {
+  bdl_cuda *g = gpu_of(d);
+  bdl_cuda_ptr at = 0;
+  TRY(still_there(g));
+  size = BDL_MAX(size, 1);
+  if (d->ctx->mem_limit && g->used + size > d->ctx->mem_limit)
+    return bdl_fail(d->ctx, BDL_ENOMEM, "GPU: %zu bytes more than the limit of %zu (%zu are in use)", size, d->ctx->mem_limit, g->used);
+  TRY(bdl_cuda_check(g, g->api.cuMemAllocAsync(&at, size, g->stream), "memory"));
+  g->used += size;
+  g->peak = BDL_MAX(g->peak, g->used);
+  *p = (void *)(uintptr_t)at;
+  return BDL_OK;
+}
+
+static void gpu_free(bdl_device *d, void *p, size_t size) {
+  bdl_cuda *g = gpu_of(d);
+  g->api.cuMemFreeAsync((bdl_cuda_ptr)(uintptr_t)p, g->stream);
+  g->used -= BDL_MAX(size, 1);
+}
+
+static bdl_status gpu_upload(bdl_device *d, bdl_stream *s, void *dst, const void *src, size_t n) {
+  bdl_cuda *g = gpu_of(d);
+  TRY(still_there(g));
+  if (n == 0) return BDL_OK;
+  return bdl_cuda_check(g, g->api.cuMemcpyHtoDAsync_v2((bdl_cuda_ptr)(uintptr_t)dst, src, n, stream_of(g, s)), "copy to the GPU");
+}
+
+/* The bytes are there when it returns. */
+static bdl_status gpu_download(bdl_device *d, bdl_stream *s, void *host, const void *src, size_t n) {
+  bdl_cuda *g = gpu_of(d);
+  TRY(still_there(g));
+  if (n == 0) return BDL_OK;
+  TRY(bdl_cuda_check(g, g->api.cuMemcpyDtoHAsync_v2(host, (bdl_cuda_ptr)(uintptr_t)src, n, stream_of(g, s)), "copy from the GPU"));
+  return bdl_cuda_check(g, g->api.cuStreamSynchronize(stream_of(g, s)), "work before a copy");
+}
+
+static bdl_status gpu_copy(bdl_device *d, bdl_stream *s, void *dst, const void *src, size_t n) {
+  bdl_cuda *g = gpu_of(d);
+  TRY(still_there(g));
+  if (n == 0) return BDL_OK;
+  return bdl_cuda_check(g, g->api.cuMemcpyDtoDAsync_v2((bdl_cuda_ptr)(uintptr_t)dst, (bdl_cuda_ptr)(uintptr_t)src, n, stream_of(g, s)), "copy");
+}
+
+static bdl_status gpu_sync(bdl_device *d, bdl_stream *s) {
+  bdl_cuda *g = gpu_of(d);
+  TRY(still_there(g));
+  return bdl_cuda_check(g, g->api.cuStreamSynchronize(stream_of(g, s)), "work");
+}
+
+static void gpu_fini(bdl_device *d) {
+  bdl_cuda *g = gpu_of(d);
+  bdl_context *c = d->ctx;
+  if (g->blas) g->api.cublasDestroy_v2(g->blas);
+  if (g->stream) {
+    g->api.cuStreamSynchronize(g->stream);
+    g->api.cuStreamDestroy_v2(g->stream);
+  }
+  if (g->context) g->api.cuDevicePrimaryCtxRelease_v2(g->ordinal);
+  bdl_cuda_api_close(&g->api);
+  bdl_free(c, g, sizeof *g);
+}
+
+static const bdl_device_ops gpu_ops = {
+  .name = "gpu", .alloc = gpu_alloc, .free = gpu_free, .upload = gpu_upload, .download = gpu_download, .copy = gpu_copy,
+  .stream_sync = gpu_sync, .fini = gpu_fini,
+};
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+static bdl_status missing(bdl_context *c, const char *what, const char *why, const char *hint) {
+  bdl_fail(c, BDL_EVALUE, "platform 'gpu': %s: %s", what, why);
+  bdl_hint(c, hint);
+  return BDL_EVALUE;
+}
+
+static bdl_status libraries(bdl_context *c, const bdl_cuda_api *a) {
+  if (!a->driver.handle) return missing(c, "no NVIDIA driver", a->driver.why, "install it, name its folder in BDL_CUDA, or choose the platform 'cpu'");
+  if (!a->nvrtc.handle)
+    return missing(c, "no CUDA compiler", a->nvrtc.why, "install libnvrtc (CUDA toolkit, or pip's nvidia-cuda-nvrtc-cu12) and name its folder in BDL_CUDA");
+  if (!a->blas.handle)
+    return missing(c, "no cuBLAS", a->blas.why, "install libcublas (CUDA toolkit, or pip's nvidia-cublas-cu12) and name its folder in BDL_CUDA");
+  return BDL_OK;
+}
+
+static int attribute(const bdl_cuda *g, int id) {
+  int v = 0;
+  return g->api.cuDeviceGetAttribute(&v, id, g->ordinal) == 0 ? v : 0;
+}
+
+static bdl_status open_gpu(bdl_cuda *g) {
+  bdl_context *c = g->device.ctx;
+  const bdl_cuda_api *a = &g->api;
+  char text[160];
+  int n = 0;
+  TRY(libraries(c, a));
+  a->cuDriverGetVersion(&g->driver_version);
+  if (g->driver_version < LEAST_DRIVER) {
+    snprintf(text, sizeof text, "%.80s is of CUDA %d.%d", a->driver.path, g->driver_version / 1000, g->driver_version % 1000 / 10);
+    return missing(c, "the NVIDIA driver is too old", text, "install one of CUDA 11.2 or later");
+  }
+  if (a->cuInit(0) != 0 || a->cuDeviceGetCount(&n) != 0 || n == 0)
+    return missing(c, "no GPU", "the NVIDIA driver finds no device", "look at nvidia-smi, CUDA_VISIBLE_DEVICES; or choose the platform 'cpu'");
+  TRY(bdl_cuda_check(g, a->cuDeviceGet(&g->ordinal, 0), "the first device"));
+  TRY(bdl_cuda_check(g, a->cuDeviceGetName(g->name, sizeof g->name, g->ordinal), "its name"));
+  TRY(bdl_cuda_check(g, a->cuDeviceTotalMem_v2(&g->total, g->ordinal), "its memory"));
+  g->major = attribute(g, CU_MAJOR);
+  g->minor = attribute(g, CU_MINOR);
+  if (g->major < LEAST_MAJOR || !attribute(g, CU_COOPERATIVE) || !attribute(g, CU_POOLS)) {
+    snprintf(text, sizeof text, "%.80s has compute capability %d.%d", g->name, g->major, g->minor);
+    return missing(c, "the GPU is too old", text, "one of capability 7.0 or later with memory pools is needed");
+  }
+  g->processors = attribute(g, CU_PROCESSORS);
+  g->block_threads = BDL_MIN(BLOCK, attribute(g, CU_MAX_THREADS_A_BLOCK));
+  g->clusters = g->major >= 9 && attribute(g, CU_CLUSTERS);
+  a->nvrtcVersion(&g->nvrtc_major, &g->nvrtc_minor);
+  TRY(bdl_cuda_check(g, a->cuDevicePrimaryCtxRetain(&g->context, g->ordinal), "its context"));
+  TRY(bdl_cuda_check(g, a->cuCtxSetCurrent(g->context), "its context"));
+  TRY(bdl_cuda_check(g, a->cuStreamCreate(&g->stream, CU_NON_BLOCKING), "a stream"));
+  bdl_cuda_any pool;
+  uint64_t keep = UINT64_MAX; /* what was freed serves again */
+  TRY(bdl_cuda_check(g, a->cuDeviceGetDefaultMemPool(&pool, g->ordinal), "its memory pool"));
+  return bdl_cuda_check(g, a->cuMemPoolSetAttribute(pool, CU_POOL_RELEASE_THRESHOLD, &keep), "its memory pool");
+}
+
+static void fini_slot(bdl_context *c, void *p) {
+  (void)c;
+  bdl_device *d = p;
+  d->ops->fini(d);
+}
+
+bdl_cuda *bdl_cuda_of(bdl_context *c) { return c->slot[BDL_SLOT_GPU].p; }
+
+bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **out) {
+  if (!c->slot[BDL_SLOT_GPU].p) {
+    bdl_cuda *g = bdl_calloc(c, sizeof *g);
+    if (!g) return BDL_ENOMEM;
+    g->device = (bdl_device){.ops = &gpu_ops, .ctx = c};
+    bdl_cuda_api_open(&g->api);
+    const bdl_status s = open_gpu(g);
+    if (s != BDL_OK) {
+      gpu_fini(&g->device);
+      return s;
+    }
+    c->slot[BDL_SLOT_GPU].p = g;
+    c->slot[BDL_SLOT_GPU].fini = fini_slot;
+  }
+  *out = c->slot[BDL_SLOT_GPU].p;
+  return BDL_OK;
+}

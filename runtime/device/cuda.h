@@ -1,0 +1,127 @@
+/*
+** cuda.h -- NVIDIA's libraries, opened at run time, and the GPU that they give: memory, copies, programs, launches.
+** No header of CUDA is needed: the types below are those of its driver's ABI.
+*/
+#ifndef BDL_CUDA_H
+#define BDL_CUDA_H
+
+#include "device/device.h"
+
+typedef uint64_t bdl_cuda_ptr;      /* CUdeviceptr */
+typedef struct bdl_cuda_handle *bdl_cuda_any; /* CUcontext, CUstream, CUevent, CUmodule, CUfunction, ..: pointers all */
+
+typedef struct bdl_cuda_launch_config { /* CUlaunchConfig */
+  unsigned grid[3], block[3], shared;
+  bdl_cuda_any stream;
+  struct bdl_cuda_attribute { /* CUlaunchAttribute */
+    int id;
+    char pad[4];
+    union {
+      char room[64];
+      int flag;
+      unsigned cluster[3];
+    };
+  } *attributes;
+  unsigned n;
+} bdl_cuda_launch_config;
+
+#define BDL_CUDA_DRIVER(X)                                                                                   \
+  X(cuInit, (unsigned flags))                                                                                \
+  X(cuDriverGetVersion, (int *version))                                                                      \
+  X(cuGetErrorName, (int code, const char **text))                                                           \
+  X(cuGetErrorString, (int code, const char **text))                                                         \
+  X(cuDeviceGetCount, (int *n))                                                                              \
+  X(cuDeviceGet, (int *device, int k))                                                                       \
+  X(cuDeviceGetName, (char *name, int n, int device))                                                        \
+  X(cuDeviceTotalMem_v2, (size_t * bytes, int device))                                                       \
+  X(cuDeviceGetAttribute, (int *value, int attribute, int device))                                           \
+  X(cuDevicePrimaryCtxRetain, (bdl_cuda_any * context, int device))                                          \
+  X(cuDevicePrimaryCtxRelease_v2, (int device))                                                              \
+  X(cuCtxSetCurrent, (bdl_cuda_any context))                                                                 \
+  X(cuMemGetInfo_v2, (size_t * spare, size_t *total))                                                        \
+  X(cuMemAllocAsync, (bdl_cuda_ptr * p, size_t n, bdl_cuda_any stream))                                      \
+  X(cuMemFreeAsync, (bdl_cuda_ptr p, bdl_cuda_any stream))                                                   \
+  X(cuDeviceGetDefaultMemPool, (bdl_cuda_any * pool, int device))                                            \
+  X(cuMemPoolSetAttribute, (bdl_cuda_any pool, int attribute, void *value))                                  \
+  X(cuMemPoolTrimTo, (bdl_cuda_any pool, size_t keep))                                                       \
+  X(cuMemHostAlloc, (void **p, size_t n, unsigned flags))                                                    \
+  X(cuMemFreeHost, (void *p))                                                                                \
+  X(cuMemcpyHtoDAsync_v2, (bdl_cuda_ptr dst, const void *src, size_t n, bdl_cuda_any stream))                \
+  X(cuMemcpyDtoHAsync_v2, (void *dst, bdl_cuda_ptr src, size_t n, bdl_cuda_any stream))                      \
+  X(cuMemcpyDtoDAsync_v2, (bdl_cuda_ptr dst, bdl_cuda_ptr src, size_t n, bdl_cuda_any stream))               \
+  X(cuMemsetD8Async, (bdl_cuda_ptr dst, unsigned char v, size_t n, bdl_cuda_any stream))                     \
+  X(cuStreamCreate, (bdl_cuda_any * stream, unsigned flags))                                                 \
+  X(cuStreamDestroy_v2, (bdl_cuda_any stream))                                                               \
+  X(cuStreamSynchronize, (bdl_cuda_any stream))                                                              \
+  X(cuStreamQuery, (bdl_cuda_any stream))                                                                    \
+  X(cuModuleLoadDataEx, (bdl_cuda_any * module, const void *image, unsigned n, int *options, void **values)) \
+  X(cuModuleUnload, (bdl_cuda_any module))                                                                   \
+  X(cuModuleGetFunction, (bdl_cuda_any * f, bdl_cuda_any module, const char *name))                          \
+  X(cuFuncSetAttribute, (bdl_cuda_any f, int attribute, int value))                                          \
+  X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int *n, bdl_cuda_any f, int threads, size_t shared))       \
+  X(cuLaunchKernelEx, (const bdl_cuda_launch_config *config, bdl_cuda_any f, void **params, void **extra))
+
+#define BDL_CUDA_NVRTC(X)                                                                                    \
+  X(nvrtcVersion, (int *major, int *minor))                                                                  \
+  X(nvrtcCreateProgram, (bdl_cuda_any * p, const char *text, const char *name, int n, const char *const *headers, const char *const *names)) \
+  X(nvrtcDestroyProgram, (bdl_cuda_any * p))                                                                 \
+  X(nvrtcCompileProgram, (bdl_cuda_any p, int n, const char *const *options))                                \
+  X(nvrtcGetProgramLogSize, (bdl_cuda_any p, size_t *n))                                                     \
+  X(nvrtcGetProgramLog, (bdl_cuda_any p, char *text))                                                        \
+  X(nvrtcGetCUBINSize, (bdl_cuda_any p, size_t *n))                                                          \
+  X(nvrtcGetCUBIN, (bdl_cuda_any p, char *image))                                                            \
+  X(nvrtcGetPTXSize, (bdl_cuda_any p, size_t *n))                                                            \
+  X(nvrtcGetPTX, (bdl_cuda_any p, char *image))                                                              \
+  X(nvrtcGetNumSupportedArchs, (int *n))                                                                     \
+  X(nvrtcGetSupportedArchs, (int *archs))
+
+#define BDL_CUDA_BLAS(X)                                                                                     \
+  X(cublasCreate_v2, (bdl_cuda_any * handle))                                                                \
+  X(cublasDestroy_v2, (bdl_cuda_any handle))                                                                 \
+  X(cublasGetVersion_v2, (bdl_cuda_any handle, int *version))                                                \
+  X(cublasSetStream_v2, (bdl_cuda_any handle, bdl_cuda_any stream))                                          \
+  X(cublasSetMathMode, (bdl_cuda_any handle, int mode))                                                      \
+  X(cublasGemmStridedBatchedEx, (bdl_cuda_any handle, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int a_type, \
+                                 int lda, long long a_step, const void *b, int b_type, int ldb, long long b_step, const void *beta,      \
+                                 void *c, int c_type, int ldc, long long c_step, int batch, int compute, int algorithm))
+
+typedef struct bdl_cuda_library {
+  void *handle;    /* NULL: not open */
+  char path[512];  /* what was opened */
+  char why[512];   /* or why it is not: what was looked for, where */
+} bdl_cuda_library;
+
+typedef struct bdl_cuda_api {
+#define X(name, args) int(*name) args;
+  BDL_CUDA_DRIVER(X) BDL_CUDA_NVRTC(X) BDL_CUDA_BLAS(X)
+#undef X
+  bdl_cuda_library driver, nvrtc, blas;
+} bdl_cuda_api;
+
+/* Opens what is there; looked for in the folders of BDL_CUDA (with ':' between), then where the loader looks, then in
+** /usr/local/cuda/lib64.  Never fails: a library that is missing says so. */
+void bdl_cuda_api_open(bdl_cuda_api *api);
+void bdl_cuda_api_close(bdl_cuda_api *api);
+
+typedef struct bdl_cuda {
+  bdl_device device; /* first */
+  bdl_cuda_api api;
+  int ordinal, driver_version, nvrtc_major, nvrtc_minor;
+  char name[128];
+  size_t total;                  /* bytes of memory */
+  int major, minor;              /* compute capability */
+  int processors, block_threads; /* multiprocessors; threads a block that programs are launched with */
+  bool cooperative, clusters;
+  bdl_cuda_any context, stream, blas;
+  size_t used, peak;             /* bytes of device memory */
+  bdl_status lost;               /* what a failed launch or copy left: all later calls say so */
+} bdl_cuda;
+
+/* The first GPU.  Errors: BDL_EVALUE naming what is missing, and where it was looked for. */
+bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **g);
+/* The same if it was asked for before, else NULL. */
+bdl_cuda *bdl_cuda_of(bdl_context *c);
+/* BDL_OK, or what the driver says about `what` (BDL_ENOMEM, else BDL_EIO). */
+bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what);
+
+#endif

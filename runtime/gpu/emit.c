@@ -1,0 +1,297 @@
+/*
+** emit.c -- the text of a plan for a GPU, and the steps in which the host runs it.
+**
+**     prelude   device functions that are called   constants' names   int f<k>(F, a, b) {..}  kernel k<k>   ..
+**
+** F is a table of pointers.  A loop that is all on the GPU is a loop of the kernel; where something in it is not, the host makes its
+** steps, and the numbers of those go into a and b, 32 bits for each loop.
+*/
+#include <stdio.h>
+#include <string.h>
+
+#include "gpu/program.h"
+#include "prim/prim.h"
+
+enum { MOST_ELEMENTS = 1 << 30, MOST_LOOPS = 4 };
+
+typedef struct emitter {
+  bdl_gpu_program *p;
+  bdl_exporter m;
+  const bdl_inst *loop[MOST_LOOPS]; /* scans around that the host steps, the outermost first */
+  int32_t n_loops;
+} emitter;
+
+#define ADD(...) bdl_str_addf(&e->m.text, __VA_ARGS__)
+
+/* ---- places ----------------------------------------------------------------------------------------------------- */
+
+static const void *known(const bdl_exporter *m, bdl_ref r) {
+  const bdl_pslot *s = &m->plan->slots.v[r.slot];
+  const void *data = s->kind == BDL_S_CONST ? s->data : s->kind == BDL_S_LITERAL ? (const void *)&s->literal : NULL;
+  return data ? (const char *)data + r.offset : NULL;
+}
+
+static bool is_const(const bdl_exporter *m, int32_t slot) {
+  (void)m, (void)slot;
+  return false;
+}
+
+static int32_t own(const bdl_plan *plan, int which) { return plan->n_in + plan->n_out + which; }
+
+static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) {
+  const bdl_plan *plan = m->plan;
+  const bdl_pslot *s = &plan->slots.v[r.slot];
+  const bdl_dtype d = m->dtype[r.slot];
+  const char *type = bdl_export_ctype(d);
+  int64_t offset = r.offset;
+  int32_t at = r.slot;
+  if (s->kind == BDL_S_MOVING) {
+    const int64_t elements = r.offset / (int64_t)bdl_dtype_size(d);
+    snprintf(buf, BDL_EXPORT_PLACE, elements ? "m%" PRId32 " + %" PRId64 : "m%" PRId32, r.slot, elements);
+    return BDL_OK;
+  }
+  if (s->kind == BDL_S_ARENA) at = own(plan, m->at[r.slot] < 0 ? BDL_GPU_ROOM : BDL_GPU_ARENA);
+  if (s->kind == BDL_S_ARENA && m->at[r.slot] >= 0) offset += (int64_t)s->offset;
+  if (s->kind == BDL_S_CONST || s->kind == BDL_S_LITERAL) {
+    const void *data = s->kind == BDL_S_CONST ? s->data : (const void *)&s->literal;
+    TRY(bdl_export_constant_of(m, d, (int64_t)(s->bytes / bdl_dtype_size(d)), data, false, false, &at));
+    at += own(plan, BDL_GPU_FIXED);
+  }
+  if (offset) snprintf(buf, BDL_EXPORT_PLACE, "(%s *)(F[%" PRId32 "] + %" PRId64 ")", type, at, offset);
+  else snprintf(buf, BDL_EXPORT_PLACE, "(%s *)F[%" PRId32 "]", type, at);
+  return BDL_OK;
+}
+
+static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
+                                          .kernel = bdl_export_kernel};
+
+/* Types of slots; a kernel's scratch lies in the room, with what it needs here. */
+static bdl_status slots(emitter *e) {
+  bdl_plan *plan = e->p->plan;
+  bdl_exporter *m = &e->m;
+  const size_t n = (size_t)plan->slots.n + 1;
+  m->dtype = bdl_calloc(m->c, n * sizeof *m->dtype);
+  m->at = bdl_calloc(m->c, n * sizeof *m->at);
+  if (!m->dtype || !m->at) return BDL_ENOMEM;
+  for (int64_t k = 0; k < plan->slots.n; k++) {
+    const bdl_pslot *s = &plan->slots.v[k];
+    m->dtype[k] = s->dtype;
+    if (s->bytes / bdl_dtype_size(s->dtype) > MOST_ELEMENTS)
+      return bdl_fail(m->c, BDL_ENOTSUP, "GPU: an array of %zu elements; at most 2^30 fit", s->bytes / bdl_dtype_size(s->dtype));
+  }
+  for (int32_t i = 0; i < plan->n_insts; i++) {
+    const bdl_inst *inst = plan->by_id[i];
+    if (inst->kind != BDL_I_KERNEL || inst->kernel.scratch < 0 || !bdl_gpu_runs(plan, inst)) continue;
+    bdl_dtype d = BDL_BOOL;
+    const int64_t count = bdl_export_scratch(m, inst, &d);
+    m->dtype[inst->kernel.scratch] = d;
+    m->at[inst->kernel.scratch] = -1;
+    m->room = BDL_MAX(m->room, count * (int64_t)bdl_dtype_size(d));
+  }
+  return BDL_OK;
+}
+
+/* ---- what runs where ------------------------------------------------------------------------------------------------- */
+
+bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
+  (void)plan;
+  switch (i->prim) {
+    case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice:
+    case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int:
+      return true;
+    default: return false;
+  }
+}
+
+static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b);
+
+static bool on_gpu(const bdl_plan *plan, const bdl_inst *i) {
+  switch (i->kind) {
+    case BDL_I_GROUP: case BDL_I_COPY: return true;
+    case BDL_I_KERNEL: return bdl_gpu_runs(plan, i);
+    case BDL_I_SCAN: return all_on_gpu(plan, &i->scan.body);
+    case BDL_I_WHILE: return all_on_gpu(plan, &i->loop.cond) && all_on_gpu(plan, &i->loop.body);
+    case BDL_I_COND: break;
+  }
+  for (int32_t k = 0; k < i->cond.n; k++)
+    if (!all_on_gpu(plan, &i->cond.branches[k])) return false;
+  return true;
+}
+
+static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b) {
+  for (int32_t k = 0; k < b->n; k++)
+    if (!on_gpu(plan, &b->v[k])) return false;
+  return true;
+}
+
+/* ---- how many threads have something to do ---------------------------------------------------------------------------- */
+
+static int64_t work_of(const bdl_inst *i);
+
+static int64_t work_in(const bdl_block *b) {
+  int64_t n = 1;
+  for (int32_t k = 0; k < b->n; k++) n = BDL_MAX(n, work_of(&b->v[k]));
+  return n;
+}
+
+static int64_t work_of(const bdl_inst *i) {
+  int64_t n = 1;
+  switch (i->kind) {
+    case BDL_I_GROUP:
+      for (int32_t k = 0; k < i->group->n_insts; k++)
+        if (i->group->insts[k].kind == BDL_T_REDUCE) return i->group->n / 32 + 32;
+      return i->group->n;
+    case BDL_I_COPY: return (int64_t)i->copy.bytes / 8;
+    case BDL_I_KERNEL:
+      for (int32_t k = 0; k < i->kernel.n_in; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.in_aval[k]));
+      for (int32_t k = 0; k < i->kernel.n_out; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.out_aval[k]));
+      return n;
+    case BDL_I_SCAN: return work_in(&i->scan.body);
+    case BDL_I_WHILE: return BDL_MAX(work_in(&i->loop.cond), work_in(&i->loop.body));
+    case BDL_I_COND:
+      for (int32_t k = 0; k < i->cond.n; k++) n = BDL_MAX(n, work_in(&i->cond.branches[k]));
+      return n;
+  }
+  return n;
+}
+
+/* ---- kernels and steps ------------------------------------------------------------------------------------------------ */
+
+/* The rows of the loops around: the step of loop k is in half k % 2 of a or b. */
+static bdl_status rows(emitter *e) {
+  for (int32_t k = 0; k < e->n_loops; k++) {
+    const bdl_inst *i = e->loop[k];
+    ADD("  const int32_t t%" PRId32 " = (int32_t)(%s >> %d);\n", i->id, k / 2 ? "b" : "a", 32 * (k % 2));
+    TRY(bdl_export_rows(&e->m, i, 2));
+  }
+  return BDL_OK;
+}
+
+static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_steps *out) {
+  bdl_gpu_step s = {.kind = BDL_G_KERNEL, .inst = first, .kernel = e->p->n_kernels++, .work = 1};
+  const int32_t status = own(e->p->plan, BDL_GPU_STATUS), flag = own(e->p->plan, BDL_GPU_FLAG);
+  ADD("BDL_DEVICE int32_t f%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  uint32_t *const flag = (uint32_t *)F[%" PRId32 "];\n"
+      "  (void)flag, (void)a, (void)b;\n", s.kernel, flag);
+  TRY(rows(e));
+  for (int32_t k = 0; k < n; k++) {
+    TRY(bdl_export_instruction(&e->m, &first[k], 2));
+    s.work = BDL_MAX(s.work, work_of(&first[k]));
+  }
+  ADD("  return 0;\n}\nBDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n"
+      "  const int32_t failed = f%" PRId32 "(F, a, b);\n"
+      "  if (failed && THREAD == 0 && *(int32_t *)F[%" PRId32 "] == 0) *(int32_t *)F[%" PRId32 "] = failed;\n}\n",
+      s.kernel, s.kernel, status, status);
+  return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
+}
+
+static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out);
+
+static bdl_status host_loop(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
+  if (i->kind == BDL_I_WHILE) {
+    s->kind = BDL_G_WHILE;
+    TRY(steps(e, &i->loop.cond, &s->cond));
+    return steps(e, &i->loop.body, &s->body);
+  }
+  s->kind = BDL_G_SCAN;
+  if (e->n_loops == MOST_LOOPS) {
+    bdl_fail(e->p->c, BDL_ENOTSUP, "GPU: more than %d loops around what a GPU does not run in one kernel", MOST_LOOPS);
+    bdl_where(e->p->c, i->src);
+    return BDL_ENOTSUP;
+  }
+  e->loop[e->n_loops++] = i;
+  const bdl_status status = steps(e, &i->scan.body, &s->body);
+  e->n_loops--;
+  return status;
+}
+
+static bdl_status branches(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
+  s->kind = BDL_G_COND;
+  for (int32_t k = 0; k < i->cond.n; k++) {
+    bdl_gpu_step branch = {.kind = BDL_G_COND, .inst = i};
+    const bdl_status status = steps(e, &i->cond.branches[k], &branch.body);
+    if (!BDL_PUSH(e->p->c, s->body, branch)) {
+      BDL_VEC_FREE(e->p->c, branch.body);
+      return BDL_ENOMEM;
+    }
+    TRY(status);
+  }
+  return BDL_OK;
+}
+
+static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
+  const bdl_plan *plan = e->p->plan;
+  for (int32_t k = 0; k < b->n;) {
+    int32_t n = 0;
+    while (k + n < b->n && on_gpu(plan, &b->v[k + n])) n++;
+    if (n) TRY(kernel(e, &b->v[k], n, out));
+    k += n;
+    if (k == b->n) break;
+    bdl_gpu_step s = {.kind = BDL_G_HOST, .inst = &b->v[k++]};
+    bdl_status status = BDL_OK;
+    if (s.inst->kind == BDL_I_COND) status = branches(e, s.inst, &s);
+    else if (s.inst->kind != BDL_I_KERNEL) status = host_loop(e, s.inst, &s);
+    if (!BDL_PUSH(e->p->c, *out, s)) status = BDL_ENOMEM;
+    TRY(status);
+  }
+  return BDL_OK;
+}
+
+/* ---- the text ------------------------------------------------------------------------------------------------------------ */
+
+static void constants(const emitter *e, bdl_str *o) {
+  for (int64_t k = 0; k < e->m.constants.n; k++) {
+    const bdl_export_constant *c = &e->m.constants.v[k];
+    bdl_str_addf(o, "#define data_%" PRId64 " ((const %s *)F[%" PRId64 "])\n", k, c->narrow ? "uint16_t" : bdl_export_ctype(c->dtype),
+                 own(e->p->plan, BDL_GPU_FIXED) + k);
+  }
+}
+
+static bdl_status emit(emitter *e) {
+  bdl_gpu_program *p = e->p;
+  TRY(bdl_export_library_new(p->c, false, bdl_cuda_device, &e->m.lib));
+  TRY(slots(e));
+  TRY(steps(e, &p->plan->block, &p->steps));
+  TRY(bdl_export_library_take(e->m.lib, e->m.text.s, e->m.text.n, NULL));
+  bdl_str_add(&p->text, bdl_cuda_prelude, (int64_t)strlen(bdl_cuda_prelude));
+  bdl_export_library_write(e->m.lib, &p->text);
+  constants(e, &p->text);
+  bdl_str_add(&p->text, e->m.text.s, e->m.text.n);
+  return p->text.failed || e->m.text.failed ? BDL_ENOMEM : BDL_OK;
+}
+
+bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {
+  bdl_context *c = plan->ctx;
+  *p = (bdl_gpu_program){.c = c, .plan = plan};
+  emitter e = {.p = p, .m = {.c = c, .to = &to_cuda, .plan = plan}};
+  bdl_str_init(&p->text, c);
+  bdl_str_init(&e.m.text, c);
+  const bdl_status s = emit(&e);
+  const size_t n = (size_t)plan->slots.n + 1;
+  p->room = e.m.room;
+  memcpy(&p->constants, &e.m.constants, sizeof p->constants);
+  memcpy(&p->failures, &e.m.failures, sizeof p->failures);
+  p->can_fail = p->failures.n > 0;
+  bdl_free(c, e.m.dtype, n * sizeof *e.m.dtype);
+  bdl_free(c, e.m.at, n * sizeof *e.m.at);
+  bdl_export_library_free(e.m.lib);
+  bdl_str_fini(&e.m.text);
+  if (s != BDL_OK) bdl_gpu_program_free(p);
+  return s;
+}
+
+static void free_steps(bdl_context *c, bdl_gpu_steps *s) {
+  for (int64_t k = 0; k < s->n; k++) {
+    free_steps(c, &s->v[k].body);
+    free_steps(c, &s->v[k].cond);
+  }
+  BDL_VEC_FREE(c, *s);
+}
+
+void bdl_gpu_program_free(bdl_gpu_program *p) {
+  for (int64_t k = 0; k < p->constants.n; k++)
+    if (p->constants.v[k].own) bdl_free(p->c, (void *)(uintptr_t)p->constants.v[k].data, p->constants.v[k].own);
+  BDL_VEC_FREE(p->c, p->constants);
+  BDL_VEC_FREE(p->c, p->failures);
+  free_steps(p->c, &p->steps);
+  bdl_str_fini(&p->text);
+}

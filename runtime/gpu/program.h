@@ -1,0 +1,58 @@
+/*
+** program.h -- a plan for a GPU: kernels of whole runs of instructions, loops and branches in them, and between those what the host does.
+**
+**     plan --emit--> text, steps --compile--> module --run--> launches
+**
+** A kernel is run by all threads of a cooperative grid alike; barriers stand between instructions (kernels/cuda/device.c).  Only what
+** is no kernel splits a plan: products for cuBLAS, and kernels that the CPU alone has.
+*/
+#ifndef BDL_GPU_PROGRAM_H
+#define BDL_GPU_PROGRAM_H
+
+#include "device/cuda.h"
+#include "export/build.h"
+
+typedef enum bdl_gpu_kind { BDL_G_KERNEL, BDL_G_HOST, BDL_G_PRODUCT, BDL_G_SCAN, BDL_G_WHILE, BDL_G_COND } bdl_gpu_kind;
+
+typedef struct bdl_gpu_steps {
+  struct bdl_gpu_step *v;
+  int64_t n, cap;
+} bdl_gpu_steps;
+
+typedef struct bdl_gpu_step {
+  bdl_gpu_kind kind;
+  const bdl_inst *inst;    /* of a kernel: its first */
+  int32_t kernel;          /* the function k<kernel> */
+  int64_t work;            /* of a kernel: threads that it has something to do for, at most */
+  bdl_gpu_steps body, cond; /* of SCAN and WHILE; COND: body has one BDL_G_COND step with a body for each branch */
+} bdl_gpu_step;
+
+/* The table F of a program: operands, results, then these, then its constants. */
+enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_FIXED };
+
+typedef struct bdl_gpu_program {
+  bdl_context *c;
+  bdl_plan *plan;
+  bdl_str text;
+  bdl_gpu_steps steps;
+  int32_t n_kernels;
+  int64_t room;  /* bytes of scratch behind the plan's arena */
+  BDL_VEC(bdl_export_constant) constants;
+  BDL_VEC(bdl_export_failure) failures;
+  bool can_fail;
+} bdl_gpu_program;
+
+/* Which kernels' instructions a GPU runs by itself; others are the host's. */
+bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i);
+
+/* Text and steps of a plan.  Errors: BDL_ENOTSUP an array of more than 2^30 elements; BDL_ENOMEM. */
+bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p);
+void bdl_gpu_program_free(bdl_gpu_program *p);
+
+/* ---- group.c */
+bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);
+
+extern const char bdl_cuda_prelude[]; /* kernels/cuda/prelude.cu */
+extern const char bdl_cuda_device[];  /* kernels/cuda/device.c after the preprocessor */
+
+#endif

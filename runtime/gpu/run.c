@@ -1,0 +1,382 @@
+/*
+** run.c -- a plan on a GPU: its module, memory and table of pointers, made at the first run; then launches, and what the host does
+** between them.
+*/
+#include "gpu/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/context.h"
+#include "gpu/module.h"
+#include "gpu/program.h"
+#include "exec/exec_context.h"
+#include "exec/lower.h"
+
+enum { SHARED_BYTES = 48 * 1024, CLUSTER = 8, CU_COOPERATIVE = 2, CU_CLUSTER = 4 };
+
+typedef struct bdl_gpu_plan {
+  bdl_gpu_program p;
+  bdl_cuda *g;
+  bdl_cuda_any module, *function; /* [n_kernels] */
+  int *most_blocks;               /* [n_kernels] that are on the GPU together */
+  int32_t n_table;
+  bdl_cuda_ptr *table;   /* [n_table] F */
+  bool current;          /* the GPU has the same */
+  bdl_cuda_ptr *moving;  /* [slots] rows of loops that the host steps */
+  bdl_cuda_ptr memory;   /* F itself, status and flag, constants, arena, room */
+  size_t bytes;
+} bdl_gpu_plan;
+
+typedef struct runner {
+  bdl_gpu_plan *q;
+  bdl_cuda *g;
+  bdl_plan *plan;
+  bdl_context *c;
+  bdl_exec_context *x;
+  int64_t at[2]; /* steps of the loops around */
+  int depth;
+} runner;
+
+/* ---- what a plan has there ------------------------------------------------------------------------------------------ */
+
+static size_t padded(size_t n) { return (n + 255) / 256 * 256; }
+static size_t constant_bytes(const bdl_export_constant *k) { return (size_t)k->n * (k->narrow ? 2 : bdl_dtype_size(k->dtype)); }
+static int32_t own(const bdl_gpu_plan *q, int which) { return q->p.plan->n_in + q->p.plan->n_out + which; }
+
+static void drop(bdl_plan *plan) {
+  bdl_gpu_plan *q = plan->gpu;
+  bdl_context *c = plan->ctx;
+  bdl_device *d = &q->g->device;
+  if (q->memory) d->ops->free(d, (void *)(uintptr_t)q->memory, q->bytes);
+  if (q->module) q->g->api.cuModuleUnload(q->module);
+  bdl_free(c, q->function, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
+  bdl_free(c, q->most_blocks, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
+  bdl_free(c, q->table, (size_t)q->n_table * sizeof *q->table);
+  bdl_free(c, q->moving, (size_t)(plan->slots.n + 1) * sizeof *q->moving);
+  bdl_gpu_program_free(&q->p);
+  bdl_free(c, q, sizeof *q);
+  plan->gpu = NULL;
+}
+
+static bdl_status load(bdl_gpu_plan *q) {
+  bdl_cuda *g = q->g;
+  bdl_context *c = q->p.c;
+  bdl_gpu_image image;
+  char name[32];
+  if (q->p.n_kernels == 0) return BDL_OK;
+  TRY(bdl_gpu_compile(g, q->p.text.s, &image));
+  const bdl_status s = bdl_cuda_check(g, g->api.cuModuleLoadDataEx(&q->module, image.bytes, 0, NULL, NULL), "a program");
+  bdl_gpu_image_free(c, &image);
+  TRY(s);
+  for (int32_t k = 0; k < q->p.n_kernels; k++) {
+    snprintf(name, sizeof name, "k%d", (int)k);
+    TRY(bdl_cuda_check(g, g->api.cuModuleGetFunction(&q->function[k], q->module, name), "a program's kernel"));
+    TRY(bdl_cuda_check(g, g->api.cuOccupancyMaxActiveBlocksPerMultiprocessor(&q->most_blocks[k], q->function[k], g->block_threads, SHARED_BYTES),
+                       "a program's kernel"));
+    q->most_blocks[k] *= g->processors;
+    if (q->most_blocks[k] == 0) return bdl_fail(c, BDL_ENOTSUP, "GPU: a program needs more of a multiprocessor than there is");
+  }
+  return BDL_OK;
+}
+
+/* The constant k, in the width that programs read. */
+static bdl_status upload_constant(bdl_gpu_plan *q, const bdl_export_constant *k, bdl_cuda_ptr to) {
+  bdl_device *d = &q->g->device;
+  const size_t n = constant_bytes(k);
+  if (!k->narrow) return d->ops->upload(d, NULL, (void *)(uintptr_t)to, k->data, n);
+  uint16_t *narrow = bdl_alloc(q->p.c, n + 1);
+  if (!narrow) return BDL_ENOMEM;
+  for (int64_t i = 0; i < k->n; i++) narrow[i] = (uint16_t)((const int32_t *)k->data)[i];
+  const bdl_status s = d->ops->upload(d, NULL, (void *)(uintptr_t)to, narrow, n);
+  bdl_free(q->p.c, narrow, n + 1);
+  return s;
+}
+
+static bdl_status lay_out(bdl_gpu_plan *q) {
+  bdl_device *d = &q->g->device;
+  const bdl_plan *plan = q->p.plan;
+  const size_t table = padded((size_t)q->n_table * sizeof *q->table);
+  size_t at = table + 256;
+  void *p;
+  for (int64_t k = 0; k < q->p.constants.n; k++) at += padded(constant_bytes(&q->p.constants.v[k]));
+  q->bytes = at + padded(plan->arena_bytes) + padded((size_t)q->p.room);
+  TRY(d->ops->alloc(d, q->bytes, &p));
+  q->memory = (bdl_cuda_ptr)(uintptr_t)p;
+  q->table[own(q, BDL_GPU_STATUS)] = q->memory + table;
+  q->table[own(q, BDL_GPU_FLAG)] = q->memory + table + 64;
+  at = table + 256;
+  for (int64_t k = 0; k < q->p.constants.n; k++) {
+    q->table[own(q, BDL_GPU_FIXED) + k] = q->memory + at;
+    TRY(upload_constant(q, &q->p.constants.v[k], q->memory + at));
+    at += padded(constant_bytes(&q->p.constants.v[k]));
+  }
+  q->table[own(q, BDL_GPU_ARENA)] = q->memory + at;
+  q->table[own(q, BDL_GPU_ROOM)] = q->memory + at + padded(plan->arena_bytes);
+  return bdl_cuda_check(q->g, q->g->api.cuMemsetD8Async(q->memory + table, 0, 256, q->g->stream), "memory");
+}
+
+static bdl_status make(bdl_cuda *g, bdl_plan *plan) {
+  bdl_context *c = plan->ctx;
+  bdl_gpu_plan *q = bdl_calloc(c, sizeof *q);
+  if (!q) return BDL_ENOMEM;
+  q->g = g;
+  bdl_status s = bdl_gpu_emit(plan, &q->p);
+  if (s != BDL_OK) {
+    bdl_free(c, q, sizeof *q);
+    return s;
+  }
+  plan->gpu = q;
+  plan->drop_gpu = drop;
+  q->n_table = own(q, BDL_GPU_FIXED) + (int32_t)q->p.constants.n;
+  q->function = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
+  q->most_blocks = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
+  q->table = bdl_calloc(c, (size_t)q->n_table * sizeof *q->table);
+  q->moving = bdl_calloc(c, (size_t)(plan->slots.n + 1) * sizeof *q->moving);
+  s = q->function && q->most_blocks && q->table && q->moving ? load(q) : BDL_ENOMEM;
+  if (s == BDL_OK) s = lay_out(q);
+  if (s != BDL_OK) drop(plan);
+  return s;
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------------ */
+
+/* Where r is on the GPU; constants are in the program, and on the host. */
+static bdl_cuda_ptr address(const runner *r, bdl_ref ref) {
+  const bdl_pslot *s = &r->plan->slots.v[ref.slot];
+  switch (s->kind) {
+    case BDL_S_ARENA: return r->q->table[own(r->q, BDL_GPU_ARENA)] + s->offset + (size_t)ref.offset;
+    case BDL_S_MOVING: return r->q->moving[ref.slot] + (size_t)ref.offset;
+    case BDL_S_INPUT: case BDL_S_OUTPUT: return r->q->table[ref.slot] + (size_t)ref.offset;
+    default: return 0;
+  }
+}
+
+static const void *on_host(const runner *r, bdl_ref ref) {
+  const bdl_pslot *s = &r->plan->slots.v[ref.slot];
+  const char *data = s->kind == BDL_S_CONST ? s->data : s->kind == BDL_S_LITERAL ? (const char *)&s->literal : NULL;
+  return data ? data + ref.offset : NULL;
+}
+
+static bdl_status download(const runner *r, void *to, bdl_ref from, size_t n) {
+  bdl_device *d = &r->g->device;
+  const void *data = on_host(r, from);
+  if (!data) return d->ops->download(d, NULL, to, (void *)(uintptr_t)address(r, from), n);
+  memcpy(to, data, n);
+  return BDL_OK;
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------------------------- */
+
+static bdl_status launch(const runner *r, const bdl_gpu_step *s) {
+  bdl_cuda *g = r->g;
+  const int64_t wish = (s->work + g->block_threads - 1) / g->block_threads;
+  const unsigned blocks = (unsigned)BDL_MAX(1, BDL_MIN(wish, r->q->most_blocks[s->kernel]));
+  const bool cluster = g->clusters && blocks > 1 && blocks <= CLUSTER;
+  struct bdl_cuda_attribute a = {.id = cluster ? CU_CLUSTER : CU_COOPERATIVE};
+  if (cluster) a.cluster[0] = blocks, a.cluster[1] = a.cluster[2] = 1;
+  else a.flag = 1;
+  bdl_cuda_launch_config config = {.grid = {blocks, 1, 1}, .block = {(unsigned)g->block_threads, 1, 1}, .shared = SHARED_BYTES,
+                                   .stream = g->stream, .attributes = &a, .n = blocks > 1};
+  bdl_cuda_ptr table = r->q->memory;
+  int64_t at[2] = {r->at[0], r->at[1]};
+  void *params[] = {&table, &at[0], &at[1]};
+  return bdl_cuda_check(g, g->api.cuLaunchKernelEx(&config, r->q->function[s->kernel], params, NULL), "a launch");
+}
+
+/* A kernel of the CPU: operands come here, results go back. */
+static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
+  const int32_t n_in = i->kernel.n_in, n_out = i->kernel.n_out;
+  const bdl_lowering *l = bdl_lowering_of(i->prim);
+  const size_t scratch = i->kernel.scratch < 0 ? 0 : r->plan->slots.v[i->kernel.scratch].bytes;
+  bdl_device *d = &r->g->device;
+  size_t bytes = BDL_ALIGN + padded(scratch);
+  for (int32_t k = 0; k < n_in; k++) bytes += padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
+  for (int32_t k = 0; k < n_out; k++) bytes += padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
+  char *memory = bdl_alloc(r->c, bytes);
+  if (!memory) return bdl_fail(r->c, BDL_ENOMEM, "out of memory for what %s has on the host (%zu bytes)", bdl_prims[i->prim].name, bytes);
+  char *at = (char *)(((uintptr_t)memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1)), *room = at;
+  bdl_status s = BDL_OK;
+  at += padded(scratch);
+  for (int32_t k = 0; k < n_in && s == BDL_OK; k++) {
+    i->kernel.in_ptr[k] = at;
+    s = download(r, at, i->kernel.in[k], bdl_aval_bytes(&i->kernel.in_aval[k]));
+    at += padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
+  }
+  for (int32_t k = 0; k < n_out && s == BDL_OK; k++) {
+    i->kernel.out_ptr[k] = at;
+    if (l->kind == BDL_LOWER_UPDATE) s = download(r, at, i->kernel.out[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
+    at += padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
+  }
+  const bdl_kcall call = {
+    .ctx = r->c, .k = r->x->k, .blas = &r->x->blas, .params = i->kernel.params, .n_in = n_in, .n_out = n_out, .in = i->kernel.in_ptr,
+    .in_aval = i->kernel.in_aval, .out = i->kernel.out_ptr, .out_aval = i->kernel.out_aval, .scratch = room,
+    .prepared = i->kernel.prepared, .pool = r->x->pool,
+  };
+  if (s == BDL_OK) s = i->kernel.fn(&call);
+  for (int32_t k = 0; k < n_out && s == BDL_OK; k++)
+    s = d->ops->upload(d, NULL, (void *)(uintptr_t)address(r, i->kernel.out[k]), i->kernel.out_ptr[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
+  bdl_free(r->c, memory, bytes);
+  return s;
+}
+
+static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
+
+static bdl_status stopped(const runner *r, bdl_src src) {
+  if (!bdl_stop_asked(r->c)) return BDL_OK;
+  bdl_ask_stop(r->c, false);
+  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted; States are as before the call");
+  bdl_where(r->c, src);
+  return BDL_EINTERRUPT;
+}
+
+static bdl_status scan(runner *r, const bdl_gpu_step *s) {
+  const bdl_inst *i = s->inst;
+  const int half = r->depth % 2, word = r->depth / 2;
+  const int64_t around = r->at[word];
+  r->depth++;
+  bdl_status status = BDL_OK;
+  for (int64_t t = 0; t < i->scan.length && status == BDL_OK; t++) {
+    const int64_t row = i->scan.reverse ? i->scan.length - 1 - t : t;
+    for (int32_t k = 0; k < i->scan.n_moving; k++) {
+      const struct bdl_moving *m = &i->scan.moving[k];
+      r->q->moving[m->slot] = address(r, m->base) + (size_t)(row * m->step);
+    }
+    r->at[word] = around | t << 32 * half;
+    status = run_steps(r, &s->body);
+    if (status == BDL_OK) status = stopped(r, i->src);
+  }
+  r->depth--;
+  r->at[word] = around;
+  return status;
+}
+
+static bdl_status while_loop(runner *r, const bdl_gpu_step *s) {
+  for (;;) {
+    unsigned char more = 0;
+    TRY(run_steps(r, &s->cond));
+    TRY(download(r, &more, s->inst->loop.pred, 1));
+    if (!more) return BDL_OK;
+    TRY(run_steps(r, &s->body));
+    TRY(stopped(r, s->inst->src));
+  }
+}
+
+static bdl_status cond(runner *r, const bdl_gpu_step *s) {
+  int32_t index = 0;
+  TRY(download(r, &index, s->inst->cond.index, sizeof index));
+  return run_steps(r, &s->body.v[BDL_MAX(0, BDL_MIN(index, s->inst->cond.n - 1))].body);
+}
+
+static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
+  switch (s->kind) {
+    case BDL_G_KERNEL: return launch(r, s);
+    case BDL_G_SCAN: return scan(r, s);
+    case BDL_G_WHILE: return while_loop(r, s);
+    case BDL_G_COND: return cond(r, s);
+    default: return on_cpu(r, s->inst);
+  }
+}
+
+static bdl_status run_steps(runner *r, const bdl_gpu_steps *b) {
+  for (int64_t k = 0; k < b->n; k++) {
+    const bdl_status s = run_step(r, &b->v[k]);
+    if (s != BDL_OK) {
+      bdl_where(r->c, b->v[k].inst->src);
+      return s;
+    }
+  }
+  return BDL_OK;
+}
+
+/* ---- a run -------------------------------------------------------------------------------------------------------------- */
+
+/* A failure that a kernel noted. */
+static bdl_status outcome(const runner *r) {
+  bdl_device *d = &r->g->device;
+  int32_t failed = 0;
+  void *const at = (void *)(uintptr_t)r->q->table[own(r->q, BDL_GPU_STATUS)];
+  if (!r->q->p.can_fail) return BDL_OK;
+  TRY(d->ops->download(d, NULL, &failed, at, sizeof failed));
+  if (failed == 0) return BDL_OK;
+  TRY(bdl_cuda_check(r->g, r->g->api.cuMemsetD8Async((bdl_cuda_ptr)(uintptr_t)at, 0, 256, r->g->stream), "memory"));
+  const bdl_export_failure *f = &r->q->p.failures.v[failed - 1];
+  bdl_fail(r->c, f->status, "%s", f->what);
+  bdl_where(r->c, f->src);
+  return f->status;
+}
+
+static bdl_status operands(runner *r, const bdl_tensor *in, bdl_tensor *out, bdl_cuda_ptr *at) {
+  bdl_device *d = &r->g->device, *cpu = bdl_device_cpu(r->c);
+  void *p;
+  if (!cpu) return BDL_ENOMEM;
+  for (int32_t k = 0; k < r->plan->n_in; k++) {
+    TRY(bdl_buffer_far(in[k].buf, d, false, &p));
+    at[k] = (bdl_cuda_ptr)(uintptr_t)p + (size_t)in[k].offset * bdl_dtype_size(in[k].aval.dtype);
+  }
+  for (int32_t k = 0; k < r->plan->n_out; k++) {
+    const bdl_aval *a = bdl_aval_of(r->plan->prog, r->plan->prog->outputs[k]);
+    if (!out[k].buf) TRY(bdl_tensor_new_far(cpu, d, a, &out[k]));
+    TRY(bdl_buffer_far(out[k].buf, d, true, &p));
+    at[r->plan->n_in + k] = (bdl_cuda_ptr)(uintptr_t)p + (size_t)out[k].offset * bdl_dtype_size(a->dtype);
+  }
+  return BDL_OK;
+}
+
+/* Over contiguous operands, to which `in` refers. */
+static bdl_status run_packed(runner *r, const bdl_tensor *in, bdl_tensor *out) {
+  bdl_gpu_plan *q = r->q;
+  bdl_device *d = &r->g->device;
+  const int32_t n = r->plan->n_in + r->plan->n_out;
+  const size_t bytes = (size_t)(n + 1) * sizeof(bdl_cuda_ptr);
+  bdl_cuda_ptr *at = bdl_alloc(r->c, bytes);
+  if (!at) return BDL_ENOMEM;
+  bdl_status s = operands(r, in, out, at);
+  if (s == BDL_OK && (memcmp(q->table, at, (size_t)n * sizeof *at) != 0 || !q->current)) {
+    memcpy(q->table, at, (size_t)n * sizeof *at);
+    s = d->ops->upload(d, NULL, (void *)(uintptr_t)q->memory, q->table, (size_t)q->n_table * sizeof *q->table);
+    q->current = s == BDL_OK;
+  }
+  bdl_free(r->c, at, bytes);
+  if (s == BDL_OK) s = run_steps(r, &q->p.steps);
+  return s == BDL_OK ? outcome(r) : s;
+}
+
+bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
+  bdl_context *c = plan->ctx;
+  bdl_cuda *g;
+  runner r = {.plan = plan, .c = c};
+  TRY(bdl_cuda_get(c, &g));
+  TRY(bdl_exec_get(c, &r.x));
+  if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
+  if (!plan->gpu) TRY(make(g, plan));
+  r.g = g;
+  r.q = plan->gpu;
+  TRY(bdl_exec_pool(r.x));
+  const size_t bytes = (size_t)(plan->n_in + 1) * sizeof(bdl_tensor);
+  bdl_tensor *packed = bdl_calloc(c, bytes);
+  if (!packed) return BDL_ENOMEM;
+  bdl_status s = BDL_OK;
+  for (int32_t k = 0; k < plan->n_in && s == BDL_OK; k++) {
+    if (bdl_tensor_contiguous(&in[k])) packed[k] = bdl_tensor_ref(&in[k]);
+    else s = bdl_tensor_pack(&in[k], &packed[k]);
+  }
+  plan->busy = true;
+  r.x->running++;
+  if (s == BDL_OK) s = run_packed(&r, packed, out);
+  r.x->running--;
+  plan->busy = false;
+  for (int32_t k = 0; k < plan->n_in; k++)
+    if (packed[k].buf) bdl_tensor_unref(&packed[k]);
+  bdl_free(c, packed, bytes);
+  return s;
+}
+
+bdl_status bdl_gpu_use(bdl_context *c, const char *platform) {
+  bdl_device *d;
+  bdl_exec_context *x;
+  TRY(bdl_device_get(c, platform, &d));
+  TRY(bdl_exec_get(c, &x));
+  x->elsewhere = d == bdl_device_cpu(c) ? NULL : bdl_gpu_run;
+  return BDL_OK;
+}

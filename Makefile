@@ -87,6 +87,7 @@ TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
 FUZZERS := $(wildcard tests/fuzz/*.c)
 SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy tests/nir
+FAKE    := $(addprefix $(OUT)/fake-cuda/,libcuda.so.1 libnvrtc.so.12 libcublas.so.12 shim.h)
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
 # Text of programs: kernels/<folder>/<name>, in the library as bdl_<folder>_<name>.
@@ -214,7 +215,35 @@ $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 	$(call say,LINK,$@)
 	$(Q)$(LINK) -o $@ $^ -lcmocka $(LIBS)
 
-test: all $(TEST_BIN)  ## every suite of C, Lua and reference data (ONLY=pattern)
+# Stand-ins for NVIDIA's libraries (tests/cuda/README.md), without sanitizers: they change stacks.  Not unloaded: what a
+# driver holds outlives its users.
+FAKE_CC  = $(CC) -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -pthread $(WARN) -D_GNU_SOURCE -U_FORTIFY_SOURCE \
+           -Wl,-z,nodelete -Wl,--no-undefined -Wl,-soname,$(@F)
+FAKE_SRC := $(filter-out %/nvrtc.c %/cublas.c,$(wildcard tests/cuda/fake/*.c))
+FAKE_H   := tests/cuda/shim.h tests/cuda/fake/fake.h $(OUT)/flags
+
+$(OUT)/fake-cuda/libcuda.so.1: $(FAKE_SRC) $(FAKE_H)
+	@mkdir -p $(@D)
+	$(call say,FAKE,$@)
+	$(Q)$(FAKE_CC) -o $@ $(FAKE_SRC) -ldl
+
+$(OUT)/fake-cuda/libnvrtc.so.12: tests/cuda/fake/nvrtc.c $(FAKE_H)
+	@mkdir -p $(@D)
+	$(call say,FAKE,$@)
+	$(Q)$(FAKE_CC) -o $@ $< -ldl
+
+$(OUT)/fake-cuda/libcublas.so.12: tests/cuda/fake/cublas.c $(OUT)/fake-cuda/libcuda.so.1 $(FAKE_H)
+	@mkdir -p $(@D)
+	$(call say,FAKE,$@)
+	$(Q)$(FAKE_CC) -Wl,-rpath,'$$ORIGIN' -o $@ $< $(@D)/libcuda.so.1
+
+$(OUT)/fake-cuda/shim.h: tests/cuda/shim.h
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+
+$(filter $(OUT)/tests/cuda/%,$(TEST_BIN)): | $(FAKE)
+
+test: all $(TEST_BIN) $(FAKE)  ## every suite of C, Lua and reference data (ONLY=pattern)
 	@OUT=$(OUT) SAN=$(SAN) CC='$(CC)' LIBS='$(LIBS)' ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
 
 golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32, BDL_GOLDEN=dir)

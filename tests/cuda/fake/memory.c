@@ -9,7 +9,7 @@
 
 #include "fake.h"
 
-enum { ALIGN = 256 };
+enum { ALIGN = 256, HUGE = 2 << 20 };
 
 typedef struct {
   char *p;
@@ -18,14 +18,16 @@ typedef struct {
 } block;
 
 typedef struct {
-  char *base;
-  size_t size, used, touched; /* of the mapping; allocated; ever allocated up to there */
+  char *map, *base;           /* base: where the first huge page begins */
+  size_t size, used, touched; /* bytes there; allocated; ever allocated up to there, in huge pages */
   block *blocks;              /* by address */
   size_t n, room;
 } memory;
 
 static memory memories[FAKE_DEVICES];
 static int shown;
+
+static size_t mapped(const memory *m) { return (m->size + HUGE - 1) / HUGE * HUGE + HUGE; }
 
 void fake_memory_show(bool yes) {
   if (yes ? shown++ : --shown) return;
@@ -37,8 +39,11 @@ CUresult fake_memory_new(int device) {
   memory *m = &memories[device];
   memset(m, 0, sizeof *m);
   m->size = (size_t)fake_env("FAKE_CUDA_MEMORY", 2L << 30);
-  m->base = mmap(NULL, m->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return m->base == MAP_FAILED ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+  m->map = mmap(NULL, mapped(m), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (m->map == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  m->base = (char *)(((uintptr_t)m->map + HUGE - 1) / HUGE * HUGE);
+  madvise(m->base, m->size, MADV_HUGEPAGE); /* where there are any, showing and hiding takes less time */
+  return CUDA_SUCCESS;
 }
 
 /* ---- device memory ----------------------------------------------------------------------------------------------- */
@@ -90,8 +95,8 @@ static block *allocate(memory *m, size_t n) {
   m->used += room;
   m->blocks[i] = (block){m->base + at, n, room, false};
   if (at + room > m->touched) {
-    if (shown) mprotect(m->base, at + room, PROT_READ | PROT_WRITE);
-    m->touched = at + room;
+    m->touched = (at + room + HUGE - 1) / HUGE * HUGE;
+    if (shown) mprotect(m->base, m->touched, PROT_READ | PROT_WRITE);
   }
   return &m->blocks[i];
 }
@@ -260,7 +265,7 @@ CUresult cuMemFreeHost(void *p) {
 
 void fake_memory_drop(int device) {
   memory *m = &memories[device];
-  munmap(m->base, m->size);
+  munmap(m->map, mapped(m));
   free(m->blocks);
   memset(m, 0, sizeof *m);
 }

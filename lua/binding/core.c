@@ -14,10 +14,11 @@
 #include "base/context.h"
 #include "binding/embedded.h"
 #include "binding/host.h"
-#include "gpu/run.h"
 #include "exec/archive.h"
 #include "exec/cache.h"
+#include "device/cuda.h"
 #include "exec/exec_context.h"
+#include "gpu/run.h"
 
 /* ---- modules ------------------------------------------------------------------------------------- */
 
@@ -264,6 +265,57 @@ static int l_platform(lua_State *L) {
   return 0;
 }
 
+static void set_string(lua_State *L, const char *key, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static void set_integer(lua_State *L, const char *key, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static void push_gpu(lua_State *L, bdl_cuda *g, int k) {
+  bdl_cuda_about a = {0};
+  lbdl_check(L, bdl_cuda_look(g, k, &a));
+  lua_createtable(L, 0, 4);
+  set_string(L, "name", a.name);
+  set_integer(L, "memory", (lua_Integer)a.memory);
+  set_integer(L, "processors", a.processors);
+  lua_pushfstring(L, "%d.%d", a.major, a.minor);
+  lua_setfield(L, -2, "capability");
+}
+
+/* core.gpu() -> {devices = {{name, memory, capability, processors}, ..}, free, driver, driver_path, nvrtc, ..}; or nil and why there is none */
+static int l_gpu(lua_State *L) {
+  bdl_context *c = lbdl_ctx(L);
+  bdl_cuda *g;
+  if (bdl_cuda_get(c, &g) != BDL_OK) {
+    lua_pushnil(L);
+    lua_pushstring(L, bdl_last_error(c)->message);
+    bdl_clear_error(c);
+    return 2;
+  }
+  size_t spare = 0, total = 0;
+  lbdl_check(L, bdl_cuda_check(g, g->api.cuMemGetInfo_v2(&spare, &total), "its memory"));
+  lua_createtable(L, 0, 8);
+  lua_createtable(L, g->devices, 0);
+  for (int k = 0; k < g->devices; k++) {
+    push_gpu(L, g, k);
+    lua_rawseti(L, -2, k + 1);
+  }
+  lua_setfield(L, -2, "devices");
+  set_integer(L, "free", (lua_Integer)spare);
+  lua_pushfstring(L, "%d.%d", g->driver_version / 1000, g->driver_version % 1000 / 10);
+  lua_setfield(L, -2, "driver");
+  lua_pushfstring(L, "%d.%d", g->nvrtc_major, g->nvrtc_minor);
+  lua_setfield(L, -2, "nvrtc");
+  set_string(L, "driver_path", g->api.driver.path);
+  set_string(L, "nvrtc_path", g->api.nvrtc.path);
+  set_string(L, "blas_path", g->api.blas.path);
+  return 1;
+}
+
 /* core.blas() -> path of the library that products and factorisations use; nil: none */
 static int l_blas(lua_State *L) {
   bdl_exec_context *x;
@@ -320,7 +372,7 @@ static int open_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"tier", l_tier}, {"native", l_native}, {"native_make", l_native_make}, {"native_targets", l_native_targets}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
-    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"clock", l_clock}, {"columns", l_columns},
+    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"gpu", l_gpu}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

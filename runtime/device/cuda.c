@@ -122,34 +122,47 @@ static bdl_status libraries(bdl_context *c, const bdl_cuda_api *a) {
   return BDL_OK;
 }
 
-static int attribute(const bdl_cuda *g, int id) {
+static int attribute_of(const bdl_cuda *g, int device, int id) {
   int v = 0;
-  return g->api.cuDeviceGetAttribute(&v, id, g->ordinal) == 0 ? v : 0;
+  return g->api.cuDeviceGetAttribute(&v, id, device) == 0 ? v : 0;
+}
+
+static int attribute(const bdl_cuda *g, int id) { return attribute_of(g, g->ordinal, id); }
+
+bdl_status bdl_cuda_look(bdl_cuda *g, int k, bdl_cuda_about *a) {
+  int device = 0;
+  TRY(bdl_cuda_check(g, g->api.cuDeviceGet(&device, k), "a device"));
+  TRY(bdl_cuda_check(g, g->api.cuDeviceGetName(a->name, sizeof a->name, device), "its name"));
+  TRY(bdl_cuda_check(g, g->api.cuDeviceTotalMem_v2(&a->memory, device), "its memory"));
+  a->major = attribute_of(g, device, CU_MAJOR);
+  a->minor = attribute_of(g, device, CU_MINOR);
+  a->processors = attribute_of(g, device, CU_PROCESSORS);
+  return BDL_OK;
 }
 
 static bdl_status open_gpu(bdl_cuda *g) {
   bdl_context *c = g->device.ctx;
   const bdl_cuda_api *a = &g->api;
+  bdl_cuda_about about;
   char text[160];
-  int n = 0;
   TRY(libraries(c, a));
   a->cuDriverGetVersion(&g->driver_version);
   if (g->driver_version < LEAST_DRIVER) {
     snprintf(text, sizeof text, "%.80s is of CUDA %d.%d", a->driver.path, g->driver_version / 1000, g->driver_version % 1000 / 10);
     return missing(c, "the NVIDIA driver is too old", text, "install one of CUDA 11.2 or later");
   }
-  if (a->cuInit(0) != 0 || a->cuDeviceGetCount(&n) != 0 || n == 0)
+  if (a->cuInit(0) != 0 || a->cuDeviceGetCount(&g->devices) != 0 || g->devices == 0)
     return missing(c, "no GPU", "the NVIDIA driver finds no device", "look at nvidia-smi, CUDA_VISIBLE_DEVICES; or choose the platform 'cpu'");
   TRY(bdl_cuda_check(g, a->cuDeviceGet(&g->ordinal, 0), "the first device"));
-  TRY(bdl_cuda_check(g, a->cuDeviceGetName(g->name, sizeof g->name, g->ordinal), "its name"));
-  TRY(bdl_cuda_check(g, a->cuDeviceTotalMem_v2(&g->total, g->ordinal), "its memory"));
-  g->major = attribute(g, CU_MAJOR);
-  g->minor = attribute(g, CU_MINOR);
+  TRY(bdl_cuda_look(g, 0, &about));
+  g->total = about.memory;
+  g->major = about.major;
+  g->minor = about.minor;
+  g->processors = about.processors;
   if (g->major < LEAST_MAJOR || !attribute(g, CU_COOPERATIVE) || !attribute(g, CU_POOLS)) {
-    snprintf(text, sizeof text, "%.80s has compute capability %d.%d", g->name, g->major, g->minor);
+    snprintf(text, sizeof text, "%.80s has compute capability %d.%d", about.name, g->major, g->minor);
     return missing(c, "the GPU is too old", text, "one of capability 7.0 or later with memory pools is needed");
   }
-  g->processors = attribute(g, CU_PROCESSORS);
   g->block_threads = BDL_MIN(BLOCK, attribute(g, CU_MAX_THREADS_A_BLOCK));
   g->clusters = g->major >= 9 && attribute(g, CU_CLUSTERS);
   a->nvrtcVersion(&g->nvrtc_major, &g->nvrtc_minor);

@@ -103,11 +103,16 @@ typedef struct bdl_cuda_api {
 void bdl_cuda_api_open(bdl_cuda_api *api);
 void bdl_cuda_api_close(bdl_cuda_api *api);
 
+typedef struct bdl_cuda_about {
+  char name[128];
+  size_t memory;
+  int major, minor, processors;
+} bdl_cuda_about;
+
 typedef struct bdl_cuda {
   bdl_device device; /* first */
   bdl_cuda_api api;
-  int ordinal, driver_version, nvrtc_major, nvrtc_minor;
-  char name[128];
+  int devices, ordinal, driver_version, nvrtc_major, nvrtc_minor;
   size_t total;                  /* bytes of memory */
   int major, minor;              /* compute capability */
   int processors, block_threads; /* multiprocessors; threads a block that programs are launched with */
@@ -121,6 +126,8 @@ typedef struct bdl_cuda {
 bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **g);
 /* The same if it was asked for before, else NULL. */
 bdl_cuda *bdl_cuda_of(bdl_context *c);
+/* Of device k < g->devices. */
+bdl_status bdl_cuda_look(bdl_cuda *g, int k, bdl_cuda_about *a);
 /* BDL_OK, or what the driver says about `what` (BDL_ENOMEM, else BDL_EIO). */
 bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what);
 

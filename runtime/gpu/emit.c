@@ -38,6 +38,14 @@ static bool is_const(const bdl_exporter *m, int32_t slot) {
 
 static int32_t own(const bdl_plan *plan, int which) { return plan->n_in + plan->n_out + which; }
 
+/* The constant in a slot, on the GPU from now on. */
+static bdl_status constant_in(bdl_exporter *m, int32_t slot, int32_t *k) {
+  const bdl_pslot *s = &m->plan->slots.v[slot];
+  const bdl_dtype d = m->dtype[slot];
+  const void *data = s->kind == BDL_S_CONST ? s->data : (const void *)&s->literal;
+  return bdl_export_constant_of(m, d, (int64_t)(s->bytes / bdl_dtype_size(d)), data, false, false, k);
+}
+
 static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) {
   const bdl_plan *plan = m->plan;
   const bdl_pslot *s = &plan->slots.v[r.slot];
@@ -53,8 +61,7 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
   if (s->kind == BDL_S_ARENA) at = own(plan, m->at[r.slot] < 0 ? BDL_GPU_ROOM : BDL_GPU_ARENA);
   if (s->kind == BDL_S_ARENA && m->at[r.slot] >= 0) offset += (int64_t)s->offset;
   if (s->kind == BDL_S_CONST || s->kind == BDL_S_LITERAL) {
-    const void *data = s->kind == BDL_S_CONST ? s->data : (const void *)&s->literal;
-    TRY(bdl_export_constant_of(m, d, (int64_t)(s->bytes / bdl_dtype_size(d)), data, false, false, &at));
+    TRY(constant_in(m, r.slot, &at));
     at += own(plan, BDL_GPU_FIXED);
   }
   if (offset) snprintf(buf, BDL_EXPORT_PLACE, "(%s *)(F[%" PRId32 "] + %" PRId64 ")", type, at, offset);
@@ -198,6 +205,10 @@ static bdl_status host_loop(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
     bdl_where(e->p->c, i->src);
     return BDL_ENOTSUP;
   }
+  for (int32_t k = 0; k < i->scan.n_moving; k++) { /* the host steps over their rows */
+    const int32_t base = i->scan.moving[k].base.slot;
+    if (e->p->plan->slots.v[base].kind == BDL_S_CONST) TRY(constant_in(&e->m, base, &e->p->constant[base]));
+  }
   e->loop[e->n_loops++] = i;
   const bdl_status status = steps(e, &i->scan.body, &s->body);
   e->n_loops--;
@@ -248,6 +259,9 @@ static void constants(const emitter *e, bdl_str *o) {
 
 static bdl_status emit(emitter *e) {
   bdl_gpu_program *p = e->p;
+  p->constant = bdl_alloc(p->c, (size_t)(p->plan->slots.n + 1) * sizeof *p->constant);
+  if (!p->constant) return BDL_ENOMEM;
+  for (int64_t k = 0; k < p->plan->slots.n; k++) p->constant[k] = -1;
   TRY(bdl_export_library_new(p->c, false, bdl_cuda_device, &e->m.lib));
   TRY(slots(e));
   TRY(steps(e, &p->plan->block, &p->steps));
@@ -290,6 +304,7 @@ static void free_steps(bdl_context *c, bdl_gpu_steps *s) {
 void bdl_gpu_program_free(bdl_gpu_program *p) {
   for (int64_t k = 0; k < p->constants.n; k++)
     if (p->constants.v[k].own) bdl_free(p->c, (void *)(uintptr_t)p->constants.v[k].data, p->constants.v[k].own);
+  bdl_free(p->c, p->constant, (size_t)(p->plan->slots.n + 1) * sizeof *p->constant);
   BDL_VEC_FREE(p->c, p->constants);
   BDL_VEC_FREE(p->c, p->failures);
   free_steps(p->c, &p->steps);

@@ -38,6 +38,7 @@ typedef struct bdl_gpu_program {
   int32_t n_kernels;
   int64_t room;  /* bytes of scratch behind the plan's arena */
   BDL_VEC(bdl_export_constant) constants;
+  int32_t *constant; /* [slots] the number of the one in it; -1: none, or it is not on the GPU */
   BDL_VEC(bdl_export_failure) failures;
   bool can_fail;
 } bdl_gpu_program;

@@ -141,15 +141,17 @@ static bdl_status make(bdl_cuda *g, bdl_plan *plan) {
 
 /* ---- places ------------------------------------------------------------------------------------------------------------ */
 
-/* Where r is on the GPU; constants are in the program, and on the host. */
+/* Where r is on the GPU; 0: literals, and constants that no kernel reads. */
 static bdl_cuda_ptr address(const runner *r, bdl_ref ref) {
   const bdl_pslot *s = &r->plan->slots.v[ref.slot];
   switch (s->kind) {
     case BDL_S_ARENA: return r->q->table[own(r->q, BDL_GPU_ARENA)] + s->offset + (size_t)ref.offset;
     case BDL_S_MOVING: return r->q->moving[ref.slot] + (size_t)ref.offset;
     case BDL_S_INPUT: case BDL_S_OUTPUT: return r->q->table[ref.slot] + (size_t)ref.offset;
-    default: return 0;
+    default: break;
   }
+  const int32_t k = r->q->p.constant[ref.slot];
+  return k < 0 ? 0 : r->q->table[own(r->q, BDL_GPU_FIXED) + k] + (size_t)ref.offset;
 }
 
 static const void *on_host(const runner *r, bdl_ref ref) {

@@ -24,6 +24,8 @@ M.variables = {
   {"BDL_CC", "C compiler of the native tier, in place of cc"},
   {"BDL_CACHE", "folder of its programs, in place of ~/.cache/bdl"},
   {"BDL_HISTORY", "file of what was typed at the prompt, in place of ~/.bdl_history"},
+  {"BDL_PLATFORM", "cpu or gpu, where --platform does not say"},
+  {"BDL_CUDA", "folders, with ':' between, in which NVIDIA's driver, NVRTC and cuBLAS are looked for first"},
   {"BDL_BLAS", "shared library for matrix products and factorisations, in place of OpenBLAS"},
   {"BDL_LUA", "folder to load bdl's Lua modules from, in place of the built-in ones (for development)"},
   {"OMP_NUM_THREADS", "threads to use where --threads does not say"},
@@ -38,18 +40,34 @@ function(opts)
   io.stdout:write(("%s\n%d program%s, %.1f MiB\n"):format(dir, files, files == 1 and "" or "s", bytes / 2^20))
 end)
 
+--- What there is of CUDA, in lines.
+function M.gpu()
+  local gpu, why = core.gpu()
+  if not gpu then return {"none; " .. why:gsub("^platform .gpu.: ", "")} end
+  local lines = {}
+  for k, d in ipairs(gpu.devices) do
+    lines[k] = ("%s, %.1f GiB, capability %s, %d multiprocessors"):format(d.name, d.memory / 2^30, d.capability, d.processors)
+  end
+  lines[#lines + 1] = ("%.1f of %.1f GiB free on the first"):format(gpu.free / 2^30, gpu.devices[1].memory / 2^30)
+  lines[#lines + 1] = ("driver of CUDA %s, %s"):format(gpu.driver, gpu.driver_path)
+  lines[#lines + 1] = ("NVRTC %s, %s"):format(gpu.nvrtc, gpu.nvrtc_path)
+  lines[#lines + 1] = ("cuBLAS, %s"):format(gpu.blas_path)
+  return lines
+end
+
 command("env", "", "", "What bdl finds on this machine, and the environment variables that it reads.", function()
   local function row(name, value) io.stdout:write(("%-18s %s\n"):format(name, value)) end
   local core_type = os.getenv "OPENBLAS_CORETYPE" -- before the library is loaded
   local float, int = core.precision()
   local limit = core.memory().limit
   row("version", core.version .. ", " .. _VERSION)
-  row("platform", "cpu")
+  row("platforms", "cpu" .. (core.gpu() and ", gpu" or ""))
   row("instructions", core.isa())
   row("tier", core.tier())
   row("threads", core.threads())
   row("precision", ("%s, %s"):format(float, int))
   row("BLAS", core.blas() or "none found")
+  for _, line in ipairs(M.gpu()) do row("GPU", line) end
   row("MPI", core.world_library() or "none found; pmap has one device")
   row("HDF5", core.hdf5_built() and "built in" or "not built in; with libhdf5-dev it would be")
   row("gnuplot", require "bdl.plot.program".version() or "none found; figures are text, not files")

@@ -36,7 +36,8 @@ function M.apply(opts)
     local kept = require "bdl.provenance".options
     kept.precision, kept.seed = opts.precision, opts.seed
     if opts.precision then require "bdl.environ".set{precision = opts.precision} end
-    if opts.platform then require "bdl.environ".set{platform = opts.platform} end
+    local platform = opts.platform or os.getenv "BDL_PLATFORM"
+    if (platform or "") ~= "" then require "bdl.environ".set{platform = platform} end
     if opts.native then core.native(opts.native) end -- before anything is computed
     if opts.seed then require "bdl.random".seed(opts.seed) end
   end)

@@ -214,21 +214,26 @@ static bool holds(bdl_program *p) {
 
 static bdl_tensor *value_of(const leaf *l) { return &l->state->leaf[l->k].value; }
 
+/* Is the State still what the program was made for? */
+static bdl_status check_leaf(const bdl_program *p, const leaf *l) {
+  char text[BDL_STATE_TEXT];
+  TRY(bdl_state_check_alive(l->state));
+  if (bdl_aval_eq(&value_of(l)->aval, &p->e->state_aval[l - p->leaf])) return BDL_OK;
+  return bdl_fail(l->state->ctx, BDL_EVALUE, "%s has another type than when the program was made; make it again", bdl_state_text(l->state, text));
+}
+
 /* Where the State is now, and where its result goes. */
 static bdl_status look(const bdl_program *p, leaf *l) {
   bdl_tensor *v = value_of(l);
   if (memcmp(v, &l->seen, sizeof *v) != 0) {
-    char text[BDL_STATE_TEXT];
-    TRY(bdl_state_check_alive(l->state));
-    if (!bdl_aval_eq(&v->aval, &p->e->state_aval[l - p->leaf]))
-      return bdl_fail(l->state->ctx, BDL_EVALUE, "%s has another type than when the program was made; make it again", bdl_state_text(l->state, text));
     bdl_tensor packed;
+    TRY(check_leaf(p, l));
     TRY(bdl_tensor_pack(v, &packed));
     bdl_tensor_unref(v);
     *v = l->seen = packed;
   }
   TRY(bdl_tensor_fetch(v));
-  bdl_buffer_changed(v->buf);
+  bdl_buffer_changed(v->buf); /* it will be */
   if (l->in >= 0) p->ptr[l->in] = bdl_tensor_data(v);
   if (l->out < 0) return BDL_OK;
   if (l->inplace && v->buf->refs == 1) {
@@ -255,10 +260,58 @@ static void settle(const bdl_program *p, leaf *l) {
   l->seen = *v;
 }
 
+/* Contiguous memory of type a as a tensor. */
+static bdl_status over(bdl_context *c, void *data, const bdl_aval *a, bdl_tensor *t) {
+  bdl_buffer *b;
+  TRY(bdl_buffer_borrow(bdl_device_cpu(c), data, bdl_aval_bytes(a), &b));
+  *t = (bdl_tensor){.aval = *a, .buf = b};
+  for (int64_t k = a->ndim - 1, size = 1; k >= 0; size *= a->shape[k--]) t->stride[k] = size;
+  return BDL_OK;
+}
+
+/* On another device: States stay there, arguments go to it, results come back. */
+static bdl_status run_tensors(const bdl_program *p, bdl_tensor *in, bdl_tensor *out) {
+  bdl_plan *plan = p->e->plan;
+  for (int k = 0; k < p->e->n_used; k++) TRY(over(plan->ctx, p->ptr[k], bdl_aval_of(plan->prog, plan->prog->inputs.v[k]), &in[k]));
+  for (int i = 0; i < p->n_leaves; i++) {
+    const leaf *l = &p->leaf[i];
+    const bool mine = l->inplace && value_of(l)->buf->refs == 1 && bdl_tensor_contiguous(value_of(l));
+    TRY(check_leaf(p, l));
+    if (l->in >= 0) in[l->in] = bdl_tensor_ref(value_of(l));
+    if (l->out >= 0 && mine) out[l->out - plan->n_in] = bdl_tensor_ref(value_of(l));
+  }
+  TRY(bdl_exec_run(plan, in, out));
+  for (int i = 0; i < p->n_leaves; i++) {
+    const leaf *l = &p->leaf[i];
+    if (l->out < 0) continue;
+    bdl_tensor_unref(value_of(l));
+    *value_of(l) = bdl_tensor_ref(&out[l->out - plan->n_in]);
+  }
+  for (int i = 0; i < p->n_result; i++) {
+    TRY(bdl_tensor_fetch(&out[i]));
+    memcpy(p->ptr[plan->n_in + i], bdl_tensor_data(&out[i]), bdl_aval_bytes(&out[i].aval));
+  }
+  return BDL_OK;
+}
+
+static bdl_status run_elsewhere(const bdl_program *p) {
+  bdl_context *c = p->e->plan->ctx;
+  const size_t bytes = (size_t)(p->n_ptr + 1) * sizeof(bdl_tensor);
+  bdl_tensor *t = bdl_calloc(c, bytes);
+  if (!t) return BDL_ENOMEM;
+  const bdl_status s = run_tensors(p, t, t + p->e->plan->n_in);
+  for (int k = 0; k < p->n_ptr; k++)
+    if (t[k].buf) bdl_tensor_unref(&t[k]);
+  bdl_free(c, t, bytes);
+  return s;
+}
+
 static bdl_status run(bdl_program *p) {
   bdl_plan *plan = p->e->plan;
   bdl_context *c = plan->ctx;
+  bdl_exec_context *x;
   bdl_status s = BDL_OK;
+  TRY(bdl_exec_get(c, &x));
   if (bdl_stop_asked(c)) {
     bdl_ask_stop(c, false);
     return bdl_fail(c, BDL_EINTERRUPT, "interrupted before the first step");
@@ -267,6 +320,12 @@ static bdl_status run(bdl_program *p) {
     bound *x = &p->arg[i];
     TRY(lbdl_check_booleans(c, x->a.data, &x->type));
     if (x->host) memcpy(bdl_tensor_data(&x->own), x->host, bdl_aval_bytes(&x->type));
+  }
+  if (x->elsewhere) {
+    TRY(run_elsewhere(p));
+    for (int i = 0; i < p->n_result; i++)
+      if (p->result[i].host) memcpy(p->result[i].host, bdl_tensor_data(&p->result[i].own), bdl_aval_bytes(&p->result[i].type));
+    return BDL_OK;
   }
   for (int i = 0; i < p->n_leaves; i++) TRY(look(p, &p->leaf[i]));
   for (int i = 0; i < p->n_leaves; i++) bdl_buffer_ref(p->leaf[i].held = p->leaf[i].seen.buf);

@@ -65,8 +65,9 @@ void bdl_buffer_unref(bdl_buffer *b); /* NULL is fine */
 void bdl_device_trim(bdl_device *d);  /* gives the memory of spare buffers back */
 /* One that a program of device `far` fills; on the CPU once somebody asks. */
 bdl_status bdl_buffer_new_far(bdl_device *cpu, bdl_device *far, size_t size, bdl_buffer **b);
-/* *p: its bytes on that device.  to_write: whatever they are, and newer than those of the CPU from now on. */
-bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool to_write, void **p);
+/* *p: its bytes on that device; those of now, or any, to be written over. */
+bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool of_now, void **p);
+void bdl_buffer_far_changed(bdl_buffer *b);  /* those were written, or will be before anybody looks */
 bdl_status bdl_buffer_bring(bdl_buffer *b);  /* makes those of the CPU the newest; waits for the device */
 void bdl_buffer_changed(bdl_buffer *b);      /* those of the CPU were written */
 /* Before the host looks at, or changes, what a tensor holds. */

@@ -117,20 +117,22 @@ bdl_status bdl_buffer_new_far(bdl_device *cpu, bdl_device *far, size_t size, bdl
 }
 
 /* Borrowed memory may have changed since it was copied. */
-bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool to_write, void **p) {
-  const bool fresh = !b->far_device;
-  if (fresh) {
+bdl_status bdl_buffer_far(bdl_buffer *b, bdl_device *far, bool of_now, void **p) {
+  if (!b->far_device) {
     TRY(far->ops->alloc(far, b->size, &b->far));
     b->far_device = far;
+    b->far_old = true;
   }
   *p = b->far;
-  if (to_write) b->data_old = true, b->far_old = false;
-  else if (fresh || b->far_old || (b->borrowed && !b->data_old)) {
-    const bdl_status s = far->ops->upload(far, NULL, b->far, b->data, b->size);
-    b->far_old = s != BDL_OK;
-    return s;
-  }
+  if (!of_now || !(b->far_old || (b->borrowed && !b->data_old))) return BDL_OK;
+  TRY(far->ops->upload(far, NULL, b->far, b->data, b->size));
+  b->far_old = false;
   return BDL_OK;
+}
+
+void bdl_buffer_far_changed(bdl_buffer *b) {
+  b->data_old = true;
+  b->far_old = false;
 }
 
 bdl_status bdl_buffer_bring(bdl_buffer *b) {

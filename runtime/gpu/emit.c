@@ -238,6 +238,7 @@ static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
     k += n;
     if (k == b->n) break;
     bdl_gpu_step s = {.kind = BDL_G_HOST, .inst = &b->v[k++]};
+    e->p->host_steps = true;
     bdl_status status = BDL_OK;
     if (s.inst->kind == BDL_I_COND) status = branches(e, s.inst, &s);
     else if (s.inst->kind != BDL_I_KERNEL) status = host_loop(e, s.inst, &s);

@@ -40,7 +40,8 @@ typedef struct bdl_gpu_program {
   BDL_VEC(bdl_export_constant) constants;
   int32_t *constant; /* [slots] the number of the one in it; -1: none, or it is not on the GPU */
   BDL_VEC(bdl_export_failure) failures;
-  bool can_fail;
+  bool can_fail;    /* a kernel may note a failure */
+  bool host_steps;  /* the host works between launches, and may fail there */
 } bdl_gpu_program;
 
 /* Which kernels' instructions a GPU runs by itself; others are the host's. */

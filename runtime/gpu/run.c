@@ -313,13 +313,14 @@ static bdl_status operands(runner *r, const bdl_tensor *in, bdl_tensor *out, bdl
   void *p;
   if (!cpu) return BDL_ENOMEM;
   for (int32_t k = 0; k < r->plan->n_in; k++) {
-    TRY(bdl_buffer_far(in[k].buf, d, false, &p));
+    TRY(bdl_buffer_far(in[k].buf, d, true, &p));
     at[k] = (bdl_cuda_ptr)(uintptr_t)p + (size_t)in[k].offset * bdl_dtype_size(in[k].aval.dtype);
   }
   for (int32_t k = 0; k < r->plan->n_out; k++) {
     const bdl_aval *a = bdl_aval_of(r->plan->prog, r->plan->prog->outputs[k]);
+    if (out[k].buf && r->q->p.host_steps) bdl_tensor_unref(&out[k]); /* what fails in the middle leaves States as they were */
     if (!out[k].buf) TRY(bdl_tensor_new_far(cpu, d, a, &out[k]));
-    TRY(bdl_buffer_far(out[k].buf, d, true, &p));
+    TRY(bdl_buffer_far(out[k].buf, d, false, &p));
     at[r->plan->n_in + k] = (bdl_cuda_ptr)(uintptr_t)p + (size_t)out[k].offset * bdl_dtype_size(a->dtype);
   }
   return BDL_OK;
@@ -340,8 +341,10 @@ static bdl_status run_packed(runner *r, const bdl_tensor *in, bdl_tensor *out) {
     q->current = s == BDL_OK;
   }
   bdl_free(r->c, at, bytes);
-  if (s == BDL_OK) s = run_steps(r, &q->p.steps);
-  return s == BDL_OK ? outcome(r) : s;
+  TRY(s);
+  for (int32_t k = 0; k < r->plan->n_out; k++) bdl_buffer_far_changed(out[k].buf);
+  TRY(run_steps(r, &q->p.steps));
+  return outcome(r);
 }
 
 bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {

@@ -171,7 +171,7 @@ static bdl_status tensor_over(bdl_device *d, bdl_device *far, const bdl_aval *a,
   TRY(bdl_aval_check(d->ctx, a));
   bdl_buffer *b;
   bdl_status s = far ? bdl_buffer_new_far(d, far, bdl_aval_bytes(a), &b) : bdl_buffer_new(d, bdl_aval_bytes(a), &b);
-  if (s == BDL_ENOMEM) {
+  if (s == BDL_ENOMEM && !far) {
     char text[BDL_AVAL_TEXT];
     return bdl_fail(d->ctx, s, "out of memory for %s (%zu bytes)", bdl_aval_text(a, true, text), bdl_aval_bytes(a));
   }

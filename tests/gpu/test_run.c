@@ -1,0 +1,238 @@
+/*
+** Plans on a GPU: random programs and loops give the bits of the interpreter tier; results stay there until somebody asks; what is
+** missing is named; failures of the driver, of memory and of the cache leave everything as it was.
+*/
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../exec/programs.h"
+#include "../ir/text.h"
+#include "../support/gpu.h"
+#include "base/context.h"
+#include "device/cuda.h"
+
+enum { PROGRAMS = 40, LOOPS = 15 };
+
+/* ---- the same bits -------------------------------------------------------------------------------------------------- */
+
+/* CUDA's sine is not SLEEF's. */
+static bool has_sine(const bdl_prog *p) {
+  for (int64_t i = 0; i < p->eqns.n; i++) {
+    const bdl_eqn *e = &p->eqns.v[i];
+    if (e->prim == BDL_P_sin) return true;
+    for (int k = 0; k < e->n_params; k++)
+      for (int j = 0; e->params[k].kind == BDL_PK_PROGS && j < e->params[k].n; j++)
+        if (has_sine(e->params[k].progs[j])) return true;
+  }
+  return false;
+}
+
+static int compare(bdl_context *c, bdl_prog *p, const int32_t *pair, const char *what, uint64_t seed) {
+  bdl_tensor in[MANY], there[MANY], here[MANY];
+  bdl_plan *plan;
+  const int n_in = (int)p->inputs.n, n_out = p->n_outputs;
+  if (has_sine(p)) {
+    bdl_prog_unref(p);
+    return 0;
+  }
+  t_inputs_of(p, in);
+  t_check(c, bdl_plan_new(c, p, pair, &plan));
+  bdl_prog_unref(p);
+  t_check(c, t_gpu_both(plan, in, there, here));
+  t_same_bits(there, here, n_out, what, seed);
+  t_drop(there, n_out);
+  t_drop(here, n_out);
+  t_drop(in, n_in);
+  bdl_plan_free(plan);
+  return 1;
+}
+
+static void random_programs_and_loops_agree(void **state) {
+  (void)state;
+  bdl_context *c = t_gpu_context();
+  int32_t pair[MANY];
+  int n = 0;
+  for (uint64_t seed = 0; seed < PROGRAMS; seed++) n += compare(c, t_random_program(c, seed), NULL, "a program", seed);
+  for (uint64_t seed = 0; seed < LOOPS; seed++) {
+    n += compare(c, t_random_scan(c, seed, pair), NULL, "a loop", seed);
+    n += compare(c, t_random_rows(c, seed), NULL, "a loop's rows", seed);
+    n += compare(c, t_random_neurons(c, seed, pair), NULL, "neurons", seed);
+  }
+  assert_true(n > 20);
+  bdl_context_free(c);
+}
+
+/* ---- where values are ---------------------------------------------------------------------------------------------------- */
+
+static bdl_plan *sum_and_twice(bdl_context *c) {
+  bdl_plan *plan;
+  bdl_prog *p = t_parse(c, "program p(x:f32[1000]) {\n  y:f32[1000] = add x x\n  s:f32[] = reduce_sum[axes=(0)] x\n  return y, s\n}");
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  bdl_prog_unref(p);
+  return plan;
+}
+
+static bdl_tensor ramp(bdl_context *c) {
+  const int64_t n = 1000;
+  const bdl_aval a = bdl_aval_make(BDL_F32, 1, &n);
+  bdl_tensor t;
+  t_check(c, bdl_tensor_new(bdl_device_cpu(c), &a, &t));
+  for (int i = 0; i < n; i++) ((float *)bdl_tensor_data(&t))[i] = (float)i;
+  return t;
+}
+
+static void results_stay_until_they_are_read(void **state) {
+  (void)state;
+  bdl_context *c = t_gpu_context();
+  bdl_plan *plan = sum_and_twice(c);
+  bdl_tensor x = ramp(c), out[2] = {{.buf = NULL}, {.buf = NULL}}, again[2] = {{.buf = NULL}, {.buf = NULL}};
+  t_check(c, bdl_exec_run(plan, &x, out));
+  assert_null(out[0].buf->data);
+  assert_true(out[0].buf->data_old);
+  t_check(c, bdl_exec_run(plan, &out[0], again)); /* its operand is there */
+  assert_null(out[0].buf->data);
+  t_check(c, bdl_tensor_fetch(&again[0]));
+  t_check(c, bdl_tensor_fetch(&again[1]));
+  for (int i = 0; i < 1000; i++) assert_float_equal(((const float *)bdl_tensor_data(&again[0]))[i], 4 * i, 0);
+  assert_float_equal(bdl_tensor_at(&again[1], 0).f32, 999000, 0);
+
+  ((float *)bdl_tensor_data(&x))[0] = 1000; /* the host writes: the next run sees it */
+  bdl_buffer_changed(x.buf);
+  bdl_tensor_unref(&again[1]);
+  bdl_tensor_unref(&again[0]);
+  t_check(c, bdl_exec_run(plan, &x, again));
+  t_check(c, bdl_tensor_fetch(&again[1]));
+  assert_float_equal(bdl_tensor_at(&again[1], 0).f32, 500500, 0);
+  assert_true(bdl_cuda_of(c)->used > 0);
+  t_drop(out, 2);
+  t_drop(again, 2);
+  t_drop(&x, 1);
+  bdl_plan_free(plan);
+  assert_int_equal(bdl_cuda_of(c)->used, 0);
+  bdl_context_free(c);
+}
+
+/* ---- what is missing ---------------------------------------------------------------------------------------------------------- */
+
+static void refused(const char *variable, const char *value, const char *part, const char *more) {
+  t_gpu_find();
+  setenv(variable, value, 1);
+  bdl_context *c = bdl_context_new(NULL, NULL);
+  const bdl_status s = bdl_gpu_use(c, "gpu");
+  if (s == BDL_OK && strcmp(variable, "BDL_CUDA") == 0) { /* this machine has the part itself, where the loader looks */
+    bdl_context_free(c);
+    return;
+  }
+  assert_int_equal(s, BDL_EVALUE);
+  const char *message = bdl_last_error(c)->message;
+  if (!strstr(message, part) || !strstr(message, more)) fail_msg("%s", message);
+  bdl_context_free(c);
+  unsetenv(variable);
+}
+
+static void copy_library(const char *from, const char *to, const char *name) {
+  char command[9000];
+  snprintf(command, sizeof command, "cp '%s/%s' '%s/%s'", from, name, to, name);
+  t_in_folder(to, command);
+}
+
+static void what_is_missing_is_named(void **state) {
+  (void)state;
+  char folder[T_FOLDER], all[T_FOLDER + 64];
+  if (t_gpu_is_real()) skip();
+  t_new_folder(folder);
+  snprintf(all, sizeof all, "/no/such:%s", folder);
+  refused("BDL_CUDA", all, "no NVIDIA driver: libcuda.so.1 was not found", folder);
+  copy_library(t_gpu_folder(), folder, "libcuda.so.1");
+  refused("BDL_CUDA", all, "no CUDA compiler: libnvrtc.so", "was not found");
+  copy_library(t_gpu_folder(), folder, "libnvrtc.so.12");
+  refused("BDL_CUDA", all, "no cuBLAS: libcublas.so", "was not found");
+  refused("FAKE_CUDA_DEVICES", "0", "no GPU", "the NVIDIA driver finds no device");
+  refused("FAKE_CUDA_DRIVER", "10020", "the NVIDIA driver is too old", "CUDA 10.2");
+  bdl_context *c = bdl_context_new(NULL, NULL);
+  assert_int_equal(bdl_gpu_use(c, "tpu"), BDL_EVALUE);
+  assert_string_equal(bdl_last_error(c)->message, "no tpu backend; have cpu, gpu");
+  bdl_context_free(c);
+}
+
+/* ---- failures -------------------------------------------------------------------------------------------------------------------- */
+
+/* The n-th call of a function fails; what the run then says. */
+static bdl_status with_failure(const char *what) {
+  t_gpu_find();
+  bdl_context *c = t_gpu_context();
+  bdl_plan *plan = sum_and_twice(c);
+  bdl_tensor x = ramp(c), out[2] = {{.buf = NULL}, {.buf = NULL}};
+  setenv("FAKE_CUDA_FAIL", what, 1);
+  bdl_status s = bdl_exec_run(plan, &x, out);
+  if (s == BDL_OK) s = bdl_tensor_fetch(&out[0]);
+  unsetenv("FAKE_CUDA_FAIL");
+  if (s != BDL_OK && !strstr(bdl_last_error(c)->message, "GPU: ")) fail_msg("%s: %s", what, bdl_last_error(c)->message);
+  for (int i = 0; i < 2; i++)
+    if (out[i].buf) bdl_tensor_unref(&out[i]);
+  assert_float_equal(((const float *)bdl_tensor_data(&x))[999], 999, 0);
+  t_drop(&x, 1);
+  bdl_plan_free(plan);
+  bdl_context_free(c);
+  return s;
+}
+
+static void failures_of_the_driver_are_told(void **state) {
+  (void)state;
+  if (t_gpu_is_real()) skip();
+  static const char *const calls[] = {"cuMemAllocAsync:1", "cuMemAllocAsync:2", "cuMemAllocAsync:3", "cuMemcpyHtoDAsync:1",
+                                      "cuModuleLoadDataEx:1", "cuModuleGetFunction:1", "cuLaunchKernelEx:1", "cuMemcpyDtoHAsync:1",
+                                      "cuStreamSynchronize:1", "nvrtcCreateProgram:1", "nvrtcCompileProgram:1"};
+  for (int k = 0; k < BDL_LEN(calls); k++) {
+    if (strncmp(calls[k], "nvrtc", 5) == 0) t_in_folder(getenv("BDL_CACHE"), "rm -f *.cubin");
+    if (with_failure(calls[k]) == BDL_OK) fail_msg("%s: nothing failed", calls[k]);
+  }
+  assert_int_equal(with_failure("cuMemAllocAsync:1000"), BDL_OK);
+}
+
+static void programs_are_kept_on_disk(void **state) {
+  (void)state;
+  if (t_gpu_is_real()) skip();
+  assert_int_equal(with_failure("nothing:1"), BDL_OK); /* made by now */
+  assert_int_equal(with_failure("nvrtcCompileProgram:1"), BDL_OK);
+  t_in_folder(getenv("BDL_CACHE"), "for f in *.cubin; do printf x | dd of=$f bs=1 seek=100 conv=notrunc 2>/dev/null; done");
+  assert_int_equal(with_failure("nvrtcCompileProgram:1"), BDL_ECOMPILE); /* what was changed is not run */
+  assert_int_equal(with_failure("nothing:1"), BDL_OK);
+  assert_int_equal(with_failure("nvrtcCompileProgram:1"), BDL_OK);
+}
+
+static void limits_hold_there_too(void **state) {
+  (void)state;
+  bdl_context *c = t_gpu_context();
+  bdl_plan *plan = sum_and_twice(c);
+  bdl_tensor x = ramp(c), out[2] = {{.buf = NULL}, {.buf = NULL}};
+  c->mem_limit = c->mem_used + 100000;
+  bdl_cuda_of(c)->used += c->mem_limit - 5000;
+  assert_int_equal(bdl_exec_run(plan, &x, out), BDL_ENOMEM);
+  if (!strstr(bdl_last_error(c)->message, "the limit of")) fail_msg("%s", bdl_last_error(c)->message);
+  bdl_cuda_of(c)->used -= c->mem_limit - 5000;
+  c->mem_limit = 0;
+  t_check(c, bdl_exec_run(plan, &x, out));
+  t_drop(out, 2);
+  t_drop(&x, 1);
+  bdl_plan_free(plan);
+  bdl_context_free(c);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_is_missing_is_named), /* first: the loader would find what was open once */
+    cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(results_stay_until_they_are_read),
+    cmocka_unit_test(failures_of_the_driver_are_told), cmocka_unit_test(programs_are_kept_on_disk),
+    cmocka_unit_test(limits_hold_there_too),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -105,7 +105,7 @@ LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
 
 # ---- products ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all run test golden bench docs fuzz tidy install deb module install-module uninstall clean help
+.PHONY: all run test test-gpu golden bench docs fuzz tidy install deb module install-module uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -243,8 +243,18 @@ $(OUT)/fake-cuda/shim.h: tests/cuda/shim.h
 
 $(filter $(OUT)/tests/cuda/%,$(TEST_BIN)): | $(FAKE)
 
+# On the fake GPU what shows most of it; on a real one everything.
+GOLDENS  := $(filter-out %/areas/ %/generate/,$(wildcard tests/golden/*/))
+ON_FAKE  := $(if $(SAN),,$(GOLDENS) $(addprefix tests/lua/,array.lua checkify.lua control.lua delays.lua layers.lua memory.lua vmap.lua))
+NOT_ON_GPU := $(addprefix tests/lua/,harness.lua run.lua cli.lua native.lua repl.lua)
+ON_GPU   := $(filter-out $(NOT_ON_GPU),$(wildcard tests/lua/*.lua)) $(GOLDENS) $(SINGLE:%=tests/golden/%/f32/)
+
+test-gpu: all $(TEST_BIN)  ## the suites on the GPU of this machine (SANITIZER=memcheck, racecheck: under compute-sanitizer)
+	@BDL_TEST_GPU=real OUT=$(OUT) BDL_PREFIX='$(if $(SANITIZER),compute-sanitizer --tool $(SANITIZER) --error-exitcode 9)' \
+	  ONLY='$(ONLY)' JOBS=1 sh tests/run.sh $(wildcard tests/gpu/test_*.c) $(ON_GPU:%=gpu:%)
+
 test: all $(TEST_BIN) $(FAKE)  ## every suite of C, Lua and reference data (ONLY=pattern)
-	@OUT=$(OUT) SAN=$(SAN) CC='$(CC)' LIBS='$(LIBS)' ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES)
+	@OUT=$(OUT) SAN=$(SAN) CC='$(CC)' LIBS='$(LIBS)' ONLY='$(ONLY)' JOBS=$(JOBS) sh tests/run.sh $(SUITES) $(addprefix gpu:,$(wildcard $(ON_FAKE)))
 
 golden: $(OUT)/bdl  ## compare with the reference data (AREA=name, PRECISION=32, BDL_GOLDEN=dir)
 	@$(OUT)/bdl run --quiet tests/golden/run.lua

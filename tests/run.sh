@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh -- runs test suites, two or more at a time, and adds up what they say.  Called by `make test`.
 #   OUT=build/debug [SAN=..] [ONLY=pattern] [JOBS=n] [TEST_TIMEOUT=s] run.sh tests/ir/test_text.c tests/lua/check.lua tests/golden/units/ ..
-# A suite is a C program (built from the file named), a Lua file, or a folder of reference cases, with f32/ behind it in single
+# gpu: in front of a suite: its programs run on a GPU (tests/cuda).  A suite is a C program (built from the file named), a Lua file, or a folder of reference cases, with f32/ behind it in single
 # precision.  One line a suite, then
 # the output of those that failed; last line `N passed, N failed`.  A suite that crashes, hangs, or says nothing fails.
 set -u
@@ -11,6 +11,13 @@ log=$OUT/log
 
 # one suite: writes $log/<name>.log and $log/<name>.sum (passed failed skipped), prints its line
 one() {
+  gpu=
+  case $1 in gpu:*) # on a GPU: the fake one, or that of BDL_TEST_GPU=real
+    gpu="BDL_PLATFORM=gpu BDL_CACHE=$log/cache"
+    [ "${BDL_TEST_GPU:-}" = real ] || gpu="$gpu BDL_CUDA=$(cd "$OUT" && pwd)/fake-cuda"
+    set -- "${1#gpu:}"
+    ;;
+  esac
   name=${1#tests/}
   case $1 in
   *.c)
@@ -31,6 +38,8 @@ one() {
     set -- env AREA="${name#golden/}" "$BDL" run --quiet tests/golden/run.lua
     ;;
   esac
+  [ -z "$gpu" ] || set -- env $gpu ${BDL_PREFIX:-} "$@"
+  [ -z "$gpu" ] || name=gpu:$name
   mkdir -p "$log/${name%/*}"
   begin=$(date +%s%N)
   timeout -k 10 "$TEST_TIMEOUT" "$@" >"$log/$name.log" 2>&1
@@ -72,6 +81,12 @@ case $SAN in
   ;;
 ?*) export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}" ;;
 esac
+
+# The real compiler of a GPU's programs, where there is one, sees them all; it needs no GPU.
+if [ -z "${FAKE_CUDA_NVRTC:-}" ]; then
+  FAKE_CUDA_NVRTC=$(ls -d /usr/local/cuda*/lib64/libnvrtc.so.1? /usr/lib/*/libnvrtc.so.1? 2>/dev/null | head -n 1)
+fi
+export FAKE_CUDA_NVRTC
 
 for suite in "$@"; do
   case $suite in *${ONLY:-}*) echo "$suite" ;; esac

@@ -122,6 +122,13 @@ BDL_ONE bool anyone(uint32_t *flag, bool mine) {
   return *(volatile uint32_t *)flag != 0;
 }
 
+/* Has the host set its word? */
+BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
+  if (THREAD == 0) *word = *(volatile const uint32_t *)host;
+  sync();
+  return *(volatile uint32_t *)word != 0;
+}
+
 #define DT b8
 #define T bool
 #define MEM unsigned char

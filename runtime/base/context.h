@@ -19,6 +19,7 @@ struct bdl_context {
   void (*warn)(void *ud, const char *text); /* what the user should know though nothing failed; (optional) nobody listens */
   void *warn_ud;
   volatile sig_atomic_t interrupted; /* set from a signal handler or another thread; loops look at it */
+  volatile uint32_t *interrupted_too; /* the same where a GPU's loops see it; NULL: there are none */
   bool sandboxed;                    /* a stranger's model: no files, no programs, no native code */
   struct bdl_budget {
     bool on, spent;
@@ -40,7 +41,11 @@ struct bdl_context {
 
 /* The flag as other threads may set it at any time. */
 static inline bool bdl_stop_asked(const bdl_context *c) { return __atomic_load_n(&c->interrupted, __ATOMIC_RELAXED) != 0; }
-static inline void bdl_ask_stop(bdl_context *c, bool stop) { __atomic_store_n(&c->interrupted, stop, __ATOMIC_RELAXED); }
+static inline void bdl_ask_stop(bdl_context *c, bool stop) {
+  volatile uint32_t *const too = __atomic_load_n(&c->interrupted_too, __ATOMIC_ACQUIRE);
+  __atomic_store_n(&c->interrupted, stop, __ATOMIC_RELAXED);
+  if (too) __atomic_store_n(too, stop, __ATOMIC_RELAXED);
+}
 
 /* NULL hook: malloc.  Returns NULL only when the hook does. */
 bdl_context *bdl_context_new(bdl_alloc_fn alloc, void *ud);

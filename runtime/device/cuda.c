@@ -10,7 +10,7 @@
 
 /* Values of the driver's interface. */
 enum {
-  CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_POOL_RELEASE_THRESHOLD = 4,
+  CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2, CU_POOL_RELEASE_THRESHOLD = 4,
   CU_MAX_THREADS_A_BLOCK = 1, CU_PROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
 };
 enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11020 };
@@ -91,6 +91,8 @@ static void gpu_fini(bdl_device *d) {
   bdl_cuda *g = gpu_of(d);
   bdl_context *c = d->ctx;
   if (g->blas) g->api.cublasDestroy_v2(g->blas);
+  __atomic_store_n(&c->interrupted_too, NULL, __ATOMIC_RELEASE);
+  if (g->stop) g->api.cuMemFreeHost(g->stop);
   if (g->stream) {
     g->api.cuStreamSynchronize(g->stream);
     g->api.cuStreamDestroy_v2(g->stream);
@@ -169,6 +171,11 @@ static bdl_status open_gpu(bdl_cuda *g) {
   TRY(bdl_cuda_check(g, a->cuDevicePrimaryCtxRetain(&g->context, g->ordinal), "its context"));
   TRY(bdl_cuda_check(g, a->cuCtxSetCurrent(g->context), "its context"));
   TRY(bdl_cuda_check(g, a->cuStreamCreate(&g->stream, CU_NON_BLOCKING), "a stream"));
+  void *stop;
+  TRY(bdl_cuda_check(g, a->cuMemHostAlloc(&stop, 64, CU_HOST_PORTABLE | CU_HOST_MAPPED), "memory that the host sees"));
+  g->stop = stop;
+  *g->stop = 0;
+  __atomic_store_n(&c->interrupted_too, g->stop, __ATOMIC_RELEASE);
   bdl_cuda_any pool;
   uint64_t keep = UINT64_MAX; /* what was freed serves again */
   TRY(bdl_cuda_check(g, a->cuDeviceGetDefaultMemPool(&pool, g->ordinal), "its memory pool"));

@@ -119,6 +119,7 @@ typedef struct bdl_cuda {
   bool cooperative, clusters;
   bdl_cuda_any context, stream, blas;
   size_t used, peak;             /* bytes of device memory */
+  uint32_t *stop;                /* the context's interrupted_too: memory of the host that the GPU sees, too */
   bdl_status lost;               /* what a failed launch or copy left: all later calls say so */
 } bdl_cuda;
 

@@ -101,7 +101,7 @@ static bdl_status compile(bdl_context *c, const char *folder, const bdl_program_
   if (status == 0) return BDL_OK;
   unlink(part);
   if (c->interrupted) {
-    c->interrupted = 0;
+    bdl_ask_stop(c, false);
     return bdl_fail(c, BDL_EINTERRUPT, "interrupted while programs were compiled; %s is as before", path);
   }
   return status < 0 ? bdl_fail(c, BDL_EIO, "/bin/sh cannot be run") : complain(c, path, folder);

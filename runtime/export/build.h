@@ -52,6 +52,7 @@ typedef struct bdl_export_target {
   bool (*is_const)(const bdl_exporter *m, int32_t slot);
   bdl_status (*group)(bdl_exporter *m, const bdl_inst *i, int indent);
   bdl_status (*kernel)(bdl_exporter *m, const bdl_inst *i, int indent);
+  bdl_status (*stepped)(bdl_exporter *m, const bdl_inst *i, int indent); /* what a loop does after a step t<id>; NULL: nothing */
 } bdl_export_target;
 extern const bdl_export_target bdl_export_to_c99;
 
@@ -72,6 +73,7 @@ struct bdl_exporter {
   int64_t *at;       /* [slots] in its class of the scratch */
   bool *shadow;      /* [slots] a State's new value, brought home at the end */
   bool may_fail;
+  int loops;         /* around what is written */
   int64_t room;      /* bytes of scratch that a collective text needs beside the plan's */
 };
 

@@ -44,13 +44,18 @@ bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent) {
 static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
   LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
   TRY(bdl_export_rows(m, i, indent + 2));
+  m->loops++;
   TRY(bdl_export_block(m, &i->scan.body, indent + 2));
+  m->loops--;
+  if (m->to->stepped) TRY(m->to->stepped(m, i, indent + 2));
   LINE("}\n");
   return BDL_OK;
 }
 
 static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
-  LINE("for (;;) {\n");
+  if (m->to->stepped) LINE("for (int32_t t%" PRId32 " = 0;; t%" PRId32 "++) {\n", i->id, i->id);
+  else LINE("for (;;) {\n");
+  m->loops++;
   TRY(bdl_export_block(m, &i->loop.cond, indent + 2));
   LINE("  const bool more = *(");
   TRY(bdl_export_place(m, i->loop.pred));
@@ -58,6 +63,8 @@ static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
   bdl_export_sync(m, indent + 2); /* all have seen it, before the next round writes another */
   LINE("  if (!more) break;\n");
   TRY(bdl_export_block(m, &i->loop.body, indent + 2));
+  m->loops--;
+  if (m->to->stepped) TRY(m->to->stepped(m, i, indent + 2));
   LINE("}\n");
   return BDL_OK;
 }

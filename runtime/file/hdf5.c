@@ -104,7 +104,7 @@ static bdl_status wait_for_reader(bdl_hdf5 *f) {
   struct pollfd p = {.fd = f->socket, .events = POLLIN};
   while (poll(&p, 1, 100) <= 0) {
     if (!f->ctx->interrupted) continue;
-    f->ctx->interrupted = 0;
+    bdl_ask_stop(f->ctx, false);
     kill(f->reader, SIGKILL);
     stop_reader(f);
     return bdl_fail(f->ctx, BDL_EINTERRUPT, "interrupted while %s was %s", f->path, f->temp ? "written" : "read");

@@ -6,6 +6,7 @@
 ** F is a table of pointers.  A loop that is all on the GPU is a loop of the kernel; where something in it is not, the host makes its
 ** steps, and the numbers of those go into a and b, 32 bits for each loop.
 */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,8 +70,25 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
   return BDL_OK;
 }
 
+/* Long loops look now and then whether they are to stop, and leave whole steps.  Where the results of the plan are those of its one
+** loop, only that does: its steps are the user's (exec/run.c). */
+static bdl_status stepped(bdl_exporter *m, const bdl_inst *i, int indent) {
+  enum { LONG = 4096, EACH = 64 };
+  bdl_gpu_program *p = ((emitter *)(void *)((char *)m - offsetof(emitter, m)))->p;
+  const bool looks = (i->kind == BDL_I_WHILE || i->scan.length >= LONG) && (m->loops == 0 || !m->plan->loop_only);
+  if (looks) {
+    if (!BDL_PUSH(m->c, p->loops, i)) return BDL_ENOMEM;
+    bdl_str_addf(&m->text, "%*sif (t%" PRId32 " %% %d == %d && asked(flag + 1, (const uint32_t *)F[%" PRId32 "])) {\n", indent, "", i->id, EACH,
+                 EACH - 1, own(m->plan, BDL_GPU_STOP));
+    bdl_str_addf(&m->text, "%*s  if (THREAD == 0) status[0] = -%" PRId64 ", status[1] = t%" PRId32 " + 1;\n%*s  stopped = true;\n%*s}\n",
+                 indent, "", p->loops.n, i->id, indent, "", indent, "");
+  }
+  bdl_str_addf(&m->text, "%*sif (stopped) break;\n", indent, "");
+  return BDL_OK;
+}
+
 static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
-                                          .kernel = bdl_export_kernel};
+                                          .kernel = bdl_export_kernel, .stepped = stepped};
 
 /* Types of slots; a kernel's scratch lies in the room, with what it needs here. */
 static bdl_status slots(emitter *e) {
@@ -178,7 +196,8 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
   bdl_gpu_step s = {.kind = BDL_G_KERNEL, .inst = first, .kernel = e->p->n_kernels++, .work = 1};
   const int32_t status = own(e->p->plan, BDL_GPU_STATUS), flag = own(e->p->plan, BDL_GPU_FLAG);
   ADD("BDL_DEVICE int32_t f%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  uint32_t *const flag = (uint32_t *)F[%" PRId32 "];\n"
-      "  (void)flag, (void)a, (void)b;\n", s.kernel, flag);
+      "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n  bool stopped = false;\n"
+      "  (void)flag, (void)status, (void)stopped, (void)a, (void)b;\n", s.kernel, flag, status);
   TRY(rows(e));
   for (int32_t k = 0; k < n; k++) {
     TRY(bdl_export_instruction(&e->m, &first[k], 2));
@@ -285,7 +304,7 @@ bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {
   p->room = e.m.room;
   memcpy(&p->constants, &e.m.constants, sizeof p->constants);
   memcpy(&p->failures, &e.m.failures, sizeof p->failures);
-  p->can_fail = p->failures.n > 0;
+  p->can_fail = p->failures.n > 0 || p->loops.n > 0;
   bdl_free(c, e.m.dtype, n * sizeof *e.m.dtype);
   bdl_free(c, e.m.at, n * sizeof *e.m.at);
   bdl_export_library_free(e.m.lib);
@@ -308,6 +327,7 @@ void bdl_gpu_program_free(bdl_gpu_program *p) {
   bdl_free(p->c, p->constant, (size_t)(p->plan->slots.n + 1) * sizeof *p->constant);
   BDL_VEC_FREE(p->c, p->constants);
   BDL_VEC_FREE(p->c, p->failures);
+  BDL_VEC_FREE(p->c, p->loops);
   free_steps(p->c, &p->steps);
   bdl_str_fini(&p->text);
 }

@@ -28,7 +28,9 @@ typedef struct bdl_gpu_step {
 } bdl_gpu_step;
 
 /* The table F of a program: operands, results, then these, then its constants. */
-enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_FIXED };
+enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_STOP, BDL_GPU_FIXED };
+/* STATUS: two i32: a failure's number, or - that of a loop that was asked to stop, and its steps until then.  FLAG: words of anyone().
+** STOP: in memory of the host, the context's interrupted_too. */
 
 typedef struct bdl_gpu_program {
   bdl_context *c;
@@ -40,7 +42,8 @@ typedef struct bdl_gpu_program {
   BDL_VEC(bdl_export_constant) constants;
   int32_t *constant; /* [slots] the number of the one in it; -1: none, or it is not on the GPU */
   BDL_VEC(bdl_export_failure) failures;
-  bool can_fail;    /* a kernel may note a failure */
+  BDL_VEC(const bdl_inst *) loops; /* that may stop */
+  bool can_fail;    /* a kernel may note something in STATUS */
   bool host_steps;  /* the host works between launches, and may fail there */
 } bdl_gpu_program;
 

@@ -35,7 +35,8 @@ typedef struct runner {
   bdl_context *c;
   bdl_exec_context *x;
   int64_t at[2]; /* steps of the loops around */
-  int depth;
+  int depth; /* of those that count in `at` */
+  int loops; /* around that the host steps */
 } runner;
 
 /* ---- what a plan has there ------------------------------------------------------------------------------------------ */
@@ -105,6 +106,7 @@ static bdl_status lay_out(bdl_gpu_plan *q) {
   q->memory = (bdl_cuda_ptr)(uintptr_t)p;
   q->table[own(q, BDL_GPU_STATUS)] = q->memory + table;
   q->table[own(q, BDL_GPU_FLAG)] = q->memory + table + 64;
+  q->table[own(q, BDL_GPU_STOP)] = (bdl_cuda_ptr)(uintptr_t)q->g->stop;
   at = table + 256;
   for (int64_t k = 0; k < q->p.constants.n; k++) {
     q->table[own(q, BDL_GPU_FIXED) + k] = q->memory + at;
@@ -224,19 +226,25 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
 
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
 
-static bdl_status stopped(const runner *r, bdl_src src) {
-  if (!bdl_stop_asked(r->c)) return BDL_OK;
+static bdl_status interrupted(const runner *r, const bdl_inst *loop, int64_t done) {
+  char of[32] = "";
   bdl_ask_stop(r->c, false);
-  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted; States are as before the call");
-  bdl_where(r->c, src);
+  if (loop->kind == BDL_I_SCAN) snprintf(of, sizeof of, " of %lld", (long long)loop->scan.length);
+  bdl_fail(r->c, BDL_EINTERRUPT, "interrupted after %lld%s steps; States are %s", (long long)done, of,
+           r->plan->loop_only ? "those after the last of them" : "as before the call");
+  bdl_where(r->c, loop->src);
   return BDL_EINTERRUPT;
 }
+
+/* Of a loop that the host steps: asked to stop, after a whole step? */
+static bool asked(const runner *r) { return bdl_stop_asked(r->c) && (r->loops == 1 || !r->plan->loop_only); }
 
 static bdl_status scan(runner *r, const bdl_gpu_step *s) {
   const bdl_inst *i = s->inst;
   const int half = r->depth % 2, word = r->depth / 2;
   const int64_t around = r->at[word];
   r->depth++;
+  r->loops++;
   bdl_status status = BDL_OK;
   for (int64_t t = 0; t < i->scan.length && status == BDL_OK; t++) {
     const int64_t row = i->scan.reverse ? i->scan.length - 1 - t : t;
@@ -246,22 +254,27 @@ static bdl_status scan(runner *r, const bdl_gpu_step *s) {
     }
     r->at[word] = around | t << 32 * half;
     status = run_steps(r, &s->body);
-    if (status == BDL_OK) status = stopped(r, i->src);
+    if (status == BDL_OK && asked(r)) status = interrupted(r, i, t + 1);
   }
   r->depth--;
+  r->loops--;
   r->at[word] = around;
   return status;
 }
 
 static bdl_status while_loop(runner *r, const bdl_gpu_step *s) {
-  for (;;) {
+  bdl_status status = BDL_OK;
+  r->loops++;
+  for (int64_t done = 1; status == BDL_OK; done++) {
     unsigned char more = 0;
-    TRY(run_steps(r, &s->cond));
-    TRY(download(r, &more, s->inst->loop.pred, 1));
-    if (!more) return BDL_OK;
-    TRY(run_steps(r, &s->body));
-    TRY(stopped(r, s->inst->src));
+    status = run_steps(r, &s->cond);
+    if (status == BDL_OK) status = download(r, &more, s->inst->loop.pred, 1);
+    if (status != BDL_OK || !more) break;
+    status = run_steps(r, &s->body);
+    if (status == BDL_OK && asked(r)) status = interrupted(r, s->inst, done);
   }
+  r->loops--;
+  return status;
 }
 
 static bdl_status cond(runner *r, const bdl_gpu_step *s) {
@@ -293,16 +306,26 @@ static bdl_status run_steps(runner *r, const bdl_gpu_steps *b) {
 
 /* ---- a run -------------------------------------------------------------------------------------------------------------- */
 
-/* A failure that a kernel noted. */
+/* An interrupted loop whose carry is the result: what stands behind it still brings the results home. */
+static bdl_status bring_home(runner *r) {
+  const bdl_gpu_steps *b = &r->q->p.steps;
+  int64_t k = 0;
+  while (k < b->n && b->v[k].kind != BDL_G_SCAN && b->v[k].kind != BDL_G_WHILE) k++;
+  for (k++; k < b->n; k++) TRY(run_step(r, &b->v[k]));
+  return BDL_OK;
+}
+
+/* What a kernel noted. */
 static bdl_status outcome(const runner *r) {
   bdl_device *d = &r->g->device;
-  int32_t failed = 0;
+  int32_t note[2] = {0, 0};
   void *const at = (void *)(uintptr_t)r->q->table[own(r->q, BDL_GPU_STATUS)];
   if (!r->q->p.can_fail) return BDL_OK;
-  TRY(d->ops->download(d, NULL, &failed, at, sizeof failed));
-  if (failed == 0) return BDL_OK;
+  TRY(d->ops->download(d, NULL, note, at, sizeof note));
+  if (note[0] == 0) return BDL_OK;
   TRY(bdl_cuda_check(r->g, r->g->api.cuMemsetD8Async((bdl_cuda_ptr)(uintptr_t)at, 0, 256, r->g->stream), "memory"));
-  const bdl_export_failure *f = &r->q->p.failures.v[failed - 1];
+  if (note[0] < 0) return interrupted(r, r->q->p.loops.v[-note[0] - 1], note[1]);
+  const bdl_export_failure *f = &r->q->p.failures.v[note[0] - 1];
   bdl_fail(r->c, f->status, "%s", f->what);
   bdl_where(r->c, f->src);
   return f->status;
@@ -343,8 +366,9 @@ static bdl_status run_packed(runner *r, const bdl_tensor *in, bdl_tensor *out) {
   bdl_free(r->c, at, bytes);
   TRY(s);
   for (int32_t k = 0; k < r->plan->n_out; k++) bdl_buffer_far_changed(out[k].buf);
-  TRY(run_steps(r, &q->p.steps));
-  return outcome(r);
+  s = run_steps(r, &q->p.steps);
+  if (s == BDL_EINTERRUPT && r->plan->loop_only) TRY(bring_home(r));
+  return s == BDL_OK ? outcome(r) : s;
 }
 
 bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
@@ -353,6 +377,7 @@ bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   runner r = {.plan = plan, .c = c};
   TRY(bdl_cuda_get(c, &g));
   TRY(bdl_exec_get(c, &r.x));
+  if (c->sandboxed || c->budget.on) return bdl_fail(c, BDL_ENOTSUP, "a sandbox runs on the CPU alone");
   if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
   if (!plan->gpu) TRY(make(g, plan));
   r.g = g;
@@ -380,6 +405,7 @@ bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
 bdl_status bdl_gpu_use(bdl_context *c, const char *platform) {
   bdl_device *d;
   bdl_exec_context *x;
+  if (c->sandboxed && strcmp(platform, "cpu") != 0) return bdl_fail(c, BDL_ENOTSUP, "a sandbox runs on the CPU alone, not on %s", platform);
   TRY(bdl_device_get(c, platform, &d));
   TRY(bdl_exec_get(c, &x));
   x->elsewhere = d == bdl_device_cpu(c) ? NULL : bdl_gpu_run;

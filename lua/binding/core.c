@@ -208,7 +208,7 @@ static void report(void *ud, int64_t done, int64_t total) {
   lua_pushinteger(L, (lua_Integer)total);
   if (lua_pcall(L, 2, 0, 0) == LUA_OK) return;
   lua_getfield(L, -1, "kind"); /* a progress bar never stops a run; Ctrl-C while it is drawn does */
-  if (lua_isstring(L, -1) && !strcmp(lua_tostring(L, -1), bdl_status_kind(BDL_EINTERRUPT))) lbdl_ctx(L)->interrupted = 1;
+  if (lua_isstring(L, -1) && !strcmp(lua_tostring(L, -1), bdl_status_kind(BDL_EINTERRUPT))) bdl_ask_stop(lbdl_ctx(L), true);
   lua_pop(L, 2);
 }
 

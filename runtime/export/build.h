@@ -52,6 +52,7 @@ typedef struct bdl_export_target {
   bool (*is_const)(const bdl_exporter *m, int32_t slot);
   bdl_status (*group)(bdl_exporter *m, const bdl_inst *i, int indent);
   bdl_status (*kernel)(bdl_exporter *m, const bdl_inst *i, int indent);
+  bdl_status (*scan)(bdl_exporter *m, const bdl_inst *i, int indent, bool *done); /* one that it can do otherwise; NULL: none */
   bdl_status (*stepped)(bdl_exporter *m, const bdl_inst *i, int indent); /* what a loop does after a step t<id>; NULL: nothing */
 } bdl_export_target;
 extern const bdl_export_target bdl_export_to_c99;

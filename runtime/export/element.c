@@ -19,7 +19,7 @@ static const bdl_operand *operand_of(const bdl_export_grouper *g, int32_t h) { r
 
 static bdl_status pointer(bdl_export_grouper *g, int32_t h, bdl_dtype d, bool written) {
   char place[BDL_EXPORT_PLACE];
-  if (!bdl_group_in_memory(g->g, h) || g->pointer[h]) return BDL_OK;
+  if (!bdl_group_in_memory(g->g, h) || g->pointer[h] || g->local[h] >= 0) return BDL_OK;
   g->pointer[h] = true;
   TRY(bdl_export_place_text(g->m, operand_of(g, h)->ref, place));
   LINE("%s%s *const p%" PRId32 " = %s;\n", written ? "" : "const ", bdl_export_ctype(d), h, place);
@@ -93,6 +93,7 @@ void bdl_export_value_of(bdl_export_grouper *g, const bdl_tile_inst *t, int j) {
   } else if (s >= 0) ADD("v%" PRId32, s);
   else if ((known = known_scalar(g, h))) bdl_export_literal(&g->m->text, bdl_tile_dtype(t, j), known, false);
   else if (operand_of(g, h)->kind == BDL_O_SCALAR) ADD("c%" PRId32, h);
+  else if (g->local[h] >= 0) ADD("x%" PRId32, g->local[h]);
   else ADD("p%" PRId32 "[i]", h);
 }
 
@@ -184,7 +185,8 @@ bdl_status bdl_export_elements(bdl_export_grouper *g) {
       if (t->kind == BDL_T_LOAD) strided(g, k);
       else TRY(operation(g, t));
       ADD(";\n");
-      if (bdl_group_in_memory(g->g, t->z)) LINE("p%" PRId32 "[i] = v%" PRId32 ";\n", t->z, k);
+      if (g->local[t->z] >= 0) LINE("x%" PRId32 " = v%" PRId32 ";\n", g->local[t->z], k);
+      else if (bdl_group_in_memory(g->g, t->z)) LINE("p%" PRId32 "[i] = v%" PRId32 ";\n", t->z, k);
     }
     g->def[t->z] = k;
   }
@@ -193,14 +195,16 @@ bdl_status bdl_export_elements(bdl_export_grouper *g) {
 
 const char *const bdl_export_reduction[BDL_RED_COUNT] = {"sum", "prod", "max", "min", "and", "or"};
 
-bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, int indent, bdl_status (*loops)(bdl_export_grouper *g)) {
+bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, const bdl_inst *scan, int indent, bdl_status (*loops)(bdl_export_grouper *g)) {
   const size_t n = (size_t)i->group->n_operands + 1;
-  bdl_export_grouper own = {.m = m, .inst = i, .g = i->group, .indent = indent}, *g = &own;
+  bdl_export_grouper own = {.m = m, .inst = i, .g = i->group, .scan = scan, .indent = indent}, *g = &own;
   g->def = bdl_alloc(m->c, n * sizeof *g->def);
   g->pointer = bdl_alloc(m->c, n);
   g->loaded = bdl_alloc(m->c, n);
-  bdl_status s = g->def && g->pointer && g->loaded ? bdl_export_prologue(g) : BDL_ENOMEM;
-  if (s == BDL_OK) s = loops(g);
+  g->local = bdl_alloc(m->c, n * sizeof *g->local);
+  for (size_t h = 0; g->local && h < n; h++) g->local[h] = -1;
+  const bdl_status s = g->def && g->pointer && g->loaded && g->local ? loops(g) : BDL_ENOMEM;
+  bdl_free(m->c, g->local, n * sizeof *g->local);
   bdl_free(m->c, g->def, n * sizeof *g->def);
   bdl_free(m->c, g->pointer, n);
   bdl_free(m->c, g->loaded, n);

@@ -46,6 +46,7 @@ static bdl_status loops(bdl_export_grouper *g) {
   for (int32_t k = 0; k < g->g->n_insts; k++) reduces |= g->g->insts[k].kind == BDL_T_REDUCE;
   const bool several = reduces && n > BDL_TILE;
   g->root = root;
+  TRY(bdl_export_prologue(g));
   for (int32_t k = 0; k < g->g->n_insts; k++) {
     const bdl_tile_inst *t = &g->g->insts[k];
     if (t->kind == BDL_T_COMPACT) LINE("int32_t n%" PRId32 " = 0;\n", k);
@@ -79,4 +80,4 @@ static bdl_status loops(bdl_export_grouper *g) {
   return BDL_OK;
 }
 
-bdl_status bdl_export_group(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_export_group_with(m, i, indent, loops); }
+bdl_status bdl_export_group(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_export_group_with(m, i, NULL, indent, loops); }

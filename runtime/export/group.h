@@ -11,9 +11,11 @@ typedef struct bdl_export_grouper {
   bdl_exporter *m;
   const bdl_inst *inst;
   const bdl_group *g;
+  const bdl_inst *scan;  /* the loop of which it is all; NULL: none */
   int32_t *def;   /* [n_operands + 1] the instruction whose value an operand holds; -1: what is in memory */
   bool *pointer;  /* [n_operands] */
   bool *loaded;   /* [n_operands] */
+  int32_t *local; /* [n_operands + 1] element i of the operand is the variable x<that operand>; -1: p<operand>[i] */
   int indent;
   void (*root)(struct bdl_export_grouper *g, int32_t k); /* what an element does for a reduction or compaction */
 } bdl_export_grouper;
@@ -25,8 +27,8 @@ static inline bool bdl_export_keeps_nan(const bdl_tile_inst *t) {
   return t->kind == BDL_T_REDUCE && (t->op == BDL_RED_MAX || t->op == BDL_RED_MIN) && bdl_dtype_is_float((bdl_dtype)t->dtype);
 }
 
-/* The group i: `loops` writes them. */
-bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, int indent, bdl_status (*loops)(bdl_export_grouper *g));
+/* The group i: `loops` writes all of it, the prologue first. */
+bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, const bdl_inst *scan, int indent, bdl_status (*loops)(bdl_export_grouper *g));
 /* Pointers to what is in memory, p<operand> and l<instruction>, and single values, c<operand>. */
 bdl_status bdl_export_prologue(bdl_export_grouper *g);
 /* The instructions for element `i`: their values are v<instruction>. */

@@ -42,6 +42,9 @@ bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent) {
 }
 
 static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
+  bool done = false;
+  if (m->to->scan) TRY(m->to->scan(m, i, indent, &done));
+  if (done) return BDL_OK;
   LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
   TRY(bdl_export_rows(m, i, indent + 2));
   m->loops++;

@@ -72,23 +72,30 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
 
 /* Long loops look now and then whether they are to stop, and leave whole steps.  Where the results of the plan are those of its one
 ** loop, only that does: its steps are the user's (exec/run.c). */
+bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done) {
+  bdl_gpu_program *p = ((emitter *)(void *)((char *)m - offsetof(emitter, m)))->p;
+  if (!BDL_PUSH(m->c, p->loops, i)) return BDL_ENOMEM;
+  bdl_str_addf(&m->text, "%*sif (asked(flag + 1, (const uint32_t *)F[%" PRId32 "])) {\n", indent, "", own(m->plan, BDL_GPU_STOP));
+  bdl_str_addf(&m->text, "%*s  if (THREAD == 0) status[0] = -%" PRId64 ", status[1] = %s;\n%*s  stopped = true;\n%*s}\n", indent, "",
+               p->loops.n, done, indent, "", indent, "");
+  return BDL_OK;
+}
+
 static bdl_status stepped(bdl_exporter *m, const bdl_inst *i, int indent) {
   enum { LONG = 4096, EACH = 64 };
-  bdl_gpu_program *p = ((emitter *)(void *)((char *)m - offsetof(emitter, m)))->p;
-  const bool looks = (i->kind == BDL_I_WHILE || i->scan.length >= LONG) && (m->loops == 0 || !m->plan->loop_only);
-  if (looks) {
-    if (!BDL_PUSH(m->c, p->loops, i)) return BDL_ENOMEM;
-    bdl_str_addf(&m->text, "%*sif (t%" PRId32 " %% %d == %d && asked(flag + 1, (const uint32_t *)F[%" PRId32 "])) {\n", indent, "", i->id, EACH,
-                 EACH - 1, own(m->plan, BDL_GPU_STOP));
-    bdl_str_addf(&m->text, "%*s  if (THREAD == 0) status[0] = -%" PRId64 ", status[1] = t%" PRId32 " + 1;\n%*s  stopped = true;\n%*s}\n",
-                 indent, "", p->loops.n, i->id, indent, "", indent, "");
+  char done[32];
+  if ((i->kind == BDL_I_WHILE || i->scan.length >= LONG) && (m->loops == 0 || !m->plan->loop_only)) {
+    snprintf(done, sizeof done, "t%" PRId32 " + 1", i->id);
+    bdl_str_addf(&m->text, "%*sif (t%" PRId32 " %% %d == %d) {\n", indent, "", i->id, EACH, EACH - 1);
+    TRY(bdl_gpu_look(m, i, indent + 2, done));
+    bdl_str_addf(&m->text, "%*s}\n", indent, "");
   }
   bdl_str_addf(&m->text, "%*sif (stopped) break;\n", indent, "");
   return BDL_OK;
 }
 
 static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
-                                          .kernel = bdl_export_kernel, .stepped = stepped};
+                                          .kernel = bdl_export_kernel, .scan = bdl_gpu_steps_alone, .stepped = stepped};
 
 /* Types of slots; a kernel's scratch lies in the room, with what it needs here. */
 static bdl_status slots(emitter *e) {

@@ -122,6 +122,7 @@ static bdl_status loops(bdl_export_grouper *g) {
   bool reduces = false, compacts = false;
   int64_t at = 0;
   g->root = root;
+  TRY(bdl_export_prologue(g));
   EACH_ROOT(t, k, BDL_T_REDUCE) reduces = true;
   EACH_ROOT(t, k, BDL_T_COMPACT) {
     compacts = true;
@@ -146,4 +147,4 @@ static bdl_status loops(bdl_export_grouper *g) {
   return BDL_OK;
 }
 
-bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_export_group_with(m, i, indent, loops); }
+bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_export_group_with(m, i, NULL, indent, loops); }

@@ -54,8 +54,13 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i);
 bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p);
 void bdl_gpu_program_free(bdl_gpu_program *p);
 
-/* ---- group.c */
+/* A look whether loop i is to stop, once `done` steps are made, an expression.  Leaves `stopped`. */
+bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done);
+
+/* ---- group.c, steps.c */
 bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);
+/* A scan in which every element goes through its steps by itself. */
+bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, bool *done);
 
 extern const char bdl_cuda_prelude[]; /* kernels/cuda/prelude.cu */
 extern const char bdl_cuda_device[];  /* kernels/cuda/device.c after the preprocessor */

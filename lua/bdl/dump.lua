@@ -10,7 +10,7 @@ local model = require "bdl.model"
 
 local dump = {}
 
-dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "products", "dce", "plan", "c"}
+dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "products", "dce", "plan", "c", "cuda"}
 
 local DONE = setmetatable({}, {__tostring = function() return "os.exit" end})
 
@@ -62,7 +62,7 @@ function dump.dump(path, wanted)
     end
     if wanted(stage) and (text ~= last or not seen[stage]) then
       io.stdout:write(("# program %d, %s: %s%s\n%s\n"):format(n, where, stage == "trace" and "as traced"
-        or (stage == "plan" or stage == "c") and stage or "after " .. stage, seen[stage] and ", again" or "", text))
+        or (stage == "plan" or stage == "c" or stage == "cuda") and stage or "after " .. stage, seen[stage] and ", again" or "", text))
     end
     last = text
     seen[stage] = true

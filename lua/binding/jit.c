@@ -10,6 +10,7 @@
 #include "binding/jit.h"
 #include "binding/state_lua.h"
 #include "exec/emit.h"
+#include "gpu/program.h"
 #include "exec/exec.h"
 
 #define LBDL_JIT "bdl.Jit"
@@ -78,8 +79,9 @@ static bdl_status tell(lua_State *L, int n, bool *yes) {
   return BDL_OK;
 }
 
-/* The plan, its explanation, or what native code makes of it: nothing where there is nothing to gain. */
-static bdl_status plan_text(const bdl_plan *plan, const char *stage, bdl_str *out) {
+/* The plan, its explanation, what it becomes on a GPU, or what native code makes of it: nothing where there is nothing to gain. */
+static bdl_status plan_text(bdl_plan *plan, const char *stage, bdl_str *out) {
+  if (strcmp(stage, "cuda") == 0) return bdl_gpu_describe(plan, out);
   if (strcmp(stage, "explain") == 0) return bdl_plan_explain(plan, out);
   if (strcmp(stage, "c") != 0) return bdl_plan_print(plan, out);
   bdl_emitted e;
@@ -89,7 +91,7 @@ static bdl_status plan_text(const bdl_plan *plan, const char *stage, bdl_str *ou
   return out->failed ? BDL_ENOMEM : BDL_OK;
 }
 
-static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, const bdl_plan *plan) {
+static bdl_status show(const watcher *w, const char *stage, const bdl_prog *p, bdl_plan *plan) {
   lua_State *L = w->L;
   bool wanted;
   lua_pushvalue(L, w->f);
@@ -180,6 +182,7 @@ static void fill(lua_State *L, entry *e, lbdl_traced_fn *fn) {
   if (s == BDL_OK && watched) s = show(&w, "plan", NULL, e->plan);
   if (s == BDL_OK && watched) s = show(&w, "explain", NULL, e->plan);
   if (s == BDL_OK && watched) s = show(&w, "c", NULL, e->plan);
+  if (s == BDL_OK && watched) s = show(&w, "cuda", NULL, e->plan);
   lbdl_check(L, s);
 }
 
@@ -558,7 +561,7 @@ static int l_cached(lua_State *L) {
   return 1;
 }
 
-/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"), f("explain"), f("c"); where
+/* core.on_compile(f or nil): f("trace") for each program that is compiled, then f(pass) after each pass, last f("plan"), f("explain"), f("c"), f("cuda"); where
 ** that gives true, f(.., text) as well */
 static int l_on_compile(lua_State *L) {
   lua_settop(L, 1);

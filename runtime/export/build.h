@@ -52,6 +52,8 @@ typedef struct bdl_export_target {
   bool (*is_const)(const bdl_exporter *m, int32_t slot);
   bdl_status (*group)(bdl_exporter *m, const bdl_inst *i, int indent);
   bdl_status (*kernel)(bdl_exporter *m, const bdl_inst *i, int indent);
+  bdl_status (*before)(bdl_exporter *m, const bdl_inst *i, int indent); /* what stands in front of an instruction; NULL: nothing */
+  void (*settle)(bdl_exporter *m, int indent); /* in front of what all threads decide alike; NULL: nothing */
   bdl_status (*scan)(bdl_exporter *m, const bdl_inst *i, int indent, bool *done); /* one that it can do otherwise; NULL: none */
   bdl_status (*stepped)(bdl_exporter *m, const bdl_inst *i, int indent); /* what a loop does after a step t<id>; NULL: nothing */
 } bdl_export_target;

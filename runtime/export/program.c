@@ -41,8 +41,13 @@ bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent) {
   return BDL_OK;
 }
 
+static void settle(bdl_exporter *m, int indent) {
+  if (m->to->settle) m->to->settle(m, indent);
+}
+
 static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
   bool done = false;
+  settle(m, indent);
   if (m->to->scan) TRY(m->to->scan(m, i, indent, &done));
   if (done) return BDL_OK;
   LINE("for (int32_t t%" PRId32 " = 0; t%" PRId32 " < %" PRId64 "; t%" PRId32 "++) {\n", i->id, i->id, i->scan.length, i->id);
@@ -50,16 +55,19 @@ static bdl_status scan(bdl_exporter *m, const bdl_inst *i, int indent) {
   m->loops++;
   TRY(bdl_export_block(m, &i->scan.body, indent + 2));
   m->loops--;
+  settle(m, indent + 2);
   if (m->to->stepped) TRY(m->to->stepped(m, i, indent + 2));
   LINE("}\n");
   return BDL_OK;
 }
 
 static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
+  settle(m, indent);
   if (m->to->stepped) LINE("for (int32_t t%" PRId32 " = 0;; t%" PRId32 "++) {\n", i->id, i->id);
   else LINE("for (;;) {\n");
   m->loops++;
   TRY(bdl_export_block(m, &i->loop.cond, indent + 2));
+  settle(m, indent + 2);
   LINE("  const bool more = *(");
   TRY(bdl_export_place(m, i->loop.pred));
   ADD(");\n");
@@ -67,6 +75,7 @@ static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
   LINE("  if (!more) break;\n");
   TRY(bdl_export_block(m, &i->loop.body, indent + 2));
   m->loops--;
+  settle(m, indent + 2);
   if (m->to->stepped) TRY(m->to->stepped(m, i, indent + 2));
   LINE("}\n");
   return BDL_OK;
@@ -74,6 +83,7 @@ static bdl_status while_loop(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
   const int32_t last = i->cond.n - 1;
+  settle(m, indent);
   LINE("{\n");
   indent += 2;
   LINE("const int32_t branch = clamped(*(");
@@ -85,6 +95,7 @@ static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
     if (k < last) LINE("  case %" PRId32 ": {\n", k);
     else LINE("  default: {\n");
     TRY(bdl_export_block(m, &i->cond.branches[k], indent + 4));
+    settle(m, indent + 4);
     LINE("    break;\n");
     LINE("  }\n");
   }
@@ -95,6 +106,8 @@ static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
 }
 
 bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bool plain = i->kind == BDL_I_COPY || i->kind == BDL_I_GROUP || i->kind == BDL_I_KERNEL;
+  if (plain && m->to->before) TRY(m->to->before(m, i, indent));
   switch (i->kind) {
     case BDL_I_COPY: TRY(copy(m, i->copy.dst, i->copy.src, i->copy.bytes, indent)); break;
     case BDL_I_GROUP:
@@ -107,9 +120,8 @@ bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent
     case BDL_I_SCAN: lines_of(m, i, indent); return scan(m, i, indent);
     case BDL_I_WHILE: lines_of(m, i, indent); return while_loop(m, i, indent);
     case BDL_I_COND: lines_of(m, i, indent); return cond(m, i, indent);
-    case BDL_I_KERNEL: lines_of(m, i, indent); TRY(m->to->kernel(m, i, indent));
+    case BDL_I_KERNEL: lines_of(m, i, indent); return m->to->kernel(m, i, indent);
   }
-  bdl_export_sync(m, indent);
   return BDL_OK;
 }
 

@@ -20,7 +20,10 @@ typedef struct emitter {
   bdl_exporter m;
   const bdl_inst *loop[MOST_LOOPS]; /* scans around that the host steps, the outermost first */
   int32_t n_loops;
+  bdl_gpu_touches touched;
 } emitter;
+
+static emitter *emitter_of(bdl_exporter *m) { return (emitter *)(void *)((char *)m - offsetof(emitter, m)); }
 
 #define ADD(...) bdl_str_addf(&e->m.text, __VA_ARGS__)
 
@@ -73,7 +76,7 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
 /* Long loops look now and then whether they are to stop, and leave whole steps.  Where the results of the plan are those of its one
 ** loop, only that does: its steps are the user's (exec/run.c). */
 bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done) {
-  bdl_gpu_program *p = ((emitter *)(void *)((char *)m - offsetof(emitter, m)))->p;
+  bdl_gpu_program *p = emitter_of(m)->p;
   if (!BDL_PUSH(m->c, p->loops, i)) return BDL_ENOMEM;
   bdl_str_addf(&m->text, "%*sif (asked(flag + 1, (const uint32_t *)F[%" PRId32 "])) {\n", indent, "", own(m->plan, BDL_GPU_STOP));
   bdl_str_addf(&m->text, "%*s  if (THREAD == 0) status[0] = -%" PRId64 ", status[1] = %s;\n%*s  stopped = true;\n%*s}\n", indent, "",
@@ -94,8 +97,11 @@ static bdl_status stepped(bdl_exporter *m, const bdl_inst *i, int indent) {
   return BDL_OK;
 }
 
+static bdl_status before(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_gpu_before(m, &emitter_of(m)->touched, i, indent); }
+static void settle(bdl_exporter *m, int indent) { bdl_gpu_settle(m, &emitter_of(m)->touched, indent); }
+
 static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
-                                          .kernel = bdl_export_kernel, .scan = bdl_gpu_steps_alone, .stepped = stepped};
+                                          .kernel = bdl_export_kernel, .before = before, .settle = settle, .scan = bdl_gpu_steps_alone, .stepped = stepped};
 
 /* Types of slots; a kernel's scratch lies in the room, with what it needs here. */
 static bdl_status slots(emitter *e) {
@@ -205,6 +211,7 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
   ADD("BDL_DEVICE int32_t f%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  uint32_t *const flag = (uint32_t *)F[%" PRId32 "];\n"
       "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n  bool stopped = false;\n"
       "  (void)flag, (void)status, (void)stopped, (void)a, (void)b;\n", s.kernel, flag, status);
+  e->touched.n = 0; /* launches come one after the other */
   TRY(rows(e));
   for (int32_t k = 0; k < n; k++) {
     TRY(bdl_export_instruction(&e->m, &first[k], 2));
@@ -314,6 +321,7 @@ bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {
   p->can_fail = p->failures.n > 0 || p->loops.n > 0;
   bdl_free(c, e.m.dtype, n * sizeof *e.m.dtype);
   bdl_free(c, e.m.at, n * sizeof *e.m.at);
+  BDL_VEC_FREE(c, e.touched);
   bdl_export_library_free(e.m.lib);
   bdl_str_fini(&e.m.text);
   if (s != BDL_OK) bdl_gpu_program_free(p);

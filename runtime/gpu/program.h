@@ -54,8 +54,28 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i);
 bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p);
 void bdl_gpu_program_free(bdl_gpu_program *p);
 
+/* Steps and text, readable; needs no GPU.  (describe.c) */
+bdl_status bdl_gpu_describe(bdl_plan *plan, bdl_str *out);
+
 /* A look whether loop i is to stop, once `done` steps are made, an expression.  Leaves `stopped`. */
 bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done);
+
+/* ---- barrier.c: memory that was touched since the last barrier */
+/* Bytes lo .. hi - 1.  n: element i at the i-th place of `size` bytes, of a loop over n elements; 0: any thread, any place. */
+typedef struct bdl_gpu_touch {
+  int32_t space, slot; /* slot: of operands and results */
+  int64_t lo, hi, n;
+  int32_t size;
+  bool write;
+} bdl_gpu_touch;
+typedef struct bdl_gpu_touches {
+  bdl_gpu_touch *v;
+  int64_t n, cap;
+} bdl_gpu_touches;
+/* A barrier where instruction i needs one; and what it touches is noted. */
+bdl_status bdl_gpu_before(bdl_exporter *m, bdl_gpu_touches *pending, const bdl_inst *i, int indent);
+/* A barrier if anything was touched. */
+void bdl_gpu_settle(bdl_exporter *m, bdl_gpu_touches *pending, int indent);
 
 /* ---- group.c, steps.c */
 bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);

@@ -26,11 +26,11 @@ static bool is_moving(const bdl_export_grouper *g, bdl_ref r) { return g->m->pla
 static void make_local(bdl_export_grouper *g, int32_t h) {
   const bdl_operand *o = &g->g->operands[h];
   if (h >= g->g->n_operands || o->kind != BDL_O_ARRAY || is_moving(g, o->ref) || g->local[h] >= 0) return;
-  g->local[h] = h;
-  for (int32_t k = 0; k < h; k++) {
-    const bdl_operand *q = &g->g->operands[k];
-    if (q->kind == BDL_O_ARRAY && q->ref.slot == o->ref.slot && q->ref.offset == o->ref.offset) g->local[h] = g->local[k] >= 0 ? g->local[k] : h;
-  }
+  int32_t first = 0;
+  while (g->g->operands[first].kind != BDL_O_ARRAY || g->g->operands[first].ref.slot != o->ref.slot ||
+         g->g->operands[first].ref.offset != o->ref.offset)
+    first++;
+  g->local[h] = first;
 }
 
 static bdl_dtype dtype_of(const bdl_export_grouper *g, int32_t h) {

@@ -20,7 +20,7 @@ function(opts, rest)
   return found > 0 and FAILED or check_settings(opts)
 end)
 
-command("dump", "model.lua [arguments]", "after plan c groups precision set", [[
+command("dump", "model.lua [arguments]", "after plan c cuda groups precision set", [[
 Prints every program that the model compiles, and its plan.  The model is traced only, as by `bdl check`.]],
 function(opts, rest)
   if opts.groups then return shared.commands.etrace.run(opts, rest) end
@@ -37,10 +37,10 @@ function(opts, rest)
   end
   apply(opts)
   local failure = dump.dump(path, function(stage)
-    if stage == "c" then return opts.c end
+    if stage == "c" or stage == "cuda" then return opts[stage] end
     if stage == "plan" and opts.plan then return true end
     if after then return after == "all" or stage == after end
-    return not opts.plan and not opts.c and (stage == "dce" or stage == "plan")
+    return not (opts.plan or opts.c or opts.cuda) and (stage == "dce" or stage == "plan")
   end)
   return failure and report(failure) or check_settings(opts)
 end)

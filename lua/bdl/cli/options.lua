@@ -78,6 +78,7 @@ M.rows = {
   dot = {"FILE", nil, "write the graph for Graphviz to a file as well"},
   plan = {nil, nil, "the plan only: fused groups, kernels, loops, buffers"},
   c = {nil, nil, "the C text only that native code is made of"},
+  cuda = {nil, nil, "what a GPU would run only: the host's steps, and the text of the kernels"},
   clear = {nil, nil, "remove every program"},
   native = {"FILE", nil, "native code that bdl compile made of the model: no compiler is needed, no cache"},
   output = {"FILE", nil, "the file, or of export the folder, to write; -o FILE says the same"},

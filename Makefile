@@ -241,7 +241,7 @@ $(OUT)/fake-cuda/shim.h: tests/cuda/shim.h
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-$(filter $(OUT)/tests/cuda/%,$(TEST_BIN)): | $(FAKE)
+$(filter $(OUT)/tests/cuda/% $(OUT)/tests/gpu/%,$(TEST_BIN)): | $(FAKE)
 
 # On the fake GPU what shows most of it; on a real one everything.
 GOLDENS  := $(filter-out %/areas/ %/generate/,$(wildcard tests/golden/*/))

@@ -129,6 +129,44 @@ BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
   return *(volatile uint32_t *)word != 0;
 }
 
+/* ---- products -------------------------------------------------------------------------------------------------- */
+
+/* A product with steps between its elements, and those of what is added. */
+typedef struct product {
+  int32_t batch, m, n, k, xb, xi, xp, yb, yp, yj, zb, zi, zj, pb, pi, pj;
+} product;
+
+enum { FEW_ROWS = 4 };
+
+/* row: one row is added to all.  Few columns are few rows of the transpose; says whether x and y change places. */
+BDL_ONE bool as_product(product *p, const matmul *g, bool row) {
+  const bool turned = g->n < g->m && g->n <= FEW_ROWS;
+  const int32_t pi = row ? 0 : g->ldz;
+  p->batch = g->batch, p->k = g->k, p->zb = g->zb, p->pb = row ? 0 : g->zb;
+  if (turned) {
+    p->m = g->n, p->xb = g->yb, p->xi = g->yj, p->xp = g->yp, p->zi = 1, p->pi = 1;
+    p->n = g->m, p->yb = g->xb, p->yj = g->xi, p->yp = g->xp, p->zj = g->ldz, p->pj = pi;
+  } else {
+    p->m = g->m, p->xb = g->xb, p->xi = g->xi, p->xp = g->xp, p->zi = g->ldz, p->pi = pi;
+    p->n = g->n, p->yb = g->yb, p->yj = g->yj, p->yp = g->yp, p->zj = 1, p->pj = 1;
+  }
+  return turned;
+}
+
+BDL_FN int32_t tiles_of(const product *p, int32_t high, int32_t wide) {
+  return p->batch * ((p->m + high - 1) / high) * ((p->n + wide - 1) / wide);
+}
+
+/* Or of ands. */
+BDL_ONE void dot_b8(unsigned char *z, const unsigned char *x, const unsigned char *y, const matmul *g) {
+  for (int32_t e = THREAD; e < g->batch * g->m * g->n; e += THREADS) {
+    const int32_t b = e / (g->m * g->n), i = e / g->n % g->m, j = e % g->n;
+    unsigned char sum = 0;
+    for (int32_t p = 0; p < g->k && !sum; p++) sum = x[b * g->xb + i * g->xi + p * g->xp] & y[b * g->yb + p * g->yp + j * g->yj];
+    z[b * g->zb + i * g->ldz + j] = sum;
+  }
+}
+
 #define DT b8
 #define T bool
 #define MEM unsigned char

@@ -70,6 +70,21 @@ static __device__ __noinline__ void sync(void) {
   __syncthreads();
 }
 
+#define NULL 0
+/* n bytes, 4 or 8, to shared memory while the thread goes on; zeros where not `inside`.  After async_wait_1() all are there but those
+** asked for since the last async_batch() but one; others see them after block_sync(). */
+#if __CUDA_ARCH__ >= 800
+BDL_DEVICE void async_copy(void *to, const void *from, int32_t n, bool inside) {
+  const uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+  if (n == 8) asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(inside ? 8 : 0) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(inside ? 4 : 0) : "memory");
+}
+#define async_batch() asm volatile("cp.async.commit_group;" ::: "memory")
+#define async_wait_1() asm volatile("cp.async.wait_group 1;" ::: "memory")
+#else
+#define BDL_COPY_AT_ONCE
+#endif
+
 template <class T> BDL_DEVICE const T *bdl_at(const T &x) { return &x; }
 template <class T, int N> struct bdl_list { T v[N]; };
 #define AT(type, ...) bdl_at(type{__VA_ARGS__})
@@ -77,4 +92,13 @@ template <class T, int N> struct bdl_list { T v[N]; };
 #else
 #define AT(type, ...) (&(const type){__VA_ARGS__})
 #define LIST(type, n, ...) ((type[]){__VA_ARGS__})
+#define BDL_COPY_AT_ONCE
+#endif
+#ifdef BDL_COPY_AT_ONCE
+BDL_DEVICE void async_copy(void *to, const void *from, int32_t n, bool inside) {
+  if (n == 8) *(uint64_t *)to = inside ? *(const uint64_t *)from : 0;
+  else *(uint32_t *)to = inside ? *(const uint32_t *)from : 0;
+}
+#define async_batch() ((void)0)
+#define async_wait_1() ((void)0)
 #endif

@@ -405,6 +405,7 @@ static bdl_status dot(bdl_exporter *m, const bdl_inst *i, int indent, bdl_ref z)
     operand[k] = to;
     at += bdl_aval_numel(x);
   }
+  if (at > 0) bdl_export_sync(m, indent);
   return product(m, i, indent, z, operand[0], operand[1], &g);
 }
 

@@ -101,7 +101,7 @@ static bdl_status before(bdl_exporter *m, const bdl_inst *i, int indent) { retur
 static void settle(bdl_exporter *m, int indent) { bdl_gpu_settle(m, &emitter_of(m)->touched, indent); }
 
 static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
-                                          .kernel = bdl_export_kernel, .before = before, .settle = settle, .scan = bdl_gpu_steps_alone, .stepped = stepped};
+                                          .kernel = bdl_gpu_kernel, .before = before, .settle = settle, .scan = bdl_gpu_steps_alone, .stepped = stepped};
 
 /* Types of slots; a kernel's scratch lies in the room, with what it needs here. */
 static bdl_status slots(emitter *e) {
@@ -136,6 +136,7 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
   switch (i->prim) {
     case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice:
     case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int:
+    case BDL_P_dot: case BDL_P_dot_add: case BDL_P_dot_pack: case BDL_P_packed_dot: case BDL_P_sparse_dot:
       return true;
     default: return false;
   }
@@ -180,10 +181,7 @@ static int64_t work_of(const bdl_inst *i) {
         if (i->group->insts[k].kind == BDL_T_REDUCE) return i->group->n / 32 + 32;
       return i->group->n;
     case BDL_I_COPY: return (int64_t)i->copy.bytes / 8;
-    case BDL_I_KERNEL:
-      for (int32_t k = 0; k < i->kernel.n_in; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.in_aval[k]));
-      for (int32_t k = 0; k < i->kernel.n_out; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.out_aval[k]));
-      return n;
+    case BDL_I_KERNEL: return bdl_gpu_work(i);
     case BDL_I_SCAN: return work_in(&i->scan.body);
     case BDL_I_WHILE: return BDL_MAX(work_in(&i->loop.cond), work_in(&i->loop.body));
     case BDL_I_COND:

@@ -82,6 +82,10 @@ bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);
 /* A scan in which every element goes through its steps by itself. */
 bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, bool *done);
 
+/* ---- kernel.c, etrace.c */
+bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent);
+int64_t bdl_gpu_work(const bdl_inst *i); /* threads that a kernel has something to do for, at most */
+
 extern const char bdl_cuda_prelude[]; /* kernels/cuda/prelude.cu */
 extern const char bdl_cuda_device[];  /* kernels/cuda/device.c after the preprocessor */
 

@@ -1,18 +1,94 @@
 /*
 ** Products, convolutions, traces and factorisations on a GPU are those of the CPU: bit for bit, but for what a library makes.
 */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "../exec/programs.h"
+#include "../ir/cases.h"
 #include "../ir/text.h"
-#include "both.h"
+#include "../support/gpu.h"
+#include "../support/random.h"
 #include "gpu/program.h"
+
+/* ---- both ------------------------------------------------------------------------------------------------------------ */
+
+/* From -1 to 1, some of them 0; integers 0 to 3. */
+static void operands(bdl_prog *p, bdl_tensor *in) {
+  uint64_t rng = 7;
+  for (int64_t k = 0; k < p->inputs.n; k++) {
+    const bdl_aval *a = bdl_aval_of(p, p->inputs.v[k]);
+    const bool real = bdl_dtype_is_float(a->dtype);
+    in[k] = t_random_tensor(p->ctx, a, real ? -1 : 0, real ? 1 : a->dtype == BDL_BOOL ? 1 : 3, &rng);
+    char *data = bdl_tensor_data(&in[k]);
+    for (int64_t i = 0; real && i < bdl_aval_numel(a); i++)
+      if (t_random(&rng) % 8 == 0) memset(data + (size_t)i * bdl_dtype_size(a->dtype), 0, bdl_dtype_size(a->dtype));
+  }
+}
+
+static double element(const bdl_tensor *t, int64_t k) { return bdl_scalar_to_f64(t->aval.dtype, bdl_tensor_at(t, k)); }
+
+static void close_to(const bdl_tensor *got, const bdl_tensor *want, double tolerance, const char *what) {
+  double largest = 0;
+  for (int64_t k = 0; k < bdl_aval_numel(&want->aval); k++)
+    if (isfinite(element(want, k))) largest = fmax(largest, fabs(element(want, k)));
+  for (int64_t k = 0; k < bdl_aval_numel(&want->aval); k++) {
+    const double x = element(got, k), y = element(want, k);
+    if (isnan(x) && isnan(y)) continue;
+    if (!(fabs(x - y) <= tolerance * largest)) fail_msg("%s: %.17g, not %.17g, at %lld", what, x, y, (long long)k);
+  }
+}
+
+/* Drops `in`.  tolerance 0: the same bits; else relative to the largest number of each array. */
+static void same_over(bdl_context *c, bdl_prog *p, bdl_tensor *in, double tolerance, const char *what) {
+  bdl_tensor there[MANY], here[MANY];
+  bdl_plan *plan;
+  t_check(c, bdl_gpu_use(c, "gpu"));
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, t_gpu_both(plan, in, there, here));
+  for (int32_t k = 0; k < plan->n_out && tolerance > 0; k++) close_to(&there[k], &here[k], tolerance, what);
+  if (tolerance <= 0) t_same_bits(there, here, plan->n_out, what, 0);
+  t_drop(in, plan->n_in);
+  t_drop(there, plan->n_out);
+  t_drop(here, plan->n_out);
+  bdl_plan_free(plan);
+}
+
+static void same(bdl_context *c, const char *text, double tolerance) {
+  bdl_prog *p = t_parse(c, text);
+  bdl_tensor in[MANY];
+  operands(p, in);
+  same_over(c, p, in, tolerance, text);
+  bdl_prog_unref(p);
+}
+
+static int count(const bdl_gpu_steps *s, bdl_gpu_kind kind) {
+  int n = 0;
+  for (int64_t k = 0; k < s->n; k++) n += (s->v[k].kind == kind) + count(&s->v[k].body, kind) + count(&s->v[k].cond, kind);
+  return n;
+}
+
+/* How many steps of this kind a program has there. */
+static int steps(bdl_context *c, const char *text, bdl_gpu_kind kind) {
+  bdl_prog *p = t_parse(c, text);
+  bdl_plan *plan;
+  bdl_gpu_program q;
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, bdl_gpu_emit(plan, &q));
+  const int n = count(&q.steps, kind);
+  bdl_gpu_program_free(&q);
+  bdl_plan_free(plan);
+  bdl_prog_unref(p);
+  return n;
+}
 
 /* ---- products in kernels ------------------------------------------------------------------------------------------ */
 
@@ -50,8 +126,8 @@ static void all_shapes(bdl_context *c, const char *d) {
   }
   char *text = malloc(20000);
   sprintf(text, "program p(%s) {\n%s  return%s\n}\n", heads, body, results);
-  t_gpu_text(c, text, 0);
-  assert_int_equal(t_gpu_steps(c, text, BDL_G_HOST), 0);
+  same(c, text, 0);
+  assert_int_equal(steps(c, text, BDL_G_HOST), 0);
   free(text);
 }
 
@@ -60,7 +136,37 @@ static void test_shapes(void **state) {
   for (int k = 0; k < BDL_LEN(dtypes); k++) all_shapes(*state, dtypes[k]);
 }
 
+/* ---- every primitive of these families ---------------------------------------------------------------------------- */
+
+static const struct family {
+  bdl_prim_id prim;
+  double tolerance; /* in units of the float's last place */
+} families[] = {
+  {BDL_P_dot, 0},          {BDL_P_dot_add, 0},     {BDL_P_sparse_dot, 0},  {BDL_P_packed_dot, 0},        {BDL_P_conv, 0},
+  {BDL_P_etrace_step, 0},  {BDL_P_etrace_grad, 0}, {BDL_P_etrace_learn, 0}, {BDL_P_lu_permutation, 0},
+};
+
+static void test_families(void **state) {
+  for (int f = 0; f < BDL_LEN(families); f++)
+    for (uint64_t seed = 0; seed < 6; seed++)
+      for (int d = 0; d < 2; d++) {
+        t_case t;
+        bdl_tensor in[MANY];
+        uint64_t rng = seed;
+        if (!t_case_new(*state, families[f].prim, seed, d ? BDL_F64 : BDL_F32, &t)) continue;
+        for (int64_t k = 0; k < t.p->inputs.n; k++) in[k] = t_random_tensor(*state, bdl_aval_of(t.p, t.p->inputs.v[k]), t.lo[k], t.hi[k], &rng);
+        same_over(*state, t.p, in, families[f].tolerance, bdl_prims[families[f].prim].name);
+        bdl_prog_unref(t.p);
+      }
+}
+
+static int begin(void **state) {
+  (void)state;
+  t_gpu_find();
+  return setenv("BDL_BLAS", "none", 1);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {T_TEST(test_shapes)};
-  return cmocka_run_group_tests(tests, t_gpu_begin, t_gpu_end);
+  const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_families)};
+  return cmocka_run_group_tests(tests, begin, NULL);
 }

@@ -167,6 +167,22 @@ BDL_ONE void dot_b8(unsigned char *z, const unsigned char *x, const unsigned cha
   }
 }
 
+/* ---- row exchanges ------------------------------------------------------------------------------------------------ */
+
+/* [count, n] exchanges, ascending, of 0 .. n - 1.  One of them is none of n rows?  All threads get the same answer. */
+BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, int32_t n, int32_t count) {
+  bool bad = false;
+  for (int32_t b = THREAD; b < count; b += THREADS) {
+    for (int32_t i = 0; i < n; i++) p[b * n + i] = i;
+    for (int32_t i = 0; i < n; i++) {
+      const int32_t j = pivot[b * n + i], t = p[b * n + i];
+      if (j < 0 || j >= n) bad = true;
+      else p[b * n + i] = p[b * n + j], p[b * n + j] = t;
+    }
+  }
+  return anyone(flag, bad);
+}
+
 #define DT b8
 #define T bool
 #define MEM unsigned char

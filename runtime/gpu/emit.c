@@ -136,6 +136,8 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
   switch (i->prim) {
     case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice:
     case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int:
+    case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: case BDL_P_conv:
+    case BDL_P_cholesky: case BDL_P_lu: case BDL_P_lu_permutation: case BDL_P_solve: case BDL_P_triangular_solve:
     case BDL_P_dot: case BDL_P_dot_add: case BDL_P_dot_pack: case BDL_P_packed_dot: case BDL_P_sparse_dot:
       return true;
     default: return false;

@@ -1,10 +1,16 @@
 /*
 ** kernel.c -- kernels whose text for a GPU is another than for C99 (export/kernel.c), and how many threads have work in one.
 */
+#include "exec/emit_ops.h"
 #include "exec/lower_linalg.h"
 #include "gpu/program.h"
+#include "prim/prim.h"
+
+#define ADD BDL_ADD
 
 enum { TILE_THREADS = 256, TILE_ROWS = 32, TILE_COLUMNS = 8, FEW_ROWS = 4 }; /* the smallest tiles of cuda/dot.inc */
+
+/* ---- products ----------------------------------------------------------------------------------------------------------- */
 
 static int64_t work_of_product(const bdl_inst *i) {
   bdl_packing pack[2];
@@ -16,11 +22,69 @@ static int64_t work_of_product(const bdl_inst *i) {
   return n;
 }
 
+/* ---- factorisations: linalg.inc ------------------------------------------------------------------------------------ */
+
+static int64_t order_of(const bdl_aval *a) { return a->shape[a->ndim - 1]; }
+
+static int64_t stack_of(const bdl_aval *a) {
+  int64_t n = 1;
+  for (int k = 0; k < a->ndim - 2; k++) n *= a->shape[k];
+  return n;
+}
+
+static int64_t work_of_factor(const bdl_inst *i) {
+  const int64_t columns = i->prim == BDL_P_triangular_solve ? (order_of(&i->kernel.in_aval[1]) + 31) / 32 : 1;
+  return BDL_MAX(1, stack_of(&i->kernel.in_aval[0]) * columns * TILE_THREADS);
+}
+
+static bdl_status factor(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bdl_aval *a = &i->kernel.in_aval[0];
+  const bdl_param *p = i->kernel.params;
+  const bool solves = i->prim == BDL_P_triangular_solve || i->prim == BDL_P_solve;
+  const int64_t n = order_of(a), count = stack_of(a);
+  ADD("%*s%s_%s(", indent, "", bdl_prims[i->prim].name, bdl_emit_code(a->dtype));
+  for (int32_t k = 0; k < i->kernel.n_out; k++) {
+    TRY(bdl_export_place(m, i->kernel.out[k]));
+    ADD(", ");
+  }
+  for (int32_t k = 0; k < i->kernel.n_in; k++) {
+    TRY(bdl_export_place(m, i->kernel.in[k]));
+    ADD(", ");
+  }
+  ADD("%" PRId64, n);
+  if (solves) ADD(", %" PRId64, order_of(&i->kernel.in_aval[1]));
+  ADD(", %" PRId64, count);
+  if (i->prim == BDL_P_triangular_solve) ADD(", %d, %d, %d", p[0].i != 0, p[1].i != 0, p[2].i != 0);
+  if (i->prim == BDL_P_solve) {
+    ADD(", (%s *)F[%" PRId32 "]", bdl_export_ctype(a->dtype), m->plan->n_in + m->plan->n_out + BDL_GPU_ROOM);
+    m->room = BDL_MAX(m->room, (int64_t)bdl_aval_bytes(a));
+  }
+  ADD(");\n");
+  return BDL_OK;
+}
+
+static bdl_status exchanges(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bdl_aval *a = &i->kernel.in_aval[0];
+  const int64_t n = order_of(a), count = n ? bdl_aval_numel(a) / n : 0;
+  int64_t number;
+  TRY(bdl_export_failure_of(m, BDL_EINDEX, i->src, "lu_permutation: a row exchange is not one of the rows", &number));
+  ADD("%*sif (exchanged_rows(flag, ", indent, "");
+  TRY(bdl_export_place(m, i->kernel.out[0]));
+  ADD(", ");
+  TRY(bdl_export_place(m, i->kernel.in[0]));
+  ADD(", %" PRId64 ", %" PRId64 ")) return %" PRId64 ";\n", n, count, number);
+  return BDL_OK;
+}
+
+/* ---- which of them ------------------------------------------------------------------------------------------------------ */
+
 int64_t bdl_gpu_work(const bdl_inst *i) {
   int64_t n = 1;
   switch (i->prim) {
     case BDL_P_dot: case BDL_P_dot_add: case BDL_P_packed_dot: case BDL_P_sparse_dot: return work_of_product(i);
     case BDL_P_dot_pack: return 1;
+    case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_work_of_trace(i);
+    case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return work_of_factor(i);
     default: break;
   }
   for (int32_t k = 0; k < i->kernel.n_in; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.in_aval[k]));
@@ -31,6 +95,9 @@ int64_t bdl_gpu_work(const bdl_inst *i) {
 bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent) {
   switch (i->prim) {
     case BDL_P_dot_pack: return BDL_OK; /* products read their operands as they lie */
+    case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_trace(m, i, indent);
+    case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return factor(m, i, indent);
+    case BDL_P_lu_permutation: return exchanges(m, i, indent);
     default: return bdl_export_kernel(m, i, indent);
   }
 }

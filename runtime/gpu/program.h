@@ -84,6 +84,8 @@ bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, b
 
 /* ---- kernel.c, etrace.c */
 bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent);
+bdl_status bdl_gpu_trace(bdl_exporter *m, const bdl_inst *i, int indent);
+int64_t bdl_gpu_work_of_trace(const bdl_inst *i);
 int64_t bdl_gpu_work(const bdl_inst *i); /* threads that a kernel has something to do for, at most */
 
 extern const char bdl_cuda_prelude[]; /* kernels/cuda/prelude.cu */

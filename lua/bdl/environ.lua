@@ -8,7 +8,7 @@
 -- For the compiler: `version()` changes exactly when a visible value may have changed, leaving a context brings the old
 -- version back, and `on_version(f)` calls f(version) at each change; `listen(f)` calls f(key, value) for every value
 -- read; `peek(key)` reads unheard.
--- `precision` and `platform` act on the runtime: `on_change(key, f)` calls f(value) whenever the visible value changes.
+-- `precision`, `matmul_precision` and `platform` act on the runtime: `on_change(key, f)` calls f(value) whenever the visible value changes.
 
 local core = require "bdl.core"
 local class = require "bdl.class"
@@ -23,10 +23,11 @@ local environ = {config = {}}
 local PRECISIONS = {[8] = true, [16] = true, [32] = true, [64] = true, bf16 = true}
 local FLOATS = {[16] = "float16", [32] = "float32", [64] = "float64", bf16 = "bfloat16"}
 local INTS = {[8] = "int32", [16] = "int32", [32] = "int32", [64] = "int64", bf16 = "int32"}
+local MATMULS = {float32 = true, tf32 = true}
 local PLATFORMS = {cpu = true, gpu = true}
 local GLOBAL_ONLY = {platform = true, host_device_count = true}
 
-local globals = {precision = 32, platform = "cpu"}
+local globals = {precision = 32, platform = "cpu", matmul_precision = "float32"}
 local frames = {}                    -- open contexts, innermost last; each the table of its values
 local changed = {}                   -- key -> list of functions
 local current, newest, global_version = 1, 1, 1
@@ -69,6 +70,8 @@ local function check(who, key, value)
     core.fail("ValueError", 3, "environ.%s: dt is a time other than 0, not %s", who, tostring(value))
   elseif key == "precision" and not PRECISIONS[value] then
     core.fail("ValueError", 3, "environ.%s: precision is 8, 16, 32, 64 or 'bf16', not %s", who, tostring(value))
+  elseif key == "matmul_precision" and not MATMULS[value] then
+    core.fail("ValueError", 3, "environ.%s: matmul_precision is 'float32' or 'tf32', not %s", who, tostring(value))
   elseif key == "platform" and not PLATFORMS[value] then
     if value == "tpu" then core.hint "bdl has no counterpart of a TPU; the same model runs on cpu and gpu" end
     core.fail("ValueError", 3, "environ.%s: no %s backend; have cpu, gpu", who, tostring(value))
@@ -253,6 +256,7 @@ function environ.on_change(key, f)
 end
 
 environ.on_change("precision", function(p) core.precision(p == 64 and 64 or 32) end)
+environ.on_change("matmul_precision", function(p) core.tf32(p == "tf32") end)
 environ.on_change("platform", core.platform)
 
 local CONFIG = {platform_name = "platform", jax_platform_name = "platform", precision = "precision"}

@@ -388,6 +388,12 @@ static int l_convert(lua_State *L) {
   return 1;
 }
 
+/* core.tf32(on): may large products on a GPU round their factors? */
+static int l_tf32(lua_State *L) {
+  lbdl_of(L)->ctx->tf32 = lua_toboolean(L, 1);
+  return 0;
+}
+
 /* core.precision(bits): the dtypes of numbers made from now on */
 static int l_precision(lua_State *L) {
   lbdl *b = lbdl_of(L);
@@ -532,7 +538,7 @@ void lbdl_open_ops(lua_State *L) {
   luaL_setfuncs(L, operators, 0);
   lua_pop(L, 1);
   static const luaL_Reg functions[] = {
-    {"bind", l_bind}, {"units_rule", l_units_rule}, {"cast", l_cast}, {"convert", l_convert}, {"precision", l_precision}, {"div", op_div},
+    {"bind", l_bind}, {"units_rule", l_units_rule}, {"cast", l_cast}, {"convert", l_convert}, {"precision", l_precision}, {"tf32", l_tf32}, {"div", op_div},
     {"pow", op_pow}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

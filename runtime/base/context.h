@@ -31,6 +31,7 @@ struct bdl_context {
   int threads;                       /* upper bound for parallel regions; 0: all processors */
   const char *isa;                   /* instruction set of the kernels; NULL: the best that this processor has */
   int verify;                        /* run the IR verifier after every pass */
+  int tf32;                          /* large products of single floats on a GPU may round their factors to TF32 */
   int unfused;                       /* one group per equation: the oracle of the fusion tests */
   bdl_map interned;                  /* hash -> char *, for file names */
   struct {

@@ -19,7 +19,7 @@ typedef struct emitter {
   bdl_gpu_program *p;
   bdl_exporter m;
   const bdl_inst *loop[MOST_LOOPS]; /* scans around that the host steps, the outermost first */
-  int32_t n_loops;
+  int32_t n_loops, around;          /* of those; of all loops that the host steps */
   bdl_gpu_touches touched;
 } emitter;
 
@@ -144,24 +144,24 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
   }
 }
 
-static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b);
+static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b, bool looped);
 
-static bool on_gpu(const bdl_plan *plan, const bdl_inst *i) {
+static bool on_gpu(const bdl_plan *plan, const bdl_inst *i, bool looped) {
   switch (i->kind) {
     case BDL_I_GROUP: case BDL_I_COPY: return true;
-    case BDL_I_KERNEL: return bdl_gpu_runs(plan, i);
-    case BDL_I_SCAN: return all_on_gpu(plan, &i->scan.body);
-    case BDL_I_WHILE: return all_on_gpu(plan, &i->loop.cond) && all_on_gpu(plan, &i->loop.body);
+    case BDL_I_KERNEL: return bdl_gpu_runs(plan, i) && !bdl_gpu_is_large(i, looped);
+    case BDL_I_SCAN: return all_on_gpu(plan, &i->scan.body, true);
+    case BDL_I_WHILE: return all_on_gpu(plan, &i->loop.cond, true) && all_on_gpu(plan, &i->loop.body, true);
     case BDL_I_COND: break;
   }
   for (int32_t k = 0; k < i->cond.n; k++)
-    if (!all_on_gpu(plan, &i->cond.branches[k])) return false;
+    if (!all_on_gpu(plan, &i->cond.branches[k], looped)) return false;
   return true;
 }
 
-static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b) {
+static bool all_on_gpu(const bdl_plan *plan, const bdl_block *b, bool looped) {
   for (int32_t k = 0; k < b->n; k++)
-    if (!on_gpu(plan, &b->v[k])) return false;
+    if (!on_gpu(plan, &b->v[k], looped)) return false;
   return true;
 }
 
@@ -224,6 +224,31 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
   return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
 }
 
+/* What a product of the library leaves to do: a number a column. */
+static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
+  const int64_t n = bdl_aval_numel(&i->kernel.out_aval[0]);
+  const bdl_gpu_step s = {.kind = BDL_G_KERNEL, .inst = i, .kernel = e->p->n_kernels++, .work = n};
+  char z[BDL_EXPORT_PLACE], row[BDL_EXPORT_PLACE];
+  ADD("BDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  (void)a, (void)b;\n", s.kernel);
+  TRY(rows(e));
+  TRY(bdl_export_place_text(&e->m, i->kernel.out[0], z));
+  TRY(bdl_export_place_text(&e->m, i->kernel.in[2], row));
+  ADD("  ");
+  bdl_export_each(&e->m, "e", n);
+  ADD(" (%s)[e] = (%s)[e] + (%s)[e %% %" PRId64 "];\n}\n", z, z, row, i->kernel.in_aval[2].shape[0]);
+  return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
+}
+
+static bdl_status product(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
+  const bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i};
+  for (int32_t k = 0; k < i->kernel.n_in; k++) {
+    const int32_t slot = i->kernel.in[k].slot;
+    if (e->p->plan->slots.v[slot].kind == BDL_S_CONST) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
+  }
+  if (!BDL_PUSH(e->p->c, *out, s)) return BDL_ENOMEM;
+  return bdl_gpu_adds_row(i) ? plus_row(e, i, out) : BDL_OK;
+}
+
 static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out);
 
 static bdl_status host_loop(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
@@ -266,15 +291,23 @@ static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
   const bdl_plan *plan = e->p->plan;
   for (int32_t k = 0; k < b->n;) {
     int32_t n = 0;
-    while (k + n < b->n && on_gpu(plan, &b->v[k + n])) n++;
+    while (k + n < b->n && on_gpu(plan, &b->v[k + n], e->around > 0)) n++;
     if (n) TRY(kernel(e, &b->v[k], n, out));
     k += n;
     if (k == b->n) break;
     bdl_gpu_step s = {.kind = BDL_G_HOST, .inst = &b->v[k++]};
+    if (bdl_gpu_is_large(s.inst, e->around > 0)) {
+      TRY(product(e, s.inst, out));
+      continue;
+    }
     e->p->host_steps = true;
     bdl_status status = BDL_OK;
     if (s.inst->kind == BDL_I_COND) status = branches(e, s.inst, &s);
-    else if (s.inst->kind != BDL_I_KERNEL) status = host_loop(e, s.inst, &s);
+    else if (s.inst->kind != BDL_I_KERNEL) {
+      e->around++;
+      status = host_loop(e, s.inst, &s);
+      e->around--;
+    }
     if (!BDL_PUSH(e->p->c, *out, s)) status = BDL_ENOMEM;
     TRY(status);
   }

@@ -82,6 +82,12 @@ bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);
 /* A scan in which every element goes through its steps by itself. */
 bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, bool *done);
 
+/* ---- product.c: is a product the library's, not a kernel's?  looped: inside a loop */
+bool bdl_gpu_is_large(const bdl_inst *i, bool looped);
+bool bdl_gpu_adds_row(const bdl_inst *i); /* a dot_add of a number a column, which a kernel behind it does */
+/* onto: z = z + the product.  Errors: BDL_ENOMEM, BDL_EIO. */
+bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto);
+
 /* ---- kernel.c, etrace.c */
 bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent);
 bdl_status bdl_gpu_trace(bdl_exporter *m, const bdl_inst *i, int indent);

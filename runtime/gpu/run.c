@@ -224,6 +224,16 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
   return s;
 }
 
+static bdl_status product(const runner *r, const bdl_inst *i) {
+  const bdl_ref *in = i->kernel.in;
+  const bdl_cuda_ptr z = address(r, i->kernel.out[0]);
+  const bool onto = i->prim == BDL_P_dot_add && !bdl_gpu_adds_row(i);
+  const bdl_cuda_ptr c = onto ? address(r, in[2]) : z;
+  bdl_device *d = &r->g->device;
+  if (c != z) TRY(d->ops->copy(d, NULL, (void *)(uintptr_t)z, (void *)(uintptr_t)c, bdl_aval_bytes(&i->kernel.out_aval[0])));
+  return bdl_gpu_product(r->g, i, z, address(r, in[0]), address(r, in[1]), onto);
+}
+
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
 
 static bdl_status interrupted(const runner *r, const bdl_inst *loop, int64_t done) {
@@ -286,6 +296,7 @@ static bdl_status cond(runner *r, const bdl_gpu_step *s) {
 static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
   switch (s->kind) {
     case BDL_G_KERNEL: return launch(r, s);
+    case BDL_G_PRODUCT: return product(r, s->inst);
     case BDL_G_SCAN: return scan(r, s);
     case BDL_G_WHILE: return while_loop(r, s);
     case BDL_G_COND: return cond(r, s);

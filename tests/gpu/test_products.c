@@ -136,6 +136,70 @@ static void test_shapes(void **state) {
   for (int k = 0; k < BDL_LEN(dtypes); k++) all_shapes(*state, dtypes[k]);
 }
 
+/* ---- products of the library --------------------------------------------------------------------------------------- */
+
+/* 2^27 operations, those of a loop 2^30. */
+static void test_library_fails(void **state) {
+  static const char *const functions[] = {"cublasCreate:1", "cublasSetStream:1", "cublasGemmStridedBatchedEx:1"};
+  bdl_context *c = *state;
+  bdl_prog *p = t_parse(c, "program p(x:f32[512, 256], y:f32[256, 512]) {\n"
+                           "  z:f32[512, 512] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n  return z\n}\n");
+  bdl_tensor in[MANY], out = {0};
+  bdl_plan *plan;
+  operands(p, in);
+  t_check(c, bdl_gpu_use(c, "gpu"));
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  for (int k = 0; k < BDL_LEN(functions) && !t_gpu_is_real(); k++) {
+    setenv("FAKE_CUDA_FAIL", functions[k], 1);
+    assert_int_equal(bdl_gpu_run(plan, in, &out), BDL_EIO);
+    assert_non_null(strstr(bdl_last_error(c)->message, "GPU: cuBLAS failed"));
+    if (out.buf) bdl_tensor_unref(&out);
+    out = (bdl_tensor){0};
+  }
+  unsetenv("FAKE_CUDA_FAIL");
+  t_check(c, bdl_gpu_run(plan, in, &out));
+  bdl_tensor_unref(&out);
+  t_drop(in, 2);
+  bdl_plan_free(plan);
+  bdl_prog_unref(p);
+}
+
+/* A loop of products that are too small for that is one kernel. */
+static void test_small_in_a_loop(void **state) {
+  static const char text[] =
+    "program p(x:f32[3, 256, 1024], y:f32[1024, 256], c:f32[256, 256]) {\n"
+    "  z:f32[256, 256] = scan[consts=1 carry=1 length=3 reverse=0 body={program b(y:f32[1024, 256], c:f32[256, 256], x:f32[256, 1024]) {\n"
+    "    d:f32[256, 256] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n"
+    "    s:f32[256, 256] = add c d\n    return s\n  }}] y c x\n  return z\n}\n";
+  assert_int_equal(steps(*state, text, BDL_G_PRODUCT), 0);
+  assert_int_equal(steps(*state, text, BDL_G_SCAN), 0);
+}
+
+static void test_large(void **state) {
+  static const char *const layouts[] = {
+    "program p(x:f32[512, 256], y:f32[256, 512]) {\n  z:f32[512, 512] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n"
+    "  return z\n}\n",
+    "program p(x:f64[256, 512], y:f64[512, 256]) {\n  z:f64[512, 512] = dot[lhs_contract=(0) rhs_contract=(1) lhs_batch=() rhs_batch=()] x y\n"
+    "  w:f64[512, 512] = mul z z\n  return w\n}\n",
+    "program p(x:f32[4, 128, 512], y:f32[4, 256, 512]) {\n"
+    "  z:f32[4, 128, 256] = dot[lhs_contract=(2) rhs_contract=(2) lhs_batch=(0) rhs_batch=(0)] x y\n  return z\n}\n",
+    "program p(x:f32[256, 1024], y:f32[1024, 256], b:f32[256]) {\n"
+    "  z:f32[256, 256] = dot_add[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=() onto=0] x y b\n  return z\n}\n",
+    "program p(x:f32[256, 1024], y:f32[1024, 256], b:f32[256, 256]) {\n"
+    "  z:f32[256, 256] = dot_add[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=() onto=1] x y b\n  return z\n}\n",
+    /* in a loop, over rows, onto what it carries */
+    "program p(x:f32[2, 1024, 512], y:f32[512, 1024], c:f32[1024, 1024]) {\n"
+    "  z:f32[1024, 1024] = scan[consts=1 carry=1 length=2 reverse=1 body={program b(y:f32[512, 1024], c:f32[1024, 1024], x:f32[1024, 512]) {\n"
+    "    d:f32[1024, 1024] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n"
+    "    s:f32[1024, 1024] = add c d\n    return s\n  }}] y c x\n  return z\n}\n",
+  };
+  for (int k = 0; k < BDL_LEN(layouts); k++) {
+    assert_int_equal(steps(*state, layouts[k], BDL_G_PRODUCT), 1);
+    assert_int_equal(steps(*state, layouts[k], BDL_G_HOST), 0);
+    same(*state, layouts[k], 1e-5);
+  }
+}
+
 /* ---- every primitive of these families ---------------------------------------------------------------------------- */
 
 static const struct family {
@@ -167,6 +231,7 @@ static int begin(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_families)};
+  const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_families), T_TEST(test_large),
+                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails)};
   return cmocka_run_group_tests(tests, begin, NULL);
 }

@@ -105,7 +105,7 @@ LIBS = $(LUA_LIBS) $(DEP_LIBS) -lm -ldl -lpthread
 
 # ---- products ---------------------------------------------------------------------------------------------------------
 
-.PHONY: all run test test-gpu golden bench docs fuzz tidy install deb module install-module uninstall clean help
+.PHONY: all run test test-gpu golden bench bench-gpu docs fuzz tidy install deb module install-module uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -285,6 +285,9 @@ bench: $(OUT)/bdl $(REFS)  ## times beside the C references and the peers (PEERS
 	@$(if $(PEERS),sh tools/bench/peers.sh $(BUILD)/bench)
 	@BUILD=$(BUILD) BDL=$(OUT)/bdl ONLY='$(ONLY)' THREADS=$(or $(THREADS),1) ROUNDS=$(or $(ROUNDS),1) \
 	  $(OUT)/bdl run --quiet tools/bench/bench.lua
+
+bench-gpu:  ## the workloads W2 to W7 and W10 on the GPU of this machine, beside the native tier and the peers
+	@GPU=1 $(MAKE) --no-print-directory bench
 
 $(BUILD)/bench/%: tools/bench/%.c tools/bench/timing.h
 	@mkdir -p $(@D)

@@ -316,6 +316,13 @@ static int l_gpu(lua_State *L) {
   return 1;
 }
 
+/* core.wait(): until the GPU, if there is one, has done all */
+static int l_wait(lua_State *L) {
+  bdl_cuda *g = bdl_cuda_of(lbdl_ctx(L));
+  if (g) lbdl_check(L, g->device.ops->stream_sync(&g->device, NULL));
+  return 0;
+}
+
 /* core.blas() -> path of the library that products and factorisations use; nil: none */
 static int l_blas(lua_State *L) {
   bdl_exec_context *x;
@@ -372,7 +379,7 @@ static int open_core(lua_State *L) {
   static const luaL_Reg functions[] = {
     {"threads", l_threads}, {"tier", l_tier}, {"native", l_native}, {"native_make", l_native_make}, {"native_targets", l_native_targets}, {"cache", l_cache}, {"memory", l_memory}, {"profile", l_profile}, {"profile_events", l_profile_events},
     {"progress", l_progress}, {"switch", l_switches}, {"checking", l_checking},
-    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"gpu", l_gpu}, {"clock", l_clock}, {"columns", l_columns},
+    {"prims", l_prims}, {"isa", l_isa}, {"blas", l_blas}, {"platform", l_platform}, {"gpu", l_gpu}, {"wait", l_wait}, {"clock", l_clock}, {"columns", l_columns},
     {"docs", l_docs}, {NULL, NULL},
   };
   luaL_setfuncs(L, functions, 0);

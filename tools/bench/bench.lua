@@ -1,7 +1,7 @@
 --- `make bench`: runs workloads.lua for both tiers of bdl, the C references and the peers that are installed, one program after
 --  the other; prints one table and writes BUILD/bench.json.  ../../tests/bench/README.md explains the numbers.
 --  Environment: BUILD, BDL (the program), ONLY (words of label and column that must all be there), THREADS,
---  ROUNDS (times that the programs of a row take turns), PYTHON.
+--  ROUNDS (times that the programs of a row take turns), PYTHON, GPU (a column of bdl on the GPU; w2 to w7 and w10, larger sizes, too).
 package.path = "tools/bench/?.lua;" .. package.path
 local core = require "bdl.core"
 local json = require "bdl.json"
@@ -18,8 +18,9 @@ local RUN = ("%s run --quiet --threads %d %s"):format(BDL, THREADS, HERE)
 -- ---- programs ------------------------------------------------------------------------------------------------------------
 
 --- The columns of the table.  BrainX: brainpy.state, brainstate, braintrace or brainevent, whichever has the workload.
-local COLUMNS = {"C", "interp", "native", "jax", "BrainX", "brian2", "nest", "genn", "numpy"}
-local TIERS = {interp = true, native = true}
+local GPU = (os.getenv "GPU" or "") ~= ""
+local COLUMNS = {"C", "interp", "native", "gpu", "jax", "BrainX", "brian2", "nest", "genn", "numpy"}
+local TIERS = {interp = "BDL_TIER=interp", native = "BDL_TIER=native", gpu = GPU and "BDL_TIER=interp BDL_PLATFORM=gpu" or nil}
 --- A peer's virtual environment, and the module that must be there.
 local PEERS = {
   jax = {"jax", "jax"}, BrainX = {"jax", "brainpy_state"}, numpy = {"jax", "numpy"}, brian2 = {"brian2", "brian2"},
@@ -66,7 +67,7 @@ local function command(w, size, column)
   local template = of_size(w[column] or TIERS[column] and w.bdl, size)
   if not template then return nil end
   local text = fill(template, size, PLACES)
-  if TIERS[column] then return ("BDL_TIER=%s BDL_CACHE=%s/cache %s"):format(column, BIN, text) end
+  if TIERS[column] then return ("%s BDL_CACHE=%s/cache %s"):format(TIERS[column], BIN, text) end
   if column == "C" then return text end
   local exe = python(column)
   return exe and ("%s %s/%s%s"):format(exe, HERE, text, text:find "^w1_" and "" or " --threads " .. THREADS)
@@ -143,7 +144,8 @@ local function ratio(a, b) return a and b and a / b or nil end
 --- Ratios, and whether the aim is reached (nil: nobody there to compare with).
 local function evaluate(case)
   local native, C = seconds(case, "native"), seconds(case, "C")
-  local r = {interp_C = ratio(seconds(case, "interp"), C), native_C = ratio(native, C),
+  local gpu = seconds(case, "gpu")
+  local r = {native_gpu = ratio(native, gpu), peer_gpu = ratio(fastest_peer(case), gpu), interp_C = ratio(seconds(case, "interp"), C), native_C = ratio(native, C),
              peer_native = ratio(fastest_peer(case), native)}
   local aim = of_size(case.w.aim, case.size)
   if aim and aim.C then
@@ -250,13 +252,17 @@ end
 local function report()
   local rows = {{"workload", "time of a"}}
   table.move(shown, 1, #shown, 3, rows[1])
-  for _, title in ipairs{"interp / C", "native / C", "peer / native", "aim", "reached"} do table.insert(rows[1], title) end
+  local titles = {"interp / C", "native / C", "peer / native", "aim", "reached"}
+  if GPU then titles = {"native / gpu", "peer / gpu"} end
+  for _, title in ipairs(titles) do table.insert(rows[1], title) end
   for _, case in ipairs(cases) do
     local r = case.ratios
     local row = {case.label, case.w.of}
     for _, column in ipairs(shown) do row[#row + 1] = cell(case, column) end
-    for _, text in ipairs{times(r.interp_C), times(r.native_C), times(r.peer_native), r.aim or "",
-                          r.reached == nil and "" or r.reached and "yes" or "no"} do row[#row + 1] = text end
+    local texts = {times(r.interp_C), times(r.native_C), times(r.peer_native), r.aim or "",
+                   r.reached == nil and "" or r.reached and "yes" or "no"}
+    if GPU then texts = {times(r.native_gpu), times(r.peer_gpu)} end
+    for _, text in ipairs(texts) do row[#row + 1] = text end
     rows[#rows + 1] = row
   end
   print_table(rows)

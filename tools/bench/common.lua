@@ -23,6 +23,7 @@ function common.measure(repeats, run, reset)
     if reset then reset() end
     local start = clock()
     m.results[k] = run()
+    core.wait()                                   -- a GPU goes on when the call is back
     m[k] = clock() - start
   end
   begin = clock()

@@ -60,7 +60,14 @@ for k, scale in ipairs{0.005, 0.03, 0.3, 3, 30} do
   SCALING[k] = {scale = scale, synapses = 320000*scale // 1 | 0, steps = scale < 1 and 10000 or 2000, repeats = 5}
 end
 
-return {
+local NETWORKS = {network(1, 4000, 10000, 9, 5), network(10, 40000, 10000, 3, 3), network(50, 200000, 2000, 3, 2)}
+if (os.getenv "GPU" or "") ~= "" then             -- what fills one
+  table.move({network(200, 800000, 1000, 3, 1), network(1000, 4000000, 500, 3, 1)}, 1, 2, #NETWORKS + 1, NETWORKS)
+  W3[#W3 + 1] = population(10000000, 200, 3)
+  table.move({layer(2048, 16, 20, 3), layer(4096, 16, 20, 3)}, 1, 2, #W6 + 1, W6)
+end
+
+local workloads = {
   {
     name = "W1 start-up", sizes = {{n = 100, steps = 1000}}, of = "process", check = {{534, 6}},
     bdl = "$bin/timer 15 bdl W1 100 1000 $run/w1.lua",
@@ -70,8 +77,7 @@ return {
   {
     -- The rate depends on the draw of the connectivity, the less the larger the network; 0.2 s hold more of the start.
     name = "W2 $net, $n neurons", of = "step", aim = {C = 1.3},
-    sizes = cross("net", {"coba", "cuba"},
-                  {network(1, 4000, 10000, 9, 5), network(10, 40000, 10000, 3, 3), network(50, 200000, 2000, 3, 2)}),
+    sizes = cross("net", {"coba", "cuba"}, NETWORKS),
     check = function(size) return {{size.net == "coba" and 22 or 25, size.scale == 1 and 3 or 2}} end,
     C = "$bin/w2_ref $net $scale $steps $repeats $threads", bdl = "$run/w2.lua $net $scale $steps $repeats",
     BrainX = "w2_brainstate.py --peer fcn --backend numba --net $net --scale $scale --steps $steps --repeat $few",
@@ -156,3 +162,13 @@ return {
     C = "$bin/w2_ref coba $scale $steps $repeats $threads", bdl = "$run/w2.lua coba $scale $steps $repeats",
   },
 }
+
+--- On a GPU: those that are made for one.
+if (os.getenv "GPU" or "") ~= "" then
+  local some = {}
+  for _, w in ipairs(workloads) do
+    if w.name:find "^W[234567] " or w.name:find "^W10 " then some[#some + 1] = w end
+  end
+  return some
+end
+return workloads

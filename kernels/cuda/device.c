@@ -119,7 +119,9 @@ RANDOM_INT(i64, int64_t, uint64_t, k_random_bits_i64, 32)
 BDL_ONE bool anyone(uint32_t *flag, bool mine) {
   if (mine) atomic_exch_u32(flag, 1);
   sync();
-  return *(volatile uint32_t *)flag != 0;
+  const bool said = *(volatile uint32_t *)flag != 0;
+  sync(); /* nobody asks the next question before all have read the answer */
+  return said;
 }
 
 /* Has the host set its word? */
@@ -183,6 +185,8 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
   return anyone(flag, bad);
 }
 
+#include "cuda/sparse.inc"
+
 #define DT b8
 #define T bool
 #define MEM unsigned char
@@ -197,6 +201,8 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define MEM int32_t
 #include "cuda/device_any.inc"
 #include "cuda/device_number.inc"
+#include "cuda/device_event.inc"
+#include "cuda/device_csr.inc"
 #undef DT
 #undef T
 #undef MEM
@@ -205,6 +211,8 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define MEM int64_t
 #include "cuda/device_any.inc"
 #include "cuda/device_number.inc"
+#include "cuda/device_event.inc"
+#include "cuda/device_csr.inc"
 #undef DT
 #undef T
 #undef MEM
@@ -215,6 +223,8 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define MEM uint32_t
 #include "cuda/device_any.inc"
 #include "cuda/device_number.inc"
+#include "cuda/device_event.inc"
+#include "cuda/device_csr.inc"
 #undef DT
 #undef T
 #undef MEM
@@ -229,7 +239,10 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define LIBM(name) __builtin_##name##f
 #include "cuda/device_any.inc"
 #include "cuda/device_number.inc"
+#include "cuda/device_event.inc"
+#include "cuda/device_csr.inc"
 #include "cuda/device_float.inc"
+#include "cuda/device_jitc.inc"
 #undef LIBM
 #undef WIDTH
 #undef U
@@ -246,4 +259,7 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define LIBM(name) __builtin_##name
 #include "cuda/device_any.inc"
 #include "cuda/device_number.inc"
+#include "cuda/device_event.inc"
+#include "cuda/device_csr.inc"
 #include "cuda/device_float.inc"
+#include "cuda/device_jitc.inc"

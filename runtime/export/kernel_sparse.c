@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu/event.h"
 #include "exec/emit_ops.h"
-#include "export/build.h"
+#include "export/sparse.h"
 #include "prim/prim.h"
 
 #define ADD BDL_ADD
@@ -17,12 +16,10 @@
 static int64_t last_of(const bdl_aval *a) { return a->shape[a->ndim - 1]; }
 static const char *code_of(const bdl_aval *a) { return bdl_emit_code(a->dtype); }
 
-/* How many vectors there are, and how many of them stand in one lane: operands from `first` on have lanes above that rank. */
-typedef struct vectors {
-  int64_t lanes, batch;
-} vectors;
+typedef bdl_export_vectors vectors;
+typedef bdl_export_matrix matrix;
 
-static vectors vectors_of(const bdl_inst *i, int first, int rank) {
+vectors bdl_export_vectors_of(const bdl_inst *i, int first, int rank) {
   const bdl_aval *v = &i->kernel.in_aval[0];
   vectors r = {1, 1};
   for (int k = i->kernel.n_in - 1; k >= first; k--)
@@ -71,7 +68,7 @@ static bdl_status room(bdl_exporter *m, const bdl_inst *i) { return bdl_export_p
 
 static bdl_status event_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bdl_aval *w = &i->kernel.in_aval[1], *z = &i->kernel.out_aval[0];
-  const vectors v = vectors_of(i, 1, 2);
+  const vectors v = bdl_export_vectors_of(i, 1, 2);
   const bool transpose = i->kernel.params[0].i != 0;
   if (v.lanes * v.batch == 0 || last_of(&i->kernel.in_aval[0]) == 0) return BDL_OK;
   indent = open(m, v, indent);
@@ -97,17 +94,10 @@ static bdl_status refused(bdl_exporter *m, const bdl_inst *i, const char *why) {
   return BDL_ENOTSUP;
 }
 
-typedef struct matrix {
-  bdl_k_csr a;
-  int32_t columns, pointers, places; /* constants; pointers -1: rows of equal length; places -1: weights stand in order */
-  const char *code;                  /* of columns */
-} matrix;
-
 /* The columns, in 16 bits where they fit. */
 static bdl_status columns_of(bdl_exporter *m, matrix *x, const int32_t *columns, int64_t n, bool own) {
-  const bool narrow = n <= 65536;
-  x->code = narrow ? "u16" : "i32";
-  return bdl_export_constant_of(m, BDL_I32, x->a.nnz, columns, narrow, own, &x->columns);
+  x->narrow = n <= 65536;
+  return bdl_export_constant_of(m, BDL_I32, x->a.nnz, columns, x->narrow, own, &x->columns);
 }
 
 static bdl_status by_rows(bdl_exporter *m, matrix *x) {
@@ -123,7 +113,6 @@ static bdl_status by_rows(bdl_exporter *m, matrix *x) {
   return s;
 }
 
-/* The transposed matrix: entries by their columns, those of one column by rows. */
 static bdl_status by_columns(bdl_exporter *m, matrix *x) {
   const bdl_k_csr *a = &x->a;
   const int32_t *column = a->indices;
@@ -148,27 +137,39 @@ static bdl_status by_columns(bdl_exporter *m, matrix *x) {
   return s;
 }
 
-/* Operands indices and indptr, from `at` on; turn: by columns.  Errors: BDL_ENOTSUP they are not constant; BDL_EINDEX. */
-static bdl_status matrix_of(bdl_exporter *m, const bdl_inst *i, int at, bool turn, matrix *x) {
+bdl_status bdl_export_matrix_of(bdl_exporter *m, const bdl_k_csr *a, bool turn, matrix *x) {
+  *x = (matrix){.a = *a, .pointers = -1, .places = -1};
+  return turn ? by_columns(m, x) : by_rows(m, x);
+}
+
+bdl_export_places_kind bdl_export_csr(const bdl_exporter *m, const bdl_inst *i, int at, bdl_k_csr *a) {
   const bdl_aval *index = &i->kernel.in_aval[at], *ptr = &i->kernel.in_aval[at + 1];
   const void *columns = bdl_export_known(m, i->kernel.in[at]), *pointers = bdl_export_known(m, i->kernel.in[at + 1]);
-  if (!columns || !pointers || index->ndim > 1 || ptr->ndim > 1) return refused(m, i, "the places of its matrix are not constant");
-  bdl_k_csr *a = &x->a;
+  if (!columns || !pointers || index->ndim > 1 || ptr->ndim > 1) return BDL_X_PLACES_UNKNOWN;
   *a = (bdl_k_csr){.rows = i->kernel.params[0].i, .cols = i->kernel.params[1].i, .nnz = last_of(index), .indices = columns,
                    .indptr = pointers, .wide = ptr->dtype == BDL_I64};
-  x->pointers = x->places = -1;
   if (last_of(ptr) != a->rows + 1) {
     a->fan = bdl_k_index_at(pointers, a->wide, 1) - bdl_k_index_at(pointers, a->wide, 0);
     a->indptr = NULL;
   }
   const bool whole = a->indptr || (a->fan >= 0 && a->fan * a->rows == a->nnz);
-  if (!whole || bdl_k_csr_check(a).fault != BDL_CSR_FINE) {
-    bdl_fail(m->c, BDL_EINDEX, "export: %s: a row or column of its matrix is out of range", bdl_prims[i->prim].name);
-    bdl_where(m->c, i->src);
-    return BDL_EINDEX;
-  }
-  return turn ? by_columns(m, x) : by_rows(m, x);
+  return whole && bdl_k_csr_check(a).fault == BDL_CSR_FINE ? BDL_X_PLACES_KNOWN : BDL_X_PLACES_WRONG;
 }
+
+/* Errors: BDL_ENOTSUP they are not constant; BDL_EINDEX. */
+static bdl_status matrix_of(bdl_exporter *m, const bdl_inst *i, int at, bool turn, matrix *x) {
+  bdl_k_csr a;
+  switch (bdl_export_csr(m, i, at, &a)) {
+    case BDL_X_PLACES_KNOWN: return bdl_export_matrix_of(m, &a, turn, x);
+    case BDL_X_PLACES_UNKNOWN: return refused(m, i, "the places of its matrix are not constant");
+    default: break;
+  }
+  bdl_fail(m->c, BDL_EINDEX, "export: %s: a row or column of its matrix is out of range", bdl_prims[i->prim].name);
+  bdl_where(m->c, i->src);
+  return BDL_EINDEX;
+}
+
+static const char *width_of(const matrix *x) { return x->narrow ? "u16" : "i32"; }
 
 /* `, data_3, &(const sparse){..});` */
 static void sparse(bdl_exporter *m, const matrix *x, bool same) {
@@ -186,7 +187,7 @@ static void sparse(bdl_exporter *m, const matrix *x, bool same) {
 /* params: rows cols transpose event; in: v, data, indices, indptr.  A s goes by the active columns. */
 static bdl_status csr_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bdl_aval *x = &i->kernel.in_aval[0], *z = &i->kernel.out_aval[0], *data = &i->kernel.in_aval[1];
-  const vectors v = vectors_of(i, 1, 1);
+  const vectors v = bdl_export_vectors_of(i, 1, 1);
   const bool transpose = i->kernel.params[2].i != 0, event = i->kernel.params[3].i != 0, same = last_of(data) == 1;
   matrix a;
   TRY(matrix_of(m, i, 2, event && transpose, &a));
@@ -198,7 +199,7 @@ static bdl_status csr_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
     TRY(vector(m, i->kernel.out[0], last_of(z)));
     ADD(", 0, %" PRId64 ");\n", last_of(z));
   }
-  LINE("csr_%s_%s_%s(", event ? "scatter" : transpose ? "right" : "left", a.code, code_of(z));
+  LINE("csr_%s_%s_%s(", event ? "scatter" : transpose ? "right" : "left", width_of(&a), code_of(z));
   TRY(vector(m, i->kernel.out[0], last_of(z)));
   ADD(", ");
   TRY(event ? room(m, i) : vector(m, i->kernel.in[0], last_of(x)));
@@ -210,10 +211,9 @@ static bdl_status csr_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   return BDL_OK;
 }
 
-/* Are ids and their number those of a compaction of at most n elements?  Then they are in range. */
-static bool are_events(const bdl_exporter *m, bdl_ref ids, bdl_ref count, int64_t n) {
-  for (int32_t k = 0; k < m->plan->n_insts; k++) {
-    const bdl_inst *i = m->plan->by_id[k];
+bool bdl_export_are_events(const bdl_plan *plan, bdl_ref ids, bdl_ref count, int64_t n) {
+  for (int32_t k = 0; k < plan->n_insts; k++) {
+    const bdl_inst *i = plan->by_id[k];
     for (int32_t t = 0; i->kind == BDL_I_GROUP && t < i->group->n_insts; t++) {
       const bdl_tile_inst *c = &i->group->insts[t];
       const bdl_operand *o = i->group->operands;
@@ -228,9 +228,9 @@ static const char NO_EVENTS[] = "its ids are not those of events of its own prog
 static bdl_status csr_scatter(bdl_exporter *m, const bdl_inst *i, int indent) {
   matrix a;
   const bool columns = i->kernel.params[2].i != 0;
-  if (!are_events(m, i->kernel.in[1], i->kernel.in[2], i->kernel.params[columns].i)) return refused(m, i, NO_EVENTS);
+  if (!bdl_export_are_events(m->plan, i->kernel.in[1], i->kernel.in[2], i->kernel.params[columns].i)) return refused(m, i, NO_EVENTS);
   TRY(matrix_of(m, i, 4, columns, &a));
-  LINE("csr_scatter_%s_%s(", a.code, code_of(&i->kernel.out_aval[0]));
+  LINE("csr_scatter_%s_%s(", width_of(&a), code_of(&i->kernel.out_aval[0]));
   TRY(bdl_export_place(m, i->kernel.out[0]));
   ADD(", ");
   TRY(bdl_export_place(m, i->kernel.in[1]));
@@ -256,7 +256,7 @@ static bdl_status csr_outer(bdl_exporter *m, const bdl_inst *i, int indent) {
   if (v.lanes * v.batch == 0) return BDL_OK;
   indent = open(m, v, indent);
   if (event) TRY(active(m, i, indent, true));
-  LINE("csr_outer_%s_%s(", a.code, code_of(z));
+  LINE("csr_outer_%s_%s(", width_of(&a), code_of(z));
   TRY(bdl_export_place(m, i->kernel.out[0]));
   ADD(" + b / %" PRId64 " * %" PRId64 ", ", v.batch, last_of(z));
   if (event) ADD("0, ");
@@ -290,7 +290,7 @@ static bdl_status event_learn(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bool columns = i->kernel.params[0].i != 0;
   const int64_t rows = w->shape[w->ndim - 2];
   if (w->ndim > 2) return refused(m, i, "it has lanes");
-  if (!are_events(m, i->kernel.in[1], i->kernel.in[2], columns ? last_of(w) : rows)) return refused(m, i, NO_EVENTS);
+  if (!bdl_export_are_events(m->plan, i->kernel.in[1], i->kernel.in[2], columns ? last_of(w) : rows)) return refused(m, i, NO_EVENTS);
   LINE("event_learn_%s", code_of(w));
   TRY(learn(m, i));
   ADD(", %" PRId64 ", %" PRId64 ", %d);\n", rows, last_of(w), columns);
@@ -303,14 +303,14 @@ static bdl_status csr_learn(bdl_exporter *m, const bdl_inst *i, int indent) {
   matrix a;
   if (w->ndim > 1) return refused(m, i, "it has lanes");
   TRY(matrix_of(m, i, 7, false, &a));
-  if (!are_events(m, i->kernel.in[1], i->kernel.in[2], i->kernel.params[0].i)) return refused(m, i, NO_EVENTS);
+  if (!bdl_export_are_events(m->plan, i->kernel.in[1], i->kernel.in[2], i->kernel.params[0].i)) return refused(m, i, NO_EVENTS);
   if (i->kernel.n_in > 9) {
     const int32_t *places = bdl_export_known(m, i->kernel.in[9]);
     if (!places) return refused(m, i, "the places of its matrix are not constant");
     if (bdl_k_index_outside(places, false, a.a.nnz, last_of(w)) >= 0) return refused(m, i, "a place of a weight is out of range");
     TRY(bdl_export_constant_of(m, BDL_I32, a.a.nnz, places, false, false, &a.places));
   }
-  LINE("csr_learn_%s_%s", a.code, code_of(w));
+  LINE("csr_learn_%s_%s", width_of(&a), code_of(w));
   TRY(learn(m, i));
   sparse(m, &a, false);
   return BDL_OK;
@@ -318,14 +318,21 @@ static bdl_status csr_learn(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 /* ---- from seeds ----------------------------------------------------------------------------------------------------------- */
 
+bdl_export_law bdl_export_law_of(const char *kind) {
+  const double prob = strtod(strchr(kind, ':') + 1, NULL), scale = prob < 1 ? 1 / log1p(-prob) : 0;
+  const bool any = isfinite(scale); /* else prob is 0, or as good as that */
+  return (bdl_export_law){kind[0] == 's' ? 0 : kind[0] == 'u' ? 1 : 2, any ? prob : 0, any ? scale : 0};
+}
+
 /* params: rows cols transpose event kind; in: v, p0, p1, seed */
 static bdl_status seeded_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bdl_aval *x = &i->kernel.in_aval[0], *z = &i->kernel.out_aval[0];
-  const vectors v = vectors_of(i, 1, 0);
+  const vectors v = bdl_export_vectors_of(i, 1, 0);
   const bool transpose = i->kernel.params[2].i != 0, event = i->kernel.params[3].i != 0;
-  const char *kind = i->kernel.params[4].s, *missing = NULL;
-  const char *law = kind[0] == 's' ? "seeded_scalar" : kind[0] == 'u' ? "seeded_uniform" : "seeded_normal";
-  const double prob = strtod(strchr(kind, ':') + 1, NULL), scale = 1 - prob > 0 ? 1 / log1p(-prob) : 0;
+  const char *missing = NULL;
+  static const char *const laws[] = {"seeded_scalar", "seeded_uniform", "seeded_normal"};
+  const bdl_export_law l = bdl_export_law_of(i->kernel.params[4].s);
+  const char *law = laws[l.law];
   if (v.lanes * v.batch == 0) return BDL_OK;
   TRY(bdl_export_library_take(m->lib, law, (int64_t)strlen(law), &missing));
   if (missing) return refused(m, i, "normal weights need cos and sin of math.h, for which there is no form of our own");
@@ -340,7 +347,7 @@ static bdl_status seeded_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   else if (transpose) ADD(", 0, ");
   else ADD(", 0, %" PRId64 ", ", i->kernel.params[0].i);
   bdl_export_open(m, "seeded", 0);
-  ADD("%" PRId64 ", %" PRId64 ", %a, %a, %s", i->kernel.params[0].i, i->kernel.params[1].i, prob, scale, law);
+  ADD("%" PRId64 ", %" PRId64 ", %a, %a, %s", i->kernel.params[0].i, i->kernel.params[1].i, l.prob, l.scale, law);
   bdl_export_close(m);
   ADD(", *(");
   TRY(in_lane(m, i, 3, 0, v));

@@ -132,7 +132,6 @@ static bdl_status slots(emitter *e) {
 /* ---- what runs where ------------------------------------------------------------------------------------------------- */
 
 bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
-  (void)plan;
   switch (i->prim) {
     case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice:
     case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int:
@@ -140,7 +139,7 @@ bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_lu_permutation: case BDL_P_solve: case BDL_P_triangular_solve:
     case BDL_P_dot: case BDL_P_dot_add: case BDL_P_dot_pack: case BDL_P_packed_dot: case BDL_P_sparse_dot:
       return true;
-    default: return false;
+    default: return bdl_gpu_runs_sparse(plan, i);
   }
 }
 

@@ -85,6 +85,7 @@ int64_t bdl_gpu_work(const bdl_inst *i) {
     case BDL_P_dot_pack: return 1;
     case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_work_of_trace(i);
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return work_of_factor(i);
+    case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_jitc_dot: n = bdl_gpu_work_of_sparse(i); break;
     default: break;
   }
   for (int32_t k = 0; k < i->kernel.n_in; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.in_aval[k]));
@@ -98,6 +99,6 @@ bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent) {
     case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_trace(m, i, indent);
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return factor(m, i, indent);
     case BDL_P_lu_permutation: return exchanges(m, i, indent);
-    default: return bdl_export_kernel(m, i, indent);
+    default: return bdl_gpu_runs_sparse(m->plan, i) ? bdl_gpu_sparse(m, i, indent) : bdl_export_kernel(m, i, indent);
   }
 }

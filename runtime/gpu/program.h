@@ -94,6 +94,11 @@ bdl_status bdl_gpu_trace(bdl_exporter *m, const bdl_inst *i, int indent);
 int64_t bdl_gpu_work_of_trace(const bdl_inst *i);
 int64_t bdl_gpu_work(const bdl_inst *i); /* threads that a kernel has something to do for, at most */
 
+/* ---- sparse.c: products with events, and with matrices that are sparse or made from seeds */
+bool bdl_gpu_runs_sparse(const bdl_plan *plan, const bdl_inst *i);
+bdl_status bdl_gpu_sparse(bdl_exporter *m, const bdl_inst *i, int indent);
+int64_t bdl_gpu_work_of_sparse(const bdl_inst *i);
+
 extern const char bdl_cuda_prelude[]; /* kernels/cuda/prelude.cu */
 extern const char bdl_cuda_device[];  /* kernels/cuda/device.c after the preprocessor */
 

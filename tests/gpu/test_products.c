@@ -224,6 +224,92 @@ static void test_families(void **state) {
       }
 }
 
+/* ---- larger ones --------------------------------------------------------------------------------------------------- */
+
+/* Three states that all meet; rows that warps share, and rows that threads go over; convolutions of 1 to 3 axes. */
+static void test_larger(void **state) {
+  static const char *const texts[] = {
+    "program p(e:f32[3, 9, 5, 13], x:f32[9, 5], s:f32[5, 13], a:f32[9, 13], b:f32[9, 13], c:f32[9, 13], d:f32[9, 13], f:f32[9, 13], g:f32[9, 13],"
+    " h:f32[9, 13], i:f32[9, 13], j:f32[9, 13], k:f32[9, 13], l:f32[9, 13], m:f32[9, 13]) {\n"
+    "  z:f32[3, 9, 5, 13], y:f32[1, 5, 13] = etrace_learn[pairs=(0,1,2,3,4,5,6,7,8) fed=(0,2) scaled=1 groups=1 signals=(1) summed=0] e x s a b c d f g h"
+    " i j k l m\n  return z, y\n}\n",
+    "program p(e:f64[2, 2, 12, 4, 9], x:f64[2, 12, 4], a:f64[2, 12, 9], f:f64[2, 12, 9], l:f64[2, 12, 9], m:f64[2, 12, 9]) {\n"
+    "  z:f64[2, 2, 12, 4, 9], y:f64[2, 3, 4, 9] = etrace_learn[pairs=(3) fed=(0) scaled=0 groups=3 signals=(0,1) summed=0] e x a f l m\n"
+    "  return z, y\n}\n",
+    "program p(e:f32[1, 5, 300, 450], l:f32[5, 450]) {\n  y:f32[1, 300, 450] = etrace_grad[groups=1 fed=(0)] e l\n  return y\n}\n",
+    "program p(e:f32[5, 2, 7, 40], x:f32[2, 7], d:f32[2, 40], f:f32[2, 40]) {\n"
+    "  z:f32[5, 2, 7, 40] = etrace_step[pairs=(23) fed=(4) scaled=0] e x d f\n  return z\n}\n",
+    "program p(x:f32[2, 11, 10, 6], w:f32[3, 2, 3, 16]) {\n"
+    "  z:f32[2, 5, 10, 16] = conv[strides=(2,1) pad_lo=(1,1) pad_hi=(0,0) lhs_dilation=(1,1) rhs_dilation=(1,1) groups=2] x w\n  return z\n}\n",
+    "program p(x:f64[1, 4, 5, 6, 3], w:f64[2, 2, 2, 3, 5]) {\n"
+    "  z:f64[1, 3, 4, 5, 5] = conv[strides=(1,1,1) pad_lo=(0,0,0) pad_hi=(0,0,0) lhs_dilation=(1,1,1) rhs_dilation=(1,1,1) groups=1] x w\n"
+    "  return z\n}\n",
+    "program p(x:f32[3, 20, 4], w:f32[5, 1, 4]) {\n"
+    "  z:f32[3, 20, 4] = conv[strides=(1) pad_lo=(4) pad_hi=(4) lhs_dilation=(1) rhs_dilation=(2) groups=4] x w\n  return z\n}\n",
+  };
+  for (int k = 0; k < BDL_LEN(texts); k++) {
+    assert_int_equal(steps(*state, texts[k], BDL_G_HOST), 0);
+    same(*state, texts[k], 0);
+  }
+}
+
+/* ---- factorisations -------------------------------------------------------------------------------------------------- */
+
+#define FACTORS(d)                                                                                                     \
+  "program p(x:" d "[3, 37, 37], r:" d "[3, 37, 37], y:" d "[3, 37, 40], s:" d "[3, 37, 37], t:" d "[2, 300, 300], v:" d "[2, 300, 1]) {\n"        \
+  "  a:" d "[3, 37, 37] = cholesky x\n  n:" d "[3, 37, 37] = cholesky s\n"                                             \
+  "  b:" d "[3, 37, 37], c:i32[3, 37] = lu r\n  p:i32[3, 37] = lu_permutation c\n  e:" d "[3, 37, 40] = solve r y\n"   \
+  "  f:" d "[3, 37, 40] = solve s y\n  g:" d "[2, 300, 1] = solve t v\n"                                               \
+  "  h:" d "[3, 37, 40] = triangular_solve[lower=1 trans=0 unit=0] x y\n"                                              \
+  "  i:" d "[3, 37, 40] = triangular_solve[lower=0 trans=0 unit=0] x y\n"                                              \
+  "  j:" d "[3, 37, 40] = triangular_solve[lower=1 trans=1 unit=0] x y\n"                                              \
+  "  k:" d "[3, 37, 40] = triangular_solve[lower=0 trans=1 unit=0] x y\n"                                              \
+  "  l:" d "[2, 300, 1] = triangular_solve[lower=1 trans=0 unit=0] t v\n"                                              \
+  "  return a, b, c, p, e, f, g, h, i, j, k, l, n\n}\n"
+
+static void more_on_the_diagonal(bdl_tensor *x, double by) {
+  const int64_t n = x->aval.shape[1];
+  for (int64_t b = 0; b < x->aval.shape[0]; b++)
+    for (int64_t i = 0; i < n; i++) {
+      const bdl_scalar v = bdl_scalar_from_f64(x->aval.dtype, by + element(x, (b * n + i) * n + i));
+      const size_t size = bdl_dtype_size(x->aval.dtype);
+      memcpy((char *)bdl_tensor_data(x) + (size_t)((b * n + i) * n + i) * size, &v, size);
+    }
+}
+
+/* x: its symmetric part is positive definite; r: any; s: singular, nor that; t: large, far from singular. */
+static void test_factors(void **state) {
+  static const char *const texts[] = {FACTORS("f32"), FACTORS("f64")};
+  unsetenv("BDL_BLAS");
+  for (int k = 0; k < 2; k++) {
+    bdl_prog *p = t_parse(*state, texts[k]);
+    bdl_tensor in[MANY];
+    operands(p, in);
+    more_on_the_diagonal(&in[0], 37);
+    more_on_the_diagonal(&in[4], 300);
+    memset(bdl_tensor_data(&in[3]), 0, bdl_aval_bytes(&in[3].aval));
+    assert_int_equal(steps(*state, texts[k], BDL_G_HOST), 0);
+    same_over(*state, p, in, k ? 1e-11 : 1e-3, "factors");
+    bdl_prog_unref(p);
+  }
+  setenv("BDL_BLAS", "none", 1);
+}
+
+/* Both say that it is none of the rows. */
+static void test_exchanges_out_of_range(void **state) {
+  bdl_prog *p = t_parse(*state, "program p(i:i32[2, 2]) {\n  p:i32[2, 2] = lu_permutation i\n  return p\n}\n");
+  bdl_tensor in[1], there[1], here[1];
+  bdl_plan *plan;
+  operands(p, in);
+  memcpy(bdl_tensor_data(&in[0]), (int32_t[]){0, 1, 1, 2}, 16);
+  t_check(*state, bdl_gpu_use(*state, "gpu"));
+  t_check(*state, bdl_plan_new(*state, p, NULL, &plan));
+  assert_int_equal(t_gpu_both(plan, in, there, here), BDL_EINDEX);
+  t_drop(in, 1);
+  bdl_plan_free(plan);
+  bdl_prog_unref(p);
+}
+
 static int begin(void **state) {
   (void)state;
   t_gpu_find();
@@ -232,6 +318,7 @@ static int begin(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_families), T_TEST(test_large),
-                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails)};
+                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_larger),
+                                     T_TEST(test_factors), T_TEST(test_exchanges_out_of_range)};
   return cmocka_run_group_tests(tests, begin, NULL);
 }

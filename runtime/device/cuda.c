@@ -13,7 +13,7 @@ enum {
   CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2, CU_POOL_RELEASE_THRESHOLD = 4,
   CU_MAX_THREADS_A_BLOCK = 1, CU_PROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
 };
-enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11020 };
+enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11080 };
 
 static bdl_cuda *gpu_of(bdl_device *d) { return (bdl_cuda *)(void *)d; }
 static bdl_cuda_any stream_of(const bdl_cuda *g, bdl_stream *s) { return s ? (bdl_cuda_any)(void *)s : g->stream; }
@@ -32,7 +32,9 @@ bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what) {
   return BDL_EIO;
 }
 
+/* Also for a thread that has not used it before. */
 static bdl_status still_there(bdl_cuda *g) {
+  if (g->api.cuCtxSetCurrent(g->context) != 0) g->lost = BDL_EIO;
   return g->lost == BDL_OK ? BDL_OK : bdl_fail(g->device.ctx, g->lost, "GPU: an earlier launch or copy has failed; start again");
 }
 
@@ -151,7 +153,7 @@ static bdl_status open_gpu(bdl_cuda *g) {
   a->cuDriverGetVersion(&g->driver_version);
   if (g->driver_version < LEAST_DRIVER) {
     snprintf(text, sizeof text, "%.80s is of CUDA %d.%d", a->driver.path, g->driver_version / 1000, g->driver_version % 1000 / 10);
-    return missing(c, "the NVIDIA driver is too old", text, "install one of CUDA 11.2 or later");
+    return missing(c, "the NVIDIA driver is too old", text, "install one of CUDA 11.8 or later");
   }
   if (a->cuInit(0) != 0 || a->cuDeviceGetCount(&g->devices) != 0 || g->devices == 0)
     return missing(c, "no GPU", "the NVIDIA driver finds no device", "look at nvidia-smi, CUDA_VISIBLE_DEVICES; or choose the platform 'cpu'");

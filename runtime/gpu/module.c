@@ -90,17 +90,19 @@ static void key_of(const bdl_cuda *g, const char *text, const options *o, char k
   digits(sum, 16, key);
 }
 
-static bool load(bdl_context *c, const char *path, bdl_gpu_image *image) {
-  if (!bdl_program_whole(path)) return false;
-  FILE *f = fopen(path, "rb");
-  bool ok = f && fseek(f, 0, SEEK_END) == 0;
-  const long n = ok ? ftell(f) - SEAL : 0;
-  image->n = n > 0 ? (size_t)n : 0;
-  image->bytes = ok && n > 0 ? bdl_alloc(c, image->n) : NULL;
-  ok = image->bytes && fseek(f, 0, SEEK_SET) == 0 && fread(image->bytes, 1, image->n, f) == image->n;
+/* image->bytes NULL: it is not there, or not whole. */
+static bdl_status load(bdl_context *c, const char *path, bdl_gpu_image *image) {
+  FILE *f = bdl_program_whole(path) ? fopen(path, "rb") : NULL;
+  const long n = f && fseek(f, 0, SEEK_END) == 0 ? ftell(f) - SEAL : 0;
+  bdl_status s = BDL_OK;
+  if (n > 0) {
+    image->n = (size_t)n;
+    image->bytes = bdl_alloc(c, image->n);
+    if (!image->bytes) s = BDL_ENOMEM;
+    else if (fseek(f, 0, SEEK_SET) != 0 || fread(image->bytes, 1, image->n, f) != image->n) bdl_gpu_image_free(c, image);
+  }
   if (f) fclose(f);
-  if (!ok && image->bytes) bdl_gpu_image_free(c, image);
-  return ok;
+  return s;
 }
 
 /* Beside, then renamed: whoever looks sees all of it or none.  What cannot be kept is made again. */
@@ -130,7 +132,8 @@ bdl_status bdl_gpu_compile(bdl_cuda *g, const char *text, bdl_gpu_image *image) 
   const bool cached = bdl_cache_dir(c, dir) == BDL_OK;
   if (!cached) bdl_clear_error(c);
   snprintf(path, sizeof path, "%s/%s.cubin", cached ? dir : "", key);
-  if (cached && load(c, path, image)) return BDL_OK;
+  if (cached) TRY(load(c, path, image));
+  if (image->bytes) return BDL_OK;
   TRY(compile(g, text, &o, image));
   if (cached) keep(dir, path, image);
   return BDL_OK;

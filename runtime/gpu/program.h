@@ -39,6 +39,7 @@ typedef struct bdl_gpu_program {
   bdl_gpu_steps steps;
   int32_t n_kernels;
   int64_t room;  /* bytes of scratch behind the plan's arena */
+  size_t shared; /* bytes of shared memory a block */
   BDL_VEC(bdl_export_constant) constants;
   int32_t *constant; /* [slots] the number of the one in it; -1: none, or it is not on the GPU */
   BDL_VEC(bdl_export_failure) failures;

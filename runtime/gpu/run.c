@@ -13,7 +13,7 @@
 #include "exec/exec_context.h"
 #include "exec/lower.h"
 
-enum { SHARED_BYTES = 48 * 1024, CLUSTER = 8, CU_COOPERATIVE = 2, CU_CLUSTER = 4 };
+enum { CLUSTER = 8, CU_COOPERATIVE = 2, CU_CLUSTER = 4 };
 
 typedef struct bdl_gpu_plan {
   bdl_gpu_program p;
@@ -49,6 +49,7 @@ static void drop(bdl_plan *plan) {
   bdl_gpu_plan *q = plan->gpu;
   bdl_context *c = plan->ctx;
   bdl_device *d = &q->g->device;
+  q->g->api.cuStreamSynchronize(q->g->stream); /* it may still run */
   if (q->memory) d->ops->free(d, (void *)(uintptr_t)q->memory, q->bytes);
   if (q->module) q->g->api.cuModuleUnload(q->module);
   bdl_free(c, q->function, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
@@ -73,7 +74,7 @@ static bdl_status load(bdl_gpu_plan *q) {
   for (int32_t k = 0; k < q->p.n_kernels; k++) {
     snprintf(name, sizeof name, "k%d", (int)k);
     TRY(bdl_cuda_check(g, g->api.cuModuleGetFunction(&q->function[k], q->module, name), "a program's kernel"));
-    TRY(bdl_cuda_check(g, g->api.cuOccupancyMaxActiveBlocksPerMultiprocessor(&q->most_blocks[k], q->function[k], g->block_threads, SHARED_BYTES),
+    TRY(bdl_cuda_check(g, g->api.cuOccupancyMaxActiveBlocksPerMultiprocessor(&q->most_blocks[k], q->function[k], g->block_threads, q->p.shared),
                        "a program's kernel"));
     q->most_blocks[k] *= g->processors;
     if (q->most_blocks[k] == 0) return bdl_fail(c, BDL_ENOTSUP, "GPU: a program needs more of a multiprocessor than there is");
@@ -180,7 +181,7 @@ static bdl_status launch(const runner *r, const bdl_gpu_step *s) {
   struct bdl_cuda_attribute a = {.id = cluster ? CU_CLUSTER : CU_COOPERATIVE};
   if (cluster) a.cluster[0] = blocks, a.cluster[1] = a.cluster[2] = 1;
   else a.flag = 1;
-  bdl_cuda_launch_config config = {.grid = {blocks, 1, 1}, .block = {(unsigned)g->block_threads, 1, 1}, .shared = SHARED_BYTES,
+  bdl_cuda_launch_config config = {.grid = {blocks, 1, 1}, .block = {(unsigned)g->block_threads, 1, 1}, .shared = (unsigned)r->q->p.shared,
                                    .stream = g->stream, .attributes = &a, .n = blocks > 1};
   bdl_cuda_ptr table = r->q->memory;
   int64_t at[2] = {r->at[0], r->at[1]};

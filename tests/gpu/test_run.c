@@ -15,6 +15,7 @@
 
 #include "../exec/programs.h"
 #include "../ir/text.h"
+#include "../support/faults.h"
 #include "../support/gpu.h"
 #include "base/context.h"
 #include "device/cuda.h"
@@ -227,12 +228,46 @@ static void limits_hold_there_too(void **state) {
   bdl_context_free(c);
 }
 
+/* A compaction and a reduction. */
+static bdl_status whole_run(bdl_context *c) {
+  static const char text[] = "program p(x:f32[100]) {\n  s:bool[100] = gt x x\n  i:i32[100], n:i32[] = event_ids s\n"
+                             "  y:f32[] = reduce_sum[axes=(0)] x\n  return y, n\n}";
+  bdl_prog *p;
+  bdl_plan *plan;
+  bdl_tensor x, out[2] = {{.buf = NULL}, {.buf = NULL}};
+  TRY(bdl_gpu_use(c, "gpu"));
+  TRY(bdl_ir_parse(c, text, strlen(text), &p));
+  bdl_status s = bdl_plan_new(c, p, NULL, &plan);
+  bdl_prog_unref(p);
+  TRY(s);
+  const int64_t n = 100;
+  const bdl_aval a = bdl_aval_make(BDL_F32, 1, &n);
+  s = bdl_tensor_new(bdl_device_cpu(c), &a, &x);
+  if (s == BDL_OK) {
+    memset(bdl_tensor_data(&x), 0, bdl_aval_bytes(&a));
+    s = bdl_exec_run(plan, &x, out);
+    if (s == BDL_OK) s = bdl_tensor_fetch(&out[0]);
+    for (int k = 0; k < 2; k++)
+      if (out[k].buf) bdl_tensor_unref(&out[k]);
+    bdl_tensor_unref(&x);
+  }
+  bdl_plan_free(plan);
+  return s;
+}
+
+static void failed_allocations_leave_nothing(void **state) {
+  (void)state;
+  t_gpu_find();
+  assert_true(t_survive(whole_run, false) > 50);
+  assert_true(t_survive(whole_run, true) > 50);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_missing_is_named), /* first: the loader would find what was open once */
     cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(results_stay_until_they_are_read),
     cmocka_unit_test(failures_of_the_driver_are_told), cmocka_unit_test(programs_are_kept_on_disk),
-    cmocka_unit_test(limits_hold_there_too),
+    cmocka_unit_test(limits_hold_there_too), cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

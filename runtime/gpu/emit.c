@@ -334,11 +334,11 @@ static bdl_status emit(emitter *e) {
   TRY(bdl_export_library_take(e->m.lib, e->m.text.s, e->m.text.n, NULL));
   bdl_str_add(&p->text, bdl_cuda_prelude, (int64_t)strlen(bdl_cuda_prelude));
   bdl_export_library_write(e->m.lib, &p->text);
-  if (p->text.failed || e->m.text.failed) return BDL_ENOMEM;
-  p->shared = strstr(p->text.s + strlen(bdl_cuda_prelude), "SHARED") ? SHARED_BYTES : 0;
   constants(e, &p->text);
   bdl_str_add(&p->text, e->m.text.s, e->m.text.n);
-  return p->text.failed || e->m.text.failed ? BDL_ENOMEM : BDL_OK;
+  if (p->text.failed || e->m.text.failed) return BDL_ENOMEM;
+  p->shared = strstr(p->text.s + strlen(bdl_cuda_prelude), "SHARED") ? SHARED_BYTES : 0;
+  return BDL_OK;
 }
 
 bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {

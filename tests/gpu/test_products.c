@@ -136,6 +136,29 @@ static void test_shapes(void **state) {
   for (int k = 0; k < BDL_LEN(dtypes); k++) all_shapes(*state, dtypes[k]);
 }
 
+/* Rows with zeros that are passed over, or are not since y is infinite. */
+static void test_spikes(void **state) {
+  static const char *const texts[] = {
+    "program p(x:f32[3, 3000], y:f32[3000, 70], w:f32[3000, 70], t:f64[1, 130], u:f64[130, 33]) {\n"
+    "  f:bool[] = eq 0:f32 0:f32\n  g:bool[] = eq 0:f32 1:f32\n"
+    "  z:f32[3, 70] = sparse_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y f\n"
+    "  v:f32[3, 70] = sparse_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x w g\n"
+    "  s:f64[1, 33] = sparse_dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] t u f\n"
+    "  return z, v, s\n}\n",
+  };
+  for (int zeros = 0; zeros < 3; zeros++) {
+    bdl_prog *p = t_parse(*state, texts[0]);
+    bdl_tensor in[MANY];
+    operands(p, in);
+    float *const x = bdl_tensor_data(&in[0]), *const w = bdl_tensor_data(&in[2]);
+    for (int i = 0; zeros && i < 9000; i++)
+      if (zeros == 2 || i % 50 != 7) x[i] = 0;
+    w[5] = INFINITY;
+    same_over(*state, p, in, 0, "spikes");
+    bdl_prog_unref(p);
+  }
+}
+
 /* ---- products of the library --------------------------------------------------------------------------------------- */
 
 /* 2^27 operations, those of a loop 2^30. */
@@ -317,7 +340,7 @@ static int begin(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_families), T_TEST(test_large),
+  const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_spikes), T_TEST(test_families), T_TEST(test_large),
                                      T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_larger),
                                      T_TEST(test_factors), T_TEST(test_exchanges_out_of_range)};
   return cmocka_run_group_tests(tests, begin, NULL);

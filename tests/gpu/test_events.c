@@ -127,6 +127,7 @@ static void runs_there(const bdl_plan *plan) {
 
 /* Ends a program: it runs here, and there on all grids, with the same bits on each. */
 static void run(uint64_t seed, void (*make)(world *, int), int choice, bdl_dtype d, numbers kind) {
+  bdl_context *keep = bdl_context_new(NULL, NULL);
   bdl_tensor first[MANY];
   int n = 0;
   for (int g = 0; g < BDL_LEN(grids); g++) {
@@ -142,7 +143,6 @@ static void run(uint64_t seed, void (*make)(world *, int), int choice, bdl_dtype
     runs_there(plan);
     t_check(c, t_gpu_both(plan, w.in, there, here));
     for (int k = 0; k < w.n_out; k++) compare(&w, k, &there[k], &here[k]);
-    bdl_context *keep = g == 0 ? bdl_context_new(NULL, NULL) : NULL;
     for (int k = 0; k < w.n_out; k++) {
       if (g > 0) {
         t_same_bits(&there[k], &first[k], 1, w.name[k], (uint64_t)k);
@@ -158,7 +158,6 @@ static void run(uint64_t seed, void (*make)(world *, int), int choice, bdl_dtype
     bdl_plan_free(plan);
     bdl_context_free(c);
   }
-  bdl_context *keep = first[0].buf->device->ctx;
   t_drop(first, n);
   bdl_context_free(keep);
 }
@@ -243,7 +242,8 @@ static void sparse(world *w, int how) {
 
 static void sparse_products(void **state) {
   (void)state;
-  for (int how = 0; how < 16; how++) run(10 + (uint64_t)how, sparse, how, BDL_F32, (numbers)(how % 3));
+  for (int how = 0; how < 8; how++) run(10 + (uint64_t)how, sparse, how, BDL_F32, (numbers)(how % 3));
+  run(18, sparse, CONSTANT | FULL, BDL_F32, ANY);
   for (int how = 0; how < 4; how++) run(30 + (uint64_t)how, sparse, how, BDL_F64, ANY);
   for (int how = 0; how < 2; how++) run(40 + (uint64_t)how, sparse, how, BDL_I32, ANY);
   run(50, sparse, 0, BDL_F32, ODD);
@@ -437,7 +437,8 @@ static void what_is_out_of_range_fails(void **state) {
   bdl_context *c = t_gpu_context();
   for (int fault = 0; fault < FAULTS; fault++)
     for (int form = 0; form < 8; form++)
-      for (int how = 0; how < 4; how++) faulty(c, fault, form, how & 1, how & 2);
+      for (int how = 0; how < 4; how++)
+        if (fault < ID || (form >= 5 && form <= 6 && !(how & 1))) faulty(c, fault, form, how & 1, how & 2);
   bdl_context_free(c);
 }
 

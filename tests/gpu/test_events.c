@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "../exec/programs.h"
+#include "../support/faults.h"
 #include "../support/gpu.h"
 #include "../support/random.h"
 #include "base/context.h"
@@ -442,10 +443,58 @@ static void what_is_out_of_range_fails(void **state) {
   bdl_context_free(c);
 }
 
+/* ---- memory --------------------------------------------------------------------------------------------------------------------- */
+
+static bdl_status constant(bdl_prog *p, int64_t n, const int32_t *v, bdl_atom *x) {
+  const bdl_aval a = bdl_aval_make(BDL_I32, 1, &n);
+  bdl_tensor t;
+  TRY(bdl_tensor_new(bdl_device_cpu(p->ctx), &a, &t));
+  memcpy(bdl_tensor_data(&t), v, (size_t)n * sizeof *v);
+  const bdl_status s = bdl_ir_const(p, &t, x);
+  bdl_tensor_unref(&t);
+  return s;
+}
+
+/* s A and A s of a constant matrix [2, 3]. */
+static bdl_status products(bdl_prog *p) {
+  const bdl_aval rows = bdl_aval_make(BDL_BOOL, 1, &(int64_t){2}), cols = bdl_aval_make(BDL_BOOL, 1, &(int64_t){3});
+  const bdl_aval weights = bdl_aval_make(BDL_F32, 1, &(int64_t){4});
+  bdl_atom v[2], w, i, q, z[2];
+  TRY(bdl_ir_input(p, &rows, &v[0]));
+  TRY(bdl_ir_input(p, &cols, &v[1]));
+  TRY(bdl_ir_input(p, &weights, &w));
+  TRY(constant(p, 4, (int32_t[]){2, 0, 1, 2}, &i));
+  TRY(constant(p, 3, (int32_t[]){0, 1, 4}, &q));
+  for (int t = 0; t < 2; t++)
+    TRY(bdl_bind(p, BDL_P_csr_dot, (bdl_param[]){bdl_pint(2), bdl_pint(3), bdl_pint(t), bdl_pint(1)}, (bdl_atom[]){v[t], w, i, q}, 4, &z[t]));
+  return bdl_prog_set_outputs(p, z, 2);
+}
+
+static bdl_status emitted(bdl_context *c) {
+  bdl_gpu_program q;
+  bdl_plan *plan = NULL;
+  bdl_prog *p;
+  if (!bdl_device_cpu(c)) return BDL_ENOMEM;
+  TRY(bdl_prog_new(c, "p", &p));
+  bdl_status s = products(p);
+  if (s == BDL_OK) s = bdl_plan_new(c, p, NULL, &plan);
+  bdl_prog_unref(p);
+  if (s == BDL_OK) s = bdl_gpu_emit(plan, &q);
+  if (s == BDL_OK) bdl_gpu_program_free(&q);
+  if (plan) bdl_plan_free(plan);
+  return s;
+}
+
+static void failed_allocations_leave_nothing(void **state) {
+  (void)state;
+  assert_true(t_survive(emitted, false) > 20);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(dense_products), cmocka_unit_test(sparse_products), cmocka_unit_test(lanes_and_outer_products),
     cmocka_unit_test(lists_and_learning), cmocka_unit_test(products_with_seeded_matrices), cmocka_unit_test(what_is_out_of_range_fails),
+    cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

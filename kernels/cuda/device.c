@@ -124,6 +124,12 @@ BDL_ONE bool anyone(uint32_t *flag, bool mine) {
   return said;
 }
 
+/* The number of a failure, and behind the status where the operands of what failed lie, so that the host can say more (gpu/run.c). */
+BDL_ONE int32_t failed_with(int32_t *status, int32_t number, const void **operands, int32_t n) {
+  for (int32_t k = THREAD; k < n && k < 16; k += THREADS) ((const void **)(status + 32))[k] = operands[k];
+  return number;
+}
+
 /* Has the host set its word? */
 BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
   if (THREAD == 0) *word = *(volatile const uint32_t *)host;
@@ -186,6 +192,9 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 }
 
 #include "cuda/sparse.inc"
+#include "cuda/sorting.inc"
+#include "cuda/indexing.inc"
+#include "cuda/reducing.inc"
 
 #define DT b8
 #define T bool
@@ -193,6 +202,8 @@ BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, in
 #define IS_FLOAT 0
 #define IS_SIGNED 1
 #include "cuda/device_any.inc"
+REDUCE(and, a & b)
+REDUCE(or, a | b)
 #undef DT
 #undef T
 #undef MEM

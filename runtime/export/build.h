@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "exec/lower_util.h"
 #include "export/export.h"
 
 /* ---- library.c: the functions of a text (device.c of kernels/export, of kernels/cuda), of which a program takes what it calls */
@@ -38,6 +39,7 @@ typedef struct bdl_export_failure {
   bdl_status status;
   bdl_src src;
   const char *what;
+  const bdl_inst *again; /* a check that a host makes again for its message; NULL: none */
 } bdl_export_failure;
 
 typedef struct bdl_exporter bdl_exporter;
@@ -114,6 +116,16 @@ bdl_status bdl_export_sparse(bdl_exporter *m, const bdl_inst *i, int indent);
 /* Elements of scratch that instruction i needs here, and of which dtype; may it fail? */
 int64_t bdl_export_scratch(const bdl_exporter *m, const bdl_inst *i, bdl_dtype *d);
 bool bdl_export_can_fail(const bdl_exporter *m, const bdl_inst *i);
+
+/* What the texts of kernels share.  An operand of gather or scatter: a check that its indices are in range, where they are not known;
+** the literal that says how they walk. */
+bdl_status bdl_export_fails(bdl_exporter *m, const bdl_inst *i, bdl_status status, const char *what); /* behind `if (..` */
+bdl_status bdl_export_check_index(bdl_exporter *m, const bdl_inst *i, int indent);
+void bdl_export_indexing(bdl_exporter *m, const bdl_inst *i);
+void bdl_export_around(bdl_exporter *m, bdl_around a);
+/* Extents of runs of axes, alternately kept and reduced, the first kept: as exec/lower_reduce.c, from the last run on. */
+int bdl_export_runs(const bdl_aval *x, const bdl_param *axes, int64_t extent[BDL_MAX_NDIM + 1]);
+bdl_around bdl_export_take_run(int64_t *extent, int *n);
 
 /* ---- program.c: the body of a function */
 bdl_status bdl_export_block(bdl_exporter *m, const bdl_block *b, int indent);

@@ -59,7 +59,7 @@ static void list(bdl_exporter *m, const int64_t *v, int n) {
   for (int k = 0; k < n; k++) ADD("%s%" PRId64, k ? ", " : "", v[k]);
   bdl_export_close(m);
 }
-static void around(bdl_exporter *m, bdl_around a) {
+void bdl_export_around(bdl_exporter *m, bdl_around a) {
   bdl_export_open(m, "around", 0);
   ADD("%" PRId64 ", %" PRId64 ", %" PRId64, a.outer, a.n, a.inner);
   bdl_export_close(m);
@@ -92,6 +92,7 @@ static bdl_status pad(bdl_exporter *m, const bdl_inst *i, int indent) {
   ADD(", *(");
   TRY(in(m, i, 1));
   ADD("), %" PRId64 ");\n", bdl_aval_numel(z));
+  bdl_export_sync(m, indent);
   bdl_k_row_major(z->ndim, z->shape, zs);
   bdl_k_row_major(x->ndim, x->shape, xs);
   for (int k = 0; k < x->ndim; k++) {
@@ -162,63 +163,90 @@ bool bdl_export_can_fail(const bdl_exporter *m, const bdl_inst *i) {
   return i->prim == BDL_P_error_if || (is_indexing(i->prim) && !bdl_export_known(m, i->kernel.in[1]));
 }
 
-static bdl_status fails(bdl_exporter *m, const bdl_inst *i, bdl_status status, const char *what) {
+bdl_status bdl_export_fails(bdl_exporter *m, const bdl_inst *i, bdl_status status, const char *what) {
+  const bdl_export_failure f = {status, i->src, what, i};
   int64_t number;
-  TRY(bdl_export_failure_of(m, status, i->src, what, &number));
-  ADD(") return %" PRId64 ";\n", number);
+  if (!m->to->collective) {
+    TRY(bdl_export_failure_of(m, status, i->src, what, &number));
+    ADD(") return %" PRId64 ";\n", number);
+    return BDL_OK;
+  }
+  if (!BDL_PUSH(m->c, m->failures, f)) return BDL_ENOMEM;
+  ADD(") return failed_with(status, %" PRId64 ", ", m->failures.n);
+  bdl_export_open(m, "const void *", i->kernel.n_in);
+  for (int k = 0; k < i->kernel.n_in; k++) {
+    ADD(k ? ", " : "");
+    TRY(in(m, i, k));
+  }
+  bdl_export_close(m);
+  ADD(", %d);\n", i->kernel.n_in);
   return BDL_OK;
 }
 
-/* operands x, i; as exec/lower_shape.c */
-static bdl_status indexing(bdl_exporter *m, const bdl_inst *i, int indent) {
-  const bdl_aval *whole = &i->kernel.in_aval[0], *index = &i->kernel.in_aval[1];
-  const bool along = i->prim == BDL_P_gather_along || i->prim == BDL_P_scatter_along;
-  const bool gather = i->prim == BDL_P_gather || i->prim == BDL_P_gather_along, wide = index->dtype == BDL_I64;
-  const int64_t axis = i->kernel.params[0].i, n = bdl_aval_numel(index);
-  const bdl_around x = bdl_axis_around(whole, axis);
-  const bool each = along && x.inner > 1 && bdl_axis_around(index, axis).inner == x.inner;
+/* In collective texts all threads agree, by a flag. */
+static const char *agreed(const bdl_exporter *m) { return m->to->collective ? "flag, " : ""; }
+
+bdl_status bdl_export_check_index(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bdl_aval *index = &i->kernel.in_aval[1];
+  const int64_t n = bdl_aval_numel(index), extent = i->kernel.in_aval[0].shape[i->kernel.params[0].i];
   const void *known = bdl_export_known(m, i->kernel.in[1]);
-  int64_t stride[BDL_MAX_NDIM], extent[BDL_MAX_NDIM], step[BDL_MAX_NDIM], n_axes = 0;
-  if (known && bdl_k_index_outside(known, wide, n, x.n) >= 0) {
+  const bool outside = known && bdl_k_index_outside(known, index->dtype == BDL_I64, n, extent) >= 0;
+  if (known && !outside) return BDL_OK;
+  if (known && !m->to->collective) {
     bdl_fail(m->c, BDL_EINDEX, "export: %s: %s", bdl_prims[i->prim].name, OUTSIDE);
     bdl_where(m->c, i->src);
     return BDL_EINDEX;
   }
+  LINE("if (outside_%s(%s", code_of(index), agreed(m));
+  TRY(in(m, i, 1));
+  ADD(", %" PRId64 ", %" PRId64 ")", n, extent);
+  return bdl_export_fails(m, i, BDL_EINDEX, OUTSIDE);
+}
+
+/* operands x, i; as exec/lower_shape.c */
+void bdl_export_indexing(bdl_exporter *m, const bdl_inst *i) {
+  const bdl_aval *whole = &i->kernel.in_aval[0], *index = &i->kernel.in_aval[1];
+  const bool along = i->prim == BDL_P_gather_along || i->prim == BDL_P_scatter_along;
+  const int64_t axis = i->kernel.params[0].i;
+  const bdl_around x = bdl_axis_around(whole, axis);
+  const bool each = along && x.inner > 1 && bdl_axis_around(index, axis).inner == x.inner;
+  int64_t stride[BDL_MAX_NDIM], extent[BDL_MAX_NDIM], step[BDL_MAX_NDIM], n_axes = 0;
   bdl_k_row_major(index->ndim, index->shape, stride);
   for (int k = 0; along && k < axis; k++) {
     if (whole->shape[k] == 1) continue;
     extent[n_axes] = whole->shape[k];
     step[n_axes++] = index->shape[k] == 1 ? 0 : stride[k];
   }
-  if (!known) {
-    LINE("if (outside_%s(", code_of(index));
-    TRY(in(m, i, 1));
-    ADD(", %" PRId64 ", %" PRId64 ")", n, x.n);
-    TRY(fails(m, i, BDL_EINDEX, OUTSIDE));
-  }
+  bdl_export_open(m, "indexing", 0);
+  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", {", x.outer, x.n, x.inner,
+      along ? index->shape[axis] : bdl_aval_numel(index), each, n_axes);
+  for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? extent[k] : 0);
+  ADD("}, {");
+  for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? step[k] : 0);
+  ADD("}");
+  bdl_export_close(m);
+}
+
+static bdl_status indexing(bdl_exporter *m, const bdl_inst *i, int indent) {
+  const bdl_aval *whole = &i->kernel.in_aval[0], *index = &i->kernel.in_aval[1];
+  const bool gather = i->prim == BDL_P_gather || i->prim == BDL_P_gather_along;
+  TRY(bdl_export_check_index(m, i, indent));
   if (gather) LINE("gather_%s_%s(", code_of(index), code_of(whole));
   else LINE("scatter_%s_%s_%s(", i->kernel.params[1].s, code_of(index), code_of(whole));
   TRY(out(m, i, 0));
   TRY(comma_in(m, i, gather ? 0 : 2));
   TRY(comma_in(m, i, 1));
   ADD(", ");
-  bdl_export_open(m, "indexing", 0);
-  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %d, %" PRId64 ", {", x.outer, x.n, x.inner,
-      along ? index->shape[axis] : n, each, n_axes);
-  for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? extent[k] : 0);
-  ADD("}, {");
-  for (int k = 0; k < BDL_MAX(n_axes, 1); k++) ADD("%s%" PRId64, k ? ", " : "", n_axes ? step[k] : 0);
-  ADD("}");
-  bdl_export_close(m);
+  bdl_export_indexing(m, i);
   ADD(");\n");
   return BDL_OK;
 }
 
 static bdl_status error_if(bdl_exporter *m, const bdl_inst *i, int indent) {
-  LINE("if (any_of(");
+  LINE("if (any_of(%s", agreed(m));
   TRY(in(m, i, 0));
   ADD(", %" PRId64 ")", bdl_aval_numel(&i->kernel.in_aval[0]));
-  return fails(m, i, BDL_EVALUE, i->kernel.params[0].s);
+  return bdl_export_fails(m, i, BDL_EVALUE, i->kernel.params[0].s);
 }
 
 /* ---- sorting: the scratch has an order and room --------------------------------------------------------------------------- */
@@ -269,8 +297,7 @@ static bdl_status top_k(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 /* ---- reductions --------------------------------------------------------------------------------------------------------------- */
 
-/* Extents of runs of axes, alternately kept and reduced, the first kept: as exec/lower_reduce.c, from the last run on. */
-static int runs_of(const bdl_aval *x, const bdl_param *axes, int64_t extent[BDL_MAX_NDIM + 1]) {
+int bdl_export_runs(const bdl_aval *x, const bdl_param *axes, int64_t extent[BDL_MAX_NDIM + 1]) {
   bool reduced[BDL_MAX_NDIM] = {false};
   int n = 1;
   extent[0] = 1;
@@ -282,7 +309,7 @@ static int runs_of(const bdl_aval *x, const bdl_param *axes, int64_t extent[BDL_
   return n;
 }
 
-static bdl_around take_run(int64_t *extent, int *n) {
+bdl_around bdl_export_take_run(int64_t *extent, int *n) {
   const int at = *n % 2 ? *n - 2 : *n - 1;
   bdl_around a = {1, extent[at], 1};
   for (int i = 0; i < at; i++) a.outer *= extent[i];
@@ -294,9 +321,9 @@ static bdl_around take_run(int64_t *extent, int *n) {
 
 static int64_t reduce_scratch(const bdl_inst *i) {
   int64_t extent[BDL_MAX_NDIM + 1];
-  int n = runs_of(&i->kernel.in_aval[0], &i->kernel.params[0], extent);
+  int n = bdl_export_runs(&i->kernel.in_aval[0], &i->kernel.params[0], extent);
   if (n < 4) return 0;
-  const bdl_around a = take_run(extent, &n);
+  const bdl_around a = bdl_export_take_run(extent, &n);
   return 2 * a.outer * a.inner;
 }
 
@@ -308,7 +335,7 @@ static bdl_status reduce(bdl_exporter *m, const bdl_inst *i, int indent) {
   bdl_ref from = i->kernel.in[0];
   if (x->dtype == BDL_BOOL && op == BDL_RED_MAX) op = BDL_RED_OR;
   if (x->dtype == BDL_BOOL && op == BDL_RED_MIN) op = BDL_RED_AND;
-  n = runs_of(x, &i->kernel.params[0], extent);
+  n = bdl_export_runs(x, &i->kernel.params[0], extent);
   if (n < 2) {
     char to[BDL_EXPORT_PLACE], from_place[BDL_EXPORT_PLACE];
     TRY(bdl_export_place_text(m, i->kernel.out[0], to));
@@ -317,7 +344,7 @@ static bdl_status reduce(bdl_exporter *m, const bdl_inst *i, int indent) {
     return BDL_OK;
   }
   for (int step = 0; n >= 2; step++) {
-    const bdl_around a = take_run(extent, &n);
+    const bdl_around a = bdl_export_take_run(extent, &n);
     if (step == 0) half = a.outer * a.inner;
     const bdl_ref to = n < 2 ? i->kernel.out[0] : moved((bdl_ref){i->kernel.scratch, 0}, step % 2 ? half : 0, x->dtype);
     if (a.n == 0) {
@@ -333,7 +360,7 @@ static bdl_status reduce(bdl_exporter *m, const bdl_inst *i, int indent) {
       ADD(", ");
       TRY(bdl_export_place(m, from));
       ADD(", ");
-      around(m, a);
+      bdl_export_around(m, a);
       ADD(");\n");
     }
     from = to;
@@ -348,7 +375,7 @@ static bdl_status along_axis(bdl_exporter *m, const bdl_inst *i, int indent) {
   TRY(out(m, i, 0));
   TRY(comma_in(m, i, 0));
   ADD(", ");
-  around(m, bdl_axis_around(&i->kernel.in_aval[0], i->kernel.params[0].i));
+  bdl_export_around(m, bdl_axis_around(&i->kernel.in_aval[0], i->kernel.params[0].i));
   if (running) ADD(", %d", i->kernel.params[1].i != 0);
   ADD(");\n");
   return BDL_OK;

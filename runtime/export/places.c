@@ -226,10 +226,10 @@ bdl_status bdl_export_place(bdl_exporter *m, bdl_ref r) {
 }
 
 bdl_status bdl_export_failure_of(bdl_exporter *m, bdl_status status, bdl_src src, const char *what, int64_t *number) {
-  const bdl_export_failure f = {status, src, what};
+  const bdl_export_failure f = {.status = status, .src = src, .what = what};
   for (*number = 1; *number <= m->failures.n; ++*number) {
     const bdl_export_failure *g = &m->failures.v[*number - 1];
-    if (g->src.file == src.file && g->src.line == src.line && strcmp(g->what, what) == 0) return BDL_OK;
+    if (!g->again && g->src.file == src.file && g->src.line == src.line && strcmp(g->what, what) == 0) return BDL_OK;
   }
   return BDL_PUSH(m->c, m->failures, f) ? BDL_OK : BDL_ENOMEM;
 }

@@ -134,6 +134,10 @@ static bdl_status slots(emitter *e) {
 bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i) {
   switch (i->prim) {
     case BDL_P_pad: case BDL_P_concatenate: case BDL_P_dynamic_slice: case BDL_P_dynamic_update_slice:
+    case BDL_P_gather: case BDL_P_gather_along: case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_error_if:
+    case BDL_P_sort: case BDL_P_top_k: case BDL_P_argmax: case BDL_P_argmin:
+    case BDL_P_reduce_sum: case BDL_P_reduce_prod: case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_reduce_and:
+    case BDL_P_reduce_or: case BDL_P_cumsum: case BDL_P_cumprod: case BDL_P_cummax: case BDL_P_cummin:
     case BDL_P_random_split: case BDL_P_random_fold_in: case BDL_P_random_int:
     case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: case BDL_P_conv:
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_lu_permutation: case BDL_P_solve: case BDL_P_triangular_solve:
@@ -217,9 +221,10 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
     s.work = BDL_MAX(s.work, work_of(&first[k]));
   }
   ADD("  return 0;\n}\nBDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n"
-      "  const int32_t failed = f%" PRId32 "(F, a, b);\n"
-      "  if (failed && THREAD == 0 && *(int32_t *)F[%" PRId32 "] == 0) *(int32_t *)F[%" PRId32 "] = failed;\n}\n",
-      s.kernel, s.kernel, status, status);
+      "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n"
+      "  const int32_t number = *status ? 0 : f%" PRId32 "(F, a, b);\n"
+      "  if (number && THREAD == 0) *status = number;\n}\n",
+      s.kernel, status, s.kernel);
   return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
 }
 

@@ -66,14 +66,12 @@ static bdl_status factor(bdl_exporter *m, const bdl_inst *i, int indent) {
 static bdl_status exchanges(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bdl_aval *a = &i->kernel.in_aval[0];
   const int64_t n = order_of(a), count = n ? bdl_aval_numel(a) / n : 0;
-  int64_t number;
-  TRY(bdl_export_failure_of(m, BDL_EINDEX, i->src, "lu_permutation: a row exchange is not one of the rows", &number));
   ADD("%*sif (exchanged_rows(flag, ", indent, "");
   TRY(bdl_export_place(m, i->kernel.out[0]));
   ADD(", ");
   TRY(bdl_export_place(m, i->kernel.in[0]));
-  ADD(", %" PRId64 ", %" PRId64 ")) return %" PRId64 ";\n", n, count, number);
-  return BDL_OK;
+  ADD(", %" PRId64 ", %" PRId64 ")", n, count);
+  return bdl_export_fails(m, i, BDL_EINDEX, "lu_permutation: a row exchange is not one of the rows");
 }
 
 /* ---- which of them ------------------------------------------------------------------------------------------------------ */
@@ -86,6 +84,9 @@ int64_t bdl_gpu_work(const bdl_inst *i) {
     case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_work_of_trace(i);
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return work_of_factor(i);
     case BDL_P_event_dot: case BDL_P_csr_dot: case BDL_P_jitc_dot: n = bdl_gpu_work_of_sparse(i); break;
+    case BDL_P_reduce_sum: case BDL_P_reduce_prod: case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_reduce_and:
+    case BDL_P_reduce_or: /* half a warp takes a tile, or a thread a block of a column */
+      return BDL_MAX(bdl_aval_numel(&i->kernel.in_aval[0]) / 16, bdl_aval_numel(&i->kernel.out_aval[0]));
     default: break;
   }
   for (int32_t k = 0; k < i->kernel.n_in; k++) n = BDL_MAX(n, bdl_aval_numel(&i->kernel.in_aval[k]));
@@ -99,6 +100,11 @@ bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent) {
     case BDL_P_etrace_step: case BDL_P_etrace_grad: case BDL_P_etrace_learn: return bdl_gpu_trace(m, i, indent);
     case BDL_P_cholesky: case BDL_P_lu: case BDL_P_solve: case BDL_P_triangular_solve: return factor(m, i, indent);
     case BDL_P_lu_permutation: return exchanges(m, i, indent);
+    case BDL_P_scatter: case BDL_P_scatter_along: case BDL_P_sort: case BDL_P_top_k:
+    case BDL_P_reduce_sum: case BDL_P_reduce_prod: case BDL_P_reduce_max: case BDL_P_reduce_min: case BDL_P_reduce_and:
+    case BDL_P_reduce_or: case BDL_P_argmax: case BDL_P_argmin:
+    case BDL_P_cumsum: case BDL_P_cumprod: case BDL_P_cummax: case BDL_P_cummin:
+      return bdl_gpu_array(m, i, indent);
     default: return bdl_gpu_runs_sparse(m->plan, i) ? bdl_gpu_sparse(m, i, indent) : bdl_export_kernel(m, i, indent);
   }
 }

@@ -28,6 +28,7 @@ typedef struct bdl_gpu_step {
 } bdl_gpu_step;
 
 /* The table F of a program: operands, results, then these, then its constants. */
+enum { BDL_GPU_NOTED = 16 }; /* operands of a check that failed, at most: pointers behind the status, at byte 128 */
 enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_STOP, BDL_GPU_FIXED };
 /* STATUS: two i32: a failure's number, or - that of a loop that was asked to stop, and its steps until then.  FLAG: words of anyone().
 ** STOP: in memory of the host, the context's interrupted_too. */
@@ -89,8 +90,9 @@ bool bdl_gpu_adds_row(const bdl_inst *i); /* a dot_add of a number a column, whi
 /* onto: z = z + the product.  Errors: BDL_ENOMEM, BDL_EIO. */
 bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto);
 
-/* ---- kernel.c, etrace.c */
+/* ---- kernel.c, array.c, etrace.c */
 bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent);
+bdl_status bdl_gpu_array(bdl_exporter *m, const bdl_inst *i, int indent);
 bdl_status bdl_gpu_trace(bdl_exporter *m, const bdl_inst *i, int indent);
 int64_t bdl_gpu_work_of_trace(const bdl_inst *i);
 int64_t bdl_gpu_work(const bdl_inst *i); /* threads that a kernel has something to do for, at most */

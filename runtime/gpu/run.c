@@ -189,8 +189,9 @@ static bdl_status launch(const runner *r, const bdl_gpu_step *s) {
   return bdl_cuda_check(g, g->api.cuLaunchKernelEx(&config, r->q->function[s->kernel], params, NULL), "a launch");
 }
 
-/* A kernel of the CPU: operands come here, results go back. */
-static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
+/* A kernel of the CPU: operands come here, results go back.  from: where the operands are, of one that is known to fail; NULL: where
+** they always are. */
+static bdl_status on_cpu(const runner *r, const bdl_inst *i, const bdl_cuda_ptr *from) {
   const int32_t n_in = i->kernel.n_in, n_out = i->kernel.n_out;
   const bdl_lowering *l = bdl_lowering_of(i->prim);
   const size_t scratch = i->kernel.scratch < 0 ? 0 : r->plan->slots.v[i->kernel.scratch].bytes;
@@ -205,12 +206,13 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
   at += padded(scratch);
   for (int32_t k = 0; k < n_in && s == BDL_OK; k++) {
     i->kernel.in_ptr[k] = at;
-    s = download(r, at, i->kernel.in[k], bdl_aval_bytes(&i->kernel.in_aval[k]));
+    const size_t n = bdl_aval_bytes(&i->kernel.in_aval[k]);
+    s = from ? d->ops->download(d, NULL, at, (void *)(uintptr_t)from[k], n) : download(r, at, i->kernel.in[k], n);
     at += padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
   }
   for (int32_t k = 0; k < n_out && s == BDL_OK; k++) {
     i->kernel.out_ptr[k] = at;
-    if (l->kind == BDL_LOWER_UPDATE) s = download(r, at, i->kernel.out[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
+    if (l->kind == BDL_LOWER_UPDATE && !from) s = download(r, at, i->kernel.out[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
     at += padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
   }
   const bdl_kcall call = {
@@ -219,7 +221,7 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i) {
     .prepared = i->kernel.prepared, .pool = r->x->pool,
   };
   if (s == BDL_OK) s = i->kernel.fn(&call);
-  for (int32_t k = 0; k < n_out && s == BDL_OK; k++)
+  for (int32_t k = 0; k < n_out && s == BDL_OK && !from; k++)
     s = d->ops->upload(d, NULL, (void *)(uintptr_t)address(r, i->kernel.out[k]), i->kernel.out_ptr[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
   bdl_free(r->c, memory, bytes);
   return s;
@@ -236,6 +238,7 @@ static bdl_status product(const runner *r, const bdl_inst *i) {
 }
 
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
+static bdl_status outcome(const runner *r);
 
 static bdl_status interrupted(const runner *r, const bdl_inst *loop, int64_t done) {
   char of[32] = "";
@@ -279,6 +282,7 @@ static bdl_status while_loop(runner *r, const bdl_gpu_step *s) {
   for (int64_t done = 1; status == BDL_OK; done++) {
     unsigned char more = 0;
     status = run_steps(r, &s->cond);
+    if (status == BDL_OK) status = outcome(r);
     if (status == BDL_OK) status = download(r, &more, s->inst->loop.pred, 1);
     if (status != BDL_OK || !more) break;
     status = run_steps(r, &s->body);
@@ -290,6 +294,7 @@ static bdl_status while_loop(runner *r, const bdl_gpu_step *s) {
 
 static bdl_status cond(runner *r, const bdl_gpu_step *s) {
   int32_t index = 0;
+  TRY(outcome(r));
   TRY(download(r, &index, s->inst->cond.index, sizeof index));
   return run_steps(r, &s->body.v[BDL_MAX(0, BDL_MIN(index, s->inst->cond.n - 1))].body);
 }
@@ -301,7 +306,7 @@ static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
     case BDL_G_SCAN: return scan(r, s);
     case BDL_G_WHILE: return while_loop(r, s);
     case BDL_G_COND: return cond(r, s);
-    default: return on_cpu(r, s->inst);
+    default: TRY(outcome(r)); return on_cpu(r, s->inst, NULL);
   }
 }
 
@@ -327,18 +332,21 @@ static bdl_status bring_home(runner *r) {
   return BDL_OK;
 }
 
-/* What a kernel noted. */
+/* What a kernel noted; later ones have done nothing.  A check that failed is made again here, which has more to say. */
 static bdl_status outcome(const runner *r) {
   bdl_device *d = &r->g->device;
   int32_t note[2] = {0, 0};
+  bdl_cuda_ptr operands[BDL_GPU_NOTED];
   void *const at = (void *)(uintptr_t)r->q->table[own(r->q, BDL_GPU_STATUS)];
   if (!r->q->p.can_fail) return BDL_OK;
   TRY(d->ops->download(d, NULL, note, at, sizeof note));
   if (note[0] == 0) return BDL_OK;
+  TRY(d->ops->download(d, NULL, operands, (char *)at + 128, sizeof operands));
   TRY(bdl_cuda_check(r->g, r->g->api.cuMemsetD8Async((bdl_cuda_ptr)(uintptr_t)at, 0, 256, r->g->stream), "memory"));
   if (note[0] < 0) return interrupted(r, r->q->p.loops.v[-note[0] - 1], note[1]);
   const bdl_export_failure *f = &r->q->p.failures.v[note[0] - 1];
-  bdl_fail(r->c, f->status, "%s", f->what);
+  const bool again = f->again && f->again->kernel.n_in <= BDL_GPU_NOTED;
+  if (!again || on_cpu(r, f->again, operands) == BDL_OK) bdl_fail(r->c, f->status, "%s", f->what);
   bdl_where(r->c, f->src);
   return f->status;
 }
@@ -353,7 +361,7 @@ static bdl_status operands(runner *r, const bdl_tensor *in, bdl_tensor *out, bdl
   }
   for (int32_t k = 0; k < r->plan->n_out; k++) {
     const bdl_aval *a = bdl_aval_of(r->plan->prog, r->plan->prog->outputs[k]);
-    if (out[k].buf && r->q->p.host_steps) bdl_tensor_unref(&out[k]); /* what fails in the middle leaves States as they were */
+    if (out[k].buf && (r->q->p.host_steps || r->q->p.failures.n > 0)) bdl_tensor_unref(&out[k]); /* what fails in the middle leaves States as they were */
     if (!out[k].buf) TRY(bdl_tensor_new_far(cpu, d, a, &out[k]));
     TRY(bdl_buffer_far(out[k].buf, d, false, &p));
     at[r->plan->n_in + k] = (bdl_cuda_ptr)(uintptr_t)p + (size_t)out[k].offset * bdl_dtype_size(a->dtype);

@@ -113,7 +113,7 @@ static const bdl_device_ops gpu_ops = {
 
 static bdl_status missing(bdl_context *c, const char *what, const char *why, const char *hint) {
   bdl_fail(c, BDL_EVALUE, "platform 'gpu': %s: %s", what, why);
-  bdl_hint(c, hint);
+  bdl_hint(c, "%s", hint);
   return BDL_EVALUE;
 }
 

@@ -191,7 +191,7 @@ static void many_shapes(const char *const *dtypes, int n) {
     for (int d = 0; d < n; d++) {
       const t_kernel_text *row = &t_kernel_texts[k];
       if (strcmp(dtypes[d], "bool") == 0 && !row->of_bool) continue;
-      for (int ties = 0; ties < (*dtypes[d] == 'f' ? 2 : 1); ties++) add_text(&b, row, dtypes[d], ties, (uint64_t)(k * 8 + d));
+      for (int ties = 0; ties < (*dtypes[d] == 'f' ? 2 : 1); ties++) add_text(&b, row, dtypes[d], ties, (uint64_t)k * 8 + (uint64_t)d);
     }
   close_batch(b);
   bdl_context_free(c);

@@ -323,7 +323,8 @@ static void test_exchanges_out_of_range(void **state) {
   bdl_prog *p = t_parse(*state, "program p(i:i32[2, 2]) {\n  p:i32[2, 2] = lu_permutation i\n  return p\n}\n");
   bdl_tensor in[1], there[1], here[1];
   bdl_plan *plan;
-  operands(p, in);
+  uint64_t rng = 7;
+  in[0] = t_random_tensor(*state, bdl_aval_of(p, p->inputs.v[0]), 0, 1, &rng);
   memcpy(bdl_tensor_data(&in[0]), (int32_t[]){0, 1, 1, 2}, 16);
   t_check(*state, bdl_gpu_use(*state, "gpu"));
   t_check(*state, bdl_plan_new(*state, p, NULL, &plan));

@@ -49,8 +49,13 @@ typedef struct bdl_gpu_program {
   bool host_steps;  /* the host works between launches, and may fail there */
 } bdl_gpu_program;
 
-/* Which kernels' instructions a GPU runs by itself; others are the host's. */
+/* ---- where.c */
+/* Has a GPU this kernel?  Others are the host's. */
 bool bdl_gpu_runs(const bdl_plan *plan, const bdl_inst *i);
+/* May instruction i, with what is in it, be part of a kernel?  looped: in a loop. */
+bool bdl_gpu_whole(const bdl_plan *plan, const bdl_inst *i, bool looped);
+/* Threads that it has something to do for, at most. */
+int64_t bdl_gpu_work_of(const bdl_inst *i);
 
 /* Text and steps of a plan.  Errors: BDL_ENOTSUP an array of more than 2^30 elements; BDL_ENOMEM. */
 bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p);

@@ -1,6 +1,5 @@
 /*
-** run.c -- a plan on a GPU: its module, memory and table of pointers, made at the first run; then launches, and what the host does
-** between them.
+** run.c -- a run of a plan on a GPU: launches, and what the host does between them.
 */
 #include "gpu/run.h"
 
@@ -8,25 +7,11 @@
 #include <string.h>
 
 #include "base/context.h"
-#include "gpu/module.h"
-#include "gpu/program.h"
 #include "exec/exec_context.h"
 #include "exec/lower.h"
+#include "gpu/resident.h"
 
 enum { CLUSTER = 8, CU_COOPERATIVE = 2, CU_CLUSTER = 4 };
-
-typedef struct bdl_gpu_plan {
-  bdl_gpu_program p;
-  bdl_cuda *g;
-  bdl_cuda_any module, *function; /* [n_kernels] */
-  int *most_blocks;               /* [n_kernels] that are on the GPU together */
-  int32_t n_table;
-  bdl_cuda_ptr *table;   /* [n_table] F */
-  bool current;          /* the GPU has the same */
-  bdl_cuda_ptr *moving;  /* [slots] rows of loops that the host steps */
-  bdl_cuda_ptr memory;   /* F itself, status and flag, constants, arena, room */
-  size_t bytes;
-} bdl_gpu_plan;
 
 typedef struct runner {
   bdl_gpu_plan *q;
@@ -39,122 +24,19 @@ typedef struct runner {
   int loops; /* around that the host steps */
 } runner;
 
-/* ---- what a plan has there ------------------------------------------------------------------------------------------ */
-
-static size_t padded(size_t n) { return (n + 255) / 256 * 256; }
-static size_t constant_bytes(const bdl_export_constant *k) { return (size_t)k->n * (k->narrow ? 2 : bdl_dtype_size(k->dtype)); }
-static int32_t own(const bdl_gpu_plan *q, int which) { return q->p.plan->n_in + q->p.plan->n_out + which; }
-
-static void drop(bdl_plan *plan) {
-  bdl_gpu_plan *q = plan->gpu;
-  bdl_context *c = plan->ctx;
-  bdl_device *d = &q->g->device;
-  q->g->api.cuStreamSynchronize(q->g->stream); /* it may still run */
-  if (q->memory) d->ops->free(d, (void *)(uintptr_t)q->memory, q->bytes);
-  if (q->module) q->g->api.cuModuleUnload(q->module);
-  bdl_free(c, q->function, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
-  bdl_free(c, q->most_blocks, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
-  bdl_free(c, q->table, (size_t)q->n_table * sizeof *q->table);
-  bdl_free(c, q->moving, (size_t)(plan->slots.n + 1) * sizeof *q->moving);
-  bdl_gpu_program_free(&q->p);
-  bdl_free(c, q, sizeof *q);
-  plan->gpu = NULL;
-}
-
-static bdl_status load(bdl_gpu_plan *q) {
-  bdl_cuda *g = q->g;
-  bdl_context *c = q->p.c;
-  bdl_gpu_image image;
-  char name[32];
-  if (q->p.n_kernels == 0) return BDL_OK;
-  TRY(bdl_gpu_compile(g, q->p.text.s, &image));
-  const bdl_status s = bdl_cuda_check(g, g->api.cuModuleLoadDataEx(&q->module, image.bytes, 0, NULL, NULL), "a program");
-  bdl_gpu_image_free(c, &image);
-  TRY(s);
-  for (int32_t k = 0; k < q->p.n_kernels; k++) {
-    snprintf(name, sizeof name, "k%d", (int)k);
-    TRY(bdl_cuda_check(g, g->api.cuModuleGetFunction(&q->function[k], q->module, name), "a program's kernel"));
-    TRY(bdl_cuda_check(g, g->api.cuOccupancyMaxActiveBlocksPerMultiprocessor(&q->most_blocks[k], q->function[k], g->block_threads, q->p.shared),
-                       "a program's kernel"));
-    q->most_blocks[k] *= g->processors;
-    if (q->most_blocks[k] == 0) return bdl_fail(c, BDL_ENOTSUP, "GPU: a program needs more of a multiprocessor than there is");
-  }
-  return BDL_OK;
-}
-
-/* The constant k, in the width that programs read. */
-static bdl_status upload_constant(bdl_gpu_plan *q, const bdl_export_constant *k, bdl_cuda_ptr to) {
-  bdl_device *d = &q->g->device;
-  const size_t n = constant_bytes(k);
-  if (!k->narrow) return d->ops->upload(d, NULL, (void *)(uintptr_t)to, k->data, n);
-  uint16_t *narrow = bdl_alloc(q->p.c, n + 1);
-  if (!narrow) return BDL_ENOMEM;
-  for (int64_t i = 0; i < k->n; i++) narrow[i] = (uint16_t)((const int32_t *)k->data)[i];
-  const bdl_status s = d->ops->upload(d, NULL, (void *)(uintptr_t)to, narrow, n);
-  bdl_free(q->p.c, narrow, n + 1);
-  return s;
-}
-
-static bdl_status lay_out(bdl_gpu_plan *q) {
-  bdl_device *d = &q->g->device;
-  const bdl_plan *plan = q->p.plan;
-  const size_t table = padded((size_t)q->n_table * sizeof *q->table);
-  size_t at = table + 256;
-  void *p;
-  for (int64_t k = 0; k < q->p.constants.n; k++) at += padded(constant_bytes(&q->p.constants.v[k]));
-  q->bytes = at + padded(plan->arena_bytes) + padded((size_t)q->p.room);
-  TRY(d->ops->alloc(d, q->bytes, &p));
-  q->memory = (bdl_cuda_ptr)(uintptr_t)p;
-  q->table[own(q, BDL_GPU_STATUS)] = q->memory + table;
-  q->table[own(q, BDL_GPU_FLAG)] = q->memory + table + 64;
-  q->table[own(q, BDL_GPU_STOP)] = (bdl_cuda_ptr)(uintptr_t)q->g->stop;
-  at = table + 256;
-  for (int64_t k = 0; k < q->p.constants.n; k++) {
-    q->table[own(q, BDL_GPU_FIXED) + k] = q->memory + at;
-    TRY(upload_constant(q, &q->p.constants.v[k], q->memory + at));
-    at += padded(constant_bytes(&q->p.constants.v[k]));
-  }
-  q->table[own(q, BDL_GPU_ARENA)] = q->memory + at;
-  q->table[own(q, BDL_GPU_ROOM)] = q->memory + at + padded(plan->arena_bytes);
-  return bdl_cuda_check(q->g, q->g->api.cuMemsetD8Async(q->memory + table, 0, 256, q->g->stream), "memory");
-}
-
-static bdl_status make(bdl_cuda *g, bdl_plan *plan) {
-  bdl_context *c = plan->ctx;
-  bdl_gpu_plan *q = bdl_calloc(c, sizeof *q);
-  if (!q) return BDL_ENOMEM;
-  q->g = g;
-  bdl_status s = bdl_gpu_emit(plan, &q->p);
-  if (s != BDL_OK) {
-    bdl_free(c, q, sizeof *q);
-    return s;
-  }
-  plan->gpu = q;
-  plan->drop_gpu = drop;
-  q->n_table = own(q, BDL_GPU_FIXED) + (int32_t)q->p.constants.n;
-  q->function = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
-  q->most_blocks = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
-  q->table = bdl_calloc(c, (size_t)q->n_table * sizeof *q->table);
-  q->moving = bdl_calloc(c, (size_t)(plan->slots.n + 1) * sizeof *q->moving);
-  s = q->function && q->most_blocks && q->table && q->moving ? load(q) : BDL_ENOMEM;
-  if (s == BDL_OK) s = lay_out(q);
-  if (s != BDL_OK) drop(plan);
-  return s;
-}
-
 /* ---- places ------------------------------------------------------------------------------------------------------------ */
 
 /* Where r is on the GPU; 0: literals, and constants that no kernel reads. */
 static bdl_cuda_ptr address(const runner *r, bdl_ref ref) {
   const bdl_pslot *s = &r->plan->slots.v[ref.slot];
   switch (s->kind) {
-    case BDL_S_ARENA: return r->q->table[own(r->q, BDL_GPU_ARENA)] + s->offset + (size_t)ref.offset;
+    case BDL_S_ARENA: return r->q->table[bdl_gpu_own(r->q, BDL_GPU_ARENA)] + s->offset + (size_t)ref.offset;
     case BDL_S_MOVING: return r->q->moving[ref.slot] + (size_t)ref.offset;
     case BDL_S_INPUT: case BDL_S_OUTPUT: return r->q->table[ref.slot] + (size_t)ref.offset;
     default: break;
   }
   const int32_t k = r->q->p.constant[ref.slot];
-  return k < 0 ? 0 : r->q->table[own(r->q, BDL_GPU_FIXED) + k] + (size_t)ref.offset;
+  return k < 0 ? 0 : r->q->table[bdl_gpu_own(r->q, BDL_GPU_FIXED) + k] + (size_t)ref.offset;
 }
 
 static const void *on_host(const runner *r, bdl_ref ref) {
@@ -196,24 +78,24 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i, const bdl_cuda_ptr 
   const bdl_lowering *l = bdl_lowering_of(i->prim);
   const size_t scratch = i->kernel.scratch < 0 ? 0 : r->plan->slots.v[i->kernel.scratch].bytes;
   bdl_device *d = &r->g->device;
-  size_t bytes = BDL_ALIGN + padded(scratch);
-  for (int32_t k = 0; k < n_in; k++) bytes += padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
-  for (int32_t k = 0; k < n_out; k++) bytes += padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
+  size_t bytes = BDL_ALIGN + bdl_gpu_padded(scratch);
+  for (int32_t k = 0; k < n_in; k++) bytes += bdl_gpu_padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
+  for (int32_t k = 0; k < n_out; k++) bytes += bdl_gpu_padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
   char *memory = bdl_alloc(r->c, bytes);
   if (!memory) return bdl_fail(r->c, BDL_ENOMEM, "out of memory for what %s has on the host (%zu bytes)", bdl_prims[i->prim].name, bytes);
   char *at = (char *)(((uintptr_t)memory + BDL_ALIGN - 1) & ~(uintptr_t)(BDL_ALIGN - 1)), *room = at;
   bdl_status s = BDL_OK;
-  at += padded(scratch);
+  at += bdl_gpu_padded(scratch);
   for (int32_t k = 0; k < n_in && s == BDL_OK; k++) {
     i->kernel.in_ptr[k] = at;
     const size_t n = bdl_aval_bytes(&i->kernel.in_aval[k]);
     s = from ? d->ops->download(d, NULL, at, (void *)(uintptr_t)from[k], n) : download(r, at, i->kernel.in[k], n);
-    at += padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
+    at += bdl_gpu_padded(bdl_aval_bytes(&i->kernel.in_aval[k]) + BDL_PAD);
   }
   for (int32_t k = 0; k < n_out && s == BDL_OK; k++) {
     i->kernel.out_ptr[k] = at;
     if (l->kind == BDL_LOWER_UPDATE && !from) s = download(r, at, i->kernel.out[k], bdl_aval_bytes(&i->kernel.out_aval[k]));
-    at += padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
+    at += bdl_gpu_padded(bdl_aval_bytes(&i->kernel.out_aval[k]) + BDL_PAD);
   }
   const bdl_kcall call = {
     .ctx = r->c, .k = r->x->k, .blas = &r->x->blas, .params = i->kernel.params, .n_in = n_in, .n_out = n_out, .in = i->kernel.in_ptr,
@@ -337,7 +219,7 @@ static bdl_status outcome(const runner *r) {
   bdl_device *d = &r->g->device;
   int32_t note[2] = {0, 0};
   bdl_cuda_ptr operands[BDL_GPU_NOTED];
-  void *const at = (void *)(uintptr_t)r->q->table[own(r->q, BDL_GPU_STATUS)];
+  void *const at = (void *)(uintptr_t)r->q->table[bdl_gpu_own(r->q, BDL_GPU_STATUS)];
   if (!r->q->p.can_fail) return BDL_OK;
   TRY(d->ops->download(d, NULL, note, at, sizeof note));
   if (note[0] == 0) return BDL_OK;
@@ -399,7 +281,7 @@ bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   TRY(bdl_exec_get(c, &r.x));
   if (c->sandboxed || c->budget.on) return bdl_fail(c, BDL_ENOTSUP, "a sandbox runs on the CPU alone");
   if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
-  if (!plan->gpu) TRY(make(g, plan));
+  if (!plan->gpu) TRY(bdl_gpu_move_in(g, plan));
   r.g = g;
   r.q = plan->gpu;
   TRY(bdl_exec_pool(r.x));

@@ -200,7 +200,7 @@ typedef struct bdl_plan {
   size_t arena_bytes, reg_bytes;
   bool compilable;   /* the native tier may take it: not one equation run at once */
   struct bdl_native_plan *native; /* exec/native.h */
-  struct bdl_gpu_plan *gpu;       /* gpu/run.h; NULL: it has not run there */
+  struct bdl_gpu_plan *gpu;       /* gpu/resident.h; NULL: it has not run there */
   void (*drop_gpu)(struct bdl_plan *plan);
   int64_t runs;
   /* the frame, kept between runs */

@@ -83,7 +83,7 @@ case $SAN in
 esac
 
 # The real compiler of a GPU's programs, where there is one, sees them all; it needs no GPU.
-if [ -z "${FAKE_CUDA_NVRTC:-}" ]; then
+if [ -z "${FAKE_CUDA_NVRTC:-}$SAN" ]; then
   FAKE_CUDA_NVRTC=$(ls -d /usr/local/cuda*/lib64/libnvrtc.so.1? /usr/lib/*/libnvrtc.so.1? 2>/dev/null | head -n 1)
 fi
 export FAKE_CUDA_NVRTC

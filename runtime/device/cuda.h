@@ -99,7 +99,7 @@ typedef struct bdl_cuda_api {
 } bdl_cuda_api;
 
 /* Opens what is there; looked for in the folders of BDL_CUDA (with ':' between), then where the loader looks, then in
-** /usr/local/cuda/lib64.  Never fails: a library that is missing says so. */
+** /usr/local/cuda/lib64.  Never fails: a library that is missing says so; without a driver the others are left alone. */
 void bdl_cuda_api_open(bdl_cuda_api *api);
 void bdl_cuda_api_close(bdl_cuda_api *api);
 

@@ -65,6 +65,7 @@ void bdl_cuda_api_open(bdl_cuda_api *api) {
   void *p = NULL;
   memset(api, 0, sizeof *api);
   open_library(&api->driver, driver_names);
+  if (!api->driver.handle) return; /* the others are large */
   open_library(&api->nvrtc, nvrtc_names);
   open_library(&api->blas, blas_names);
 #define X(name, args)                                                              \

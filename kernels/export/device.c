@@ -1,7 +1,7 @@
 /*
 ** device.c -- all that exported programs may call, in C99 for one thread: no allocation, nothing but stdint.h, stdbool.h, string.h
 ** and, where the user wants it, math.h.
-** Never compiled as it stands: the build runs the preprocessor over it, and export/text.c writes out the functions that a program
+** Never compiled as it stands: the build runs the preprocessor over it, and export/library.c writes out the functions that a program
 ** uses, and what those use.  __builtin_<f> is the function <f> of math.h, or own_<f> of own_math.inc.
 **
 ** A function gives the bits of the kernel of kernels/cpu that it stands for: the same operations in the same order.  Its oracle is
@@ -70,73 +70,7 @@ static bool any_of(const unsigned char *p, int32_t n) {
     if (p[k]) return true;
   return false;
 }
-#define DT b8
-#define T bool
-#define MEM unsigned char
-#define IS_FLOAT 0
-#define IS_SIGNED 1
-#include "export/device_any.inc"
-#include "export/device_bool.inc"
-#undef DT
-#undef T
-#undef MEM
-#define DT i32
-#define T int32_t
-#define MEM int32_t
-#include "export/device_any.inc"
-#include "export/device_number.inc"
-#undef DT
-#undef T
-#undef MEM
-#define DT i64
-#define T int64_t
-#define MEM int64_t
-#include "export/device_any.inc"
-#include "export/device_number.inc"
-#undef DT
-#undef T
-#undef MEM
-#undef IS_SIGNED
-#define IS_SIGNED 0
-#define DT u32
-#define T uint32_t
-#define MEM uint32_t
-#include "export/device_any.inc"
-#include "export/device_number.inc"
-#undef DT
-#undef T
-#undef MEM
-#undef IS_FLOAT
-#define IS_FLOAT 1
-#define DT f32
-#define T float
-#define MEM float
-#define FUSED __builtin_fmaf
-#define U uint32_t
-#define WIDTH 32
-#define LIBM(name) __builtin_##name##f
-#define OWN_POW own_powf
-#include "export/own_pow.inc"
-#include "export/device_any.inc"
-#include "export/device_number.inc"
-#include "export/device_float.inc"
-#undef OWN_POW
-#undef LIBM
-#undef WIDTH
-#undef U
-#undef FUSED
-#undef DT
-#undef T
-#undef MEM
-#define DT f64
-#define T double
-#define MEM double
-#define FUSED __builtin_fma
-#define U uint64_t
-#define WIDTH 64
-#define LIBM(name) __builtin_##name
-#define OWN_POW own_pow
-#include "export/own_pow.inc"
-#include "export/device_any.inc"
-#include "export/device_number.inc"
-#include "export/device_float.inc"
+#define OF_BOOL "export/of_bool.inc"
+#define OF_INTEGER "export/of_integer.inc"
+#define OF_FLOAT "export/of_float.inc"
+#include "export/dtypes.inc"

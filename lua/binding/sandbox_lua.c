@@ -33,6 +33,7 @@ static int l_sandbox(lua_State *L) {
   lua_getfield(L, 1, "seconds");
   lua_getfield(L, 1, "memory");
   const lua_Integer memory = luaL_optinteger(L, 4, 0);
+  if (x->elsewhere) return lbdl_error(L, BDL_ENOTSUP, "a sandbox runs on the CPU alone, not on gpu");
   if (memory > 0) c->mem_limit = (size_t)memory;
   x->native.tier = BDL_TIER_INTERP;
   c->sandboxed = true;

@@ -97,6 +97,18 @@ void bdl_export_value_of(bdl_export_grouper *g, const bdl_tile_inst *t, int j) {
   else ADD("p%" PRId32 "[i]", h);
 }
 
+void bdl_export_take_in(bdl_export_grouper *g, int32_t k, const char *part) {
+  const bdl_tile_inst *t = &g->g->insts[k];
+  const char *code = bdl_emit_code((bdl_dtype)t->dtype);
+  LINE("%s = red_%s_%s(%s, ", part, bdl_export_reduction[t->op], code, part);
+  bdl_export_value_of(g, t, 0);
+  ADD(");\n");
+  if (!bdl_export_keeps_nan(t)) return;
+  LINE("if (k_is_nan_%s(", code);
+  bdl_export_value_of(g, t, 0);
+  ADD(")) nan%" PRId32 " = true;\n", k);
+}
+
 static void strided(bdl_export_grouper *g, int32_t k) {
   const bdl_load *l = g->g->insts[k].load;
   int64_t inner = 1;

@@ -3,6 +3,8 @@
 **
 ** A reduction keeps 16 interleaved partial results for each 512 elements and combines those in order, as the tile kernels do.
 */
+#include <stdio.h>
+
 #include "export/group.h"
 
 #define ADD(...) bdl_str_addf(&g->m->text, __VA_ARGS__)
@@ -10,20 +12,15 @@
 
 static void root(bdl_export_grouper *g, int32_t k) {
   const bdl_tile_inst *t = &g->g->insts[k];
-  const char *code = bdl_emit_code((bdl_dtype)t->dtype);
   if (t->kind == BDL_T_COMPACT) {
     LINE("if (");
     bdl_export_value_of(g, t, 0);
     ADD(t->dtype == BDL_BOOL ? ") p%" PRId32 "[n%" PRId32 "++] = i;\n" : " > 0) p%" PRId32 "[n%" PRId32 "++] = i;\n", t->z, k);
     return;
   }
-  LINE("r%" PRId32 "[i %% 16] = red_%s_%s(r%" PRId32 "[i %% 16], ", k, bdl_export_reduction[t->op], code, k);
-  bdl_export_value_of(g, t, 0);
-  ADD(");\n");
-  if (!bdl_export_keeps_nan(t)) return;
-  LINE("if (k_is_nan_%s(", code);
-  bdl_export_value_of(g, t, 0);
-  ADD(")) nan%" PRId32 " = true;\n", k);
+  char part[32];
+  snprintf(part, sizeof part, "r%" PRId32 "[i %% 16]", k);
+  bdl_export_take_in(g, k, part);
 }
 
 /* ---- the loop, tile by tile where there is a reduction ------------------------------------------------------- */

@@ -35,5 +35,7 @@ bdl_status bdl_export_prologue(bdl_export_grouper *g);
 bdl_status bdl_export_elements(bdl_export_grouper *g);
 /* Operand j of t, for that element. */
 void bdl_export_value_of(bdl_export_grouper *g, const bdl_tile_inst *t, int j);
+/* The reduction k takes the element: part = red(part, it), and nan<k>, where that is kept. */
+void bdl_export_take_in(bdl_export_grouper *g, int32_t k, const char *part);
 
 #endif

@@ -530,10 +530,7 @@ static bdl_status of_keys(bdl_exporter *m, const bdl_inst *i, int indent) {
 
 /* `(const float *const[]){..}` of the operands at the places of a list, 0 elsewhere; *at: the next operand. */
 static bdl_status table(bdl_exporter *m, const bdl_inst *i, const bdl_param *places, int64_t n, int *at) {
-  char type[32];
-  snprintf(type, sizeof type, "%s *const", bdl_export_ctype(i->kernel.in_aval[0].dtype));
-  ADD(", ");
-  bdl_export_open(m, m->to->collective ? bdl_export_ctype(i->kernel.in_aval[0].dtype) : type, n);
+  ADD(", (const %s *const[]){", bdl_export_ctype(i->kernel.in_aval[0].dtype));
   for (int64_t k = 0, next = 0; k < n; k++) {
     ADD(k ? ", " : "");
     if (next < places->n && places->ints[next] == k) {
@@ -541,7 +538,7 @@ static bdl_status table(bdl_exporter *m, const bdl_inst *i, const bdl_param *pla
       next++;
     } else ADD("0");
   }
-  bdl_export_close(m);
+  ADD("}");
   return BDL_OK;
 }
 
@@ -554,11 +551,8 @@ static bdl_status etrace(bdl_exporter *m, const bdl_inst *i, int indent) {
   char place[BDL_EXPORT_PLACE];
   int at = 1 + sums;
   TRY(bdl_export_place_text(m, grad ? i->kernel.in[0] : i->kernel.out[0], place));
-  LINE("etrace_%s(", code_of(e));
-  bdl_export_open(m, "trace", 0);
-  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64, lanes, n[0], n[1], n[2], n[3], groups);
-  bdl_export_close(m);
-  ADD(", ");
+  LINE("etrace_%s(&(const trace){%" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 "}, ", code_of(e), lanes, n[0],
+       n[1], n[2], n[3], groups);
   if (grad) ADD("(%s *)(", bdl_export_ctype(e->dtype)); /* read alone */
   ADD(grad ? "%s)" : "%s", place);
   if (grad) ADD(", 0, 0, 0, 0");

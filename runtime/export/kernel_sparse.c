@@ -173,15 +173,11 @@ static const char *width_of(const matrix *x) { return x->narrow ? "u16" : "i32";
 
 /* `, data_3, &(const sparse){..});` */
 static void sparse(bdl_exporter *m, const matrix *x, bool same) {
-  ADD(", data_%" PRId32 ", ", x->columns);
-  bdl_export_open(m, "sparse", 0);
-  ADD("%" PRId64 ", %" PRId64 ", %" PRId64 ", %d, ", x->a.rows, x->a.cols, x->a.fan, same);
+  ADD(", data_%" PRId32 ", &(const sparse){%" PRId64 ", %" PRId64 ", %" PRId64 ", %d, ", x->columns, x->a.rows, x->a.cols, x->a.fan, same);
   if (x->pointers < 0) ADD("0, ");
   else ADD("data_%" PRId32 ", ", x->pointers);
-  if (x->places < 0) ADD("0");
-  else ADD("data_%" PRId32, x->places);
-  bdl_export_close(m);
-  ADD(");\n");
+  if (x->places < 0) ADD("0});\n");
+  else ADD("data_%" PRId32 "});\n", x->places);
 }
 
 /* params: rows cols transpose event; in: v, data, indices, indptr.  A s goes by the active columns. */
@@ -346,10 +342,7 @@ static bdl_status seeded_dot(bdl_exporter *m, const bdl_inst *i, int indent) {
   if (event) ADD(transpose ? ", " : ", count, ");
   else if (transpose) ADD(", 0, ");
   else ADD(", 0, %" PRId64 ", ", i->kernel.params[0].i);
-  bdl_export_open(m, "seeded", 0);
-  ADD("%" PRId64 ", %" PRId64 ", %a, %a, %s", i->kernel.params[0].i, i->kernel.params[1].i, l.prob, l.scale, law);
-  bdl_export_close(m);
-  ADD(", *(");
+  ADD("&(const seeded){%" PRId64 ", %" PRId64 ", %a, %a, %s}, *(", i->kernel.params[0].i, i->kernel.params[1].i, l.prob, l.scale, law);
   TRY(in_lane(m, i, 3, 0, v));
   ADD("), (double)*(");
   TRY(in_lane(m, i, 1, 0, v));

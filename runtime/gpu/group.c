@@ -5,6 +5,8 @@
 ** and the 16 results go up a tree; one thread combines those of the tiles in order.  A compaction notes the active elements as bits,
 ** 32 a word; then each warp counts the bits before its words, and writes the places of its own.
 */
+#include <stdio.h>
+
 #include "gpu/program.h"
 #include "export/group.h"
 
@@ -16,20 +18,15 @@
 
 static void root(bdl_export_grouper *g, int32_t k) {
   const bdl_tile_inst *t = &g->g->insts[k];
-  const char *code = bdl_emit_code((bdl_dtype)t->dtype);
   if (t->kind == BDL_T_COMPACT) {
     LINE("s%" PRId32 " = ", k);
     bdl_export_value_of(g, t, 0);
     ADD(t->dtype == BDL_BOOL ? ";\n" : " > 0;\n");
     return;
   }
-  LINE("r%" PRId32 " = red_%s_%s(r%" PRId32 ", ", k, bdl_export_reduction[t->op], code, k);
-  bdl_export_value_of(g, t, 0);
-  ADD(");\n");
-  if (!bdl_export_keeps_nan(t)) return;
-  LINE("if (k_is_nan_%s(", code);
-  bdl_export_value_of(g, t, 0);
-  ADD(")) nan%" PRId32 " = true;\n", k);
+  char part[32];
+  snprintf(part, sizeof part, "r%" PRId32, k);
+  bdl_export_take_in(g, k, part);
 }
 
 /* ---- compactions: bits into the room, word k of compaction c at words[c][k] ------------------------------------------- */

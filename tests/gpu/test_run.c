@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "../api/host.h"
 #include "../exec/programs.h"
 #include "../ir/text.h"
 #include "../support/faults.h"
@@ -260,12 +261,83 @@ static void failed_allocations_leave_nothing(void **state) {
   assert_true(t_survive(whole_run, true) > 50);
 }
 
+/* ---- loops that stop, hosts, sandboxes ---------------------------------------------------------------------------------------------- */
+
+static void loops_stop_between_steps(void **state) {
+  (void)state;
+  static const int32_t pair[] = {0, 1};
+  bdl_context *c = t_gpu_context();
+  bdl_prog *p = t_long_loop(c, 20000);
+  bdl_tensor in[2], there[2] = {{.buf = NULL}, {.buf = NULL}}, here[2] = {{.buf = NULL}, {.buf = NULL}};
+  bdl_plan *plan;
+  t_inputs_of(p, in);
+  t_check(c, bdl_plan_new(c, p, pair, &plan));
+  bdl_prog_unref(p);
+  bdl_ask_stop(c, true);
+  assert_int_equal(bdl_exec_run(plan, in, there), BDL_EINTERRUPT);
+  assert_non_null(strstr(bdl_last_error(c)->message, "interrupted after 64 of 20000 steps; States are those after the last of them"));
+  bdl_plan_free(plan);
+  p = t_long_loop(c, 64); /* what 64 steps make, here */
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  bdl_prog_unref(p);
+  plan->compilable = false;
+  t_check(c, bdl_exec_run(plan, in, here));
+  for (int k = 0; k < 2; k++) t_check(c, bdl_tensor_fetch(&there[k]));
+  t_same_bits(there, here, 2, "64 steps", 0);
+  t_drop(there, 2);
+  t_drop(here, 2);
+  t_drop(in, 2);
+  bdl_plan_free(plan);
+  bdl_context_free(c);
+}
+
+static void programs_of_hosts_run_there(void **state) {
+  (void)state;
+  t_gpu_find();
+  bdl *b = t_open("bdl.environ.set{platform = 'gpu'}\nlocal n = bdl.State(bdl.zeros(3))\n"
+                  "return {net = {n = n}, step = function(x) n.value = n.value + x return n.value * 2 end}");
+  float x[3] = {1, 2, 3}, y[3], n[3] = {0};
+  const bdl_array in = bdl_vector(BDL_FLOAT32, x, 3), out = bdl_vector(BDL_FLOAT32, y, 3), value = bdl_vector(BDL_FLOAT32, n, 3);
+  bdl_program *p = bdl_program_new(bdl_function_find(b, "step"), &in, 1, &out, 1);
+  assert_non_null(p);
+  bdl_cell *cell = bdl_cell_find(b, "net.n");
+  for (int step = 1; step <= 3; step++) {
+    t_done(b, bdl_program_run(p));
+    t_floats(y, (float[]){2.f * (float)step, 4.f * (float)step, 6.f * (float)step}, 3);
+  }
+  t_done(b, bdl_cell_read(cell, &value));
+  t_floats(n, (float[]){3, 6, 9}, 3);
+  n[0] = 10, x[0] = 5; /* the host writes both */
+  t_done(b, bdl_cell_write(cell, &value));
+  t_done(b, bdl_program_run(p));
+  t_floats(y, (float[]){30, 16, 24}, 3);
+  bdl_array view;
+  t_done(b, bdl_cell_view(cell, &view));
+  ((float *)view.data)[1] = -2; /* through the view, too */
+  t_done(b, bdl_program_run(p));
+  t_floats(y, (float[]){40, 0, 30}, 3);
+  bdl_close(b);
+}
+
+static void sandboxes_stay_on_the_cpu(void **state) {
+  (void)state;
+  t_gpu_find();
+  bdl_context *c = bdl_context_new(NULL, NULL);
+  c->sandboxed = true;
+  assert_int_equal(bdl_gpu_use(c, "gpu"), BDL_ENOTSUP);
+  assert_string_equal(bdl_last_error(c)->message, "a sandbox runs on the CPU alone, not on gpu");
+  t_check(c, bdl_gpu_use(c, "cpu"));
+  bdl_context_free(c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_missing_is_named), /* first: the loader would find what was open once */
     cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(results_stay_until_they_are_read),
     cmocka_unit_test(failures_of_the_driver_are_told), cmocka_unit_test(programs_are_kept_on_disk),
     cmocka_unit_test(limits_hold_there_too), cmocka_unit_test(failed_allocations_leave_nothing),
+    cmocka_unit_test(loops_stop_between_steps), cmocka_unit_test(programs_of_hosts_run_there),
+    cmocka_unit_test(sandboxes_stay_on_the_cpu),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

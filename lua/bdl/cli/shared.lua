@@ -41,7 +41,7 @@ function M.apply(opts)
     if opts.native then core.native(opts.native) end -- before anything is computed
     if opts.seed then require "bdl.random".seed(opts.seed) end
   end)
-  if not ok then usage("%s", type(err) == "table" and err.message or tostring(err)) end
+  if not ok then usage("%s", type(err) == "table" and err.message .. (err.hint and "\n    " .. err.hint or "") or tostring(err)) end
   if #opts.set > 0 then
     local given = require "bdl.settings".given
     for _, s in ipairs(opts.set) do

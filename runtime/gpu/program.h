@@ -27,8 +27,8 @@ typedef struct bdl_gpu_step {
   bdl_gpu_steps body, cond; /* of SCAN and WHILE; COND: body has one BDL_G_COND step with a body for each branch */
 } bdl_gpu_step;
 
-/* The table F of a program: operands, results, then these, then its constants. */
 enum { BDL_GPU_NOTED = 16 }; /* operands of a check that failed, at most: pointers behind the status, at byte 128 */
+/* The table F of a program: operands, results, then these, then its constants. */
 enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_STOP, BDL_GPU_FIXED };
 /* STATUS: two i32: a failure's number, or - that of a loop that was asked to stop, and its steps until then.  FLAG: words of anyone().
 ** STOP: in memory of the host, the context's interrupted_too. */

@@ -30,6 +30,22 @@ BDL_FN int32_t shfl_i32(int32_t x, int32_t lane) { return (int32_t)shfl_u32((uin
 BDL_FN int64_t shfl_i64(int64_t x, int32_t lane) { return (int64_t)shfl_u64((uint64_t)x, lane & 31); }
 BDL_FN float shfl_f32(float x, int32_t lane) { return floats_f32(shfl_u32(words_f32(x), lane & 31)); }
 BDL_FN double shfl_f64(double x, int32_t lane) { return floats_f64(shfl_u64(words_f64(x), lane & 31)); }
+
+/* Four elements of a thread lie together: one access of 16 bytes, two where they are 32. */
+#define four_bytes_b8 4
+#define four_bytes_i32 16
+#define four_bytes_u32 16
+#define four_bytes_f32 16
+#define four_bytes_i64 16
+#define four_bytes_f64 16
+BDL_FN int32_t least_of(int32_t a, int32_t b) { return a < b ? a : b; }
+/* The bits of eight lanes, four each, as one word. */
+BDL_FN uint32_t word_of_8(uint32_t bits) {
+  uint32_t x = bits << 4 * (LANE % 8);
+  for (int32_t k = 1; k < 8; k *= 2) x |= shfl_u32(x, LANE ^ k);
+  return x;
+}
+
 /* Does any lane of this half of the warp say so? */
 BDL_FN bool any_of_16(bool x) { return (ballot(x) >> (LANE & 16) & 0xffffu) != 0; }
 

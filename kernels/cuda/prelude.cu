@@ -33,6 +33,10 @@ typedef unsigned long long uint64_t;
 #define BLOCKS ((int32_t)gridDim.x)
 #define BLOCK_THREAD ((int32_t)threadIdx.x)
 #define BLOCK_THREADS ((int32_t)blockDim.x)
+#define BDL_ALIGNED(n) __align__(n)
+#define IN_GLOBAL(p) __builtin_assume(__isGlobal(p)) /* not of a block, nor of a thread: ld.global */
+#define UNROLLED _Pragma("unroll")
+#define ROLLED _Pragma("unroll 1")
 extern __shared__ __align__(64) char bdl_shared[];
 #define SHARED bdl_shared
 
@@ -92,6 +96,10 @@ template <class T, int N> struct bdl_list { T v[N]; };
 #else
 #define AT(type, ...) (&(const type){__VA_ARGS__})
 #define LIST(type, n, ...) ((type[]){__VA_ARGS__})
+#define BDL_ALIGNED(n) __attribute__((aligned(n)))
+#define IN_GLOBAL(p) ((void)0)
+#define UNROLLED
+#define ROLLED
 #define BDL_COPY_AT_ONCE
 #endif
 #ifdef BDL_COPY_AT_ONCE

@@ -23,6 +23,7 @@ static bdl_status pointer(bdl_export_grouper *g, int32_t h, bdl_dtype d, bool wr
   g->pointer[h] = true;
   TRY(bdl_export_place_text(g->m, operand_of(g, h)->ref, place));
   LINE("%s%s *const p%" PRId32 " = %s;\n", written ? "" : "const ", bdl_export_ctype(d), h, place);
+  if (g->m->to->collective) LINE("IN_GLOBAL(p%" PRId32 ");\n", h);
   return BDL_OK;
 }
 
@@ -63,6 +64,7 @@ bdl_status bdl_export_prologue(bdl_export_grouper *g) {
       char place[BDL_EXPORT_PLACE];
       TRY(bdl_export_place_text(g->m, t->load->ref, place));
       LINE("const %s *const l%" PRId32 " = %s;\n", bdl_export_ctype((bdl_dtype)t->dtype), k, place);
+      if (g->m->to->collective) LINE("IN_GLOBAL(l%" PRId32 ");\n", k);
     }
     if (t->kind == BDL_T_COMPACT) {
       TRY(pointer(g, t->z, BDL_I32, true));
@@ -109,7 +111,7 @@ void bdl_export_take_in(bdl_export_grouper *g, int32_t k, const char *part) {
   ADD(")) nan%" PRId32 " = true;\n", k);
 }
 
-static void strided(bdl_export_grouper *g, int32_t k) {
+void bdl_export_load(bdl_export_grouper *g, int32_t k) {
   const bdl_load *l = g->g->insts[k].load;
   int64_t inner = 1;
   ADD("l%" PRId32 "[", k);
@@ -194,7 +196,8 @@ bdl_status bdl_export_elements(bdl_export_grouper *g) {
     }
     if (t->kind == BDL_T_LOAD || t->op != BDL_TILE_splat) {
       LINE("const %s v%" PRId32 " = ", t->result == BDL_BOOL ? "bool" : bdl_export_ctype((bdl_dtype)t->result), k);
-      if (t->kind == BDL_T_LOAD) strided(g, k);
+      if (t->kind == BDL_T_LOAD && g->early[k]) ADD("one_%s(&y%" PRId32 ", u)", bdl_emit_code((bdl_dtype)t->dtype), k);
+      else if (t->kind == BDL_T_LOAD) bdl_export_load(g, k);
       else TRY(operation(g, t));
       ADD(";\n");
       if (g->local[t->z] >= 0) LINE("x%" PRId32 " = v%" PRId32 ";\n", g->local[t->z], k);
@@ -208,14 +211,16 @@ bdl_status bdl_export_elements(bdl_export_grouper *g) {
 const char *const bdl_export_reduction[BDL_RED_COUNT] = {"sum", "prod", "max", "min", "and", "or"};
 
 bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, const bdl_inst *scan, int indent, bdl_status (*loops)(bdl_export_grouper *g)) {
-  const size_t n = (size_t)i->group->n_operands + 1;
+  const size_t n = (size_t)i->group->n_operands + 1, n_insts = (size_t)i->group->n_insts + 1;
   bdl_export_grouper own = {.m = m, .inst = i, .g = i->group, .scan = scan, .indent = indent}, *g = &own;
   g->def = bdl_alloc(m->c, n * sizeof *g->def);
   g->pointer = bdl_alloc(m->c, n);
   g->loaded = bdl_alloc(m->c, n);
   g->local = bdl_alloc(m->c, n * sizeof *g->local);
+  g->early = bdl_calloc(m->c, n_insts);
   for (size_t h = 0; g->local && h < n; h++) g->local[h] = -1;
-  const bdl_status s = g->def && g->pointer && g->loaded && g->local ? loops(g) : BDL_ENOMEM;
+  const bdl_status s = g->def && g->pointer && g->loaded && g->local && g->early ? loops(g) : BDL_ENOMEM;
+  bdl_free(m->c, g->early, n_insts);
   bdl_free(m->c, g->local, n * sizeof *g->local);
   bdl_free(m->c, g->def, n * sizeof *g->def);
   bdl_free(m->c, g->pointer, n);

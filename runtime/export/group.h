@@ -16,6 +16,8 @@ typedef struct bdl_export_grouper {
   bool *pointer;  /* [n_operands] */
   bool *loaded;   /* [n_operands] */
   int32_t *local; /* [n_operands + 1] element i of the operand is the variable x<that operand>; -1: p<operand>[i] */
+  bool *early;    /* [n_insts + 1] four elements of what a load reads are in y<instruction> */
+  bool fours;     /* it is written for elements i0 + u, u = 0 .. 3 (gpu/fours.c) */
   int indent;
   void (*root)(struct bdl_export_grouper *g, int32_t k); /* what an element does for a reduction or compaction */
 } bdl_export_grouper;
@@ -33,6 +35,8 @@ bdl_status bdl_export_group_with(bdl_exporter *m, const bdl_inst *i, const bdl_i
 bdl_status bdl_export_prologue(bdl_export_grouper *g);
 /* The instructions for element `i`: their values are v<instruction>. */
 bdl_status bdl_export_elements(bdl_export_grouper *g);
+/* What load k reads, for that element. */
+void bdl_export_load(bdl_export_grouper *g, int32_t k);
 /* Operand j of t, for that element. */
 void bdl_export_value_of(bdl_export_grouper *g, const bdl_tile_inst *t, int j);
 /* The reduction k takes the element: part = red(part, it), and nan<k>, where that is kept. */

@@ -4,11 +4,14 @@
 ** A reduction has the bits of the tile kernels: each half of a warp takes tiles of BDL_TILE elements, lane j the elements j, j + 16, ..,
 ** and the 16 results go up a tree; one thread combines those of the tiles in order.  A compaction notes the active elements as bits,
 ** 32 a word; then each warp counts the bits before its words, and writes the places of its own.
+**
+** Which thread has element i depends on the number of elements alone (barrier.c), but for reductions: thread i, or, of BDL_GPU_MANY and
+** more, thread i / 4, modulo the number of threads.
 */
 #include <stdio.h>
 
 #include "gpu/program.h"
-#include "export/group.h"
+#include "gpu/fours.h"
 
 #define ADD(...) bdl_str_addf(&g->m->text, __VA_ARGS__)
 #define LINE(...) (bdl_str_addf(&g->m->text, "%*s", g->indent, ""), bdl_str_addf(&g->m->text, __VA_ARGS__))
@@ -19,9 +22,12 @@
 static void root(bdl_export_grouper *g, int32_t k) {
   const bdl_tile_inst *t = &g->g->insts[k];
   if (t->kind == BDL_T_COMPACT) {
-    LINE("s%" PRId32 " = ", k);
+    if (g->fours) LINE("if (i0 + u < %" PRId64 " && ", g->g->n);
+    else LINE("s%" PRId32 " = ", k);
     bdl_export_value_of(g, t, 0);
-    ADD(t->dtype == BDL_BOOL ? ";\n" : " > 0;\n");
+    ADD(t->dtype == BDL_BOOL ? "" : " > 0");
+    if (g->fours) ADD(") s%" PRId32 " |= UINT32_C(1) << u", k);
+    ADD(";\n");
     return;
   }
   char part[32];
@@ -115,6 +121,28 @@ static bdl_status by_warps(bdl_export_grouper *g) {
   return BDL_OK;
 }
 
+static bdl_status by_fours(bdl_export_grouper *g, bool compacts) {
+  bdl_gpu_fours_begin(g);
+  if (compacts) {
+    LINE("for (int32_t i0 = 128 * WARP + 4 * LANE; i0 - 4 * LANE < %" PRId64 "; i0 += 128 * WARPS) {\n", 32 * words_of(g));
+    g->indent += 2;
+    EACH_ROOT(t, k, BDL_T_COMPACT) LINE("uint32_t s%" PRId32 " = 0;\n", k);
+    LINE("if (i0 < %" PRId64 ") {\n", g->g->n);
+  } else LINE("for (int32_t i0 = 4 * THREAD; i0 < %" PRId64 "; i0 += 4 * THREADS) {\n", g->g->n);
+  g->indent += 2;
+  TRY(bdl_gpu_fours(g));
+  g->indent -= 2;
+  LINE("}\n");
+  if (!compacts) return BDL_OK;
+  EACH_ROOT(t, k, BDL_T_COMPACT) {
+    LINE("const uint32_t bits%" PRId32 " = word_of_8(s%" PRId32 ");\n", k, k);
+    LINE("if (LANE %% 8 == 0) w%" PRId32 "[i0 / 32] = bits%" PRId32 ";\n", k, k);
+  }
+  g->indent -= 2;
+  LINE("}\n");
+  return BDL_OK;
+}
+
 static bdl_status loops(bdl_export_grouper *g) {
   bool reduces = false, compacts = false;
   int64_t at = 0;
@@ -128,6 +156,7 @@ static bdl_status loops(bdl_export_grouper *g) {
   }
   g->m->room = BDL_MAX(g->m->room, 4 * at);
   if (reduces) TRY(by_tiles(g));
+  else if (g->g->n >= BDL_GPU_MANY) TRY(by_fours(g, compacts));
   else if (compacts) TRY(by_warps(g));
   else {
     bdl_str_addf(&g->m->text, "%*s", g->indent, "");

@@ -60,6 +60,7 @@ static bdl_status pointers(bdl_export_grouper *g) {
     if (g->local[h] != h) continue;
     TRY(bdl_export_place_text(g->m, g->g->operands[h].ref, place));
     LINE("%s *const q%" PRId32 " = %s;\n", bdl_export_ctype(dtype_of(g, h)), h, place);
+    LINE("IN_GLOBAL(q%" PRId32 ");\n", h);
   }
   return BDL_OK;
 }

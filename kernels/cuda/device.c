@@ -191,7 +191,9 @@ BDL_ONE void dot_b8(unsigned char *z, const unsigned char *x, const unsigned cha
   }
 }
 
-/* ---- row exchanges ------------------------------------------------------------------------------------------------ */
+/* ---- factorisations, row exchanges -------------------------------------------------------------------------------- */
+
+enum { PANEL = 32 }; /* columns of a large matrix at a time: a lane for each */
 
 /* [count, n] exchanges, ascending, of 0 .. n - 1.  One of them is none of n rows?  All threads get the same answer. */
 BDL_ONE bool exchanged_rows(uint32_t *flag, int32_t *p, const int32_t *pivot, int32_t n, int32_t count) {

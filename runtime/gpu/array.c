@@ -239,12 +239,12 @@ static bdl_status arg_reduce(bdl_exporter *m, const bdl_inst *i, int indent) {
   return BDL_OK;
 }
 
-/* params: axis reverse.  Sums and products of floats are one chain a lane, as on the CPU. */
+/* params: axis reverse.  Products of floats are one chain a lane: parts of one may leave the range where the whole does not. */
 static bdl_status cumulate(bdl_exporter *m, const bdl_inst *i, int indent) {
   enum { part = 1024, lanes_enough = 4096 };
   const bdl_aval *x = &i->kernel.in_aval[0];
   const bdl_around a = bdl_axis_around(x, i->kernel.params[0].i);
-  const bool chain = bdl_dtype_is_float(x->dtype) && (i->prim == BDL_P_cumsum || i->prim == BDL_P_cumprod);
+  const bool chain = bdl_dtype_is_float(x->dtype) && i->prim == BDL_P_cumprod;
   const bool whole = chain || a.n <= 2 * part || a.outer * a.inner >= lanes_enough;
   if (a.outer * a.n * a.inner == 0) return BDL_OK;
   LINE("%s_%s(", bdl_prims[i->prim].name, code_of(x));

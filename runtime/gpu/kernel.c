@@ -22,7 +22,7 @@ static int64_t work_of_product(const bdl_inst *i) {
   return n;
 }
 
-/* ---- factorisations: linalg.inc ------------------------------------------------------------------------------------ */
+/* ---- factorisations: linalg.inc, linalg_grid.inc ------------------------------------------------------------------------------------ */
 
 static int64_t order_of(const bdl_aval *a) { return a->shape[a->ndim - 1]; }
 
@@ -32,17 +32,30 @@ static int64_t stack_of(const bdl_aval *a) {
   return n;
 }
 
-static int64_t work_of_factor(const bdl_inst *i) {
+/* Blocks of threads that have something to do, where a block has a matrix, or 32 columns of a right side. */
+static int64_t blocks_of(const bdl_inst *i) {
   const int64_t columns = i->prim == BDL_P_triangular_solve ? (order_of(&i->kernel.in_aval[1]) + 31) / 32 : 1;
-  return BDL_MAX(1, stack_of(&i->kernel.in_aval[0]) * columns * TILE_THREADS);
+  return stack_of(&i->kernel.in_aval[0]) * columns;
+}
+
+/* Has the grid one matrix after the other?  Each 32 columns of one take a few barriers. */
+static bool by_grid(const bdl_inst *i) {
+  enum { LARGE = 256, ROWS_A_BLOCK = 64 };
+  const int64_t n = order_of(&i->kernel.in_aval[0]);
+  return n >= LARGE && blocks_of(i) * ROWS_A_BLOCK <= n;
+}
+
+static int64_t work_of_factor(const bdl_inst *i) {
+  const int64_t n = order_of(&i->kernel.in_aval[0]);
+  return by_grid(i) ? n * n / 4 : BDL_MAX(1, blocks_of(i) * TILE_THREADS);
 }
 
 static bdl_status factor(bdl_exporter *m, const bdl_inst *i, int indent) {
   const bdl_aval *a = &i->kernel.in_aval[0];
   const bdl_param *p = i->kernel.params;
-  const bool solves = i->prim == BDL_P_triangular_solve || i->prim == BDL_P_solve;
+  const bool solves = i->prim == BDL_P_triangular_solve || i->prim == BDL_P_solve, grid = by_grid(i);
   const int64_t n = order_of(a), count = stack_of(a);
-  ADD("%*s%s_%s(", indent, "", bdl_prims[i->prim].name, bdl_emit_code(a->dtype));
+  ADD("%*s%s_%s%s(", indent, "", bdl_prims[i->prim].name, grid ? "grid_" : "", bdl_emit_code(a->dtype));
   for (int32_t k = 0; k < i->kernel.n_out; k++) {
     TRY(bdl_export_place(m, i->kernel.out[k]));
     ADD(", ");
@@ -55,9 +68,10 @@ static bdl_status factor(bdl_exporter *m, const bdl_inst *i, int indent) {
   if (solves) ADD(", %" PRId64, order_of(&i->kernel.in_aval[1]));
   ADD(", %" PRId64, count);
   if (i->prim == BDL_P_triangular_solve) ADD(", %d, %d, %d", p[0].i != 0, p[1].i != 0, p[2].i != 0);
-  if (i->prim == BDL_P_solve) {
-    ADD(", (%s *)F[%" PRId32 "]", bdl_export_ctype(a->dtype), m->plan->n_in + m->plan->n_out + BDL_GPU_ROOM);
-    m->room = BDL_MAX(m->room, (int64_t)bdl_aval_bytes(a));
+  if (i->prim == BDL_P_solve || (i->prim == BDL_P_lu && grid)) {
+    const char *type = i->prim == BDL_P_solve ? bdl_export_ctype(a->dtype) : "int32_t";
+    ADD(", (%s *)F[%" PRId32 "]", type, m->plan->n_in + m->plan->n_out + BDL_GPU_ROOM);
+    m->room = BDL_MAX(m->room, (int64_t)bdl_aval_bytes(a) + 4 * (n + 1));
   }
   ADD(");\n");
   return BDL_OK;

@@ -188,5 +188,10 @@ const t_kernel_text t_kernel_texts[] = {
   {false, 0, 0, "x:T[2,3,4]) { z:T[2,3,4] = cummin[axis=1 reverse=1] x\n return z"},
   {false, 0, 0, "x:T[40]) { z:T[40] = cummin[axis=0 reverse=0] x\n return z"},
   {false, 0, 0, "x:T[3,0]) { z:T[3,0] = cummin[axis=1 reverse=1] x\n return z"},
+  {false, 0, 0, "x:T[2049]) { z:T[2049] = cumsum[axis=0 reverse=0] x\n return z"},
+  {false, 0, 0, "x:T[3072]) { z:T[3072] = cumsum[axis=0 reverse=1] x\n return z"},
+  {false, 0, 0, "x:T[33793]) { z:T[33793] = cumsum[axis=0 reverse=0] x\n return z"},
+  {false, 0, 0, "x:T[2,2049,3]) { z:T[2,2049,3] = cumsum[axis=1 reverse=1] x\n return z"},
+  {false, 0, 0, "x:T[33793]) { z:T[33793] = cummax[axis=0 reverse=1] x\n return z"},
 };
 const int t_n_kernel_texts = (int)(sizeof t_kernel_texts / sizeof t_kernel_texts[0]);

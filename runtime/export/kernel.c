@@ -67,6 +67,22 @@ void bdl_export_around(bdl_exporter *m, bdl_around a) {
 
 /* ---- moving --------------------------------------------------------------------------------------------------------- */
 
+/* `, 2, shape, zs, xs);`: axes that follow one another in both are one; at least one. */
+static void axes(bdl_exporter *m, int ndim, const int64_t *shape, const int64_t *zs, const int64_t *xs) {
+  int64_t extent[BDL_MAX_NDIM + 1] = {1}, to[BDL_MAX_NDIM + 1] = {0}, from[BDL_MAX_NDIM + 1] = {0};
+  int n = 0;
+  for (int k = 0; k < ndim; k++) {
+    if (shape[k] == 1) continue;
+    if (n && to[n - 1] == shape[k] * zs[k] && from[n - 1] == shape[k] * xs[k]) extent[n - 1] *= shape[k];
+    else extent[n++] = shape[k];
+    to[n - 1] = zs[k], from[n - 1] = xs[k];
+  }
+  n = BDL_MAX(n, 1);
+  ADD(", %d, ", n);
+  list(m, extent, n), ADD(", "), list(m, to, n), ADD(", "), list(m, from, n);
+  ADD(");\n");
+}
+
 /* A strided copy: z + zo, x + xo are places. */
 static bdl_status move(bdl_exporter *m, int indent, bdl_ref z, const int64_t *zs, bdl_ref x, const int64_t *xs, int ndim,
                        const int64_t *shape, bdl_dtype d) {
@@ -74,9 +90,7 @@ static bdl_status move(bdl_exporter *m, int indent, bdl_ref z, const int64_t *zs
   TRY(bdl_export_place(m, z));
   ADD(", ");
   TRY(bdl_export_place(m, x));
-  ADD(", %d, ", ndim);
-  list(m, shape, ndim), ADD(", "), list(m, zs, ndim), ADD(", "), list(m, xs, ndim);
-  ADD(");\n");
+  axes(m, ndim, shape, zs, xs);
   return BDL_OK;
 }
 
@@ -144,9 +158,7 @@ static bdl_status dynamic(bdl_exporter *m, const bdl_inst *i, int indent, bool u
   ADD(", ");
   TRY(in(m, i, update ? 1 : 0));
   if (!update) TRY(starts(m, i, 1, whole, part));
-  ADD(", %d, ", part->ndim);
-  list(m, part->shape, part->ndim), ADD(", "), list(m, update ? ws : ps, part->ndim), ADD(", "), list(m, update ? ps : ws, part->ndim);
-  ADD(");\n");
+  axes(m, part->ndim, part->shape, update ? ws : ps, update ? ps : ws);
   return BDL_OK;
 }
 

@@ -161,21 +161,23 @@ static bdl_status sort(bdl_exporter *m, const bdl_inst *i, int indent) {
   return BDL_OK;
 }
 
-/* params: k */
+/* params: k.  Few of many: without sorting the others (firsts() of cuda/sorting.inc). */
 static bdl_status top_k(bdl_exporter *m, const bdl_inst *i, int indent) {
+  enum { tile = 1024 };
   const bdl_aval *x = &i->kernel.in_aval[0];
-  const int64_t n = x->shape[x->ndim - 1], lanes = n ? bdl_aval_numel(x) / n : 0;
-  if (lanes == 0 || i->kernel.params[0].i == 0) return BDL_OK;
-  TRY(sort_by(m, i, 0, (bdl_around){lanes, n, 1}, 2, true, indent));
-  LINE("top_k_%s(", code_of(x));
+  const int64_t n = x->shape[x->ndim - 1], lanes = n ? bdl_aval_numel(x) / n : 0, k = i->kernel.params[0].i;
+  const bool few = n > tile && k <= tile / 4;
+  if (lanes == 0 || k == 0) return BDL_OK;
+  if (!few) TRY(sort_by(m, i, 0, (bdl_around){lanes, n, 1}, 2, true, indent));
+  LINE("top_%s_%s(", few ? "few" : "k", code_of(x));
   TRY(out(m, i, 0));
   ADD(", ");
   TRY(out(m, i, 1));
   ADD(", ");
   TRY(in(m, i, 0));
   ADD(", ");
-  room(m, "int32_t", 0, 0);
-  ADD(", %" PRId64 ", %" PRId64 ", %" PRId64 ");\n", lanes, n, i->kernel.params[0].i);
+  room(m, "int32_t", 0, few ? 24 * lanes * (n / tile * k + BDL_MIN(n % tile, k)) : 0);
+  ADD(", %" PRId64 ", %" PRId64 ", %" PRId64 ");\n", lanes, n, k);
   return BDL_OK;
 }
 

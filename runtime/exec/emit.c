@@ -15,18 +15,23 @@ static bdl_status functions(const bdl_plan *plan, const bdl_block *b, int depth,
 /* The pointer at r. */
 static void place(bdl_emitted *e, bdl_ref r) { ADD("F[%" PRId32 "] + %" PRId64, r.slot, r.offset); }
 
-static void statement(const bdl_inst *i, const bool *has, int indent, bdl_emitted *e) {
+static void statement(const bdl_plan *plan, const bdl_inst *i, const bool *has, int indent, bdl_emitted *e) {
   if (i->kind == BDL_I_COPY) {
     ADD("%*sif (", indent, "");
     place(e, i->copy.dst), ADD(" != "), place(e, i->copy.src);
     ADD(") __builtin_memmove("), place(e, i->copy.dst), ADD(", "), place(e, i->copy.src);
     ADD(", %zu);\n", i->copy.bytes);
+  } else if (i->kind == BDL_I_ROW) {
+    const bdl_row *r = plan->slots.v[i->row].row;
+    ADD("%*s{\n%*s  int32_t k;\n%*s  __builtin_memcpy(&k, ", indent, "", indent, "", indent, ""), place(e, r->index);
+    ADD(", 4);\n%*s  F[%" PRId32 "] = ", indent, "", i->row), place(e, r->base);
+    ADD(" + (k < 0 ? (int64_t)0 : k > %" PRId64 " ? (int64_t)%" PRId64 " : (int64_t)k) * %" PRId64 ";\n%*s}\n", r->last, r->last, r->step, indent, "");
   } else if (has[i->id]) ADD("%*sif ((e = f%" PRId32 "(N, 0))) return e;\n", indent, "", i->id);
   else ADD("%*sif ((e = N->run(N, %" PRId32 "))) return e;\n", indent, "", i->id);
 }
 
-static void statements(const bdl_block *b, const bool *has, int indent, bdl_emitted *e) {
-  for (int32_t k = 0; k < b->n; k++) statement(&b->v[k], has, indent, e);
+static void statements(const bdl_plan *plan, const bdl_block *b, const bool *has, int indent, bdl_emitted *e) {
+  for (int32_t k = 0; k < b->n; k++) statement(plan, &b->v[k], has, indent, e);
 }
 
 static void step_made(const bdl_inst *i, int depth, const char *done, bdl_emitted *e) {
@@ -48,7 +53,7 @@ static void move(const bdl_inst *i, bdl_emitted *e) {
 }
 
 /* Many steps at a time, in the order that plan/tiled.c gives. */
-static void tile_by_tile(const bdl_inst *i, int depth, const bool *has, bdl_emitted *e) {
+static void tile_by_tile(const bdl_plan *plan, const bdl_inst *i, int depth, const bool *has, bdl_emitted *e) {
   const bdl_tiled *d = i->scan.tiled;
   const bdl_block *b = &i->scan.body;
   const int32_t id = b->v[d->group].id;
@@ -57,7 +62,7 @@ static void tile_by_tile(const bdl_inst *i, int depth, const bool *has, bdl_emit
   ADD("    for (t = from; t < to; t++) {\n");
   move(i, e);
   for (int32_t k = 0; k < b->n; k++) {
-    if (d->first[k]) statement(&b->v[k], has, 4, e);
+    if (d->first[k]) statement(plan, &b->v[k], has, 4, e);
     for (int32_t j = 0; k == d->group && j < d->n_notes; j++) {
       ADD("    __builtin_memcpy(F[%" PRId32 "] + (t - from) * %" PRId64 ", ", d->notes[j].slot, d->notes[j].bytes);
       place(e, d->notes[j].from), ADD(", %" PRId64 ");\n", d->notes[j].bytes);
@@ -67,7 +72,7 @@ static void tile_by_tile(const bdl_inst *i, int depth, const bool *has, bdl_emit
   move(i, e);
   for (int32_t k = 0; k < b->n; k++) {
     if (k == d->group) ADD("    r%" PRId32 "(N, t);\n", id);
-    else if (!d->first[k] && !d->taken[k]) statement(&b->v[k], has, 4, e);
+    else if (!d->first[k] && !d->taken[k]) statement(plan, &b->v[k], has, 4, e);
   }
   ADD("    }\n");
   step_made(i, depth, "to", e);
@@ -80,12 +85,12 @@ static bdl_status scan(const bdl_plan *plan, const bdl_inst *i, int depth, bool 
   if (i->scan.tiled) TRY(bdl_emit_steps(plan, &i->scan.body.v[i->scan.tiled->group], i, e, &tiled));
   open(i, e);
   if (tiled) {
-    tile_by_tile(i, depth + 1, has, e);
+    tile_by_tile(plan, i, depth + 1, has, e);
     return BDL_OK;
   }
   ADD("  for (; t < %" PRId64 "; t++) {\n", i->scan.length);
   move(i, e);
-  statements(&i->scan.body, has, 4, e);
+  statements(plan, &i->scan.body, has, 4, e);
   step_made(i, depth + 1, "t + 1", e);
   ADD("  }\n  return 0;\n}\n");
   return BDL_OK;
@@ -96,9 +101,9 @@ static bdl_status while_loop(const bdl_plan *plan, const bdl_inst *i, int depth,
   TRY(functions(plan, &i->loop.body, depth + 1, has, e));
   open(i, e);
   ADD("  for (;; t++) {\n");
-  statements(&i->loop.cond, has, 4, e);
+  statements(plan, &i->loop.cond, has, 4, e);
   ADD("    if (!*("), place(e, i->loop.pred), ADD(")) return 0;\n");
-  statements(&i->loop.body, has, 4, e);
+  statements(plan, &i->loop.body, has, 4, e);
   step_made(i, depth + 1, "t + 1", e);
   ADD("  }\n}\n");
   return BDL_OK;
@@ -111,7 +116,7 @@ static bdl_status cond(const bdl_plan *plan, const bdl_inst *i, int depth, bool 
   ADD(", 4);\n  switch (index < 0 ? 0 : index > %" PRId32 " ? %" PRId32 " : index) {\n", i->cond.n - 1, i->cond.n - 1);
   for (int32_t k = 0; k < i->cond.n; k++) {
     ADD("    case %" PRId32 ":\n", k);
-    statements(&i->cond.branches[k], has, 6, e);
+    statements(plan, &i->cond.branches[k], has, 6, e);
     ADD("      break;\n");
   }
   ADD("  }\n  return 0;\n}\n");

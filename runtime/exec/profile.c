@@ -92,6 +92,7 @@ static void describe(const bdl_inst *i, bdl_str *out) {
       shapes(i->kernel.in_aval, i->kernel.n_in, out);
       break;
     case BDL_I_COPY: bdl_str_addf(out, "copy %zu bytes", i->copy.bytes); break;
+    case BDL_I_ROW: bdl_str_addf(out, "where rows are"); break;
     case BDL_I_SCAN: bdl_str_addf(out, "loop of %lld steps, itself", (long long)i->scan.length); break;
     case BDL_I_WHILE: bdl_str_addf(out, "while loop, itself"); break;
     case BDL_I_COND: bdl_str_addf(out, "branch of %d, itself", i->cond.n); break;

@@ -277,6 +277,13 @@ static bdl_status interpret(runner *r, const bdl_inst *i) {
       if (dst != src) memmove(dst, src, i->copy.bytes);
       return BDL_OK;
     }
+    case BDL_I_ROW: {
+      const bdl_row *w = r->plan->slots.v[i->row].row;
+      int32_t k;
+      memcpy(&k, at(r, w->index), sizeof k);
+      r->frame[i->row] = at(r, w->base) + BDL_MAX(0, BDL_MIN(k, w->last)) * w->step;
+      return BDL_OK;
+    }
     case BDL_I_SCAN: return run_scan(r, i);
     case BDL_I_WHILE: return run_while(r, i);
     case BDL_I_COND: return run_cond(r, i);
@@ -313,7 +320,7 @@ static int native_stepped(bdl_native *n, int32_t id, int32_t depth, int64_t done
 
 static bdl_status run_block(runner *r, const bdl_block *b) {
   for (int32_t k = 0; k < b->n; k++) {
-    bdl_status s = r->x->profile ? bdl_exec_profiled(r->x, &b->v[k], r, (bdl_exec_thunk)run_inst) : run_inst(r, &b->v[k]);
+    bdl_status s = r->x->profile && b->v[k].kind != BDL_I_ROW ? bdl_exec_profiled(r->x, &b->v[k], r, (bdl_exec_thunk)run_inst) : run_inst(r, &b->v[k]);
     if (s == BDL_OK && r->x->replay) s = bdl_replay_done(r->x, &b->v[k], r->frame);
     if (s != BDL_OK) {
       bdl_where(r->c, b->v[k].src);

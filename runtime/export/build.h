@@ -130,6 +130,7 @@ bdl_around bdl_export_take_run(int64_t *extent, int *n);
 /* ---- program.c: the body of a function */
 bdl_status bdl_export_block(bdl_exporter *m, const bdl_block *b, int indent);
 bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent);
+bdl_status bdl_export_row(bdl_exporter *m, int32_t slot, int indent); /* the pointer m<slot> to rows that a number chooses */
 /* The pointers of scan i to the rows of step t<id>. */
 bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent);
 bdl_status bdl_export_function(bdl_exporter *m, const bdl_export_fn *fn);

@@ -176,6 +176,7 @@ static bool is_const(const bdl_exporter *m, int32_t slot) {
     case BDL_S_INPUT: return m->fn->in[s->index] >= 0 || fixed_leaf(m, slot) >= 0;
     case BDL_S_CONST: case BDL_S_LITERAL: return true;
     case BDL_S_MOVING: return is_const(m, moving_base(&m->plan->block, slot));
+    case BDL_S_ROW: return is_const(m, s->row->base.slot);
     default: return false;
   }
 }
@@ -197,7 +198,7 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
     const void *data = s->kind == BDL_S_CONST ? s->data : (const void *)&s->literal;
     TRY(bdl_export_constant_of(m, d, elements(m, r.slot), data, false, false, &k));
     n = snprintf(buf, BDL_EXPORT_PLACE, "data_%" PRId32, k);
-  } else if (s->kind == BDL_S_MOVING) {
+  } else if (s->kind == BDL_S_MOVING || s->kind == BDL_S_ROW) {
     n = snprintf(buf, BDL_EXPORT_PLACE, "m%" PRId32, r.slot);
   } else if (at < 0) {
     const bdl_export_leaf *leaf = &m->x->leaves[~at];

@@ -28,6 +28,17 @@ static bdl_status copy(bdl_exporter *m, bdl_ref dst, bdl_ref src, size_t bytes, 
   return BDL_OK;
 }
 
+bdl_status bdl_export_row(bdl_exporter *m, int32_t slot, int indent) {
+  const bdl_row *r = m->plan->slots.v[slot].row;
+  LINE("%s%s *const m%" PRId32 " = ", bdl_export_is_const(m, slot) ? "const " : "", bdl_export_ctype(m->dtype[slot]), slot);
+  TRY(bdl_export_place(m, r->base));
+  ADD(" + clamped(*(");
+  TRY(bdl_export_place(m, r->index));
+  ADD("), %" PRId64 ", 1) * %" PRId64 ";\n", r->last + 1, r->step / (int64_t)bdl_dtype_size(m->dtype[slot]));
+  LINE("(void)m%" PRId32 ";\n", slot);
+  return BDL_OK;
+}
+
 bdl_status bdl_export_rows(bdl_exporter *m, const bdl_inst *i, int indent) {
   for (int32_t k = 0; k < i->scan.n_moving; k++) {
     const struct bdl_moving *row = &i->scan.moving[k];
@@ -106,7 +117,7 @@ static bdl_status cond(bdl_exporter *m, const bdl_inst *i, int indent) {
 }
 
 bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent) {
-  const bool plain = i->kind == BDL_I_COPY || i->kind == BDL_I_GROUP || i->kind == BDL_I_KERNEL;
+  const bool plain = i->kind == BDL_I_COPY || i->kind == BDL_I_GROUP || i->kind == BDL_I_KERNEL || i->kind == BDL_I_ROW;
   if (plain && m->to->before) TRY(m->to->before(m, i, indent));
   switch (i->kind) {
     case BDL_I_COPY: TRY(copy(m, i->copy.dst, i->copy.src, i->copy.bytes, indent)); break;
@@ -117,6 +128,7 @@ bdl_status bdl_export_instruction(bdl_exporter *m, const bdl_inst *i, int indent
       TRY(m->to->group(m, i, indent + 2));
       LINE("}\n");
       break;
+    case BDL_I_ROW: return bdl_export_row(m, i->row, indent);
     case BDL_I_SCAN: lines_of(m, i, indent); return scan(m, i, indent);
     case BDL_I_WHILE: lines_of(m, i, indent); return while_loop(m, i, indent);
     case BDL_I_COND: lines_of(m, i, indent); return cond(m, i, indent);

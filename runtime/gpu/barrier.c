@@ -49,10 +49,11 @@ static const struct bdl_moving *moving_in(const bdl_inst *i, int32_t slot) {
 /* What a slot of rows moves over, at last; all of it. */
 static bdl_ref base_of(const bdl_plan *plan, bdl_ref r, bool *rows) {
   *rows = false;
-  for (int32_t k = 0; plan->slots.v[r.slot].kind == BDL_S_MOVING && k < plan->n_insts; k++) {
-    const struct bdl_moving *m = moving_in(plan->by_id[k], r.slot);
-    if (!m) continue;
-    r = (bdl_ref){m->base.slot, 0};
+  for (int32_t k = 0; plan->slots.v[r.slot].kind == BDL_S_ROW || (plan->slots.v[r.slot].kind == BDL_S_MOVING && k < plan->n_insts); k++) {
+    const bdl_row *row = plan->slots.v[r.slot].row;
+    const struct bdl_moving *m = row ? NULL : moving_in(plan->by_id[k], r.slot);
+    if (!row && !m) continue;
+    r = (bdl_ref){row ? row->base.slot : m->base.slot, 0};
     *rows = true;
     k = -1;
   }
@@ -98,6 +99,8 @@ static void touch_inst(toucher *t, const bdl_inst *i) {
   else if (i->kind == BDL_I_COPY) {
     touch(t, i->copy.src, (int64_t)i->copy.bytes, 0, 0, false);
     touch(t, i->copy.dst, (int64_t)i->copy.bytes, 0, 0, true);
+  } else if (i->kind == BDL_I_ROW) {
+    touch(t, t->m->plan->slots.v[i->row].row->index, (int64_t)sizeof(int32_t), 0, 0, false);
   } else {
     for (int32_t k = 0; k < i->kernel.n_in; k++) touch(t, i->kernel.in[k], (int64_t)bdl_aval_bytes(&i->kernel.in_aval[k]), 0, 0, false);
     for (int32_t k = 0; k < i->kernel.n_out; k++) touch(t, i->kernel.out[k], (int64_t)bdl_aval_bytes(&i->kernel.out_aval[k]), 0, 0, true);

@@ -20,6 +20,7 @@ typedef struct emitter {
   bdl_exporter m;
   const bdl_inst *loop[MOST_LOOPS]; /* scans around that the host steps, the outermost first */
   int32_t n_loops, around;          /* of those; of all loops that the host steps */
+  BDL_VEC(int32_t) set;             /* slots of rows that earlier kernels set: each sets them again */
   bdl_gpu_touches touched;
 } emitter;
 
@@ -57,7 +58,7 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
   const char *type = bdl_export_ctype(d);
   int64_t offset = r.offset;
   int32_t at = r.slot;
-  if (s->kind == BDL_S_MOVING) {
+  if (s->kind == BDL_S_MOVING || s->kind == BDL_S_ROW) {
     const int64_t elements = r.offset / (int64_t)bdl_dtype_size(d);
     snprintf(buf, BDL_EXPORT_PLACE, elements ? "m%" PRId32 " + %" PRId64 : "m%" PRId32, r.slot, elements);
     return BDL_OK;
@@ -138,6 +139,7 @@ static bdl_status rows(emitter *e) {
     ADD("  const int32_t t%" PRId32 " = (int32_t)(%s >> %d);\n", i->id, k / 2 ? "b" : "a", 32 * (k % 2));
     TRY(bdl_export_rows(&e->m, i, 2));
   }
+  for (int64_t k = 0; k < e->set.n; k++) TRY(bdl_export_row(&e->m, e->set.v[k], 2));
   return BDL_OK;
 }
 
@@ -153,6 +155,8 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
     TRY(bdl_export_instruction(&e->m, &first[k], 2));
     s.work = BDL_MAX(s.work, bdl_gpu_work_of(&first[k]));
   }
+  for (int32_t k = 0; k < n; k++)
+    if (first[k].kind == BDL_I_ROW && !BDL_PUSH(e->p->c, e->set, first[k].row)) return BDL_ENOMEM;
   ADD("  return 0;\n}\nBDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n"
       "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n"
       "  const int32_t number = *status ? 0 : f%" PRId32 "(F, a, b);\n"
@@ -179,7 +183,8 @@ static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
 static bdl_status product(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
   const bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i};
   for (int32_t k = 0; k < i->kernel.n_in; k++) {
-    const int32_t slot = i->kernel.in[k].slot;
+    int32_t slot = i->kernel.in[k].slot;
+    if (e->p->plan->slots.v[slot].row) slot = e->p->plan->slots.v[slot].row->base.slot;
     if (e->p->plan->slots.v[slot].kind == BDL_S_CONST) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
   }
   if (!BDL_PUSH(e->p->c, *out, s)) return BDL_ENOMEM;
@@ -226,6 +231,7 @@ static bdl_status branches(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
 
 static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
   const bdl_plan *plan = e->p->plan;
+  const int64_t set = e->set.n;
   for (int32_t k = 0; k < b->n;) {
     int32_t n = 0;
     while (k + n < b->n && bdl_gpu_whole(plan, &b->v[k + n], e->around > 0)) n++;
@@ -248,6 +254,7 @@ static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
     if (!BDL_PUSH(e->p->c, *out, s)) status = BDL_ENOMEM;
     TRY(status);
   }
+  e->set.n = set;
   return BDL_OK;
 }
 
@@ -294,6 +301,7 @@ bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {
   bdl_free(c, e.m.dtype, n * sizeof *e.m.dtype);
   bdl_free(c, e.m.at, n * sizeof *e.m.at);
   BDL_VEC_FREE(c, e.touched);
+  BDL_VEC_FREE(c, e.set);
   bdl_export_library_free(e.m.lib);
   bdl_str_fini(&e.m.text);
   if (s != BDL_OK) bdl_gpu_program_free(p);

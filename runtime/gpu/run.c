@@ -31,7 +31,7 @@ static bdl_cuda_ptr address(const runner *r, bdl_ref ref) {
   const bdl_pslot *s = &r->plan->slots.v[ref.slot];
   switch (s->kind) {
     case BDL_S_ARENA: return r->q->table[bdl_gpu_own(r->q, BDL_GPU_ARENA)] + s->offset + (size_t)ref.offset;
-    case BDL_S_MOVING: return r->q->moving[ref.slot] + (size_t)ref.offset;
+    case BDL_S_MOVING: case BDL_S_ROW: return r->q->moving[ref.slot] + (size_t)ref.offset;
     case BDL_S_INPUT: case BDL_S_OUTPUT: return r->q->table[ref.slot] + (size_t)ref.offset;
     default: break;
   }
@@ -181,7 +181,21 @@ static bdl_status cond(runner *r, const bdl_gpu_step *s) {
   return run_steps(r, &s->body.v[BDL_MAX(0, BDL_MIN(index, s->inst->cond.n - 1))].body);
 }
 
+/* Where the rows are that a step of the host reads or writes. */
+static bdl_status find_rows(const runner *r, const bdl_inst *i) {
+  for (int32_t k = 0; k < i->kernel.n_in + i->kernel.n_out; k++) {
+    const int32_t slot = (k < i->kernel.n_in ? i->kernel.in[k] : i->kernel.out[k - i->kernel.n_in]).slot;
+    const bdl_row *w = r->plan->slots.v[slot].row;
+    int32_t index = 0;
+    if (!w) continue;
+    TRY(download(r, &index, w->index, sizeof index));
+    r->q->moving[slot] = address(r, w->base) + (size_t)(BDL_MAX(0, BDL_MIN(index, w->last)) * w->step);
+  }
+  return BDL_OK;
+}
+
 static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
+  if (s->kind == BDL_G_PRODUCT || (s->kind == BDL_G_HOST && s->inst->kind == BDL_I_KERNEL)) TRY(find_rows(r, s->inst));
   switch (s->kind) {
     case BDL_G_KERNEL: return launch(r, s);
     case BDL_G_PRODUCT: return product(r, s->inst);

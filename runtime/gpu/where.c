@@ -23,7 +23,7 @@ static bool all_whole(const bdl_plan *plan, const bdl_block *b, bool looped);
 
 bool bdl_gpu_whole(const bdl_plan *plan, const bdl_inst *i, bool looped) {
   switch (i->kind) {
-    case BDL_I_GROUP: case BDL_I_COPY: return true;
+    case BDL_I_GROUP: case BDL_I_COPY: case BDL_I_ROW: return true;
     case BDL_I_KERNEL: return bdl_gpu_runs(plan, i) && !bdl_gpu_is_large(i, looped);
     case BDL_I_SCAN: return all_whole(plan, &i->scan.body, true);
     case BDL_I_WHILE: return all_whole(plan, &i->loop.cond, true) && all_whole(plan, &i->loop.body, true);
@@ -56,6 +56,7 @@ int64_t bdl_gpu_work_of(const bdl_inst *i) {
         if (i->group->insts[k].kind == BDL_T_REDUCE) return i->group->n / 32 + 32;
       return i->group->n;
     case BDL_I_COPY: return (int64_t)i->copy.bytes / 8;
+    case BDL_I_ROW: break;
     case BDL_I_KERNEL: return bdl_gpu_work(i);
     case BDL_I_SCAN: return work_in(&i->scan.body);
     case BDL_I_WHILE: return BDL_MAX(work_in(&i->loop.cond), work_in(&i->loop.body));

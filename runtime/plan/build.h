@@ -27,6 +27,11 @@ typedef struct bdl_blockplan {
   bdl_schedule sched;
   bdl_ref *ref;       /* by variable with storage; slot -1: none yet (or only in registers) */
   int32_t *rows;      /* by variable, the last value of a carry: the slot of its values at all steps; -1: none */
+  const bdl_view **in_rows; /* by variable: the rows of an array that it is made in; NULL: none */
+  BDL_VEC(struct bdl_rows_at {
+    bdl_view of;
+    int32_t slot;
+  }) rows_at;         /* slots that were set so far */
   bool *late;         /* by variable: store after all other equations of its group have read what it overwrites */
   BDL_VEC(bdl_inst) insts;
 } bdl_blockplan;
@@ -60,6 +65,14 @@ void bdl_plan_place(bdl_blockplan *b, const bdl_target *t, bool *inplace);
 bool bdl_plan_is_shared(const bdl_blockplan *b, const bdl_target *t, bdl_atom v);
 /* Copies the others to theirs. */
 bdl_status bdl_plan_bring_home(bdl_blockplan *b, const bdl_target *t);
+
+/* ---- row.c: rows that a number chooses */
+/* Values that can be made in the rows of an array that they are to be, once results have their places. */
+bdl_status bdl_plan_rows(bdl_blockplan *b);
+/* Is e such an update, with nothing left to do? */
+bool bdl_plan_is_in_rows(const bdl_blockplan *b, const bdl_eqn *e);
+/* The place of v, which has rows. */
+bdl_status bdl_plan_row(bdl_blockplan *b, const bdl_view *v, bdl_ref *out);
 
 /* ---- control.c: loops and branches; the first two before any instruction is there */
 bdl_status bdl_plan_keep_rows(bdl_blockplan *b, const bdl_eqn *e);

@@ -214,10 +214,24 @@ static bdl_status branch(explainer *x, const bdl_inst *i, const bdl_eqn *e, int3
   return BDL_OK;
 }
 
+/* Is node n an update that has nothing to do, and so is not instruction i? */
+static bool in_rows(const explainer *x, int32_t n, const bdl_inst *i) {
+  if (n >= x->s.nodes.n) return false;
+  const bdl_eqn *e = &x->prog->eqns.v[x->s.nodes.v[n].eqns.v[0]];
+  if (e->prim != BDL_P_dynamic_update_slice || (i && i->kind == BDL_I_KERNEL && i->prim == e->prim)) return false;
+  bdl_str_addf(x->o, "%*s", x->indent, "");
+  number(x, n);
+  bdl_str_addf(x->o, "  %s", bdl_prims[e->prim].name);
+  where(x->o, e->src);
+  bdl_str_addf(x->o, ": its rows are made where they are to be\n");
+  return true;
+}
+
 static bdl_status parts(explainer *x, const bdl_block *b, bdl_cost *sum) {
   int32_t n = 0;
   for (int32_t k = 0; k < b->n; k++) {
     const bdl_inst *i = &b->v[k];
+    if (i->kind == BDL_I_ROW) continue;
     if (i->kind == BDL_I_COPY) {
       char text[BDL_SCALED_TEXT];
       bdl_str_addf(x->o, "%*s     copy of %s", x->indent, "", bdl_scaled_text((double)i->copy.bytes, "B", text));
@@ -226,6 +240,7 @@ static bdl_status parts(explainer *x, const bdl_block *b, bdl_cost *sum) {
       add(sum, bdl_plan_cost(i), 1);
       continue;
     }
+    while (in_rows(x, n, i)) n++;
     const bdl_eqn *e = &x->prog->eqns.v[x->s.nodes.v[n].eqns.v[0]];
     bdl_str_addf(x->o, "%*s", x->indent, "");
     number(x, n);
@@ -236,6 +251,7 @@ static bdl_status parts(explainer *x, const bdl_block *b, bdl_cost *sum) {
     else TRY(loop(x, i, e, n, sum));
     n++;
   }
+  while (in_rows(x, n, NULL)) n++;
   return BDL_OK;
 }
 

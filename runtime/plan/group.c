@@ -74,13 +74,11 @@ static bool holds(const grouper *g, int32_t h, const bdl_load *walk) {
 }
 
 static bdl_status load(grouper *g, bdl_atom x, const bdl_load *walk, int32_t *handle) {
-  const bdl_view *v = &g->b->sched.view.v[x];
   bdl_load *l = bdl_arena_alloc(&g->b->pl->plan->arena, sizeof *l);
   if (!l) return BDL_ENOMEM;
   *l = *walk;
   l->size = size_of(g, x);
-  TRY(bdl_block_ref(g->b, v->base, &l->ref));
-  l->ref.offset += v->offset * l->size;
+  TRY(bdl_block_ref(g->b, x, &l->ref));
   TRY(reg_new(g, l->size, handle));
   const uint8_t dt = bdl_aval_of(g->p, x)->dtype;
   bdl_tile_inst t = {.kind = BDL_T_LOAD, .prim = BDL_P_copy, .dtype = dt, .result = dt, .z = *handle, .x = -1, .y = -1, .w = -1, .load = l};
@@ -105,8 +103,7 @@ static bdl_status operand(grouper *g, bdl_atom x, const bdl_aval *domain, int32_
   if (!aligned && !scalar && !array) TRY(load(g, x, &walk, handle));
   else {
     bdl_operand o = {.kind = scalar ? BDL_O_SCALAR : BDL_O_ARRAY, .size = size_of(g, x)};
-    TRY(bdl_block_ref(g->b, v->base, &o.ref));
-    o.ref.offset += v->offset * o.size;
+    TRY(bdl_block_ref(g->b, x, &o.ref));
     TRY(operand_new(g, o, handle));
   }
   g->handle[key] = *handle;

@@ -22,6 +22,10 @@ void bdl_slot_touch(bdl_planner *pl, int32_t slot) {
   bdl_pslot *s = &pl->plan->slots.v[slot];
   if (s->first < 0) s->first = pl->position;
   s->last = pl->position;
+  if (s->kind != BDL_S_ROW) return;
+  const bdl_row *r = s->row;
+  bdl_slot_touch(pl, r->base.slot);
+  bdl_slot_touch(pl, r->index.slot);
 }
 
 bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst) {
@@ -32,6 +36,8 @@ bdl_status bdl_block_push(bdl_blockplan *b, const bdl_inst *inst) {
 bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *out) {
   const bdl_view *v = &b->sched.view.v[x];
   bdl_ref *r = &b->ref[v->base];
+  if (v->row >= 0) return bdl_plan_row(b, v, out);
+  if (r->slot < 0 && b->in_rows[v->base]) TRY(bdl_plan_row(b, b->in_rows[v->base], r));
   const bdl_var *var = &b->prog->vars.v[v->base];
   if (r->slot < 0) {
     bdl_plan *plan = b->pl->plan;
@@ -126,6 +132,7 @@ static bdl_status kernel(bdl_blockplan *b, const bdl_eqn *e) {
     for (int k = 0; k < e->n_in; k++) bdl_slot_touch(b->pl, i.kernel.in[k].slot);
     for (int k = 0; k < e->n_out; k++) bdl_slot_touch(b->pl, i.kernel.out[k].slot);
   }
+  if (bdl_plan_is_in_rows(b, e)) return BDL_OK;
   size_t scratch = l->scratch ? l->scratch(e->params, i.kernel.in_aval, e->n_in, i.kernel.out_aval) : 0;
   if (scratch) {
     TRY(bdl_slot_new(b->pl, BDL_S_ARENA, BDL_BOOL, scratch, &i.kernel.scratch));
@@ -147,6 +154,7 @@ static bdl_status emit(bdl_blockplan *b, const bdl_ref *in, const bdl_target *ta
     if (e->prim == BDL_P_scan) TRY(bdl_plan_keep_rows(b, e));
     if (e->prim == BDL_P_scan || e->prim == BDL_P_while) TRY(bdl_plan_start_at_home(b, targets, n, e));
   }
+  TRY(bdl_plan_rows(b));
   for (int64_t n = 0; n < b->sched.nodes.n; n++) {
     const bdl_node *node = &b->sched.nodes.v[n];
     const bdl_eqn *e = &p->eqns.v[node->eqns.v[0]];
@@ -173,7 +181,8 @@ bdl_status bdl_plan_block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in,
   b.ref = bdl_calloc(c, n * sizeof *b.ref);
   b.rows = bdl_calloc(c, n * sizeof *b.rows);
   b.late = bdl_calloc(c, n);
-  bdl_status s = b.ref && b.rows && b.late ? emit(&b, in, targets, inplace) : BDL_ENOMEM;
+  b.in_rows = bdl_calloc(c, n * sizeof *b.in_rows);
+  bdl_status s = b.ref && b.rows && b.late && b.in_rows ? emit(&b, in, targets, inplace) : BDL_ENOMEM;
   if (s == BDL_OK) {
     out->n = (int32_t)b.insts.n;
     out->v = bdl_arena_alloc(&pl->plan->arena, (size_t)(b.insts.n + 1) * sizeof *out->v);
@@ -184,6 +193,8 @@ bdl_status bdl_plan_block(bdl_planner *pl, const bdl_prog *p, const bdl_ref *in,
   bdl_free(c, b.ref, n * sizeof *b.ref);
   bdl_free(c, b.rows, n * sizeof *b.rows);
   bdl_free(c, b.late, n);
+  bdl_free(c, b.in_rows, n * sizeof *b.in_rows);
+  BDL_VEC_FREE(c, b.rows_at);
   bdl_schedule_free(&b.sched);
   return s;
 }
@@ -306,7 +317,7 @@ static bdl_status make(bdl_plan *plan, const int32_t *pair) {
   for (int32_t i = 0; i < plan->block.n; i++) {
     bdl_inst_kind k = plan->block.v[i].kind;
     if (k == BDL_I_SCAN || k == BDL_I_WHILE) loops++;
-    else if (k != BDL_I_COPY) others++;
+    else if (k != BDL_I_COPY && k != BDL_I_ROW) others++;
   }
   plan->loop_only = loops == 1 && (others == 0 || plan->with_rings) && !plan->ctx->budget.on; /* a budget ends in the middle of an inner loop, too */
   plan->can_fail = any_eqn(p, bdl_plan_can_fail) || (!plan->loop_only && any_eqn(p, is_loop)); /* a loop may be interrupted */

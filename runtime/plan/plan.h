@@ -19,8 +19,21 @@ typedef enum bdl_slot_kind {
   BDL_S_CONST,   /* data of a constant of the program */
   BDL_S_LITERAL, /* a scalar kept in the plan */
   BDL_S_ARENA,   /* at a fixed offset of the plan's arena */
-  BDL_S_MOVING   /* set by a scan before each iteration: a slice of a stacked operand or result */
+  BDL_S_MOVING,  /* set by a scan before each iteration: a slice of a stacked operand or result */
+  BDL_S_ROW      /* set by an instruction: rows of another slot that a number chooses */
 } bdl_slot_kind;
+
+/* A place: slot and byte offset into it. */
+typedef struct bdl_ref {
+  int32_t slot;
+  int64_t offset;
+} bdl_ref;
+
+/* base + step * index, index from 0 to last; step in bytes.  index, an i32, stays as it is while the rows are in use. */
+typedef struct bdl_row {
+  bdl_ref base, index;
+  int64_t last, step;
+} bdl_row;
 
 typedef struct bdl_pslot {
   bdl_slot_kind kind;
@@ -30,14 +43,9 @@ typedef struct bdl_pslot {
   size_t bytes;
   bdl_scalar literal; /* LITERAL */
   void *data;         /* CONST: where it is */
+  const bdl_row *row; /* ROW */
   int32_t first, last; /* positions of the first and last instruction that touch it */
 } bdl_pslot;
-
-/* A place: slot and byte offset into it. */
-typedef struct bdl_ref {
-  int32_t slot;
-  int64_t offset;
-} bdl_ref;
 
 /* ---- fused groups: straight-line tile code over one domain */
 typedef enum bdl_operand_kind { BDL_O_REG, BDL_O_ARRAY, BDL_O_SCALAR, BDL_O_PARTIAL } bdl_operand_kind;
@@ -116,7 +124,7 @@ typedef struct bdl_block {
   struct bdl_inst *v;
 } bdl_block;
 
-typedef enum bdl_inst_kind { BDL_I_GROUP, BDL_I_KERNEL, BDL_I_COPY, BDL_I_SCAN, BDL_I_WHILE, BDL_I_COND } bdl_inst_kind;
+typedef enum bdl_inst_kind { BDL_I_GROUP, BDL_I_KERNEL, BDL_I_COPY, BDL_I_ROW, BDL_I_SCAN, BDL_I_WHILE, BDL_I_COND } bdl_inst_kind;
 
 typedef struct bdl_inst {
   bdl_inst_kind kind;
@@ -140,6 +148,7 @@ typedef struct bdl_inst {
       bdl_ref dst, src;
       size_t bytes;
     } copy;
+    int32_t row; /* the slot that is set */
     struct {
       int64_t length;
       bool reverse;

@@ -4,7 +4,7 @@
 #include "plan/plan.h"
 #include "prim/prim.h"
 
-static const char *const KIND[] = {"in", "out", "const", "literal", "arena", "slice"};
+static const char *const KIND[] = {"in", "out", "const", "literal", "arena", "slice", "row"};
 
 static void ref(bdl_str *o, bdl_ref r) {
   bdl_str_addf(o, "$%d", r.slot);
@@ -51,7 +51,7 @@ static void group(bdl_str *o, const bdl_group *g, int indent) {
   }
 }
 
-static void block(bdl_str *o, const bdl_block *b, int indent) {
+static void block(bdl_str *o, const bdl_plan *p, const bdl_block *b, int indent) {
   for (int32_t i = 0; i < b->n; i++) {
     const bdl_inst *x = &b->v[i];
     switch (x->kind) {
@@ -71,6 +71,15 @@ static void block(bdl_str *o, const bdl_block *b, int indent) {
         ref(o, x->copy.dst);
         bdl_str_addf(o, " %zu bytes\n", x->copy.bytes);
         break;
+      case BDL_I_ROW: {
+        const bdl_row *r = p->slots.v[x->row].row;
+        bdl_str_addf(o, "%*s$%d = ", indent, "", x->row);
+        ref(o, r->base);
+        bdl_str_addf(o, " + %lld * (", (long long)r->step);
+        ref(o, r->index);
+        bdl_str_addf(o, " in 0..%lld)\n", (long long)r->last);
+        break;
+      }
       case BDL_I_SCAN:
         bdl_str_addf(o, "%*sscan %lld%s", indent, "", (long long)x->scan.length, x->scan.reverse ? " reversed" : "");
         if (x->scan.tiled) bdl_str_addf(o, ", %lld steps tile by tile", (long long)x->scan.tiled->steps);
@@ -79,22 +88,22 @@ static void block(bdl_str *o, const bdl_block *b, int indent) {
           ref(o, x->scan.moving[k].base);
         }
         bdl_str_add(o, "\n", 1);
-        block(o, &x->scan.body, indent + 2);
+        block(o, p, &x->scan.body, indent + 2);
         break;
       case BDL_I_WHILE:
         bdl_str_addf(o, "%*swhile\n", indent, "");
-        block(o, &x->loop.cond, indent + 2);
+        block(o, p, &x->loop.cond, indent + 2);
         bdl_str_addf(o, "%*sdo while ", indent, "");
         ref(o, x->loop.pred);
         bdl_str_add(o, "\n", 1);
-        block(o, &x->loop.body, indent + 2);
+        block(o, p, &x->loop.body, indent + 2);
         break;
       case BDL_I_COND:
         for (int32_t k = 0; k < x->cond.n; k++) {
           bdl_str_addf(o, "%*scase %d of ", indent, "", k);
           ref(o, x->cond.index);
           bdl_str_add(o, "\n", 1);
-          block(o, &x->cond.branches[k], indent + 2);
+          block(o, p, &x->cond.branches[k], indent + 2);
         }
         break;
     }
@@ -103,7 +112,7 @@ static void block(bdl_str *o, const bdl_block *b, int indent) {
 
 bdl_status bdl_plan_print(const bdl_plan *p, bdl_str *o) {
   bdl_str_addf(o, "plan %s: %d in, %d out, arena %zu bytes\n", p->prog->name, p->n_in, p->n_out, p->arena_bytes);
-  block(o, &p->block, 2);
+  block(o, p, &p->block, 2);
   bdl_str_addf(o, "buffers:\n");
   for (int64_t i = 0; i < p->slots.n; i++) {
     const bdl_pslot *s = &p->slots.v[i];

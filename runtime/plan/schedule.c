@@ -53,12 +53,20 @@ static bool in_step(const bdl_schedule *s, const bdl_eqn *e, bdl_atom x, const b
   return e->prim != BDL_P_random_bits && bdl_schedule_aligned(s, x, domain);
 }
 
+/* The number that chooses the rows of which operand x is a view; -1: none. */
+static bdl_atom chosen_by(const bdl_schedule *s, bdl_atom x) {
+  const bdl_atom row = s->view.v[x].row;
+  return row < 0 ? -1 : s->view.v[row].base;
+}
+
 /* Must the data of operand x be complete before node n starts? */
 static int32_t earliest(const bdl_schedule *s, const bdl_eqn *e, const bdl_aval *domain) {
   int32_t at = 0;
   for (int i = 0; i < e->n_in; i++) {
     bdl_atom b = s->view.v[e->in[i]].base;
+    const bdl_atom row = chosen_by(s, e->in[i]);
     int32_t n = s->def_node[b];
+    if (row >= 0) at = BDL_MAX(at, s->def_node[row] + 1);
     if (n < 0) continue;
     bool in_group = domain && s->nodes.v[n].group && in_step(s, e, e->in[i], domain) &&
                     same_domain(&s->nodes.v[n].domain, domain) && !bdl_schedule_is_root(s->prog, &s->prog->eqns.v[s->prog->vars.v[b].index]);
@@ -91,7 +99,8 @@ static bdl_status join(bdl_schedule *s, int32_t i, bool fuse) {
 /* first_use[v]: the earliest node that reads v; -1: none yet.  sinkable[v]: every reader there is aligned. */
 static void note_use(bdl_schedule *s, int32_t *first_use, bool *sinkable, const bdl_eqn *e, int32_t node) {
   for (int i = 0; i < e->n_in; i++) {
-    bdl_atom b = s->view.v[e->in[i]].base;
+    const bdl_atom b = s->view.v[e->in[i]].base, row = chosen_by(s, e->in[i]);
+    if (row >= 0 && (first_use[row] < 0 || node <= first_use[row])) first_use[row] = node, sinkable[row] = false;
     bool aligned = s->nodes.v[node].group && in_step(s, e, e->in[i], &s->nodes.v[node].domain);
     if (first_use[b] < 0 || node < first_use[b]) {
       first_use[b] = node;
@@ -114,7 +123,7 @@ static void sink(bdl_schedule *s, int32_t *first_use, bool *sinkable) {
     if (node < 0) continue;
     if (s->nodes.v[node].group && bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE) {
       int32_t to = first_use[e->out[0]];
-      if (to > node && sinkable[e->out[0]] && s->nodes.v[to].group && same_domain(&s->nodes.v[to].domain, &s->nodes.v[node].domain))
+      if (to > node && !bdl_schedule_stays(s, e) && sinkable[e->out[0]] && s->nodes.v[to].group && same_domain(&s->nodes.v[to].domain, &s->nodes.v[node].domain))
         s->node_of[i] = s->def_node[e->out[0]] = node = to;
     }
     note_use(s, first_use, sinkable, e, node);
@@ -173,28 +182,11 @@ static bdl_status renumber(bdl_schedule *s) {
   for (int64_t v = 0; v < p->vars.n; v++) s->last_use[v] = -1;
   for (int64_t i = 0; i < p->eqns.n; i++)
     for (int k = 0; s->node_of[i] >= 0 && k < p->eqns.v[i].n_in; k++) {
-      bdl_atom b = s->view.v[p->eqns.v[i].in[k]].base;
+      const bdl_atom x = p->eqns.v[i].in[k], b = s->view.v[x].base, row = chosen_by(s, x);
       s->last_use[b] = BDL_MAX(s->last_use[b], s->node_of[i]);
+      if (row >= 0) s->last_use[row] = BDL_MAX(s->last_use[row], s->node_of[i]);
     }
   for (int i = 0; i < p->n_outputs; i++) s->last_use[s->view.v[p->outputs[i]].base] = (int32_t)s->nodes.n;
-  return BDL_OK;
-}
-
-static bdl_status views(bdl_schedule *s) {
-  const bdl_prog *p = s->prog;
-  for (bdl_atom v = 0; v < p->vars.n; v++) {
-    bdl_view self = bdl_view_self(p, v);
-    if (!BDL_PUSH(s->ctx, s->view, self)) return BDL_ENOMEM;
-  }
-  for (int64_t i = 0; i < p->eqns.n; i++) {
-    const bdl_eqn *e = &p->eqns.v[i];
-    bdl_view v;
-    s->node_of[i] = 0;
-    if (e->n_in > 0 && e->n_out == 1 && bdl_view_of_eqn(p, e, &s->view.v[e->in[0]], &v)) {
-      s->view.v[e->out[0]] = v;
-      s->node_of[i] = -1;
-    }
-  }
   return BDL_OK;
 }
 
@@ -209,8 +201,10 @@ static void find_early(const bdl_schedule *s, bool *early, bool *wanted) {
   for (int64_t i = p->eqns.n - 1; i >= 0; i--) {
     const bdl_eqn *e = &p->eqns.v[i];
     const bool array = bdl_lowering_of(e->prim)->kind == BDL_LOWER_TILE && !is_number(p, e);
-    for (int k = 0; s->node_of[i] >= 0 && k < e->n_in; k++)
+    for (int k = 0; s->node_of[i] >= 0 && k < e->n_in; k++) {
       wanted[s->view.v[e->in[k]].base] |= array || (is_number(p, e) && wanted[e->out[0]]);
+      if (chosen_by(s, e->in[k]) >= 0) wanted[chosen_by(s, e->in[k])] = true;
+    }
   }
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i];
@@ -237,7 +231,7 @@ static bdl_status join_all(bdl_schedule *s, bool fuse) {
 
 static bdl_status build(bdl_schedule *s, bool fuse) {
   const bdl_prog *p = s->prog;
-  TRY(views(s));
+  TRY(bdl_schedule_views(s, fuse));
   for (int64_t v = 0; v < p->vars.n; v++) s->def_node[v] = -1;
   TRY(join_all(s, fuse));
   if (fuse) {

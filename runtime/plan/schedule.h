@@ -23,6 +23,11 @@ typedef struct bdl_schedule {
   int32_t *last_use;         /* by variable with storage: last node that reads it; nodes.n: a result of the program */
 } bdl_schedule;
 
+/* Views of the variables, and the equations that are no more than that: node_of -1.  rows: dynamic slices, too, where they may be.  (row.c) */
+bdl_status bdl_schedule_views(bdl_schedule *s, bool rows);
+/* Does e read rows of what is updated after it, so that it cannot be put off?  (row.c) */
+bool bdl_schedule_stays(const bdl_schedule *s, const bdl_eqn *e);
+
 /* p: legalised.  fuse false: every equation is a node of its own (the oracle of fusion). */
 bdl_status bdl_schedule_new(bdl_schedule *s, const bdl_prog *p, bool fuse);
 void bdl_schedule_free(bdl_schedule *s);

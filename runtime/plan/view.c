@@ -28,11 +28,11 @@ bool bdl_view_has_rows(const bdl_view *v, const bdl_aval *a) { return is_row_maj
 
 static void classify(const bdl_prog *p, const bdl_aval *a, bdl_view *v) {
   v->contiguous = is_row_major(a, v->stride, 0);
-  v->whole = v->contiguous && v->offset == 0 && bdl_aval_numel(a) == bdl_aval_numel(bdl_aval_of(p, v->base));
+  v->whole = v->contiguous && v->row < 0 && v->offset == 0 && bdl_aval_numel(a) == bdl_aval_numel(bdl_aval_of(p, v->base));
 }
 
 bdl_view bdl_view_self(const bdl_prog *p, bdl_atom x) {
-  bdl_view v = {.base = x, .contiguous = true, .whole = true};
+  bdl_view v = {.base = x, .row = -1, .contiguous = true, .whole = true};
   row_major(bdl_aval_of(p, x), v.stride);
   return v;
 }
@@ -77,6 +77,24 @@ bool bdl_view_of_eqn(const bdl_prog *p, const bdl_eqn *e, const bdl_view *x, bdl
     default: return false;
   }
   classify(p, out, v);
+  return true;
+}
+
+bool bdl_view_rows(const bdl_prog *p, const bdl_eqn *e, const bdl_view *x, bdl_view *v) {
+  const bool update = e->prim == BDL_P_dynamic_update_slice;
+  const bdl_aval *a = bdl_aval_of(p, e->in[0]), *part = bdl_aval_of(p, update ? e->in[1] : e->out[0]);
+  int axis = 0;
+  while (axis < a->ndim && a->shape[axis] == 1) axis++;
+  if (axis == a->ndim || !x->contiguous || x->row >= 0 || bdl_aval_numel(part) <= 1) return false;
+  for (int k = axis + 1; k < a->ndim; k++)
+    if (a->shape[k] != part->shape[k]) return false;
+  *v = *x;
+  v->row = e->in[(update ? 2 : 1) + axis];
+  v->last = a->shape[axis] - part->shape[axis];
+  v->step = x->stride[axis];
+  row_major(part, v->stride);
+  v->contiguous = true;
+  v->whole = false;
   return true;
 }
 

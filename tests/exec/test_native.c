@@ -17,6 +17,7 @@
 #include "exec/cache.h"
 #include "exec/exec_context.h"
 #include "programs.h"
+#include "rings.h"
 
 static char folder[T_FOLDER]; /* the cache of this program */
 
@@ -170,6 +171,22 @@ static void random_rows_agree(void **state) {
     bdl_prog_unref(p);
   }
   close_bundle(c, &b, "random rows");
+}
+
+static void random_rings_agree(void **state) {
+  bdl_context *c = *state;
+  bundle b;
+  open_bundle(c, &b);
+  for (uint64_t seed = 1; seed <= 16; seed++) {
+    int32_t pair[T_RING_OUT];
+    bdl_prog *p = t_random_rings(c, seed, pair);
+    bdl_tensor in[T_RING_IN];
+    t_inputs_of(p, in);
+    *(int32_t *)bdl_tensor_data(&in[1]) = (int32_t)(seed % 7) - 1;
+    add(c, &b, p, in);
+    bdl_prog_unref(p);
+  }
+  close_bundle(c, &b, "random rings");
 }
 
 /* Tile by tile, many steps at a time, with any number of threads, as one operation after another in the interpreter. */
@@ -444,7 +461,7 @@ static void unknown_tiers_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(random_rows_agree), T_TEST(neurons_alone_agree),
+    T_TEST(every_element_operation_agrees), T_TEST(random_programs_agree), T_TEST(random_scans_agree), T_TEST(random_rows_agree), T_TEST(random_rings_agree), T_TEST(neurons_alone_agree),
     T_TEST(noise_in_tiles_agrees),
     T_TEST(a_loop_is_handed_over_between_steps), T_TEST(an_interrupt_ends_a_native_loop_between_steps),
     T_TEST(a_kernel_that_fails_in_a_native_loop_is_named), T_TEST(without_a_compiler_the_interpreter_goes_on),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "../exec/programs.h"
+#include "../exec/rings.h"
 #include "../ir/cases.h"
 #include "../ir/text.h"
 #include "../support/faults.h"
@@ -234,10 +235,10 @@ static void random_programs_and_loops_agree(void **state) {
     bdl_tensor in[MANY];
     int32_t pair[8];
     uint64_t rng = seed;
-    bdl_prog *p = seed % 2 ? t_random_program(c, seed) : t_random_scan(c, seed, pair);
-    if (seed % 2) t_random_inputs(p, in, &rng);
+    bdl_prog *p = seed % 3 == 0 ? t_random_program(c, seed) : seed % 3 == 1 ? t_random_scan(c, seed, pair) : t_random_rings(c, seed, pair);
+    if (seed % 3 == 0) t_random_inputs(p, in, &rng);
     else t_inputs_of(p, in);
-    const bdl_status s = add(b, p, in, seed % 2 ? "program" : "scan", seed);
+    const bdl_status s = add(b, p, in, seed % 3 == 0 ? "program" : seed % 3 == 1 ? "scan" : "rings", seed);
     if (s != BDL_OK && !needs_libm(c)) fail_msg("seed %d: %s", (int)seed, bdl_last_error(c)->message);
     bdl_prog_unref(p);
   }

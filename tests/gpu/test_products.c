@@ -215,6 +215,15 @@ static void test_large(void **state) {
     "  z:f32[1024, 1024] = scan[consts=1 carry=1 length=2 reverse=1 body={program b(y:f32[512, 1024], c:f32[1024, 1024], x:f32[1024, 512]) {\n"
     "    d:f32[1024, 1024] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n"
     "    s:f32[1024, 1024] = add c d\n    return s\n  }}] y c x\n  return z\n}\n",
+    /* of rows that a number chooses, which one kernel makes and the next one reads, too */
+    "program p(x:f32[2, 1024, 512], y:f32[512, 1024], c:f32[1024, 1024], f:f32[1024, 512], k:i32[]) {\n"
+    "  z:f32[1024, 1024], e:f32[1024, 512], n:i32[] = scan[consts=2 carry=3 length=2 reverse=0 body={"
+    "program b(x:f32[2, 1024, 512], y:f32[512, 1024], c:f32[1024, 1024], o:f32[1024, 512], k:i32[]) {\n"
+    "    m:i32[] = sub 1:i32 k\n    r:f32[1, 1024, 512] = dynamic_slice[sizes=(1, 1024, 512)] x m 0:i32 0:i32\n"
+    "    q:f32[1024, 512] = reshape[shape=(1024, 512)] r\n    t:f32[1024, 512] = neg q\n"
+    "    d:f32[1024, 1024] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] q y\n"
+    "    s:f32[1024, 1024] = add c d\n    u:f32[1024] = reduce_sum[axes=(0)] d\n    v:f32[] = reduce_sum[axes=(0)] u\n"
+    "    w:f32[1024, 512] = mul v q\n    a:f32[1024, 512] = add w t\n    return s, a, m\n  }}] x y c f k\n  return z, e\n}\n",
   };
   for (int k = 0; k < BDL_LEN(layouts); k++) {
     assert_int_equal(steps(*state, layouts[k], BDL_G_PRODUCT), 1);

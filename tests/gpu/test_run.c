@@ -16,6 +16,7 @@
 
 #include "../api/host.h"
 #include "../exec/programs.h"
+#include "../exec/rings.h"
 #include "../ir/text.h"
 #include "../support/faults.h"
 #include "../support/gpu.h"
@@ -67,6 +68,7 @@ static void random_programs_and_loops_agree(void **state) {
   for (uint64_t seed = 0; seed < LOOPS; seed++) {
     n += compare(c, t_random_scan(c, seed, pair), NULL, "a loop", seed);
     n += compare(c, t_random_rows(c, seed), NULL, "a loop's rows", seed);
+    n += compare(c, t_random_rings(c, seed, pair), NULL, "rings", seed);
     n += compare(c, t_random_neurons(c, seed, pair), NULL, "neurons", seed);
   }
   assert_true(n > 20);

@@ -120,7 +120,7 @@ local function loop_arguments(who, ...)
     end
   end
   if n == nil then core.fail("ValueError", 3, "%s: no sequence and no length", who) end
-  if math.type(n) ~= "integer" or n < 1 then core.fail("ValueError", 3, "%s: a length of at least 1 is needed, not %s", who, tostring(n)) end
+  if math.type(n) ~= "integer" or n < 0 then core.fail("ValueError", 3, "%s: the length is a whole number from 0, not %s", who, tostring(n)) end
   if opts.pbar ~= nil then
     if not class.isa(opts.pbar, progress.ProgressBar) then
       core.fail("TypeError", 3, "%s: pbar is a ProgressBar, not a %s", who, class.typename(opts.pbar))

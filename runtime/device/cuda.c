@@ -11,7 +11,7 @@
 /* Values of the driver's interface. */
 enum {
   CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2, CU_POOL_RELEASE_THRESHOLD = 4,
-  CU_MAX_THREADS_A_BLOCK = 1, CU_PROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
+  CU_MAX_THREADS_A_BLOCK = 1, CU_CLOCK = 13, CU_PROCESSORS = 16, CU_MEMORY_CLOCK = 36, CU_BUS = 37, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
 };
 enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11080 };
 
@@ -64,16 +64,14 @@ static bdl_status gpu_upload(bdl_device *d, bdl_stream *s, void *dst, const void
   bdl_cuda *g = gpu_of(d);
   TRY(still_there(g));
   if (n == 0) return BDL_OK;
-  return bdl_cuda_check(g, g->api.cuMemcpyHtoDAsync_v2((bdl_cuda_ptr)(uintptr_t)dst, src, n, stream_of(g, s)), "copy to the GPU");
+  return bdl_cuda_upload(g, stream_of(g, s), (bdl_cuda_ptr)(uintptr_t)dst, src, n);
 }
 
-/* The bytes are there when it returns. */
 static bdl_status gpu_download(bdl_device *d, bdl_stream *s, void *host, const void *src, size_t n) {
   bdl_cuda *g = gpu_of(d);
   TRY(still_there(g));
   if (n == 0) return BDL_OK;
-  TRY(bdl_cuda_check(g, g->api.cuMemcpyDtoHAsync_v2(host, (bdl_cuda_ptr)(uintptr_t)src, n, stream_of(g, s)), "copy from the GPU"));
-  return bdl_cuda_check(g, g->api.cuStreamSynchronize(stream_of(g, s)), "work before a copy");
+  return bdl_cuda_download(g, stream_of(g, s), host, (bdl_cuda_ptr)(uintptr_t)src, n);
 }
 
 static bdl_status gpu_copy(bdl_device *d, bdl_stream *s, void *dst, const void *src, size_t n) {
@@ -94,11 +92,12 @@ static void gpu_fini(bdl_device *d) {
   bdl_context *c = d->ctx;
   if (g->blas) g->api.cublasDestroy_v2(g->blas);
   __atomic_store_n(&c->interrupted_too, NULL, __ATOMIC_RELEASE);
-  if (g->stop) g->api.cuMemFreeHost(g->stop);
   if (g->stream) {
     g->api.cuStreamSynchronize(g->stream);
     g->api.cuStreamDestroy_v2(g->stream);
   }
+  if (g->stop) g->api.cuMemFreeHost(g->stop);
+  bdl_cuda_staging_free(g);
   if (g->context) g->api.cuDevicePrimaryCtxRelease_v2(g->ordinal);
   bdl_cuda_api_close(&g->api);
   bdl_free(c, g, sizeof *g);
@@ -144,6 +143,13 @@ bdl_status bdl_cuda_look(bdl_cuda *g, int k, bdl_cuda_about *a) {
   return BDL_OK;
 }
 
+/* Clocks in kHz; memory moves twice a cycle.  Single floats: 64 units a multiprocessor in 7.x and 8.0, 128 since. */
+bdl_cuda_limits bdl_cuda_limits_of(const bdl_cuda *g) {
+  const int units = g->major < 8 || (g->major == 8 && g->minor == 0) ? 64 : 128;
+  return (bdl_cuda_limits){.bytes_per_s = 2e3 * attribute(g, CU_MEMORY_CLOCK) * (attribute(g, CU_BUS) / 8.0),
+                           .flops_per_s = 2e3 * attribute(g, CU_CLOCK) * g->processors * units};
+}
+
 static bdl_status open_gpu(bdl_cuda *g) {
   bdl_context *c = g->device.ctx;
   const bdl_cuda_api *a = &g->api;
@@ -177,6 +183,8 @@ static bdl_status open_gpu(bdl_cuda *g) {
   TRY(bdl_cuda_check(g, a->cuMemHostAlloc(&stop, 64, CU_HOST_PORTABLE | CU_HOST_MAPPED), "memory that the host sees"));
   g->stop = stop;
   *g->stop = 0;
+  g->told = (uint64_t *)stop + 1;
+  *g->told = 0;
   __atomic_store_n(&c->interrupted_too, g->stop, __ATOMIC_RELEASE);
   bdl_cuda_any pool;
   uint64_t keep = UINT64_MAX; /* what was freed serves again */

@@ -54,6 +54,11 @@ typedef struct bdl_cuda_launch_config { /* CUlaunchConfig */
   X(cuStreamDestroy_v2, (bdl_cuda_any stream))                                                               \
   X(cuStreamSynchronize, (bdl_cuda_any stream))                                                              \
   X(cuStreamQuery, (bdl_cuda_any stream))                                                                    \
+  X(cuEventCreate, (bdl_cuda_any * event, unsigned flags))                                                   \
+  X(cuEventRecord, (bdl_cuda_any event, bdl_cuda_any stream))                                                \
+  X(cuEventSynchronize, (bdl_cuda_any event))                                                                \
+  X(cuEventElapsedTime, (float *ms, bdl_cuda_any from, bdl_cuda_any to))                                     \
+  X(cuEventDestroy_v2, (bdl_cuda_any event))                                                                 \
   X(cuModuleLoadDataEx, (bdl_cuda_any * module, const void *image, unsigned n, int *options, void **values)) \
   X(cuModuleUnload, (bdl_cuda_any module))                                                                   \
   X(cuModuleGetFunction, (bdl_cuda_any * f, bdl_cuda_any module, const char *name))                          \
@@ -109,6 +114,22 @@ typedef struct bdl_cuda_about {
   int major, minor, processors;
 } bdl_cuda_about;
 
+/* Memory of the host that the GPU reads and writes by itself: a ring of pieces, through which copies go. */
+enum { BDL_CUDA_PIECES = 4, BDL_CUDA_PIECE = 1 << 20 };
+typedef struct bdl_cuda_staging {
+  char *memory;   /* NULL: not asked for yet, or there is none */
+  bool none;      /* copies are of memory that the driver stages */
+  bdl_cuda_any event[BDL_CUDA_PIECES]; /* the last copy out of it is done */
+  bool busy[BDL_CUDA_PIECES];          /* where that was asked for */
+  int piece;      /* that uploads fill */
+  size_t at;      /* from there on */
+} bdl_cuda_staging;
+
+typedef struct bdl_cuda_copies {
+  int64_t calls, ns;
+  double bytes;
+} bdl_cuda_copies;
+
 typedef struct bdl_cuda {
   bdl_device device; /* first */
   bdl_cuda_api api;
@@ -118,8 +139,12 @@ typedef struct bdl_cuda {
   int processors, block_threads; /* multiprocessors; threads a block that programs are launched with */
   bool cooperative, clusters;
   bdl_cuda_any context, stream, blas;
+  bdl_cuda_staging staging;
+  bool timed;                    /* copies wait for what is before them, and are counted: */
+  bdl_cuda_copies up, down;
   size_t used, peak;             /* bytes of device memory */
   uint32_t *stop;                /* the context's interrupted_too: memory of the host that the GPU sees, too */
+  uint64_t *told;                /* there, too: a loop's number and its steps so far, 32 bits each */
   bdl_status lost;               /* what a failed launch or copy left: all later calls say so */
 } bdl_cuda;
 
@@ -129,7 +154,19 @@ bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **g);
 bdl_cuda *bdl_cuda_of(bdl_context *c);
 /* Of device k < g->devices. */
 bdl_status bdl_cuda_look(bdl_cuda *g, int k, bdl_cuda_about *a);
+/* What it can do at most, from its clocks, bus and multiprocessors; 0: not known. */
+typedef struct bdl_cuda_limits {
+  double bytes_per_s, flops_per_s; /* memory; multiplications and additions of single floats */
+} bdl_cuda_limits;
+bdl_cuda_limits bdl_cuda_limits_of(const bdl_cuda *g);
 /* BDL_OK, or what the driver says about `what` (BDL_ENOMEM, else BDL_EIO). */
 bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what);
+
+/* ---- cuda_copy.c: in the order of the stream.  n > 0.  Errors: BDL_EIO, BDL_ENOMEM. */
+/* Does not wait, unless the ring is full; `from` may change when it returns. */
+bdl_status bdl_cuda_upload(bdl_cuda *g, bdl_cuda_any stream, bdl_cuda_ptr to, const void *from, size_t n);
+/* Waits: the bytes are there when it returns. */
+bdl_status bdl_cuda_download(bdl_cuda *g, bdl_cuda_any stream, void *to, bdl_cuda_ptr from, size_t n);
+void bdl_cuda_staging_free(bdl_cuda *g); /* nothing may be under way */
 
 #endif

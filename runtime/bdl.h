@@ -57,7 +57,7 @@ typedef struct bdl_options {
   ** none.  Blocks are aligned as those of malloc.  NULL: malloc.  May not call bdl. */
   void *(*alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
   void *alloc_ud;
-  size_t memory_limit; /* bytes of tensors and programs; 0: none.  Beyond it calls fail with a MemoryError */
+  size_t memory_limit; /* bytes of tensors and programs, and as many on a GPU; 0: none.  Beyond it calls fail with a MemoryError */
   int threads;         /* most threads to use, the calling one too; 0: all processors */
   const char *tier;    /* "interp", "native" (compiled before the first run), "auto" (in the background); NULL: BDL_TIER or auto */
   /* What is said goes here; in the thread that runs.  May not call bdl.  NULL: prints to stdout, warnings to stderr where the
@@ -98,6 +98,8 @@ BDL_API int bdl_interrupted(const bdl *b);
 
 /* Bytes in use and the most there were; either may be NULL. */
 BDL_API void bdl_memory(const bdl *b, size_t *used, size_t *peak);
+/* The same of the GPU's memory; 0 where none is in use. */
+BDL_API void bdl_memory_gpu(const bdl *b, size_t *used, size_t *peak);
 
 /* ---- errors ------------------------------------------------------------------------------------------ */
 

@@ -206,7 +206,8 @@ util.PrettyMapping, util.FlattedDict, util.NestedDict = PrettyMapping, FlattedDi
 --- Seconds since some time in the past, for measuring.
 function util.clock() return core.clock() end
 
---- The runtime's memory in bytes: {used, peak, limit}; peak is the most so far, limit 0 is none.
+--- The runtime's memory in bytes: {used, peak, limit}; peak is the most so far, limit 0 is none.  Where a GPU is in use, also
+--  gpu = {used, peak}, its memory, for which the limit holds, too.
 function util.memory() return core.memory() end
 
 return util

@@ -155,16 +155,32 @@ static int l_threads(lua_State *L) {
   return 1;
 }
 
+static void set_string(lua_State *L, const char *key, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static void set_integer(lua_State *L, const char *key, lua_Integer value) {
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, key);
+}
+
+static void push_memory(lua_State *L, size_t used, size_t peak) {
+  lua_createtable(L, 0, 4);
+  set_integer(L, "used", (lua_Integer)used);
+  set_integer(L, "peak", (lua_Integer)peak);
+}
+
+/* core.memory(limit or nil) -> {used, peak, limit, gpu = {used, peak} or nil}; the limit holds for each of the two */
 static int l_memory(lua_State *L) {
   bdl_context *c = lbdl_ctx(L);
+  const bdl_cuda *g = bdl_cuda_of(c);
   if (lua_isinteger(L, 1)) c->mem_limit = (size_t)lua_tointeger(L, 1);
-  lua_createtable(L, 0, 3);
-  lua_pushinteger(L, (lua_Integer)c->mem_used);
-  lua_setfield(L, -2, "used");
-  lua_pushinteger(L, (lua_Integer)c->mem_peak);
-  lua_setfield(L, -2, "peak");
-  lua_pushinteger(L, (lua_Integer)c->mem_limit);
-  lua_setfield(L, -2, "limit");
+  push_memory(L, c->mem_used, c->mem_peak);
+  set_integer(L, "limit", (lua_Integer)c->mem_limit);
+  if (!g) return 1;
+  push_memory(L, g->used, g->peak);
+  lua_setfield(L, -2, "gpu");
   return 1;
 }
 
@@ -263,16 +279,6 @@ static int l_isa(lua_State *L) {
 static int l_platform(lua_State *L) {
   lbdl_check(L, bdl_gpu_use(lbdl_ctx(L), luaL_checkstring(L, 1)));
   return 0;
-}
-
-static void set_string(lua_State *L, const char *key, const char *value) {
-  lua_pushstring(L, value);
-  lua_setfield(L, -2, key);
-}
-
-static void set_integer(lua_State *L, const char *key, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, key);
 }
 
 static void push_gpu(lua_State *L, bdl_cuda *g, int k) {

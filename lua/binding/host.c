@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "binding/host.h"
+#include "device/cuda.h"
 #include "device/world.h"
 #include "exec/exec_context.h"
 
@@ -318,6 +319,12 @@ const char *bdl_version(void) { return BDL_VERSION; }
 void bdl_memory(const bdl *b, size_t *used, size_t *peak) {
   if (used) *used = b ? b->b.ctx->mem_used : 0;
   if (peak) *peak = b ? b->b.ctx->mem_peak : 0;
+}
+
+void bdl_memory_gpu(const bdl *b, size_t *used, size_t *peak) {
+  const bdl_cuda *g = b ? bdl_cuda_of(b->b.ctx) : NULL;
+  if (used) *used = g ? g->used : 0;
+  if (peak) *peak = g ? g->peak : 0;
 }
 
 /* ---- models --------------------------------------------------------------------------------------------------- */

@@ -189,6 +189,8 @@ static void scripts_leave_names(void **state) {
   bdl_memory(b, &used, &peak);
   assert_true(used > 0 && peak >= used);
   bdl_memory(b, NULL, NULL);
+  bdl_memory_gpu(b, &used, &peak);
+  assert_true(used == 0 && peak == 0);
   assert_string_equal(bdl_version(), BDL_VERSION);
   bdl_close(b);
 }
@@ -300,6 +302,9 @@ static void no_context_is_an_error_too(void **state) {
   assert_non_null(strstr(bdl_error_of(NULL)->text, "NULL"));
   size_t used = 1;
   bdl_memory(NULL, &used, NULL);
+  assert_int_equal(used, 0);
+  used = 1;
+  bdl_memory_gpu(NULL, &used, NULL);
   assert_int_equal(used, 0);
   bdl_interrupt(NULL);
   assert_int_equal(bdl_interrupted(NULL), 0);

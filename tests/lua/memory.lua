@@ -70,3 +70,13 @@ t.test("the traces of a learner are there twice at most", function()
   local most = bdl.util.memory().peak - before
   t.ok(most < 3*trace, ("%d bytes for traces of %d"):format(most, trace))
 end)
+
+t.test("a GPU's memory stands beside the host's where one is in use", function()
+  local f = bdl.jit(function(x) return x*2 end)
+  local y = f(bdl.ones(100000))
+  local gpu = bdl.util.memory().gpu
+  t.eq(gpu ~= nil, os.getenv "BDL_PLATFORM" == "gpu")
+  t.eq(y:sum():item(), 200000)
+  if not gpu then return end
+  t.ok(gpu.used >= 800000 and gpu.peak >= gpu.used, gpu.used .. ", " .. gpu.peak)
+end)

@@ -81,7 +81,8 @@ function M.summary(model, opts)
   end
   local count = M.count_parameters(model)
   if count > 0 then line("parameters", "%s", grouped(count)) end
-  line("memory", "%s at most", bytes(core.memory().peak))
+  local memory = core.memory()
+  line("memory", "%s at most%s", bytes(memory.peak), memory.gpu and ", " .. bytes(memory.gpu.peak) .. " on the GPU" or "")
   return table.concat(lines, "\n")
 end
 

@@ -139,6 +139,7 @@ command("mem", "", "memory in use, and by which names", function(repl)
   local memory = core.memory()
   repl:say(("tensors and programs %s (at most %s so far), Lua %s%s"):format(bytes(memory.used), bytes(memory.peak),
     bytes(collectgarbage "count" * 1024), memory.limit > 0 and ", limit " .. bytes(memory.limit) or ""))
+  if memory.gpu then repl:say(("on the GPU %s (at most %s so far)"):format(bytes(memory.gpu.used), bytes(memory.gpu.peak))) end
   for _, name in ipairs(util.sorted_keys(repl.session.names)) do
     local n = size_of(rawget(repl.session.names, name))
     if n and n > 0 then repl:say(("  %-20s %s"):format(name, bytes(n))) end

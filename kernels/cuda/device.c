@@ -153,6 +153,18 @@ BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
   return *(volatile uint32_t *)word != 0;
 }
 
+/* A loop's steps so far, for the host. */
+BDL_DEVICE void tell(char *host, uint32_t loop, int32_t done) { *(volatile uint64_t *)host = (uint64_t)loop << 32 | (uint32_t)done; }
+
+/* From now on instruction k runs, n times; the cycles since the last call were instruction *now's (-1: none's). */
+BDL_DEVICE void lap(uint64_t *laps, uint64_t *since, int32_t *now, int32_t k, int64_t n) {
+  const uint64_t t = cycles();
+  if (*now >= 0) laps[2 * *now] += t - *since;
+  if (k >= 0) laps[2 * k + 1] += (uint64_t)n;
+  *since = t;
+  *now = k;
+}
+
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
 /* A product with steps between its elements, and those of what is added. */

@@ -40,6 +40,7 @@ typedef unsigned long long uint64_t;
 extern __shared__ __align__(64) char bdl_shared[];
 #define SHARED bdl_shared
 
+#define cycles() ((uint64_t)clock64()) /* of this multiprocessor */
 #define block_sync() __syncthreads()
 #define warp_sync() __syncwarp()
 #define ballot(p) __ballot_sync(0xffffffffu, (p))

@@ -36,6 +36,11 @@ void bdl_exec_report(bdl_exec_context *x, int64_t done, int64_t total);
 typedef bdl_status (*bdl_exec_thunk)(void *runner, const bdl_inst *i);
 bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runner, bdl_exec_thunk run);
 
+/* The same where something else measured it. */
+typedef enum bdl_timed { BDL_TIMED_HERE, BDL_TIMED_GPU, BDL_TIMED_LAUNCH } bdl_timed; /* LAUNCH: of a kernel that begins with it */
+bdl_status bdl_exec_profile_add(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, int64_t calls, int64_t ns);
+bdl_status bdl_exec_profile_event(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, int64_t begin, int64_t ns);
+
 /* events: keep each call, too, the first 200,000. */
 bdl_status bdl_exec_profile_start(bdl_exec_context *x, bool events);
 void bdl_exec_profile_stop(bdl_exec_context *x);

@@ -1,11 +1,12 @@
 /*
-** profile.c -- time by instruction: how long, how often, and what was moved and computed beside what the machine can do.
+** profile.c -- time by instruction: how long, how often, and what was moved and computed beside what the machine can do, or its GPU.
 **
 ** Instructions that read alike (operations, shape, lines) are one row; plans come and go, so a row keeps its own text.
 */
 #include <stdlib.h>
 #include <string.h>
 
+#include "device/cuda.h"
 #include "exec/exec_context.h"
 #include "exec/limits.h"
 #include "plan/cost.h"
@@ -17,6 +18,7 @@ typedef struct row {
   const char *what, *lines; /* of the arena */
   bdl_prim_id prim;
   bdl_inst_kind kind;
+  bdl_timed timed;
   bdl_src src;
   bdl_cost cost; /* of one call */
   int64_t calls, ns;
@@ -40,7 +42,9 @@ typedef struct bdl_profile {
 } bdl_profile;
 
 bdl_status bdl_exec_profile_start(bdl_exec_context *x, bool events) {
+  bdl_cuda *g = bdl_cuda_of(x->ctx);
   if (!x->profile) {
+    if (g) g->up = g->down = (bdl_cuda_copies){0};
     x->profile = bdl_calloc(x->ctx, sizeof *x->profile);
     if (!x->profile) return BDL_ENOMEM;
     bdl_arena_init(&x->profile->arena, x->ctx);
@@ -75,13 +79,14 @@ static void shapes(const bdl_aval *a, int32_t n, bdl_str *out) {
 
 static void describe(const bdl_inst *i, bdl_str *out) {
   char text[BDL_AVAL_TEXT];
+  const int64_t begin = out->n;
   switch (i->kind) {
     case BDL_I_GROUP: {
       const bdl_group *g = i->group;
       int named = 0;
       if (g->n_eqns > 1) bdl_str_addf(out, "fused %d:", g->n_eqns);
       for (int32_t k = g->n_prologue; k < g->n_insts && named < 4; k++)
-        if (g->insts[k].kind != BDL_T_LOAD) bdl_str_addf(out, "%s%s", out->n ? " " : "", bdl_prims[g->insts[k].prim].name), named++;
+        if (g->insts[k].kind != BDL_T_LOAD) bdl_str_addf(out, "%s%s", out->n > begin ? " " : "", bdl_prims[g->insts[k].prim].name), named++;
       if (g->n_eqns > named) bdl_str_addf(out, " ..");
       const char *shape = bdl_aval_text(&g->domain, false, text);
       bdl_str_addf(out, " over %s", g->domain.ndim ? strchr(shape, '[') : "one number");
@@ -99,37 +104,67 @@ static void describe(const bdl_inst *i, bdl_str *out) {
   }
 }
 
-static bool same(const row *r, const bdl_inst *i) {
-  return r->prim == i->prim && r->kind == i->kind && r->src.file == i->src.file && r->src.line == i->src.line;
+static bool same(const row *r, const bdl_inst *i, bdl_timed timed) {
+  return r->timed == timed && r->prim == i->prim && r->kind == i->kind && r->src.file == i->src.file && r->src.line == i->src.line;
 }
 
 static const char *keep(bdl_profile *p, const bdl_str *s) { return bdl_arena_strdup(&p->arena, s->n ? s->s : ""); }
 
-static bdl_status new_row(bdl_exec_context *x, const bdl_inst *i, uint64_t *k) {
+static uint64_t key_of(const bdl_inst *i, bdl_timed timed) { return (uint64_t)(uintptr_t)i | (uint64_t)timed; }
+
+static bdl_status new_row(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, uint64_t *k) {
   bdl_profile *p = x->profile;
   bdl_str what, lines;
   bdl_str_init(&what, x->ctx);
   bdl_str_init(&lines, x->ctx);
+  if (timed != BDL_TIMED_HERE) bdl_str_addf(&what, timed == BDL_TIMED_GPU ? "gpu: " : "gpu: launch, first: ");
   describe(i, &what);
   bdl_plan_lines(i, &lines);
   bdl_status s = what.failed || lines.failed ? BDL_ENOMEM : BDL_OK;
   const uint64_t key = bdl_hash(lines.s, (size_t)lines.n, bdl_hash(what.s, (size_t)what.n, (uint64_t)i->kind));
   if (s == BDL_OK && !bdl_map_get(&p->by_text, key, k)) {
-    row r = {.what = keep(p, &what), .lines = keep(p, &lines), .prim = i->prim, .kind = i->kind, .src = i->src};
+    row r = {.what = keep(p, &what), .lines = keep(p, &lines), .prim = i->prim, .kind = i->kind, .timed = timed, .src = i->src};
     r.cost = bdl_plan_cost(i);
     *k = (uint64_t)p->rows.n;
     s = r.what && r.lines && BDL_PUSH(x->ctx, p->rows, r) ? bdl_map_put(&p->by_text, key, *k) : BDL_ENOMEM;
   }
-  if (s == BDL_OK) s = bdl_map_put(&p->by_inst, (uint64_t)(uintptr_t)i, *k);
+  if (s == BDL_OK) s = bdl_map_put(&p->by_inst, key_of(i, timed), *k);
   bdl_str_fini(&what);
   bdl_str_fini(&lines);
   return s;
 }
 
+static bdl_status row_of(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, uint64_t *k) {
+  const bdl_profile *p = x->profile;
+  return bdl_map_get(&p->by_inst, key_of(i, timed), k) && same(&p->rows.v[*k], i, timed) ? BDL_OK : new_row(x, i, timed, k);
+}
+
+static bdl_status new_event(bdl_exec_context *x, uint64_t k, int64_t begin, int64_t ns) {
+  bdl_profile *p = x->profile;
+  if (!p->tracing) return BDL_OK;
+  if (p->events.n < MOST_EVENTS) return BDL_PUSH(x->ctx, p->events, ((event){(int32_t)k, begin - p->begin, ns})) ? BDL_OK : BDL_ENOMEM;
+  p->left_out++;
+  return BDL_OK;
+}
+
+bdl_status bdl_exec_profile_add(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, int64_t calls, int64_t ns) {
+  uint64_t k = 0;
+  TRY(row_of(x, i, timed, &k));
+  x->profile->rows.v[k].calls += calls;
+  x->profile->rows.v[k].ns += ns;
+  return BDL_OK;
+}
+
+bdl_status bdl_exec_profile_event(bdl_exec_context *x, const bdl_inst *i, bdl_timed timed, int64_t begin, int64_t ns) {
+  uint64_t k = 0;
+  TRY(row_of(x, i, timed, &k));
+  return new_event(x, k, begin, ns);
+}
+
 bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runner, bdl_exec_thunk run) {
   bdl_profile *p = x->profile;
   uint64_t k = 0;
-  if (!bdl_map_get(&p->by_inst, (uint64_t)(uintptr_t)i, &k) || !same(&p->rows.v[k], i)) TRY(new_row(x, i, &k));
+  TRY(row_of(x, i, BDL_TIMED_HERE, &k));
   const int64_t outer = p->inner;
   p->inner = 0;
   const int64_t begin = bdl_now_ns();
@@ -138,10 +173,8 @@ bdl_status bdl_exec_profiled(bdl_exec_context *x, const bdl_inst *i, void *runne
   p->rows.v[k].calls++;
   p->rows.v[k].ns += took - p->inner; /* of a loop: what its body does not explain */
   p->inner = outer + took;
-  if (!p->tracing) return s;
-  if (p->events.n >= MOST_EVENTS) p->left_out++;
-  else if (!BDL_PUSH(x->ctx, p->events, ((event){(int32_t)k, begin - p->begin, took}))) return BDL_ENOMEM;
-  return s;
+  const bdl_status noted = new_event(x, k, begin, took);
+  return s == BDL_OK ? noted : s;
 }
 
 /* ---- text ------------------------------------------------------------------------------------------- */
@@ -162,15 +195,35 @@ static void rate(bdl_str *out, double amount, int64_t ns, double limit) {
   else bdl_str_addf(out, " %5s", "");
 }
 
+static row copies_row(const bdl_cuda_copies *c, const char *what) {
+  return (row){.what = what, .lines = "", .cost.read = c->bytes / (double)BDL_MAX(c->calls, 1), .calls = c->calls, .ns = c->ns};
+}
+
+static void gpu_header(bdl_cuda *g, const bdl_cuda_limits *l, bdl_str *out) {
+  bdl_cuda_about about;
+  if (bdl_cuda_look(g, g->ordinal, &about) != BDL_OK) return;
+  bdl_str_addf(out, "%s:", about.name);
+  if (l->bytes_per_s > 0) bdl_str_addf(out, " %.0f GB/s from memory,", l->bytes_per_s * 1e-9);
+  bdl_str_addf(out, " %.0f GFLOP/s, by its clocks.  A launch's time is shared among its instructions by the cycles until\n"
+               "all threads had done each; without a profile fewer of them wait for one another.\n", l->flops_per_s * 1e-9);
+}
+
 bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out) {
   bdl_profile *p = x->profile;
   if (!p || p->rows.n == 0) return BDL_OK;
-  const size_t bytes = (size_t)p->rows.n * sizeof(row *);
+  bdl_cuda *g = bdl_cuda_of(x->ctx);
+  const bdl_cuda_limits gpu = g ? bdl_cuda_limits_of(g) : (bdl_cuda_limits){0};
+  const row copies[2] = {g ? copies_row(&g->up, "copies to the GPU") : (row){0}, g ? copies_row(&g->down, "copies from the GPU") : (row){0}};
+  const size_t bytes = (size_t)(p->rows.n + 2) * sizeof(row *);
   const row **order = bdl_alloc(x->ctx, bytes);
   if (!order) return BDL_ENOMEM;
-  int64_t total = 0, rest = 0;
-  for (int64_t i = 0; i < p->rows.n; i++) order[i] = &p->rows.v[i], total += p->rows.v[i].ns;
-  qsort(order, (size_t)p->rows.n, sizeof *order, slower_first);
+  int64_t total = 0, rest = 0, n = 0;
+  for (int64_t i = 0; i < p->rows.n + 2; i++) {
+    const row *r = i < p->rows.n ? &p->rows.v[i] : &copies[i - p->rows.n];
+    if (r->calls > 0) order[n++] = r, total += r->ns;
+  }
+  qsort(order, (size_t)n, sizeof *order, slower_first);
+  if (g) gpu_header(g, &gpu, out);
   bdl_str_addf(out, "One thread of this machine: ");
   if (p->limits.bytes_per_s > 0) bdl_str_addf(out, "%.1f GB/s from memory, ", p->limits.bytes_per_s * 1e-9);
   bdl_str_addf(out, "%.0f GFLOP/s (%s).  More than 100 %%: from a cache, or by several threads.\n", p->limits.flops_per_s * 1e-9,
@@ -178,8 +231,9 @@ bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out) {
   bdl_str_addf(out, "A call holds %.0f ns of the clock itself.  FLOP: additions, multiplications, .., also those of functions.\n",
                p->limits.clock_ns);
   bdl_str_addf(out, "%10s %6s %10s %10s %7s %5s %7s %5s  what, where\n", "ms", "%", "calls", "ns/call", "GB/s", "%", "GFLOP/s", "%");
-  for (int64_t i = 0; i < p->rows.n; i++) {
+  for (int64_t i = 0; i < n; i++) {
     const row *r = order[i];
+    const bool there = r->timed != BDL_TIMED_HERE, copied = r == &copies[0] || r == &copies[1];
     const double calls = r->cost.at_most ? 0 : (double)r->calls;
     if (i >= ROWS_SHOWN) {
       rest += r->ns;
@@ -187,13 +241,13 @@ bdl_status bdl_exec_profile_print(bdl_exec_context *x, bdl_str *out) {
     }
     bdl_str_addf(out, "%10.3f %6.1f %10lld %10.0f", (double)r->ns * 1e-6, 100.0 * (double)r->ns / (double)BDL_MAX(total, 1),
                  (long long)r->calls, (double)r->ns / (double)r->calls);
-    rate(out, calls * (r->cost.read + r->cost.written), r->ns, p->limits.bytes_per_s);
-    rate(out, calls * r->cost.flops, r->ns, p->limits.flops_per_s);
+    rate(out, calls * (r->cost.read + r->cost.written), r->ns, copied ? 0 : there ? gpu.bytes_per_s : p->limits.bytes_per_s);
+    rate(out, calls * r->cost.flops, r->ns, there ? gpu.flops_per_s : p->limits.flops_per_s);
     bdl_str_addf(out, "  %s%s%s\n", r->what, *r->lines ? "  " : "", r->lines);
   }
   if (rest)
     bdl_str_addf(out, "%10.3f %6.1f  in %lld more\n", (double)rest * 1e-6, 100.0 * (double)rest / (double)BDL_MAX(total, 1),
-                 (long long)(p->rows.n - ROWS_SHOWN));
+                 (long long)(n - ROWS_SHOWN));
   bdl_free(x->ctx, order, bytes);
   return out->failed ? BDL_ENOMEM : BDL_OK;
 }

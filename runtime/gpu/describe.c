@@ -18,7 +18,10 @@ static void steps(const bdl_gpu_steps *b, int indent, bdl_str *out) {
       case BDL_G_SCAN: bdl_str_addf(out, "%" PRId64 " times", s->inst->scan.length); break;
       case BDL_G_WHILE: bdl_str_addf(out, "while"); break;
       case BDL_G_COND: bdl_str_addf(out, "one of %" PRId64 " branches", s->body.n); break;
-      case BDL_G_PRODUCT: bdl_str_addf(out, "cuBLAS: %s", bdl_prims[s->inst->prim].name); break;
+      case BDL_G_PRODUCT:
+        bdl_str_addf(out, "cuBLAS: %s", bdl_prims[s->inst->prim].name);
+        if (s->kernel >= 0) bdl_str_addf(out, ", then k%" PRId32, s->kernel);
+        break;
       case BDL_G_HOST: bdl_str_addf(out, "on the host: %s", bdl_prims[s->inst->prim].name); break;
     }
     where(s->inst, out);
@@ -33,7 +36,7 @@ static void steps(const bdl_gpu_steps *b, int indent, bdl_str *out) {
 
 bdl_status bdl_gpu_describe(bdl_plan *plan, bdl_str *out) {
   bdl_gpu_program p;
-  TRY(bdl_gpu_emit(plan, &p));
+  TRY(bdl_gpu_emit(plan, false, &p));
   bdl_str_addf(out, "/*\n** the host:\n");
   steps(&p.steps, 2, out);
   bdl_str_addf(out, "*/\n");

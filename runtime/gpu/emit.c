@@ -74,6 +74,24 @@ static bdl_status place(bdl_exporter *m, bdl_ref r, char buf[BDL_EXPORT_PLACE]) 
   return BDL_OK;
 }
 
+bdl_status bdl_gpu_tell(bdl_exporter *m, const bdl_inst *i, int indent, const char *done) {
+  bdl_gpu_program *p = emitter_of(m)->p;
+  int64_t k = 0;
+  if (m->loops > 0 || emitter_of(m)->around > 0) return BDL_OK;
+  while (k < p->told.n && p->told.v[k] != i) k++;
+  if (k == p->told.n && !BDL_PUSH(m->c, p->told, i)) return BDL_ENOMEM;
+  bdl_str_addf(&m->text, "%*sif (THREAD == 0) tell(F[%" PRId32 "] + 8, %" PRId64 ", %s);\n", indent, "", own(m->plan, BDL_GPU_STOP), k + 1, done);
+  return BDL_OK;
+}
+
+void bdl_gpu_lap(bdl_exporter *m, const bdl_inst *i, int64_t n, int indent) {
+  emitter *e = emitter_of(m);
+  if (!e->p->timed) return;
+  bdl_export_sync(m, indent);
+  e->touched.n = 0;
+  ADD("%*sif (THREAD == 0) lap(laps, &since, &now, %" PRId32 ", %" PRId64 ");\n", indent, "", i ? i->id : -1, n);
+}
+
 /* Long loops look now and then whether they are to stop, and leave whole steps.  Where the results of the plan are those of its one
 ** loop, only that does: its steps are the user's (exec/run.c). */
 bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done) {
@@ -87,18 +105,23 @@ bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const ch
 
 static bdl_status stepped(bdl_exporter *m, const bdl_inst *i, int indent) {
   enum { LONG = 4096, EACH = 64 };
+  const bool looks = (i->kind == BDL_I_WHILE || i->scan.length >= LONG) && (m->loops == 0 || !m->plan->loop_only);
   char done[32];
-  if ((i->kind == BDL_I_WHILE || i->scan.length >= LONG) && (m->loops == 0 || !m->plan->loop_only)) {
-    snprintf(done, sizeof done, "t%" PRId32 " + 1", i->id);
+  snprintf(done, sizeof done, "t%" PRId32 " + 1", i->id);
+  if (looks) {
     bdl_str_addf(&m->text, "%*sif (t%" PRId32 " %% %d == %d) {\n", indent, "", i->id, EACH, EACH - 1);
+    TRY(bdl_gpu_tell(m, i, indent + 2, done));
     TRY(bdl_gpu_look(m, i, indent + 2, done));
     bdl_str_addf(&m->text, "%*s}\n", indent, "");
-  }
+  } else TRY(bdl_gpu_tell(m, i, indent, done));
   bdl_str_addf(&m->text, "%*sif (stopped) break;\n", indent, "");
   return BDL_OK;
 }
 
-static bdl_status before(bdl_exporter *m, const bdl_inst *i, int indent) { return bdl_gpu_before(m, &emitter_of(m)->touched, i, indent); }
+static bdl_status before(bdl_exporter *m, const bdl_inst *i, int indent) {
+  if (i->kind != BDL_I_ROW) bdl_gpu_lap(m, i, 1, indent);
+  return bdl_gpu_before(m, &emitter_of(m)->touched, i, indent);
+}
 static void settle(bdl_exporter *m, int indent) { bdl_gpu_settle(m, &emitter_of(m)->touched, indent); }
 
 static const bdl_export_target to_cuda = {.collective = true, .place = place, .known = known, .is_const = is_const, .group = bdl_gpu_group,
@@ -150,6 +173,8 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
       "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n  bool stopped = false;\n"
       "  (void)flag, (void)status, (void)stopped, (void)a, (void)b;\n", s.kernel, flag, status);
   e->touched.n = 0; /* launches come one after the other */
+  if (e->p->timed)
+    ADD("  uint64_t *const laps = (uint64_t *)F[%" PRId32 "], since = 0;\n  int32_t now = -1;\n", own(e->p->plan, BDL_GPU_LAPS));
   TRY(rows(e));
   for (int32_t k = 0; k < n; k++) {
     TRY(bdl_export_instruction(&e->m, &first[k], 2));
@@ -157,6 +182,7 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
   }
   for (int32_t k = 0; k < n; k++)
     if (first[k].kind == BDL_I_ROW && !BDL_PUSH(e->p->c, e->set, first[k].row)) return BDL_ENOMEM;
+  bdl_gpu_lap(&e->m, NULL, 0, 2);
   ADD("  return 0;\n}\nBDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n"
       "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n"
       "  const int32_t number = *status ? 0 : f%" PRId32 "(F, a, b);\n"
@@ -166,29 +192,30 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
 }
 
 /* What a product of the library leaves to do: a number a column. */
-static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
+static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
   const int64_t n = bdl_aval_numel(&i->kernel.out_aval[0]);
-  const bdl_gpu_step s = {.kind = BDL_G_KERNEL, .inst = i, .kernel = e->p->n_kernels++, .work = n};
+  s->kernel = e->p->n_kernels++;
+  s->work = n;
   char z[BDL_EXPORT_PLACE], row[BDL_EXPORT_PLACE];
-  ADD("BDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  (void)a, (void)b;\n", s.kernel);
+  ADD("BDL_KERNEL k%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  (void)a, (void)b;\n", s->kernel);
   TRY(rows(e));
   TRY(bdl_export_place_text(&e->m, i->kernel.out[0], z));
   TRY(bdl_export_place_text(&e->m, i->kernel.in[2], row));
   ADD("  ");
   bdl_export_each(&e->m, "e", n);
   ADD(" (%s)[e] = (%s)[e] + (%s)[e %% %" PRId64 "];\n}\n", z, z, row, i->kernel.in_aval[2].shape[0]);
-  return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
+  return BDL_OK;
 }
 
 static bdl_status product(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
-  const bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i};
+  bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i, .kernel = -1};
   for (int32_t k = 0; k < i->kernel.n_in; k++) {
     int32_t slot = i->kernel.in[k].slot;
     if (e->p->plan->slots.v[slot].row) slot = e->p->plan->slots.v[slot].row->base.slot;
     if (e->p->plan->slots.v[slot].kind == BDL_S_CONST) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
   }
-  if (!BDL_PUSH(e->p->c, *out, s)) return BDL_ENOMEM;
-  return bdl_gpu_adds_row(i) ? plus_row(e, i, out) : BDL_OK;
+  if (bdl_gpu_adds_row(i)) TRY(plus_row(e, i, &s));
+  return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
 }
 
 static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out);
@@ -286,9 +313,9 @@ static bdl_status emit(emitter *e) {
   return BDL_OK;
 }
 
-bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p) {
+bdl_status bdl_gpu_emit(bdl_plan *plan, bool timed, bdl_gpu_program *p) {
   bdl_context *c = plan->ctx;
-  *p = (bdl_gpu_program){.c = c, .plan = plan};
+  *p = (bdl_gpu_program){.c = c, .plan = plan, .timed = timed};
   emitter e = {.p = p, .m = {.c = c, .to = &to_cuda, .plan = plan}};
   bdl_str_init(&p->text, c);
   bdl_str_init(&e.m.text, c);
@@ -323,6 +350,7 @@ void bdl_gpu_program_free(bdl_gpu_program *p) {
   BDL_VEC_FREE(p->c, p->constants);
   BDL_VEC_FREE(p->c, p->failures);
   BDL_VEC_FREE(p->c, p->loops);
+  BDL_VEC_FREE(p->c, p->told);
   free_steps(p->c, &p->steps);
   bdl_str_fini(&p->text);
 }

@@ -22,16 +22,17 @@ typedef struct bdl_gpu_steps {
 typedef struct bdl_gpu_step {
   bdl_gpu_kind kind;
   const bdl_inst *inst;    /* of a kernel: its first */
-  int32_t kernel;          /* the function k<kernel> */
+  int32_t kernel;          /* the function k<kernel>; of a product: what a kernel then does; -1: nothing */
   int64_t work;            /* of a kernel: threads that it has something to do for, at most */
   bdl_gpu_steps body, cond; /* of SCAN and WHILE; COND: body has one BDL_G_COND step with a body for each branch */
 } bdl_gpu_step;
 
 enum { BDL_GPU_NOTED = 16 }; /* operands of a check that failed, at most: pointers behind the status, at byte 128 */
 /* The table F of a program: operands, results, then these, then its constants. */
-enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_STOP, BDL_GPU_FIXED };
+enum { BDL_GPU_ARENA, BDL_GPU_ROOM, BDL_GPU_STATUS, BDL_GPU_FLAG, BDL_GPU_STOP, BDL_GPU_LAPS, BDL_GPU_FIXED };
 /* STATUS: two i32: a failure's number, or - that of a loop that was asked to stop, and its steps until then.  FLAG: words of anyone().
-** STOP: in memory of the host, the context's interrupted_too. */
+** STOP: in memory of the host, the context's interrupted_too; 8 bytes on, a loop's number and its steps so far, 32 bits each.  LAPS: of a
+** profiled program, by instruction: cycles and runs, as two u64. */
 
 typedef struct bdl_gpu_program {
   bdl_context *c;
@@ -45,6 +46,8 @@ typedef struct bdl_gpu_program {
   int32_t *constant; /* [slots] the number of the one in it; -1: none, or it is not on the GPU */
   BDL_VEC(bdl_export_failure) failures;
   BDL_VEC(const bdl_inst *) loops; /* that may stop */
+  BDL_VEC(const bdl_inst *) told;  /* whose steps the host hears of: the outermost */
+  bool timed;       /* for a profile: with laps */
   bool can_fail;    /* a kernel may note something in STATUS */
   bool host_steps;  /* the host works between launches, and may fail there */
 } bdl_gpu_program;
@@ -58,7 +61,7 @@ bool bdl_gpu_whole(const bdl_plan *plan, const bdl_inst *i, bool looped);
 int64_t bdl_gpu_work_of(const bdl_inst *i);
 
 /* Text and steps of a plan.  Errors: BDL_ENOTSUP an array of more than 2^30 elements; BDL_ENOMEM. */
-bdl_status bdl_gpu_emit(bdl_plan *plan, bdl_gpu_program *p);
+bdl_status bdl_gpu_emit(bdl_plan *plan, bool timed, bdl_gpu_program *p);
 void bdl_gpu_program_free(bdl_gpu_program *p);
 
 /* Steps and text, readable; needs no GPU.  (describe.c) */
@@ -66,6 +69,10 @@ bdl_status bdl_gpu_describe(bdl_plan *plan, bdl_str *out);
 
 /* A look whether loop i is to stop, once `done` steps are made, an expression.  Leaves `stopped`. */
 bdl_status bdl_gpu_look(bdl_exporter *m, const bdl_inst *i, int indent, const char *done);
+/* The host hears that loop i has made as many, if no loop is around it. */
+bdl_status bdl_gpu_tell(bdl_exporter *m, const bdl_inst *i, int indent, const char *done);
+/* Of a profiled program: from here on all time is that of instruction i, which runs n times. */
+void bdl_gpu_lap(bdl_exporter *m, const bdl_inst *i, int64_t n, int indent);
 
 /* ---- barrier.c: memory that was touched since the last barrier */
 /* Bytes lo .. hi - 1.  n: element i at the i-th place of `size` bytes, of a loop over n elements; 0: any thread, any place. */

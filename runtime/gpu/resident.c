@@ -15,6 +15,8 @@ static void drop(bdl_plan *plan) {
   bdl_device *d = &q->g->device;
   q->g->api.cuStreamSynchronize(q->g->stream); /* it may still run */
   if (q->memory) d->ops->free(d, (void *)(uintptr_t)q->memory, q->bytes);
+  for (int k = 0; k < 2; k++)
+    if (q->event[k]) q->g->api.cuEventDestroy_v2(q->event[k]);
   if (q->module) q->g->api.cuModuleUnload(q->module);
   bdl_free(c, q->function, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
   bdl_free(c, q->most_blocks, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
@@ -66,7 +68,8 @@ static bdl_status lay_out(bdl_gpu_plan *q) {
   size_t at = table + 256;
   void *p;
   for (int64_t k = 0; k < q->p.constants.n; k++) at += bdl_gpu_padded(constant_bytes(&q->p.constants.v[k]));
-  q->bytes = at + bdl_gpu_padded(plan->arena_bytes) + bdl_gpu_padded((size_t)q->p.room);
+  const size_t laps = q->p.timed ? bdl_gpu_padded(bdl_gpu_laps_bytes(q)) : 0;
+  q->bytes = at + bdl_gpu_padded(plan->arena_bytes) + bdl_gpu_padded((size_t)q->p.room) + laps;
   TRY(d->ops->alloc(d, q->bytes, &p));
   q->memory = (bdl_cuda_ptr)(uintptr_t)p;
   q->table[bdl_gpu_own(q, BDL_GPU_STATUS)] = q->memory + table;
@@ -80,15 +83,18 @@ static bdl_status lay_out(bdl_gpu_plan *q) {
   }
   q->table[bdl_gpu_own(q, BDL_GPU_ARENA)] = q->memory + at;
   q->table[bdl_gpu_own(q, BDL_GPU_ROOM)] = q->memory + at + bdl_gpu_padded(plan->arena_bytes);
+  q->table[bdl_gpu_own(q, BDL_GPU_LAPS)] = q->memory + q->bytes - laps;
+  if (laps) TRY(bdl_cuda_check(q->g, q->g->api.cuMemsetD8Async(q->memory + q->bytes - laps, 0, laps, q->g->stream), "memory"));
+  for (int k = 0; k < 2 && laps; k++) TRY(bdl_cuda_check(q->g, q->g->api.cuEventCreate(&q->event[k], 0), "an event"));
   return bdl_cuda_check(q->g, q->g->api.cuMemsetD8Async(q->memory + table, 0, 256, q->g->stream), "memory");
 }
 
-bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan) {
+bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan, bool timed) {
   bdl_context *c = plan->ctx;
   bdl_gpu_plan *q = bdl_calloc(c, sizeof *q);
   if (!q) return BDL_ENOMEM;
   q->g = g;
-  bdl_status s = bdl_gpu_emit(plan, &q->p);
+  bdl_status s = bdl_gpu_emit(plan, timed, &q->p);
   if (s != BDL_OK) {
     bdl_free(c, q, sizeof *q);
     return s;

@@ -17,13 +17,23 @@ typedef struct bdl_gpu_plan {
   bdl_cuda_ptr *moving;  /* [slots] rows of loops that the host steps */
   bdl_cuda_ptr memory;   /* F itself, status and flag, constants, arena, room */
   size_t bytes;
+  bdl_cuda_any event[2]; /* of a profiled program: around a step */
+  int64_t launched, copied; /* ns: of launches that no instruction has yet; of copies before the step */
 } bdl_gpu_plan;
 
 static inline size_t bdl_gpu_padded(size_t n) { return (n + 255) / 256 * 256; }
 /* Where the table has BDL_GPU_ARENA and the others. */
 static inline int32_t bdl_gpu_own(const bdl_gpu_plan *q, int which) { return q->p.plan->n_in + q->p.plan->n_out + which; }
 
-/* Text, module, memory: plan->gpu.  Errors: as bdl_gpu_emit, bdl_gpu_compile; BDL_ENOMEM. */
-bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan);
+static inline size_t bdl_gpu_laps_bytes(const bdl_gpu_plan *q) { return (size_t)q->p.plan->n_insts * 2 * sizeof(uint64_t); }
+
+/* Text, module, memory: plan->gpu.  timed: for a profile.  Errors: as bdl_gpu_emit, bdl_gpu_compile; BDL_ENOMEM. */
+bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan, bool timed);
+
+/* ---- profile.c: what a profile has of a run.  Around a step: */
+bdl_status bdl_gpu_profile_begin(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t *begin);
+bdl_status bdl_gpu_profile_end(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t begin);
+/* Behind a run: the time of the launches goes to their instructions. */
+bdl_status bdl_gpu_profile_laps(bdl_gpu_plan *q);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/context.h"
 #include "exec/exec_context.h"
@@ -109,14 +110,16 @@ static bdl_status on_cpu(const runner *r, const bdl_inst *i, const bdl_cuda_ptr 
   return s;
 }
 
-static bdl_status product(const runner *r, const bdl_inst *i) {
+static bdl_status product(const runner *r, const bdl_gpu_step *s) {
+  const bdl_inst *i = s->inst;
   const bdl_ref *in = i->kernel.in;
   const bdl_cuda_ptr z = address(r, i->kernel.out[0]);
   const bool onto = i->prim == BDL_P_dot_add && !bdl_gpu_adds_row(i);
   const bdl_cuda_ptr c = onto ? address(r, in[2]) : z;
   bdl_device *d = &r->g->device;
   if (c != z) TRY(d->ops->copy(d, NULL, (void *)(uintptr_t)z, (void *)(uintptr_t)c, bdl_aval_bytes(&i->kernel.out_aval[0])));
-  return bdl_gpu_product(r->g, i, z, address(r, in[0]), address(r, in[1]), onto);
+  TRY(bdl_gpu_product(r->g, i, z, address(r, in[0]), address(r, in[1]), onto));
+  return s->kernel < 0 ? BDL_OK : launch(r, s);
 }
 
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
@@ -150,6 +153,7 @@ static bdl_status scan(runner *r, const bdl_gpu_step *s) {
     }
     r->at[word] = around | t << 32 * half;
     status = run_steps(r, &s->body);
+    if (status == BDL_OK && r->loops == 1 && r->x->progress) bdl_exec_report(r->x, t + 1, i->scan.length);
     if (status == BDL_OK && asked(r)) status = interrupted(r, i, t + 1);
   }
   r->depth--;
@@ -168,6 +172,7 @@ static bdl_status while_loop(runner *r, const bdl_gpu_step *s) {
     if (status == BDL_OK) status = download(r, &more, s->inst->loop.pred, 1);
     if (status != BDL_OK || !more) break;
     status = run_steps(r, &s->body);
+    if (status == BDL_OK && r->loops == 1 && r->x->progress) bdl_exec_report(r->x, done, -1);
     if (status == BDL_OK && asked(r)) status = interrupted(r, s->inst, done);
   }
   r->loops--;
@@ -194,16 +199,53 @@ static bdl_status find_rows(const runner *r, const bdl_inst *i) {
   return BDL_OK;
 }
 
-static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
+/* While a kernel runs, the steps of its outermost loop. */
+static bdl_status watched(const runner *r) {
+  enum { NOT_READY = 600, NAP = 2000000 }; /* ns */
+  const bdl_gpu_program *p = &r->q->p;
+  const bdl_inst *loop = NULL;
+  uint64_t last = 0;
+  for (int code = NOT_READY; code != 0;) {
+    code = r->g->api.cuStreamQuery(r->g->stream);
+    if (code != 0 && code != NOT_READY) return bdl_cuda_check(r->g, code, "work");
+    const uint64_t told = __atomic_load_n(r->g->told, __ATOMIC_RELAXED), k = told >> 32;
+    if (k > 0 && k <= (uint64_t)p->told.n) loop = p->told.v[k - 1];
+    if (loop && told != last) bdl_exec_report(r->x, (int64_t)(uint32_t)told, loop->kind == BDL_I_SCAN ? loop->scan.length : -1);
+    last = told;
+    if (code != 0) nanosleep(&(struct timespec){.tv_nsec = NAP}, NULL);
+  }
+  if (loop && loop->kind == BDL_I_SCAN && !bdl_stop_asked(r->c)) bdl_exec_report(r->x, loop->scan.length, loop->scan.length);
+  return BDL_OK;
+}
+
+static bdl_status kernel(const runner *r, const bdl_gpu_step *s) {
+  const bool watch = r->x->progress && r->loops == 0 && r->q->p.told.n > 0;
+  if (watch) {
+    TRY(bdl_cuda_check(r->g, r->g->api.cuStreamSynchronize(r->g->stream), "work"));
+    __atomic_store_n(r->g->told, 0, __ATOMIC_RELAXED);
+  }
+  TRY(launch(r, s));
+  return watch ? watched(r) : BDL_OK;
+}
+
+static bdl_status make_step(runner *r, const bdl_gpu_step *s) {
   if (s->kind == BDL_G_PRODUCT || (s->kind == BDL_G_HOST && s->inst->kind == BDL_I_KERNEL)) TRY(find_rows(r, s->inst));
   switch (s->kind) {
-    case BDL_G_KERNEL: return launch(r, s);
-    case BDL_G_PRODUCT: return product(r, s->inst);
+    case BDL_G_KERNEL: return kernel(r, s);
+    case BDL_G_PRODUCT: return product(r, s);
     case BDL_G_SCAN: return scan(r, s);
     case BDL_G_WHILE: return while_loop(r, s);
     case BDL_G_COND: return cond(r, s);
     default: TRY(outcome(r)); return on_cpu(r, s->inst, NULL);
   }
+}
+
+static bdl_status run_step(runner *r, const bdl_gpu_step *s) {
+  int64_t begin = 0;
+  if (!r->q->p.timed) return make_step(r, s);
+  TRY(bdl_gpu_profile_begin(r->q, s, &begin));
+  TRY(make_step(r, s));
+  return bdl_gpu_profile_end(r->q, s, begin);
 }
 
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b) {
@@ -283,6 +325,7 @@ static bdl_status run_packed(runner *r, const bdl_tensor *in, bdl_tensor *out) {
   TRY(s);
   for (int32_t k = 0; k < r->plan->n_out; k++) bdl_buffer_far_changed(out[k].buf);
   s = run_steps(r, &q->p.steps);
+  if (s == BDL_OK && q->p.timed) s = bdl_gpu_profile_laps(q);
   if (s == BDL_EINTERRUPT && r->plan->loop_only) TRY(bring_home(r));
   return s == BDL_OK ? outcome(r) : s;
 }
@@ -295,7 +338,10 @@ bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   TRY(bdl_exec_get(c, &r.x));
   if (c->sandboxed || c->budget.on) return bdl_fail(c, BDL_ENOTSUP, "a sandbox runs on the CPU alone");
   if (plan->busy) return bdl_fail(c, BDL_ENOTSUP, "%s: a compiled function may not call itself while it runs", plan->prog->name);
-  if (!plan->gpu) TRY(bdl_gpu_move_in(g, plan));
+  const bool timed = r.x->profile != NULL;
+  g->timed = timed;
+  if (plan->gpu && plan->gpu->p.timed != timed) plan->drop_gpu(plan);
+  if (!plan->gpu) TRY(bdl_gpu_move_in(g, plan, timed));
   r.g = g;
   r.q = plan->gpu;
   TRY(bdl_exec_pool(r.x));

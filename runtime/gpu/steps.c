@@ -113,6 +113,7 @@ static bdl_status loops(bdl_export_grouper *g) {
   g->indent -= 2;
   LINE("}\n");
   LINE("sync();\n");
+  TRY(bdl_gpu_tell(g->m, scan, g->indent, "to"));
   if (steps < n && (g->m->loops == 0 || !g->m->plan->loop_only)) TRY(bdl_gpu_look(g->m, scan, g->indent, "to"));
   LINE("if (stopped) break;\n");
   g->indent -= 2;
@@ -122,5 +123,8 @@ static bdl_status loops(bdl_export_grouper *g) {
 
 bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, bool *done) {
   *done = alone(i);
-  return *done ? bdl_export_group_with(m, &i->scan.body.v[i->scan.tiled->group], i, indent, loops) : BDL_OK;
+  if (!*done) return BDL_OK;
+  const bdl_inst *group = &i->scan.body.v[i->scan.tiled->group];
+  bdl_gpu_lap(m, group, i->scan.length, indent);
+  return bdl_export_group_with(m, group, i, indent, loops);
 }

@@ -47,6 +47,9 @@ __attribute__((visibility("default"))) void bdl_shim_set(const bdl_shim *s) { bd
 #define BLOCK_THREADS (bdl_shim_now->block_threads)
 #define SHARED (bdl_shim_now->shared)
 
+static uint64_t bdl_shim_cycles;
+#define cycles() (++bdl_shim_cycles) /* each look takes one */
+
 #define sync() bdl_shim_now->sync()
 #define block_sync() bdl_shim_now->block_sync()
 #define warp_sync() bdl_shim_now->warp_sync()

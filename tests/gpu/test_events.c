@@ -479,7 +479,7 @@ static bdl_status emitted(bdl_context *c) {
   bdl_status s = products(p);
   if (s == BDL_OK) s = bdl_plan_new(c, p, NULL, &plan);
   bdl_prog_unref(p);
-  if (s == BDL_OK) s = bdl_gpu_emit(plan, &q);
+  if (s == BDL_OK) s = bdl_gpu_emit(plan, false, &q);
   if (s == BDL_OK) bdl_gpu_program_free(&q);
   if (plan) bdl_plan_free(plan);
   return s;

@@ -82,7 +82,7 @@ static int steps(bdl_context *c, const char *text, bdl_gpu_kind kind) {
   bdl_plan *plan;
   bdl_gpu_program q;
   t_check(c, bdl_plan_new(c, p, NULL, &plan));
-  t_check(c, bdl_gpu_emit(plan, &q));
+  t_check(c, bdl_gpu_emit(plan, false, &q));
   const int n = count(&q.steps, kind);
   bdl_gpu_program_free(&q);
   bdl_plan_free(plan);

@@ -192,7 +192,7 @@ static void failures_of_the_driver_are_told(void **state) {
   if (t_gpu_is_real()) skip();
   static const char *const calls[] = {"cuMemAllocAsync:1", "cuMemAllocAsync:2", "cuMemAllocAsync:3", "cuMemcpyHtoDAsync:1",
                                       "cuModuleLoadDataEx:1", "cuModuleGetFunction:1", "cuLaunchKernelEx:1", "cuMemcpyDtoHAsync:1",
-                                      "cuStreamSynchronize:1", "nvrtcCreateProgram:1", "nvrtcCompileProgram:1"};
+                                      "cuEventSynchronize:1", "nvrtcCreateProgram:1", "nvrtcCompileProgram:1"};
   for (int k = 0; k < BDL_LEN(calls); k++) {
     if (strncmp(calls[k], "nvrtc", 5) == 0) t_in_folder(getenv("BDL_CACHE"), "rm -f *.cubin");
     if (with_failure(calls[k]) == BDL_OK) fail_msg("%s: nothing failed", calls[k]);
@@ -307,6 +307,9 @@ static void programs_of_hosts_run_there(void **state) {
     t_done(b, bdl_program_run(p));
     t_floats(y, (float[]){2.f * (float)step, 4.f * (float)step, 6.f * (float)step}, 3);
   }
+  size_t used = 0, peak = 0;
+  bdl_memory_gpu(b, &used, &peak);
+  assert_true(used > 0 && peak >= used);
   t_done(b, bdl_cell_read(cell, &value));
   t_floats(n, (float[]){3, 6, 9}, 3);
   n[0] = 10, x[0] = 5; /* the host writes both */

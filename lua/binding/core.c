@@ -319,6 +319,7 @@ static int l_gpu(lua_State *L) {
   set_string(L, "driver_path", g->api.driver.path);
   set_string(L, "nvrtc_path", g->api.nvrtc.path);
   set_string(L, "blas_path", g->api.blas.path);
+  if (g->api.blas_lt.handle) set_string(L, "blas_lt_path", g->api.blas_lt.path);
   return 1;
 }
 

@@ -91,6 +91,8 @@ static void gpu_fini(bdl_device *d) {
   bdl_cuda *g = gpu_of(d);
   bdl_context *c = d->ctx;
   if (g->blas) g->api.cublasDestroy_v2(g->blas);
+  if (g->blas_lt) g->api.cublasLtDestroy(g->blas_lt);
+  if (g->workspace) gpu_free(d, g->workspace, g->workspace_size);
   __atomic_store_n(&c->interrupted_too, NULL, __ATOMIC_RELEASE);
   if (g->stream) {
     g->api.cuStreamSynchronize(g->stream);

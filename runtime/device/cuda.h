@@ -90,6 +90,32 @@ typedef struct bdl_cuda_launch_config { /* CUlaunchConfig */
                                  int lda, long long a_step, const void *b, int b_type, int ldb, long long b_step, const void *beta,      \
                                  void *c, int c_type, int ldc, long long c_step, int batch, int compute, int algorithm))
 
+/* May be missing: products without epilogues then. */
+#define BDL_CUDA_BLAS_LT(X)                                                                                  \
+  X(cublasLtCreate, (bdl_cuda_any * handle))                                                                 \
+  X(cublasLtDestroy, (bdl_cuda_any handle))                                                                  \
+  X(cublasLtMatmulDescCreate, (bdl_cuda_any * p, int compute, int scale_type))                               \
+  X(cublasLtMatmulDescDestroy, (bdl_cuda_any p))                                                             \
+  X(cublasLtMatmulDescSetAttribute, (bdl_cuda_any p, int attribute, const void *value, size_t size))         \
+  X(cublasLtMatrixLayoutCreate, (bdl_cuda_any * p, int type, uint64_t rows, uint64_t columns, int64_t ld))   \
+  X(cublasLtMatrixLayoutDestroy, (bdl_cuda_any p))                                                           \
+  X(cublasLtMatmulPreferenceCreate, (bdl_cuda_any * p))                                                      \
+  X(cublasLtMatmulPreferenceDestroy, (bdl_cuda_any p))                                                       \
+  X(cublasLtMatmulPreferenceSetAttribute, (bdl_cuda_any p, int attribute, const void *value, size_t size))   \
+  X(cublasLtMatmulAlgoGetHeuristic, (bdl_cuda_any handle, bdl_cuda_any p, bdl_cuda_any a, bdl_cuda_any b, bdl_cuda_any c, bdl_cuda_any d, \
+                                     bdl_cuda_any preference, int most, bdl_cuda_heuristic *found, int *n))                              \
+  X(cublasLtMatmul, (bdl_cuda_any handle, bdl_cuda_any p, const void *alpha, const void *a, bdl_cuda_any a_layout, const void *b,        \
+                     bdl_cuda_any b_layout, const void *beta, const void *c, bdl_cuda_any c_layout, void *d, bdl_cuda_any d_layout,      \
+                     const void *algorithm, void *workspace, size_t size, bdl_cuda_any stream))
+
+typedef struct bdl_cuda_heuristic { /* cublasLtMatmulHeuristicResult_t */
+  uint64_t algorithm[8];
+  size_t workspace;
+  int status;
+  float waves;
+  int reserved[4];
+} bdl_cuda_heuristic;
+
 typedef struct bdl_cuda_library {
   void *handle;    /* NULL: not open */
   char path[512];  /* what was opened */
@@ -98,9 +124,9 @@ typedef struct bdl_cuda_library {
 
 typedef struct bdl_cuda_api {
 #define X(name, args) int(*name) args;
-  BDL_CUDA_DRIVER(X) BDL_CUDA_NVRTC(X) BDL_CUDA_BLAS(X)
+  BDL_CUDA_DRIVER(X) BDL_CUDA_NVRTC(X) BDL_CUDA_BLAS(X) BDL_CUDA_BLAS_LT(X)
 #undef X
-  bdl_cuda_library driver, nvrtc, blas;
+  bdl_cuda_library driver, nvrtc, blas, blas_lt;
 } bdl_cuda_api;
 
 /* Opens what is there; looked for in the folders of BDL_CUDA (with ':' between), then where the loader looks, then in
@@ -138,7 +164,9 @@ typedef struct bdl_cuda {
   int major, minor;              /* compute capability */
   int processors, block_threads; /* multiprocessors; threads a block that programs are launched with */
   bool cooperative, clusters;
-  bdl_cuda_any context, stream, blas;
+  bdl_cuda_any context, stream, blas, blas_lt;
+  void *workspace;               /* of products */
+  size_t workspace_size;
   bdl_cuda_staging staging;
   bool timed;                    /* copies wait for what is before them, and are counted: */
   bdl_cuda_copies up, down;

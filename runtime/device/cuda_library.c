@@ -13,6 +13,7 @@ enum { MOST_NAMES = 5 };
 static const char *const driver_names[MOST_NAMES] = {"libcuda.so.1", "libcuda.so"};
 static const char *const nvrtc_names[MOST_NAMES] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"};
 static const char *const blas_names[MOST_NAMES] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"};
+static const char *const blas_lt_names[MOST_NAMES] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"};
 static const char USUAL[] = "/usr/local/cuda/lib64";
 
 /* One name in one folder; "": where the loader looks. */
@@ -68,6 +69,7 @@ void bdl_cuda_api_open(bdl_cuda_api *api) {
   if (!api->driver.handle) return; /* the others are large */
   open_library(&api->nvrtc, nvrtc_names);
   open_library(&api->blas, blas_names);
+  open_library(&api->blas_lt, blas_lt_names);
 #define X(name, args)                                                              \
   p = find(library, #name);                                                        \
   memcpy(&api->name, &p, sizeof p); /* ISO C has no cast from an object to a function */
@@ -80,11 +82,14 @@ void bdl_cuda_api_open(bdl_cuda_api *api) {
   library = &api->blas;
   BDL_CUDA_BLAS(X)
   note_path(library, p);
+  library = &api->blas_lt;
+  BDL_CUDA_BLAS_LT(X)
+  note_path(library, p);
 #undef X
 }
 
 void bdl_cuda_api_close(bdl_cuda_api *api) {
-  bdl_cuda_library *const all[] = {&api->blas, &api->nvrtc, &api->driver};
+  bdl_cuda_library *const all[] = {&api->blas_lt, &api->blas, &api->nvrtc, &api->driver};
   for (int i = 0; i < BDL_LEN(all); i++) {
     if (all[i]->handle) dlclose(all[i]->handle);
     all[i]->handle = NULL;

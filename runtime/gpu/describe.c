@@ -20,7 +20,7 @@ static void steps(const bdl_gpu_steps *b, int indent, bdl_str *out) {
       case BDL_G_COND: bdl_str_addf(out, "one of %" PRId64 " branches", s->body.n); break;
       case BDL_G_PRODUCT:
         bdl_str_addf(out, "cuBLAS: %s", bdl_prims[s->inst->prim].name);
-        if (s->kernel >= 0) bdl_str_addf(out, ", then k%" PRId32, s->kernel);
+        if (s->kernel >= 0) bdl_str_addf(out, ", k%" PRId32 " where its epilogues cannot", s->kernel);
         break;
       case BDL_G_HOST: bdl_str_addf(out, "on the host: %s", bdl_prims[s->inst->prim].name); break;
     }

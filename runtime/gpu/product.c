@@ -1,10 +1,11 @@
 /*
-** product.c -- large products of floats by cuBLAS, between launches.  Its order of additions is its own.
+** product.c -- large products of floats by cuBLAS, between launches, and cuBLASLt where a row is added to them.  Their order of additions
+** is their own.
 **
 ** A kernel's tiles have the bits of the CPU and need no host; the library is several times as fast where a product takes longer
 ** than a launch does.  Inside a loop of the host each step pays for launches around it, too, so there a product must be larger.
 */
-#include "gpu/program.h"
+#include "gpu/resident.h"
 
 #include <limits.h>
 
@@ -12,7 +13,10 @@
 #include "exec/lower_linalg.h"
 
 /* Values of cuBLAS's interface. */
-enum { NO_TRANS = 0, TRANS = 1, F32 = 0, F64 = 1, SUM_F32 = 68, SUM_TF32 = 77, SUM_F64 = 70, ANY_ALGORITHM = -1, NO_MEMORY = 3 };
+enum {
+  NO_TRANS = 0, TRANS = 1, F32 = 0, F64 = 1, SUM_F32 = 68, SUM_TF32 = 77, SUM_F64 = 70, ANY_ALGORITHM = -1, NO_MEMORY = 3, NOT_SUPPORTED = 15,
+  DESC_TRANS_A = 3, DESC_TRANS_B = 4, DESC_EPILOGUE = 7, DESC_BIAS = 8, EPILOGUE_BIAS = 4, PREFERRED_WORKSPACE = 1, PREFERRED_ALIGNMENT = 5
+};
 
 enum { LARGE = 27, LARGE_IN_LOOP = 30, LEAST_ROWS = 16 }; /* 2^: operations; fewer rows wait for memory, here as there */
 
@@ -56,18 +60,114 @@ static int leading(int64_t row, int64_t column, int64_t rows, int64_t columns, i
 }
 
 /* By columns z is z': z' = y' x'. */
-bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto) {
-  static const float one_f32 = 1, zero_f32 = 0;
-  static const double one_f64 = 1, zero_f64 = 0;
-  bdl_packing pack[2];
-  const bdl_k_matmul p = bdl_lower_matmul(i->kernel.params, i->kernel.in_aval, pack);
+typedef struct gemm {
+  bdl_k_matmul p;
+  int type, sum, tx, ty, lx, ly;
+  const void *one, *zero;
+} gemm;
+
+static gemm gemm_of(const bdl_cuda *g, const bdl_inst *i) {
+  static const float f32[] = {0, 1};
+  static const double f64[] = {0, 1};
   const bool single = i->kernel.out_aval[0].dtype == BDL_F32;
-  const int type = single ? F32 : F64, sum = !single ? SUM_F64 : g->device.ctx->tf32 ? SUM_TF32 : SUM_F32;
-  const void *one = single ? (const void *)&one_f32 : &one_f64, *zero = single ? (const void *)&zero_f32 : &zero_f64;
-  int tx, ty;
-  const int ly = leading(p.yj, p.yp, p.n, p.k, &ty), lx = leading(p.xp, p.xi, p.k, p.m, &tx);
+  bdl_packing pack[2];
+  gemm m = {.p = bdl_lower_matmul(i->kernel.params, i->kernel.in_aval, pack)};
+  m.type = single ? F32 : F64;
+  m.sum = !single ? SUM_F64 : g->device.ctx->tf32 ? SUM_TF32 : SUM_F32;
+  m.zero = single ? (const void *)&f32[0] : &f64[0];
+  m.one = single ? (const void *)&f32[1] : &f64[1];
+  m.ly = leading(m.p.yj, m.p.yp, m.p.n, m.p.k, &m.ty);
+  m.lx = leading(m.p.xp, m.p.xi, m.p.k, m.p.m, &m.tx);
+  return m;
+}
+
+bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto) {
+  const gemm m = gemm_of(g, i);
   TRY(library(g));
-  return check(g, g->api.cublasGemmStridedBatchedEx(g->blas, ty, tx, (int)p.n, (int)p.m, (int)p.k, one, (const void *)(uintptr_t)y, type, ly, p.yb,
-                                                    (const void *)(uintptr_t)x, type, lx, p.xb, onto ? one : zero, (void *)(uintptr_t)z, type,
-                                                    (int)p.ldz, p.zb, (int)p.batch, sum, ANY_ALGORITHM));
+  return check(g, g->api.cublasGemmStridedBatchedEx(g->blas, m.ty, m.tx, (int)m.p.n, (int)m.p.m, (int)m.p.k, m.one, (const void *)(uintptr_t)y,
+                                                    m.type, m.ly, m.p.yb, (const void *)(uintptr_t)x, m.type, m.lx, m.p.xb, onto ? m.one : m.zero,
+                                                    (void *)(uintptr_t)z, m.type, (int)m.p.ldz, m.p.zb, (int)m.p.batch, m.sum, ANY_ALGORITHM));
+}
+
+/* ---- with a row added to each of z: as z' has one element of it a row, what cuBLASLt calls a bias ------------------------ */
+
+enum { ALIGNED = 16 }; /* bytes, of all operands: algorithms are chosen once, for whatever comes */
+
+void bdl_gpu_epilogue_drop(bdl_cuda *g, bdl_gpu_epilogue *e) {
+  if (e->what) g->api.cublasLtMatmulDescDestroy(e->what);
+  if (e->x) g->api.cublasLtMatrixLayoutDestroy(e->x);
+  if (e->y) g->api.cublasLtMatrixLayoutDestroy(e->y);
+  if (e->z) g->api.cublasLtMatrixLayoutDestroy(e->z);
+  *e = (bdl_gpu_epilogue){0};
+}
+
+static int describe(bdl_cuda *g, bdl_gpu_epilogue *e, const gemm *m) {
+  const bdl_cuda_api *a = &g->api;
+  const int32_t ty = m->ty, tx = m->tx;
+  const uint32_t bias = EPILOGUE_BIAS;
+  const uint64_t rows_y = (uint64_t)(ty ? m->p.k : m->p.n), rows_x = (uint64_t)(tx ? m->p.m : m->p.k);
+  const void *anywhere = (const void *)(uintptr_t)ALIGNED; /* is not read, only how it is aligned */
+  int s = a->cublasLtMatmulDescCreate(&e->what, m->sum, m->type);
+  if (!s) s = a->cublasLtMatmulDescSetAttribute(e->what, DESC_TRANS_A, &ty, sizeof ty);
+  if (!s) s = a->cublasLtMatmulDescSetAttribute(e->what, DESC_TRANS_B, &tx, sizeof tx);
+  if (!s) s = a->cublasLtMatmulDescSetAttribute(e->what, DESC_EPILOGUE, &bias, sizeof bias);
+  if (!s) s = a->cublasLtMatmulDescSetAttribute(e->what, DESC_BIAS, &anywhere, sizeof anywhere);
+  if (!s) s = a->cublasLtMatrixLayoutCreate(&e->y, m->type, rows_y, (uint64_t)(ty ? m->p.n : m->p.k), m->ly);
+  if (!s) s = a->cublasLtMatrixLayoutCreate(&e->x, m->type, rows_x, (uint64_t)(tx ? m->p.k : m->p.m), m->lx);
+  if (!s) s = a->cublasLtMatrixLayoutCreate(&e->z, m->type, (uint64_t)m->p.n, (uint64_t)m->p.m, m->p.ldz);
+  return s;
+}
+
+/* How to do it; e->none where the library does not know. */
+static int choose(bdl_cuda *g, bdl_gpu_epilogue *e) {
+  const bdl_cuda_api *a = &g->api;
+  const uint64_t workspace = g->major >= 9 ? UINT64_C(32) << 20 : UINT64_C(4) << 20; /* as cuBLAS has */
+  const uint32_t aligned = ALIGNED;
+  bdl_cuda_any preference = NULL;
+  int n = 0, s = a->cublasLtMatmulPreferenceCreate(&preference);
+  if (s) return s;
+  s = a->cublasLtMatmulPreferenceSetAttribute(preference, PREFERRED_WORKSPACE, &workspace, sizeof workspace);
+  for (int k = 0; k < 4 && !s; k++) s = a->cublasLtMatmulPreferenceSetAttribute(preference, PREFERRED_ALIGNMENT + k, &aligned, sizeof aligned);
+  if (!s) s = a->cublasLtMatmulAlgoGetHeuristic(g->blas_lt, e->what, e->y, e->x, e->z, e->z, preference, 1, &e->how, &n);
+  a->cublasLtMatmulPreferenceDestroy(preference);
+  e->none = s == NOT_SUPPORTED || (!s && (n == 0 || e->how.status != 0));
+  return s == NOT_SUPPORTED ? 0 : s;
+}
+
+static bdl_status room_for(bdl_cuda *g, size_t size) {
+  bdl_device *d = &g->device;
+  void *p;
+  if (size <= g->workspace_size) return BDL_OK;
+  TRY(d->ops->alloc(d, size, &p));
+  if (g->workspace) d->ops->free(d, g->workspace, g->workspace_size);
+  g->workspace = p;
+  g->workspace_size = size;
+  return BDL_OK;
+}
+
+static bdl_status prepare(bdl_cuda *g, bdl_gpu_epilogue *e, const gemm *m) {
+  bdl_gpu_epilogue_drop(g, e);
+  if (!g->blas_lt) TRY(check(g, g->api.cublasLtCreate(&g->blas_lt)));
+  int s = describe(g, e, m);
+  if (!s) s = choose(g, e);
+  e->sum = s ? 0 : m->sum;
+  return check(g, s);
+}
+
+bdl_status bdl_gpu_product_row(bdl_gpu_plan *q, const bdl_gpu_step *s, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bdl_cuda_ptr row, bool *done) {
+  bdl_cuda *g = q->g;
+  bdl_gpu_epilogue *e = &q->epilogue[s->kernel];
+  const gemm m = gemm_of(g, s->inst);
+  const void *bias = (const void *)(uintptr_t)row;
+  *done = false;
+  if (!g->api.blas_lt.handle || m.p.batch != 1 || (z | x | y | row) % ALIGNED != 0) return BDL_OK;
+  if (e->sum != m.sum) TRY(prepare(g, e, &m));
+  if (e->none) return BDL_OK;
+  TRY(room_for(g, e->how.workspace));
+  TRY(check(g, g->api.cublasLtMatmulDescSetAttribute(e->what, DESC_BIAS, &bias, sizeof bias)));
+  TRY(check(g, g->api.cublasLtMatmul(g->blas_lt, e->what, m.one, (const void *)(uintptr_t)y, e->y, (const void *)(uintptr_t)x, e->x, m.zero,
+                                     (const void *)(uintptr_t)z, e->z, (void *)(uintptr_t)z, e->z, e->how.algorithm, g->workspace,
+                                     g->workspace_size, g->stream)));
+  *done = true;
+  return BDL_OK;
 }

@@ -101,7 +101,7 @@ bdl_status bdl_gpu_steps_alone(bdl_exporter *m, const bdl_inst *i, int indent, b
 
 /* ---- product.c: is a product the library's, not a kernel's?  looped: inside a loop */
 bool bdl_gpu_is_large(const bdl_inst *i, bool looped);
-bool bdl_gpu_adds_row(const bdl_inst *i); /* a dot_add of a number a column, which a kernel behind it does */
+bool bdl_gpu_adds_row(const bdl_inst *i); /* a dot_add of a number a column: an epilogue of cuBLASLt, else a kernel behind it */
 /* onto: z = z + the product.  Errors: BDL_ENOMEM, BDL_EIO. */
 bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto);
 

@@ -18,6 +18,8 @@ static void drop(bdl_plan *plan) {
   for (int k = 0; k < 2; k++)
     if (q->event[k]) q->g->api.cuEventDestroy_v2(q->event[k]);
   if (q->module) q->g->api.cuModuleUnload(q->module);
+  for (int32_t k = 0; q->epilogue && k < q->p.n_kernels; k++) bdl_gpu_epilogue_drop(q->g, &q->epilogue[k]);
+  bdl_free(c, q->epilogue, (size_t)(q->p.n_kernels + 1) * sizeof *q->epilogue);
   bdl_free(c, q->function, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
   bdl_free(c, q->most_blocks, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
   bdl_free(c, q->table, (size_t)q->n_table * sizeof *q->table);
@@ -103,10 +105,11 @@ bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan, bool timed) {
   plan->drop_gpu = drop;
   q->n_table = bdl_gpu_own(q, BDL_GPU_FIXED) + (int32_t)q->p.constants.n;
   q->function = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->function);
+  q->epilogue = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->epilogue);
   q->most_blocks = bdl_calloc(c, (size_t)(q->p.n_kernels + 1) * sizeof *q->most_blocks);
   q->table = bdl_calloc(c, (size_t)q->n_table * sizeof *q->table);
   q->moving = bdl_calloc(c, (size_t)(plan->slots.n + 1) * sizeof *q->moving);
-  s = q->function && q->most_blocks && q->table && q->moving ? load(q) : BDL_ENOMEM;
+  s = q->function && q->epilogue && q->most_blocks && q->table && q->moving ? load(q) : BDL_ENOMEM;
   if (s == BDL_OK) s = lay_out(q);
   if (s != BDL_OK) drop(plan);
   return s;

@@ -17,6 +17,7 @@ typedef struct bdl_gpu_plan {
   bdl_cuda_ptr *moving;  /* [slots] rows of loops that the host steps */
   bdl_cuda_ptr memory;   /* F itself, status and flag, constants, arena, room */
   size_t bytes;
+  struct bdl_gpu_epilogue *epilogue; /* [n_kernels] of the products that such a kernel would follow */
   bdl_cuda_any event[2]; /* of a profiled program: around a step */
   int64_t launched, copied; /* ns: of launches that no instruction has yet; of copies before the step */
 } bdl_gpu_plan;
@@ -29,6 +30,17 @@ static inline size_t bdl_gpu_laps_bytes(const bdl_gpu_plan *q) { return (size_t)
 
 /* Text, module, memory: plan->gpu.  timed: for a profile.  Errors: as bdl_gpu_emit, bdl_gpu_compile; BDL_ENOMEM. */
 bdl_status bdl_gpu_move_in(bdl_cuda *g, bdl_plan *plan, bool timed);
+
+/* ---- product.c: products with a row added to them, by cuBLASLt */
+typedef struct bdl_gpu_epilogue {
+  bdl_cuda_any what, x, y, z; /* of the product; layouts */
+  bdl_cuda_heuristic how;
+  int sum;                    /* type of sums that they are for; 0: not asked yet */
+  bool none;                  /* the library has none for it */
+} bdl_gpu_epilogue;
+/* *done: z = x y + row; false: it cannot.  Errors: as bdl_gpu_product. */
+bdl_status bdl_gpu_product_row(bdl_gpu_plan *q, const bdl_gpu_step *s, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bdl_cuda_ptr row, bool *done);
+void bdl_gpu_epilogue_drop(bdl_cuda *g, bdl_gpu_epilogue *e);
 
 /* ---- profile.c: what a profile has of a run.  Around a step: */
 bdl_status bdl_gpu_profile_begin(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t *begin);

@@ -117,6 +117,9 @@ static bdl_status product(const runner *r, const bdl_gpu_step *s) {
   const bool onto = i->prim == BDL_P_dot_add && !bdl_gpu_adds_row(i);
   const bdl_cuda_ptr c = onto ? address(r, in[2]) : z;
   bdl_device *d = &r->g->device;
+  bool done = false;
+  if (s->kernel >= 0) TRY(bdl_gpu_product_row(r->q, s, z, address(r, in[0]), address(r, in[1]), address(r, in[2]), &done));
+  if (done) return BDL_OK;
   if (c != z) TRY(d->ops->copy(d, NULL, (void *)(uintptr_t)z, (void *)(uintptr_t)c, bdl_aval_bytes(&i->kernel.out_aval[0])));
   TRY(bdl_gpu_product(r->g, i, z, address(r, in[0]), address(r, in[1]), onto));
   return s->kernel < 0 ? BDL_OK : launch(r, s);

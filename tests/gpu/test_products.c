@@ -17,7 +17,7 @@
 #include "../ir/text.h"
 #include "../support/gpu.h"
 #include "../support/random.h"
-#include "gpu/program.h"
+#include "gpu/resident.h"
 
 /* ---- both ------------------------------------------------------------------------------------------------------------ */
 
@@ -161,30 +161,84 @@ static void test_spikes(void **state) {
 
 /* ---- products of the library --------------------------------------------------------------------------------------- */
 
-/* 2^27 operations, those of a loop 2^30. */
-static void test_library_fails(void **state) {
-  static const char *const functions[] = {"cublasCreate:1", "cublasSetStream:1", "cublasGemmStridedBatchedEx:1"};
-  bdl_context *c = *state;
-  bdl_prog *p = t_parse(c, "program p(x:f32[512, 256], y:f32[256, 512]) {\n"
-                           "  z:f32[512, 512] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n  return z\n}\n");
+/* 2^27 operations, those of a loop 2^30.  Each of these calls fails once; then all is as before. */
+static void failing(bdl_context *c, const char *text, const char *const *functions, int n) {
+  bdl_prog *p = t_parse(c, text);
   bdl_tensor in[MANY], out = {0};
   bdl_plan *plan;
   operands(p, in);
   t_check(c, bdl_gpu_use(c, "gpu"));
   t_check(c, bdl_plan_new(c, p, NULL, &plan));
-  for (int k = 0; k < BDL_LEN(functions) && !t_gpu_is_real(); k++) {
+  for (int k = 0; k < n && !t_gpu_is_real(); k++) {
     setenv("FAKE_CUDA_FAIL", functions[k], 1);
     assert_int_equal(bdl_gpu_run(plan, in, &out), BDL_EIO);
-    assert_non_null(strstr(bdl_last_error(c)->message, "GPU: cuBLAS failed"));
+    if (!strstr(bdl_last_error(c)->message, "GPU: cuBLAS failed")) fail_msg("%s: %s", functions[k], bdl_last_error(c)->message);
     if (out.buf) bdl_tensor_unref(&out);
     out = (bdl_tensor){0};
   }
   unsetenv("FAKE_CUDA_FAIL");
   t_check(c, bdl_gpu_run(plan, in, &out));
   bdl_tensor_unref(&out);
-  t_drop(in, 2);
+  t_drop(in, plan->n_in);
   bdl_plan_free(plan);
   bdl_prog_unref(p);
+}
+
+static void test_library_fails(void **state) {
+  static const char *const functions[] = {"cublasCreate:1", "cublasSetStream:1", "cublasGemmStridedBatchedEx:1"};
+  failing(*state, "program p(x:f32[512, 256], y:f32[256, 512]) {\n"
+                  "  z:f32[512, 512] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] x y\n  return z\n}\n",
+          functions, BDL_LEN(functions));
+}
+
+#define ROW(d, x, tx, y, ty)                                                                                                   \
+  "program p(x:" d "[" x "], y:" d "[" y "], b:" d "[256]) {\n"                                                              \
+  "  z:" d "[512, 256] = dot_add[lhs_contract=(" tx ") rhs_contract=(" ty ") lhs_batch=() rhs_batch=() onto=0] x y b\n  return z\n}\n"
+
+static const char *const rows[] = {ROW("f32", "512, 512", "1", "512, 256", "0"), ROW("f64", "512, 512", "0", "256, 512", "1"),
+                                   ROW("f32", "512, 512", "0", "512, 256", "0"), ROW("f64", "512, 512", "1", "256, 512", "1")};
+
+static void all_rows(bdl_context *c) {
+  for (int k = 0; k < BDL_LEN(rows); k++) {
+    assert_int_equal(steps(c, rows[k], BDL_G_PRODUCT), 1);
+    assert_int_equal(steps(c, rows[k], BDL_G_KERNEL), 0);
+    same(c, rows[k], 1e-5);
+  }
+}
+
+/* By the library's epilogue where it has one; where it has none, or is not there, or operands lie anywhere, by a kernel. */
+static void test_row_added(void **state) {
+  bdl_context *c = *state;
+  all_rows(c);
+  bdl_cuda *g = bdl_cuda_of(c);
+  assert_true(t_gpu_is_real() || g->workspace_size > 0);
+  setenv("FAKE_CUDA_NO_EPILOGUE", "1", 1);
+  all_rows(c);
+  unsetenv("FAKE_CUDA_NO_EPILOGUE");
+  void *const library = g->api.blas_lt.handle;
+  g->api.blas_lt.handle = NULL;
+  all_rows(c);
+  g->api.blas_lt.handle = library;
+
+  bdl_prog *p = t_parse(c, rows[0]);
+  bdl_tensor in[MANY];
+  uint64_t rng = 3;
+  operands(p, in);
+  const bdl_aval longer = bdl_aval_make(BDL_F32, 1, (int64_t[]){257});
+  bdl_tensor_unref(&in[2]);
+  in[2] = t_random_tensor(c, &longer, -1, 1, &rng);
+  in[2].aval.shape[0] = 256;
+  in[2].offset = 1;
+  same_over(c, p, in, 1e-5, "a row that is not aligned");
+  bdl_prog_unref(p);
+}
+
+static void test_epilogue_fails(void **state) {
+  static const char *const functions[] = {"cublasLtCreate:1", "cublasLtMatmulDescCreate:1", "cublasLtMatmulDescSetAttribute:3",
+                                          "cublasLtMatrixLayoutCreate:2", "cublasLtMatmulPreferenceCreate:1",
+                                          "cublasLtMatmulPreferenceSetAttribute:2", "cublasLtMatmulAlgoGetHeuristic:1",
+                                          "cublasLtMatmulDescSetAttribute:5", "cublasLtMatmul:1"};
+  failing(*state, rows[0], functions, BDL_LEN(functions));
 }
 
 /* A loop of products that are too small for that is one kernel. */
@@ -351,7 +405,7 @@ static int begin(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_spikes), T_TEST(test_families), T_TEST(test_large),
-                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_larger),
+                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_row_added), T_TEST(test_epilogue_fails), T_TEST(test_larger),
                                      T_TEST(test_factors), T_TEST(test_exchanges_out_of_range)};
   return cmocka_run_group_tests(tests, begin, NULL);
 }

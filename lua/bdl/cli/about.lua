@@ -52,6 +52,7 @@ function M.gpu()
   lines[#lines + 1] = ("driver of CUDA %s, %s"):format(gpu.driver, gpu.driver_path)
   lines[#lines + 1] = ("NVRTC %s, %s"):format(gpu.nvrtc, gpu.nvrtc_path)
   lines[#lines + 1] = ("cuBLAS, %s"):format(gpu.blas_path)
+  lines[#lines + 1] = ("cuBLASLt, %s"):format(gpu.blas_lt_path or "not found; products have no epilogues")
   return lines
 end
 

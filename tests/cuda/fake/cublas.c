@@ -1,56 +1,15 @@
 /*
 ** cublas.c -- products by loops, queued on a stream of the fake driver.  Scalars are read on the host, at the call.
 */
-#include "fake.h"
+#include "product.h"
 
 struct cublasContext {
   CUstream stream;
 };
 
-/* c[m, n] = alpha op(a)[m, k] op(b)[k, n] + beta c, column-major; `batch` of them */
-typedef struct {
-  bool single, ta, tb;
-  int m, n, k, lda, ldb, ldc, batch;
-  long long stride_a, stride_b, stride_c;
-  double alpha, beta;
-  const void *a, *b;
-  void *c;
-} product;
-
 #define ENTER_CUBLAS(function)                                      \
   if (fake_fails(#function)) return CUBLAS_STATUS_EXECUTION_FAILED; \
   if (!h) return CUBLAS_STATUS_NOT_INITIALIZED
-
-/* beta = 0: c is not read. */
-#define PRODUCT(name, T)                                                                                          \
-  static void name(const product *p, int i) {                                                                     \
-    const T *a = (const T *)p->a + i * p->stride_a, *b = (const T *)p->b + i * p->stride_b;                       \
-    T *c = (T *)p->c + i * p->stride_c;                                                                           \
-    for (int64_t col = 0; col < p->n; col++)                                                                      \
-      for (int64_t row = 0; row < p->m; row++) {                                                                  \
-        T sum = 0;                                                                                                \
-        for (int64_t l = 0; l < p->k; l++)                                                                        \
-          sum += a[p->ta ? l + row * p->lda : row + l * p->lda] * b[p->tb ? col + l * p->ldb : l + col * p->ldb]; \
-        T *z = &c[row + col * p->ldc];                                                                            \
-        *z = (T)p->alpha * sum + (p->beta != 0 ? (T)p->beta * *z : 0);                                            \
-      }                                                                                                           \
-  }
-PRODUCT(product_f32, float)
-PRODUCT(product_f64, double)
-
-static CUresult do_product(void *args) {
-  const product *p = args;
-  for (int i = 0; i < p->batch; i++) (p->single ? product_f32 : product_f64)(p, i);
-  return CUDA_SUCCESS;
-}
-
-/* Do `batch` matrices of rows x columns lie on the device? */
-static bool fits(const product *p, const void *x, int rows, int columns, int ld, long long stride) {
-  const size_t bytes = p->single ? sizeof(float) : sizeof(double);
-  if (!rows || !columns) return true;
-  const long long last = (p->batch - 1) * stride + (long long)(columns - 1) * ld + rows;
-  return fake_on_device((CUdeviceptr)(uintptr_t)x, (size_t)last * bytes);
-}
 
 static cublasStatus_t multiply(cublasHandle_t h, const product *p) {
   const int rows_a = p->ta ? p->k : p->m, rows_b = p->tb ? p->n : p->k;
@@ -68,8 +27,6 @@ static cublasStatus_t multiply(cublasHandle_t h, const product *p) {
   return fake_queue(h->stream, do_product, p, sizeof *p, NULL) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
 
-static double scalar(const void *x, bool single) { return single ? (double)*(const float *)x : *(const double *)x; }
-
 cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int m, int n, int k, const void *alpha,
                                           const void *a, int atype, int lda, long long stride_a, const void *b,
                                           int btype, int ldb, long long stride_b, const void *beta, void *c, int ctype,
@@ -83,7 +40,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, int 
   if ((!single && atype != CUDA_R_64F) || btype != atype || ctype != atype || !mode) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (ta < 0 || ta > 2 || tb < 0 || tb > 2 || !alpha || !beta) return CUBLAS_STATUS_INVALID_VALUE;
   const product p = {single, ta, tb, m, n, k, lda, ldb, ldc, batch, stride_a, stride_b, stride_c,
-                     scalar(alpha, single), scalar(beta, single), a, b, c};
+                     scalar(alpha, single), scalar(beta, single), a, b, NULL, c};
   return multiply(h, &p);
 }
 

@@ -5,7 +5,7 @@
 **   device.c    devices, contexts, errors              fiber.c    the threads of a launch
 **   memory.c    allocations, copies                    nvrtc.c    text -> shared object, by cc
 **   stream.c    streams, events, what is queued        cublas.c   products, by loops
-**   launch.c    modules, functions, launches
+**   launch.c    modules, functions, launches           cublaslt.c with a bias added
 */
 #ifndef BDL_TESTS_FAKE_H
 #define BDL_TESTS_FAKE_H

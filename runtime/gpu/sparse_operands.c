@@ -105,12 +105,8 @@ static const char OUTSIDE_IDS[] = "a listed row or column is out of range, or mo
 
 void bdl_gpu_begin(bdl_exporter *m, const bdl_gpu_matrix *t, int indent) { LINE(t->known ? "" : "if ("); }
 bdl_status bdl_gpu_end(bdl_exporter *m, const bdl_inst *i, const bdl_gpu_matrix *t) {
-  int64_t failure;
-  if (t->known) ADD(";\n");
-  else {
-    TRY(bdl_export_failure_of(m, BDL_EINDEX, i->src, OUTSIDE_CSR, &failure));
-    ADD(") return %" PRId64 ";\n", failure);
-  }
+  if (!t->known) return bdl_export_fails(m, i, BDL_EINDEX, OUTSIDE_CSR);
+  ADD(";\n");
   return BDL_OK;
 }
 
@@ -118,7 +114,6 @@ bdl_status bdl_gpu_end(bdl_exporter *m, const bdl_inst *i, const bdl_gpu_matrix 
 
 bdl_status bdl_gpu_listed(bdl_exporter *m, const bdl_inst *i, int indent, int64_t extent, bool lanes, int64_t *at) {
   const bdl_aval *ids = &i->kernel.in_aval[1];
-  int64_t failure;
   LINE("const int32_t *const ids = ");
   TRY(in(m, i, 1));
   ADD(lanes ? " + lane * %" PRId64 ";\n" : ";\n", bdl_gpu_last(ids));
@@ -129,11 +124,11 @@ bdl_status bdl_gpu_listed(bdl_exporter *m, const bdl_inst *i, int indent, int64_
     LINE("const bool again = false;\n");
     return BDL_OK;
   }
-  TRY(bdl_export_failure_of(m, BDL_EINDEX, i->src, OUTSIDE_IDS, &failure));
   LINE("uint32_t *const repeated = ");
   bdl_gpu_room(m, "uint32_t", at, 4 * (lanes ? ids->shape[0] : 1));
   ADD(lanes ? " + lane;\n" : ";\n");
-  LINE("if (outside_ids(flag, repeated, ids, count, %" PRId64 ", %" PRId64 ")) return %" PRId64 ";\n", bdl_gpu_last(ids), extent, failure);
+  LINE("if (outside_ids(flag, repeated, ids, count, %" PRId64 ", %" PRId64 ")", bdl_gpu_last(ids), extent);
+  TRY(bdl_export_fails(m, i, BDL_EINDEX, OUTSIDE_IDS));
   LINE("const bool again = *repeated != 0;\n");
   return BDL_OK;
 }

@@ -16,12 +16,19 @@
     for (int32_t half = 8; half > 0; half /= 2) x = FN(red_##op)(x, FN(shfl)(x, LANE + half));     \
     return x;                                                                                      \
   }                                                                                                \
-  BDL_FN T FN(combine_##op)(const MEMORY *part, int32_t n) {                                       \
+  BDL_ONE T FN(combine_##op)(const MEMORY *part, int32_t n) {                                      \
     T z = part[0];                                                                                 \
     bool nan = z != z;                                                                             \
-    for (int32_t k = 1; k < n; k++) z = FN(red_##op)(z, part[k]), nan = nan || part[k] != part[k]; \
+    MEMORY next[PARTS_AT_ONCE];                                                                    \
+    for (int32_t k = 1; k < n; k += PARTS_AT_ONCE) {                                               \
+      UNROLLED for (int32_t t = 0; t < PARTS_AT_ONCE; t++) next[t] = part[least_of(k + t, n - 1)]; \
+      UNROLLED for (int32_t t = 0; t < PARTS_AT_ONCE; t++)                                         \
+        if (k + t < n) z = FN(red_##op)(z, next[t]), nan = nan || next[t] != next[t];              \
+    }                                                                                              \
     return nan_wins(nan, z);                                                                       \
   }
+enum { PARTS_AT_ONCE = 32 }; /* that a thread asks for before it needs the first */
+BDL_FN int32_t least_of(int32_t a, int32_t b) { return a < b ? a : b; }
 #include "export/common.inc"
 
 /* The value of another lane of the warp. */
@@ -38,7 +45,6 @@ BDL_FN double shfl_f64(double x, int32_t lane) { return floats_f64(shfl_u64(word
 #define four_bytes_f32 16
 #define four_bytes_i64 16
 #define four_bytes_f64 16
-BDL_FN int32_t least_of(int32_t a, int32_t b) { return a < b ? a : b; }
 /* The bits of eight lanes, four each, as one word. */
 BDL_FN uint32_t word_of_8(uint32_t bits) {
   uint32_t x = bits << 4 * (LANE % 8);

@@ -17,7 +17,7 @@ typedef struct bdl_export_grouper {
   bool *loaded;   /* [n_operands] */
   int32_t *local; /* [n_operands + 1] element i of the operand is the variable x<that operand>; -1: p<operand>[i] */
   bool *early;    /* [n_insts + 1] four elements of what a load reads are in y<instruction> */
-  bool fours;     /* it is written for elements i0 + u, u = 0 .. 3 (gpu/fours.c) */
+  int32_t apart;  /* it is written for elements i0 + apart u, u = 0 .. 3 (gpu/fours.c); 0: for one */
   int indent;
   void (*root)(struct bdl_export_grouper *g, int32_t k); /* what an element does for a reduction or compaction */
 } bdl_export_grouper;

@@ -1,8 +1,8 @@
 /*
-** fours.c -- elements of a fused group four at a time: a thread fetches them by one access for each operand, works on one after the
-** other, stores them by one access.  q<operand> and y<instruction>, of a load, hold the four.  Where an operand is not aligned to 16
-** bytes, which shows when the program runs, and at the end, it takes them one by one.  Behind the last element that one comes again,
-** and nobody stores it.
+** fours.c -- elements of a fused group four at a time: a thread fetches them, works on one after the other, stores them.  q<operand> and
+** y<instruction>, of a load, hold the four.  They lie together, and an operand is one access; where one is not aligned to 16 bytes, which
+** shows when the program runs, and at the end, four.  Or they are 16 apart, as a tile's reductions want them: four accesses that wait
+** together.  Behind the last element that one comes again, and nobody stores it.
 */
 #include "gpu/fours.h"
 #include "gpu/program.h"
@@ -49,29 +49,44 @@ static bool is_short(const bdl_group *g) {
   return n <= MOST;
 }
 
+/* `_apart_f32(p7, i0, 1000` */
+static void operand(bdl_export_grouper *g, int32_t h, bdl_dtype d) {
+  ADD("%s_%s(p%" PRId32 ", i0, %" PRId64, g->apart > 1 ? "_apart" : "", bdl_emit_code(d), h, g->g->n);
+}
+
 static void fetch(bdl_export_grouper *g, bool whole) {
   for (int32_t h = 0; h < g->g->n_operands; h++) {
     const used u = use_of(g, h);
-    if (u.read) LINE("q%" PRId32 " = fetch_%s(p%" PRId32 ", i0, %" PRId64 ", %d);\n", h, bdl_emit_code(u.dtype), h, g->g->n, whole);
+    if (!u.read) continue;
+    LINE("q%" PRId32 " = fetch", h);
+    operand(g, h, u.dtype);
+    ADD(g->apart > 1 ? ");\n" : whole ? ", true);\n" : ", false);\n");
   }
   for (int32_t k = 0; k < g->g->n_insts; k++) {
     const bdl_tile_inst *t = &g->g->insts[k];
     if (!g->early[k] || !in_a_row(t)) continue;
     LINE("y%" PRId32 " = fetch_%s(&", k, bdl_emit_code((bdl_dtype)t->dtype));
     bdl_export_load(g, k);
-    ADD(", 0, 4, %d);\n", whole);
+    ADD(whole ? ", 0, 4, true);\n" : ", 0, 4, false);\n");
   }
 }
 
 static void store(bdl_export_grouper *g, bool whole) {
   for (int32_t h = 0; h < g->g->n_operands; h++) {
     const used u = use_of(g, h);
-    if (u.written) LINE("store_%s(p%" PRId32 ", i0, %" PRId64 ", %d, q%" PRId32 ");\n", bdl_emit_code(u.dtype), h, g->g->n, whole, h);
+    if (!u.written) continue;
+    LINE("store");
+    operand(g, h, u.dtype);
+    ADD(", q%" PRId32 "%s);\n", h, g->apart > 1 ? "" : whole ? ", true" : ", false");
   }
 }
 
-/* At once, where that may be, or one by one. */
+/* Those that lie together at once, where that may be, or one by one. */
 static void both_ways(bdl_export_grouper *g, void (*move)(bdl_export_grouper *g, bool whole)) {
+  if (g->apart > 1) {
+    move(g, false);
+    return;
+  }
   LINE("if (whole) {\n");
   g->indent += 2;
   move(g, true);
@@ -83,8 +98,7 @@ static void both_ways(bdl_export_grouper *g, void (*move)(bdl_export_grouper *g,
   LINE("}\n");
 }
 
-void bdl_gpu_fours_begin(bdl_export_grouper *g) {
-  g->fours = true;
+void bdl_gpu_fours_together(bdl_export_grouper *g) {
   for (int32_t k = 0; k < g->g->n_insts; k++) g->early[k] = in_fours(&g->g->insts[k]);
   LINE("const bool aligned = (0");
   for (int32_t h = 0; h < g->g->n_operands; h++) {
@@ -110,10 +124,11 @@ static void declare(bdl_export_grouper *g) {
   }
 }
 
-bdl_status bdl_gpu_fours(bdl_export_grouper *g) {
+bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart) {
   const int64_t n = g->g->n;
-  if (n % 4) LINE("const bool whole = aligned && i0 + 4 <= %" PRId64 ";\n", n);
-  else LINE("const bool whole = aligned;\n");
+  g->apart = apart;
+  if (apart == 1 && n % 4) LINE("const bool whole = aligned && i0 + 4 <= %" PRId64 ";\n", n);
+  else if (apart == 1) LINE("const bool whole = aligned;\n");
   LINE("const int32_t i = i0;\n");
   LINE("(void)i;\n");
   declare(g);
@@ -121,8 +136,8 @@ bdl_status bdl_gpu_fours(bdl_export_grouper *g) {
   LINE(is_short(g->g) ? "UNROLLED\n" : "ROLLED\n");
   LINE("for (int32_t u = 0; u < 4; u++) {\n");
   g->indent += 2;
-  if (n % 4) LINE("const int32_t i = least_of(i0 + u, %" PRId64 ");\n", n - 1);
-  else LINE("const int32_t i = i0 + u;\n");
+  if (n % (4 * apart)) LINE("const int32_t i = least_of(i0 + %" PRId32 " * u, %" PRId64 ");\n", apart, n - 1);
+  else LINE("const int32_t i = i0 + %" PRId32 " * u;\n", apart);
   LINE("(void)i;\n");
   for (int32_t h = 0; h < g->g->n_operands; h++) {
     const used u = use_of(g, h);

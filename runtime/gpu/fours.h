@@ -7,8 +7,8 @@
 #include "export/group.h"
 
 /* Before the loop over i0 = 0, 4, .., behind the prologue. */
-void bdl_gpu_fours_begin(bdl_export_grouper *g);
-/* Its body: elements i0 .. i0 + 3, those of them that there are. */
-bdl_status bdl_gpu_fours(bdl_export_grouper *g);
+void bdl_gpu_fours_together(bdl_export_grouper *g);
+/* The body for elements i0 + apart u, u = 0 .. 3, those of them that there are; apart: 1, or 16 for tiles. */
+bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart);
 
 #endif

@@ -21,18 +21,24 @@
 
 static void root(bdl_export_grouper *g, int32_t k) {
   const bdl_tile_inst *t = &g->g->insts[k];
+  const bool ends = g->apart && g->g->n % (4 * g->apart);
+  char part[32];
   if (t->kind == BDL_T_COMPACT) {
-    if (g->fours) LINE("if (i0 + u < %" PRId64 " && ", g->g->n);
+    if (g->apart) LINE("if (");
     else LINE("s%" PRId32 " = ", k);
+    if (ends) ADD("i0 + %" PRId32 " * u < %" PRId64 " && ", g->apart, g->g->n);
     bdl_export_value_of(g, t, 0);
     ADD(t->dtype == BDL_BOOL ? "" : " > 0");
-    if (g->fours) ADD(") s%" PRId32 " |= UINT32_C(1) << u", k);
+    if (g->apart) ADD(") s%" PRId32 " |= UINT32_C(1) << u", k);
     ADD(";\n");
     return;
   }
-  char part[32];
   snprintf(part, sizeof part, "r%" PRId32, k);
+  if (ends) LINE("if (i0 + %" PRId32 " * u < %" PRId64 ") {\n", g->apart, g->g->n);
+  g->indent += ends ? 2 : 0;
   bdl_export_take_in(g, k, part);
+  g->indent -= ends ? 2 : 0;
+  if (ends) LINE("}\n");
 }
 
 /* ---- compactions: bits into the room, word k of compaction c at words[c][k] ------------------------------------------- */
@@ -41,13 +47,20 @@ static int64_t words_of(const bdl_export_grouper *g) { return (g->g->n + BDL_TIL
 
 static int64_t n_tiles_of(const bdl_export_grouper *g) { return (g->g->n + BDL_TILE - 1) / BDL_TILE; }
 
-static void note_bits(bdl_export_grouper *g, bool in_tiles) {
+static void note_bits(bdl_export_grouper *g) {
   EACH_ROOT(t, k, BDL_T_COMPACT) {
     LINE("const uint32_t bits%" PRId32 " = ballot(s%" PRId32 ");\n", k, k);
-    if (in_tiles)
-      LINE("if (LANE %% 16 == 0 && tile < %" PRId64 ") ((uint16_t *)w%" PRId32 ")[i0 / 16] = (uint16_t)(bits%" PRId32 " >> LANE);\n",
-           n_tiles_of(g), k, k);
-    else LINE("if (LANE == 0) w%" PRId32 "[i0 / 32] = bits%" PRId32 ";\n", k, k);
+    LINE("if (LANE == 0) w%" PRId32 "[i0 / 32] = bits%" PRId32 ";\n", k, k);
+  }
+}
+
+/* Of four elements 16 apart, each half a warp's bits. */
+static void note_halves(bdl_export_grouper *g) {
+  EACH_ROOT(t, k, BDL_T_COMPACT) {
+    LINE("for (int32_t u = 0; u < 4; u++) {\n");
+    LINE("  const uint32_t bits = ballot(s%" PRId32 " >> u & 1);\n", k);
+    LINE("  if (LANE %% 16 == 0 && tile < %" PRId64 ") ((uint16_t *)w%" PRId32 ")[i0 / 16 + u] = (uint16_t)(bits >> LANE);\n", n_tiles_of(g), k);
+    LINE("}\n");
   }
 }
 
@@ -87,16 +100,15 @@ static bdl_status by_tiles(bdl_export_grouper *g) {
   LINE("for (int32_t tile = 2 * WARP + LANE / 16; tile - LANE / 16 < %" PRId64 "; tile += 2 * WARPS) {\n", n_tiles);
   g->indent += 2;
   begin(g);
-  LINE("for (int32_t i0 = tile * %d; i0 < tile * %d + %d; i0 += 16) {\n", BDL_TILE, BDL_TILE, BDL_TILE);
+  LINE("for (int32_t i0 = tile * %d + LANE %% 16; i0 < (tile + 1) * %d; i0 += 64) {\n", BDL_TILE, BDL_TILE);
   g->indent += 2;
-  EACH_ROOT(t, k, BDL_T_COMPACT) LINE("bool s%" PRId32 " = false;\n", k);
-  LINE("const int32_t i = i0 + LANE %% 16;\n");
-  LINE("if (tile < %" PRId64 " && i < %" PRId64 ") {\n", n_tiles, n);
+  EACH_ROOT(t, k, BDL_T_COMPACT) LINE("uint32_t s%" PRId32 " = 0;\n", k);
+  LINE("if (i0 < %" PRId64 ") {\n", n);
   g->indent += 2;
-  TRY(bdl_export_elements(g));
+  TRY(bdl_gpu_fours(g, 16));
   g->indent -= 2;
   LINE("}\n");
-  note_bits(g, true);
+  note_halves(g);
   g->indent -= 2;
   LINE("}\n");
   end(g);
@@ -115,14 +127,14 @@ static bdl_status by_warps(bdl_export_grouper *g) {
   TRY(bdl_export_elements(g));
   g->indent -= 2;
   LINE("}\n");
-  note_bits(g, false);
+  note_bits(g);
   g->indent -= 2;
   LINE("}\n");
   return BDL_OK;
 }
 
 static bdl_status by_fours(bdl_export_grouper *g, bool compacts) {
-  bdl_gpu_fours_begin(g);
+  bdl_gpu_fours_together(g);
   if (compacts) {
     LINE("for (int32_t i0 = 128 * WARP + 4 * LANE; i0 - 4 * LANE < %" PRId64 "; i0 += 128 * WARPS) {\n", 32 * words_of(g));
     g->indent += 2;
@@ -130,7 +142,7 @@ static bdl_status by_fours(bdl_export_grouper *g, bool compacts) {
     LINE("if (i0 < %" PRId64 ") {\n", g->g->n);
   } else LINE("for (int32_t i0 = 4 * THREAD; i0 < %" PRId64 "; i0 += 4 * THREADS) {\n", g->g->n);
   g->indent += 2;
-  TRY(bdl_gpu_fours(g));
+  TRY(bdl_gpu_fours(g, 1));
   g->indent -= 2;
   LINE("}\n");
   if (!compacts) return BDL_OK;

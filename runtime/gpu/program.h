@@ -92,7 +92,7 @@ bdl_status bdl_gpu_before(bdl_exporter *m, bdl_gpu_touches *pending, const bdl_i
 void bdl_gpu_settle(bdl_exporter *m, bdl_gpu_touches *pending, int indent);
 
 /* ---- group.c, steps.c */
-/* A group over so many elements: a thread takes four that lie together, by one access of 16 bytes.  Then there is still work for the
+/* In a group over so many elements a thread takes four that lie together, by one access of 16 bytes: then there is still work for the
 ** 2,048 threads of each of 132 processors. */
 enum { BDL_GPU_MANY = 1 << 20 };
 bdl_status bdl_gpu_group(bdl_exporter *m, const bdl_inst *i, int indent);

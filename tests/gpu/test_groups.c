@@ -1,6 +1,6 @@
 /*
-** Fused groups of many elements, of which a thread takes four at once: the bits of the interpreter tier, whatever the dtypes, views,
-** offsets and numbers of threads, also where four do not divide the elements.
+** Fused groups of which a thread takes four elements at once: the bits of the interpreter tier, whatever the dtypes, views, offsets and
+** numbers of threads, also where four do not divide the elements.
 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,14 +59,15 @@ static bool has(bdl_context *c, bdl_plan *plan, const char *words) {
   return found;
 }
 
-static void of_shapes(const char *text, const char *what, const char *const *shapes, int n) {
+/* by: what the text must call. */
+static void of_shapes(const char *text, const char *what, const char *by, const char *const *shapes, int n) {
   static const char *const grids[][3] = {{"2", "64", "forward"}, {"3", "96", "backward"}};
   for (int k = 0; k < n; k++) {
     const char *const *grid = grids[k % 2];
     set_threads(grid[0], grid[1], grid[2]);
     bdl_context *c = t_gpu_context();
     bdl_plan *plan = plan_of(c, text, shapes[k]);
-    if (!has(c, plan, "fetch_f32(")) fail_msg("%s of %s: one by one", what, shapes[k]);
+    if (!has(c, plan, by)) fail_msg("%s of %s: no %s", what, shapes[k], by);
     agrees(c, plan, what, (uint64_t)k + 1);
     bdl_plan_free(plan);
     bdl_context_free(c);
@@ -83,7 +84,7 @@ static void elements_agree(void **state) {
     "  d:f64[T] = cast[dtype=f64] e\n  m:f64[T] = add d y\n  l:i64[T] = add k k\n  q:bool[T] = and b g\n"
     "  j:i32[T] = iota[shape=(T) axis=0 dtype=i32]\n  t:i32[T] = add j i\n  return e, m, l, q, t\n}";
   (void)state;
-  of_shapes(text, "elements", lines, BDL_LEN(lines));
+  of_shapes(text, "elements", "fetch_f32(", lines, BDL_LEN(lines));
 }
 
 static void functions_agree(void **state) {
@@ -91,7 +92,7 @@ static void functions_agree(void **state) {
     "program p(x:f32[T], key:u32[2]) {\n  a:f32[T] = exp x\n  c:f32[T] = tanh a\n  d:f32[T] = sigmoid c\n  e:f32[T] = log a\n"
     "  r:u32[T] = random_bits[shape=(T) dtype=u32] key\n  return d, e, r\n}";
   (void)state;
-  of_shapes(text, "functions", lines, 2);
+  of_shapes(text, "functions", "fetch_f32(", lines, 2);
 }
 
 static void events_agree(void **state) {
@@ -99,7 +100,18 @@ static void events_agree(void **state) {
     "program p(x:f32[T], y:f32[T]) {\n  s:f32[T] = add x y\n  g:bool[T] = gt s 1.5:f32\n  i:i32[T], n:i32[] = event_ids g\n"
     "  v:f32[T] = select g y s\n  h:bool[T] = lt v -1.0:f32\n  j:i32[T], m:i32[] = event_ids h\n  return i, n, v, m\n}";
   (void)state;
-  of_shapes(text, "event_ids", lines, BDL_LEN(lines));
+  of_shapes(text, "event_ids", "fetch_f32(", lines, BDL_LEN(lines));
+}
+
+static void reductions_agree(void **state) {
+  static const char text[] =
+    "program p(x:f32[T], y:f64[T], b:bool[T], k:i32[T]) {\n  s:f32[T] = add x x\n  g:bool[T] = gt s 1.5:f32\n"
+    "  i:i32[T], n:i32[] = event_ids g\n  v:f32[T] = select b s x\n  a:f32[] = reduce_sum[axes=(0)] v\n"
+    "  c:f32[] = reduce_max[axes=(0)] v\n  w:f64[T] = mul y y\n  d:f64[] = reduce_sum[axes=(0)] w\n"
+    "  e:bool[] = reduce_and[axes=(0)] b\n  f:i32[] = reduce_prod[axes=(0)] k\n  return i, n, v, a, c, d, e, f\n}";
+  static const char *const shapes[] = {"1", "17", "511", "513", "1024", "16448", "70001", "1048577"};
+  (void)state;
+  of_shapes(text, "event_ids", "fetch_apart_f32(", shapes, BDL_LEN(shapes));
 }
 
 /* What starts at an odd place is read one by one. */
@@ -110,7 +122,7 @@ static void parts_agree(void **state) {
     "  q:bool[1048577] = slice[start=(4) stop=(1048581) step=(1)] b\n  z:f32[1048577] = select q a c\n  return z\n}";
   static const char *const shapes[] = {"", ""}; /* two grids */
   (void)state;
-  of_shapes(text, "parts", shapes, BDL_LEN(shapes));
+  of_shapes(text, "parts", "fetch_f32(", shapes, BDL_LEN(shapes));
 }
 
 static void views_agree(void **state) {
@@ -122,7 +134,7 @@ static void views_agree(void **state) {
     "  w:f64[3,1031,T] = broadcast[shape=(3,1031,T) dims=(1,2)] flat\n  e:f64[3,1031,T] = add deep w\n  return d, e\n}";
   static const char *const shapes[] = {"1020", "1021", "1022", "1024"};
   (void)state;
-  of_shapes(text, "views", shapes, BDL_LEN(shapes));
+  of_shapes(text, "views", "fetch_f32(", shapes, BDL_LEN(shapes));
 }
 
 /* Groups one behind the other without a barrier: each element stays with its thread. */
@@ -146,8 +158,8 @@ static void chains_agree(void **state) {
 int main(void) {
   setenv("BDL_BLAS", "none", 1);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(elements_agree), cmocka_unit_test(functions_agree), cmocka_unit_test(events_agree), cmocka_unit_test(parts_agree),
-    cmocka_unit_test(views_agree), cmocka_unit_test(chains_agree),
+    cmocka_unit_test(elements_agree), cmocka_unit_test(functions_agree), cmocka_unit_test(events_agree), cmocka_unit_test(reductions_agree),
+    cmocka_unit_test(parts_agree), cmocka_unit_test(views_agree), cmocka_unit_test(chains_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,7 +87,7 @@ TESTS   := $(wildcard tests/*/test_*.c)
 SUPPORT := $(filter-out $(TESTS) tests/fuzz/%,$(wildcard tests/*/*.c))
 FUZZERS := $(wildcard tests/fuzz/*.c)
 SEEDS   := $(wildcard tests/fuzz/corpus_*) tests/file/numpy tests/nir
-FAKE    := $(addprefix $(OUT)/fake-cuda/,libcuda.so.1 libnvrtc.so.12 libcublas.so.12 libcublasLt.so.12 accepts shim.h)
+FAKE    := $(addprefix $(OUT)/fake-cuda/,libcuda.so.1 libnvrtc.so.12 libcublas.so.12 libcublasLt.so.12 libnccl.so.2 accepts shim.h)
 HEADERS := $(wildcard runtime/*.h runtime/*/*.h lua/binding/*.h kernels/*/*.h)
 
 # Text of programs: kernels/<folder>/<name>, in the library as bdl_<folder>_<name>.
@@ -221,7 +221,7 @@ $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a
 # driver holds outlives its users.
 FAKE_CC  = $(CC) -std=c11 -O2 -g -fPIC -shared -fvisibility=hidden -pthread $(WARN) -D_GNU_SOURCE -U_FORTIFY_SOURCE \
            -Wl,-z,nodelete -Wl,--no-undefined -Wl,-soname,$(@F)
-FAKE_SRC := $(filter-out %/nvrtc.c %/cublas.c %/cublaslt.c %/accepts.c,$(wildcard tests/cuda/fake/*.c))
+FAKE_SRC := $(filter-out %/nvrtc.c %/cublas.c %/cublaslt.c %/nccl.c %/accepts.c,$(wildcard tests/cuda/fake/*.c))
 FAKE_H   := tests/cuda/shim.h tests/cuda/fake/fake.h $(OUT)/flags
 
 $(OUT)/fake-cuda/libcuda.so.1: $(FAKE_SRC) $(FAKE_H)
@@ -240,6 +240,11 @@ $(OUT)/fake-cuda/libcublas%.12: $(OUT)/fake-cuda/libcuda.so.1 tests/cuda/fake/pr
 	@mkdir -p $(@D)
 	$(call say,FAKE,$@)
 	$(Q)$(FAKE_CC) -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.c,$^) $(@D)/libcuda.so.1
+
+$(OUT)/fake-cuda/libnccl.so.2: tests/cuda/fake/nccl.c $(OUT)/fake-cuda/libcuda.so.1 $(FAKE_H)
+	@mkdir -p $(@D)
+	$(call say,FAKE,$@)
+	$(Q)$(FAKE_CC) -Wl,-rpath,'$$ORIGIN' -o $@ $< $(@D)/libcuda.so.1
 
 $(OUT)/fake-cuda/accepts: tests/cuda/fake/accepts.c $(OUT)/flags
 	@mkdir -p $(@D)

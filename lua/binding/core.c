@@ -17,6 +17,7 @@
 #include "exec/archive.h"
 #include "exec/cache.h"
 #include "device/cuda.h"
+#include "device/nccl.h"
 #include "exec/exec_context.h"
 #include "gpu/run.h"
 
@@ -292,7 +293,18 @@ static void push_gpu(lua_State *L, bdl_cuda *g, int k) {
   lua_setfield(L, -2, "capability");
 }
 
-/* core.gpu() -> {devices = {{name, memory, capability, processors}, ..}, free, driver, driver_path, nvrtc, ..}; or nil and why there is none */
+/* nccl, nccl_path; or nccl_why */
+static void set_nccl(lua_State *L) {
+  char version[BDL_NCCL_VERSION];
+  bdl_nccl_api a;
+  bdl_nccl_api_open(&a);
+  bdl_nccl_version(a.version, version);
+  if (a.version) set_string(L, "nccl", version);
+  set_string(L, a.version ? "nccl_path" : "nccl_why", a.version ? a.library.path : a.library.why);
+}
+
+/* core.gpu() -> {devices = {{name, memory, capability, processors}, ..}, which, free, driver, driver_path, nvrtc, ..}, which: that
+** of this process, free: its memory; or nil and why there is none */
 static int l_gpu(lua_State *L) {
   bdl_context *c = lbdl_ctx(L);
   bdl_cuda *g;
@@ -320,6 +332,8 @@ static int l_gpu(lua_State *L) {
   set_string(L, "nvrtc_path", g->api.nvrtc.path);
   set_string(L, "blas_path", g->api.blas.path);
   if (g->api.blas_lt.handle) set_string(L, "blas_lt_path", g->api.blas_lt.path);
+  set_integer(L, "which", g->which + 1);
+  set_nccl(L);
   return 1;
 }
 

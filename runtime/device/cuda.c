@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "base/context.h"
+#include "device/world.h"
 
 /* Values of the driver's interface. */
 enum {
   CU_OUT_OF_MEMORY = 2, CU_NON_BLOCKING = 1, CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2, CU_POOL_RELEASE_THRESHOLD = 4,
-  CU_MAX_THREADS_A_BLOCK = 1, CU_CLOCK = 13, CU_PROCESSORS = 16, CU_MEMORY_CLOCK = 36, CU_BUS = 37, CU_MAJOR = 75, CU_MINOR = 76, CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
+  CU_MAX_THREADS_A_BLOCK = 1, CU_CLOCK = 13, CU_PROCESSORS = 16, CU_PCI_BUS = 33, CU_PCI_DEVICE = 34, CU_MEMORY_CLOCK = 36, CU_BUS = 37, CU_PCI_DOMAIN = 50, CU_MAJOR = 75, CU_MINOR = 76,
+  CU_COOPERATIVE = 95, CU_POOLS = 115, CU_CLUSTERS = 120
 };
 enum { BLOCK = 256, LEAST_MAJOR = 7, LEAST_DRIVER = 11080 };
 
@@ -25,9 +27,9 @@ bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what) {
   g->api.cuGetErrorName(code, &name);
   g->api.cuGetErrorString(code, &text);
   if (code == CU_OUT_OF_MEMORY)
-    return bdl_fail(c, BDL_ENOMEM, "GPU: out of memory: %s (%zu bytes of %zu are in use)", what, g->used, g->total);
+    return bdl_fail(c, BDL_ENOMEM, "%s: out of memory: %s (%zu bytes of %zu are in use)", g->label, what, g->used, g->total);
   g->lost = BDL_EIO;
-  bdl_fail(c, BDL_EIO, "GPU: %s: %s (%s)", what, text ? text : "", name ? name : "");
+  bdl_fail(c, BDL_EIO, "%s: %s: %s (%s)", g->label, what, text ? text : "", name ? name : "");
   bdl_hint(c, "what it was to compute is lost; start again");
   return BDL_EIO;
 }
@@ -35,7 +37,7 @@ bdl_status bdl_cuda_check(bdl_cuda *g, int code, const char *what) {
 /* Also for a thread that has not used it before. */
 static bdl_status still_there(bdl_cuda *g) {
   if (g->api.cuCtxSetCurrent(g->context) != 0) g->lost = BDL_EIO;
-  return g->lost == BDL_OK ? BDL_OK : bdl_fail(g->device.ctx, g->lost, "GPU: an earlier launch or copy has failed; start again");
+  return g->lost == BDL_OK ? BDL_OK : bdl_fail(g->device.ctx, g->lost, "%s: an earlier launch or copy has failed; start again", g->label);
 }
 
 /* ---- the device table ------------------------------------------------------------------------------------------- */
@@ -46,7 +48,7 @@ static bdl_status gpu_alloc(bdl_device *d, size_t size, void **p) {
   TRY(still_there(g));
   size = BDL_MAX(size, 1);
   if (d->ctx->mem_limit && g->used + size > d->ctx->mem_limit)
-    return bdl_fail(d->ctx, BDL_ENOMEM, "GPU: %zu bytes more than the limit of %zu (%zu are in use)", size, d->ctx->mem_limit, g->used);
+    return bdl_fail(d->ctx, BDL_ENOMEM, "%s: %zu bytes more than the limit of %zu (%zu are in use)", g->label, size, d->ctx->mem_limit, g->used);
   TRY(bdl_cuda_check(g, g->api.cuMemAllocAsync(&at, size, g->stream), "memory"));
   g->used += size;
   g->peak = BDL_MAX(g->peak, g->used);
@@ -142,6 +144,9 @@ bdl_status bdl_cuda_look(bdl_cuda *g, int k, bdl_cuda_about *a) {
   a->major = attribute_of(g, device, CU_MAJOR);
   a->minor = attribute_of(g, device, CU_MINOR);
   a->processors = attribute_of(g, device, CU_PROCESSORS);
+  a->place[0] = attribute_of(g, device, CU_PCI_DOMAIN);
+  a->place[1] = attribute_of(g, device, CU_PCI_BUS);
+  a->place[2] = attribute_of(g, device, CU_PCI_DEVICE);
   return BDL_OK;
 }
 
@@ -156,7 +161,9 @@ static bdl_status open_gpu(bdl_cuda *g) {
   bdl_context *c = g->device.ctx;
   const bdl_cuda_api *a = &g->api;
   bdl_cuda_about about;
+  bdl_world *w;
   char text[160];
+  TRY(bdl_world_get(c, &w));
   TRY(libraries(c, a));
   a->cuDriverGetVersion(&g->driver_version);
   if (g->driver_version < LEAST_DRIVER) {
@@ -165,8 +172,10 @@ static bdl_status open_gpu(bdl_cuda *g) {
   }
   if (a->cuInit(0) != 0 || a->cuDeviceGetCount(&g->devices) != 0 || g->devices == 0)
     return missing(c, "no GPU", "the NVIDIA driver finds no device", "look at nvidia-smi, CUDA_VISIBLE_DEVICES; or choose the platform 'cpu'");
-  TRY(bdl_cuda_check(g, a->cuDeviceGet(&g->ordinal, 0), "the first device"));
-  TRY(bdl_cuda_look(g, 0, &about));
+  g->which = w->local_rank % g->devices;
+  if (g->devices > 1) snprintf(g->label, sizeof g->label, "GPU %d", g->which);
+  TRY(bdl_cuda_check(g, a->cuDeviceGet(&g->ordinal, g->which), "a device"));
+  TRY(bdl_cuda_look(g, g->which, &about));
   g->total = about.memory;
   g->major = about.major;
   g->minor = about.minor;
@@ -207,6 +216,7 @@ bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **out) {
     bdl_cuda *g = bdl_calloc(c, sizeof *g);
     if (!g) return BDL_ENOMEM;
     g->device = (bdl_device){.ops = &gpu_ops, .ctx = c};
+    snprintf(g->label, sizeof g->label, "GPU");
     bdl_cuda_api_open(&g->api);
     const bdl_status s = open_gpu(g);
     if (s != BDL_OK) {

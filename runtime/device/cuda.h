@@ -122,6 +122,14 @@ typedef struct bdl_cuda_library {
   char why[512];   /* or why it is not: what was looked for, where */
 } bdl_cuda_library;
 
+/* names: ending with NULL.  Looked for in the folders of BDL_CUDA (with ':' between), then where the loader looks, then in
+** /usr/local/cuda/lib64. */
+void bdl_cuda_library_open(bdl_cuda_library *l, const char *const *names);
+/* A function of an open library; one that is missing closes it again. */
+void *bdl_cuda_library_find(bdl_cuda_library *l, const char *name);
+/* The path by which the loader found the one that has this function. */
+void bdl_cuda_library_note(bdl_cuda_library *l, void *function);
+
 typedef struct bdl_cuda_api {
 #define X(name, args) int(*name) args;
   BDL_CUDA_DRIVER(X) BDL_CUDA_NVRTC(X) BDL_CUDA_BLAS(X) BDL_CUDA_BLAS_LT(X)
@@ -129,8 +137,7 @@ typedef struct bdl_cuda_api {
   bdl_cuda_library driver, nvrtc, blas, blas_lt;
 } bdl_cuda_api;
 
-/* Opens what is there; looked for in the folders of BDL_CUDA (with ':' between), then where the loader looks, then in
-** /usr/local/cuda/lib64.  Never fails: a library that is missing says so; without a driver the others are left alone. */
+/* Opens what is there.  Never fails: a library that is missing says so; without a driver the others are left alone. */
 void bdl_cuda_api_open(bdl_cuda_api *api);
 void bdl_cuda_api_close(bdl_cuda_api *api);
 
@@ -138,6 +145,7 @@ typedef struct bdl_cuda_about {
   char name[128];
   size_t memory;
   int major, minor, processors;
+  int32_t place[3]; /* on the PCI bus: domain, bus, device */
 } bdl_cuda_about;
 
 /* Memory of the host that the GPU reads and writes by itself: a ring of pieces, through which copies go. */
@@ -159,7 +167,9 @@ typedef struct bdl_cuda_copies {
 typedef struct bdl_cuda {
   bdl_device device; /* first */
   bdl_cuda_api api;
-  int devices, ordinal, driver_version, nvrtc_major, nvrtc_minor;
+  int devices, which, ordinal; /* those visible, that of this process among them from 0, its handle */
+  char label[16];                /* in messages: "GPU", of several "GPU 1" */
+  int driver_version, nvrtc_major, nvrtc_minor;
   size_t total;                  /* bytes of memory */
   int major, minor;              /* compute capability */
   int processors, block_threads; /* multiprocessors; threads a block that programs are launched with */
@@ -176,7 +186,7 @@ typedef struct bdl_cuda {
   bdl_status lost;               /* what a failed launch or copy left: all later calls say so */
 } bdl_cuda;
 
-/* The first GPU.  Errors: BDL_EVALUE naming what is missing, and where it was looked for. */
+/* The GPU of this process: of several on a machine each takes the next one.  Errors: BDL_EVALUE naming what is missing, and where it was looked for. */
 bdl_status bdl_cuda_get(bdl_context *c, bdl_cuda **g);
 /* The same if it was asked for before, else NULL. */
 bdl_cuda *bdl_cuda_of(bdl_context *c);

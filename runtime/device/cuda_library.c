@@ -9,11 +9,10 @@
 
 #include "device/cuda.h"
 
-enum { MOST_NAMES = 5 };
-static const char *const driver_names[MOST_NAMES] = {"libcuda.so.1", "libcuda.so"};
-static const char *const nvrtc_names[MOST_NAMES] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"};
-static const char *const blas_names[MOST_NAMES] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"};
-static const char *const blas_lt_names[MOST_NAMES] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"};
+static const char *const driver_names[] = {"libcuda.so.1", "libcuda.so", NULL};
+static const char *const nvrtc_names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", NULL};
+static const char *const blas_names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so", NULL};
+static const char *const blas_lt_names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so", NULL};
 static const char USUAL[] = "/usr/local/cuda/lib64";
 
 /* One name in one folder; "": where the loader looks. */
@@ -30,7 +29,7 @@ static bool open_in(bdl_cuda_library *l, const char *folder, int n, const char *
   return false;
 }
 
-static void open_library(bdl_cuda_library *l, const char *const *names) {
+void bdl_cuda_library_open(bdl_cuda_library *l, const char *const *names) {
   const char *own = getenv("BDL_CUDA");
   bool found = false;
   for (const char *at = own ? own : ""; *at && !found;) {
@@ -45,8 +44,7 @@ static void open_library(bdl_cuda_library *l, const char *const *names) {
            own && *own ? own : "", own && *own ? " and the loader's folders" : "", USUAL);
 }
 
-/* A function of an open library; one that is missing closes it again. */
-static void *find(bdl_cuda_library *l, const char *name) {
+void *bdl_cuda_library_find(bdl_cuda_library *l, const char *name) {
   void *p = l->handle ? dlsym(l->handle, name) : NULL;
   if (l->handle && !p) {
     snprintf(l->why, sizeof l->why, "%.300s has no %s: it is too old", l->path, name);
@@ -56,8 +54,7 @@ static void *find(bdl_cuda_library *l, const char *name) {
   return p;
 }
 
-/* The path by which the loader found it. */
-static void note_path(bdl_cuda_library *l, void *function) {
+void bdl_cuda_library_note(bdl_cuda_library *l, void *function) {
   Dl_info info;
   if (l->handle && function && dladdr(function, &info) && info.dli_fname) snprintf(l->path, sizeof l->path, "%s", info.dli_fname);
 }
@@ -65,26 +62,26 @@ static void note_path(bdl_cuda_library *l, void *function) {
 void bdl_cuda_api_open(bdl_cuda_api *api) {
   void *p = NULL;
   memset(api, 0, sizeof *api);
-  open_library(&api->driver, driver_names);
+  bdl_cuda_library_open(&api->driver, driver_names);
   if (!api->driver.handle) return; /* the others are large */
-  open_library(&api->nvrtc, nvrtc_names);
-  open_library(&api->blas, blas_names);
-  open_library(&api->blas_lt, blas_lt_names);
+  bdl_cuda_library_open(&api->nvrtc, nvrtc_names);
+  bdl_cuda_library_open(&api->blas, blas_names);
+  bdl_cuda_library_open(&api->blas_lt, blas_lt_names);
 #define X(name, args)                                                              \
-  p = find(library, #name);                                                        \
+  p = bdl_cuda_library_find(library, #name);                                       \
   memcpy(&api->name, &p, sizeof p); /* ISO C has no cast from an object to a function */
   bdl_cuda_library *library = &api->driver;
   BDL_CUDA_DRIVER(X)
-  note_path(library, p);
+  bdl_cuda_library_note(library, p);
   library = &api->nvrtc;
   BDL_CUDA_NVRTC(X)
-  note_path(library, p);
+  bdl_cuda_library_note(library, p);
   library = &api->blas;
   BDL_CUDA_BLAS(X)
-  note_path(library, p);
+  bdl_cuda_library_note(library, p);
   library = &api->blas_lt;
   BDL_CUDA_BLAS_LT(X)
-  note_path(library, p);
+  bdl_cuda_library_note(library, p);
 #undef X
 }
 

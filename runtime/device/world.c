@@ -14,6 +14,7 @@
 
 #include "base/context.h"
 #include "base/pool.h"
+#include "device/nccl.h"
 
 enum { FUNNELED = 1, ERROR_TEXT = 1024 };
 
@@ -171,6 +172,7 @@ bdl_status bdl_world_get(bdl_context *c, bdl_world **out) {
     w->size = from_environment("OMPI_COMM_WORLD_SIZE", 1);
     w->rank = w->size > 1 ? from_environment("OMPI_COMM_WORLD_RANK", 0) : 0;
     w->local = w->size > 1 ? from_environment("OMPI_COMM_WORLD_LOCAL_SIZE", 1) : 1;
+    w->local_rank = w->size > 1 ? from_environment("OMPI_COMM_WORLD_LOCAL_RANK", 0) : 0;
     w->ops = w->size > 1 ? &mpi_ops : NULL;
     c->slot[BDL_SLOT_WORLD].p = w;
     c->slot[BDL_SLOT_WORLD].fini = fini;
@@ -207,7 +209,9 @@ bdl_status bdl_world_exchange(bdl_world *w, const void *in, int to, void *out, i
 
 void bdl_world_end(bdl_context *c, int code) {
   bdl_world *w = c->slot[BDL_SLOT_WORLD].p;
-  if (w && w->ops) w->ops->close(w, code);
+  if (!w || !w->ops) return;
+  if (code == 0) bdl_nccl_end(w); /* else the others will not come to the end of it */
+  w->ops->close(w, code);
 }
 
 const char *bdl_world_library(char *buf, size_t n) {

@@ -22,8 +22,9 @@ struct bdl_world {
   bdl_context *ctx;
   const bdl_world_ops *ops; /* NULL: one process */
   int size, rank;
-  int local;                /* processes on this machine */
+  int local, local_rank;    /* processes on this machine, and which of them this is */
   struct bdl_mpi *mpi;      /* NULL: not opened */
+  struct bdl_nccl *nccl;    /* between their GPUs (nccl.h); NULL: not asked for */
 };
 
 /* Errors: BDL_ENOMEM. */

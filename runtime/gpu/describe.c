@@ -22,6 +22,7 @@ static void steps(const bdl_gpu_steps *b, int indent, bdl_str *out) {
         bdl_str_addf(out, "cuBLAS: %s", bdl_prims[s->inst->prim].name);
         if (s->kernel >= 0) bdl_str_addf(out, ", k%" PRId32 " where its epilogues cannot", s->kernel);
         break;
+      case BDL_G_COLLECTIVE: bdl_str_addf(out, "between processes: %s", bdl_prims[s->inst->prim].name); break;
       case BDL_G_HOST: bdl_str_addf(out, "on the host: %s", bdl_prims[s->inst->prim].name); break;
     }
     where(s->inst, out);

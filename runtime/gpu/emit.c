@@ -207,14 +207,27 @@ static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
   return BDL_OK;
 }
 
-static bdl_status product(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
-  bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i, .kernel = -1};
+/* Operands of a library's step, which it reads there. */
+static bdl_status operands_there(emitter *e, const bdl_inst *i) {
   for (int32_t k = 0; k < i->kernel.n_in; k++) {
     int32_t slot = i->kernel.in[k].slot;
     if (e->p->plan->slots.v[slot].row) slot = e->p->plan->slots.v[slot].row->base.slot;
-    if (e->p->plan->slots.v[slot].kind == BDL_S_CONST) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
+    const bdl_slot_kind of = e->p->plan->slots.v[slot].kind;
+    if (of == BDL_S_CONST || of == BDL_S_LITERAL) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
   }
+  return BDL_OK;
+}
+
+static bdl_status product(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
+  bdl_gpu_step s = {.kind = BDL_G_PRODUCT, .inst = i, .kernel = -1};
+  TRY(operands_there(e, i));
   if (bdl_gpu_adds_row(i)) TRY(plus_row(e, i, &s));
+  return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
+}
+
+static bdl_status collective(emitter *e, const bdl_inst *i, bdl_gpu_steps *out) {
+  const bdl_gpu_step s = {.kind = BDL_G_COLLECTIVE, .inst = i};
+  TRY(operands_there(e, i));
   return BDL_PUSH(e->p->c, *out, s) ? BDL_OK : BDL_ENOMEM;
 }
 
@@ -271,6 +284,10 @@ static bdl_status steps(emitter *e, const bdl_block *b, bdl_gpu_steps *out) {
       continue;
     }
     e->p->host_steps = true;
+    if (bdl_gpu_is_collective(s.inst)) {
+      TRY(collective(e, s.inst, out));
+      continue;
+    }
     bdl_status status = BDL_OK;
     if (s.inst->kind == BDL_I_COND) status = branches(e, s.inst, &s);
     else if (s.inst->kind != BDL_I_KERNEL) {

@@ -1,12 +1,12 @@
 /*
-** profile.c -- a run on a GPU in a profile (exec/profile.c): each step waits for its end, launches and products are timed by events of
-** the GPU, and the time of launches goes to their instructions by the cycles that these counted.
+** profile.c -- a run on a GPU in a profile (exec/profile.c): each step waits for its end; launches, products and
+** collectives are timed by events of the GPU, and the time of launches goes to their instructions by the cycles that these counted.
 */
 #include "base/context.h"
 #include "exec/exec_context.h"
 #include "gpu/resident.h"
 
-static bool in_stream(const bdl_gpu_step *s) { return s->kind == BDL_G_KERNEL || s->kind == BDL_G_PRODUCT; }
+static bool in_stream(const bdl_gpu_step *s) { return s->kind == BDL_G_KERNEL || s->kind == BDL_G_PRODUCT || s->kind == BDL_G_COLLECTIVE; }
 
 /* Of the host's steps, copies have rows of their own. */
 static int64_t spent_on_copies(const bdl_cuda *g) { return g->up.ns + g->down.ns; }
@@ -30,11 +30,13 @@ static bdl_status elapsed(bdl_gpu_plan *q, int64_t *ns) {
 
 bdl_status bdl_gpu_profile_end(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t begin) {
   bdl_exec_context *x;
-  int64_t ns = bdl_now_ns() - begin - (spent_on_copies(q->g) - q->copied);
-  const bdl_timed timed = s->kind == BDL_G_KERNEL ? BDL_TIMED_LAUNCH : s->kind == BDL_G_PRODUCT ? BDL_TIMED_GPU : BDL_TIMED_HERE;
+  const int64_t copies = spent_on_copies(q->g) - q->copied;
+  int64_t ns = bdl_now_ns() - begin - copies;
+  const bool there = in_stream(s) && !(s->kind == BDL_G_COLLECTIVE && copies > 0); /* else it went through the host */
+  const bdl_timed timed = s->kind == BDL_G_KERNEL ? BDL_TIMED_LAUNCH : there ? BDL_TIMED_GPU : BDL_TIMED_HERE;
   if (s->kind == BDL_G_SCAN || s->kind == BDL_G_WHILE || s->kind == BDL_G_COND) return BDL_OK; /* their steps say it */
   TRY(bdl_exec_get(q->p.c, &x));
-  if (in_stream(s)) TRY(elapsed(q, &ns));
+  if (there) TRY(elapsed(q, &ns));
   if (s->kind == BDL_G_KERNEL) q->launched += ns;
   else TRY(bdl_exec_profile_add(x, s->inst, timed, 1, ns));
   return bdl_exec_profile_event(x, s->inst, timed, begin, ns);

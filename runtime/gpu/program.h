@@ -4,7 +4,7 @@
 **     plan --emit--> text, steps --compile--> module --run--> launches
 **
 ** A kernel is run by all threads of a cooperative grid alike; barriers stand between instructions (kernels/cuda/device.c).  Only what
-** is no kernel splits a plan: products for cuBLAS, and kernels that the CPU alone has.
+** is no kernel splits a plan: products for cuBLAS, what goes between processes, and kernels that the CPU alone has.
 */
 #ifndef BDL_GPU_PROGRAM_H
 #define BDL_GPU_PROGRAM_H
@@ -12,7 +12,7 @@
 #include "device/cuda.h"
 #include "export/build.h"
 
-typedef enum bdl_gpu_kind { BDL_G_KERNEL, BDL_G_HOST, BDL_G_PRODUCT, BDL_G_SCAN, BDL_G_WHILE, BDL_G_COND } bdl_gpu_kind;
+typedef enum bdl_gpu_kind { BDL_G_KERNEL, BDL_G_HOST, BDL_G_PRODUCT, BDL_G_COLLECTIVE, BDL_G_SCAN, BDL_G_WHILE, BDL_G_COND } bdl_gpu_kind;
 
 typedef struct bdl_gpu_steps {
   struct bdl_gpu_step *v;
@@ -104,6 +104,11 @@ bool bdl_gpu_is_large(const bdl_inst *i, bool looped);
 bool bdl_gpu_adds_row(const bdl_inst *i); /* a dot_add of a number a column: an epilogue of cuBLASLt, else a kernel behind it */
 /* onto: z = z + the product.  Errors: BDL_ENOMEM, BDL_EIO. */
 bdl_status bdl_gpu_product(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bool onto);
+
+/* ---- collective.c: does it go between the lanes of pmap? */
+bool bdl_gpu_is_collective(const bdl_inst *i);
+/* *done false: the host has to.  Errors: as bdl_lower_world, bdl_nccl_get. */
+bdl_status bdl_gpu_collective(bdl_cuda *g, const bdl_inst *i, bdl_cuda_ptr z, bdl_cuda_ptr x, bool *done);
 
 /* ---- kernel.c, array.c, etrace.c */
 bdl_status bdl_gpu_kernel(bdl_exporter *m, const bdl_inst *i, int indent);

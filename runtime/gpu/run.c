@@ -128,6 +128,14 @@ static bdl_status product(const runner *r, const bdl_gpu_step *s) {
 static bdl_status run_steps(runner *r, const bdl_gpu_steps *b);
 static bdl_status outcome(const runner *r);
 
+/* What has failed here goes to no other process. */
+static bdl_status collective(const runner *r, const bdl_inst *i) {
+  bool done;
+  TRY(outcome(r));
+  TRY(bdl_gpu_collective(r->g, i, address(r, i->kernel.out[0]), address(r, i->kernel.in[0]), &done));
+  return done ? BDL_OK : on_cpu(r, i, NULL);
+}
+
 static bdl_status interrupted(const runner *r, const bdl_inst *loop, int64_t done) {
   char of[32] = "";
   bdl_ask_stop(r->c, false);
@@ -232,10 +240,12 @@ static bdl_status kernel(const runner *r, const bdl_gpu_step *s) {
 }
 
 static bdl_status make_step(runner *r, const bdl_gpu_step *s) {
-  if (s->kind == BDL_G_PRODUCT || (s->kind == BDL_G_HOST && s->inst->kind == BDL_I_KERNEL)) TRY(find_rows(r, s->inst));
+  if (s->kind == BDL_G_PRODUCT || s->kind == BDL_G_COLLECTIVE || (s->kind == BDL_G_HOST && s->inst->kind == BDL_I_KERNEL))
+    TRY(find_rows(r, s->inst));
   switch (s->kind) {
     case BDL_G_KERNEL: return kernel(r, s);
     case BDL_G_PRODUCT: return product(r, s);
+    case BDL_G_COLLECTIVE: return collective(r, s->inst);
     case BDL_G_SCAN: return scan(r, s);
     case BDL_G_WHILE: return while_loop(r, s);
     case BDL_G_COND: return cond(r, s);

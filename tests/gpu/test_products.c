@@ -70,12 +70,6 @@ static void same(bdl_context *c, const char *text, double tolerance) {
   bdl_prog_unref(p);
 }
 
-static int count(const bdl_gpu_steps *s, bdl_gpu_kind kind) {
-  int n = 0;
-  for (int64_t k = 0; k < s->n; k++) n += (s->v[k].kind == kind) + count(&s->v[k].body, kind) + count(&s->v[k].cond, kind);
-  return n;
-}
-
 /* How many steps of this kind a program has there. */
 static int steps(bdl_context *c, const char *text, bdl_gpu_kind kind) {
   bdl_prog *p = t_parse(c, text);
@@ -83,7 +77,7 @@ static int steps(bdl_context *c, const char *text, bdl_gpu_kind kind) {
   bdl_gpu_program q;
   t_check(c, bdl_plan_new(c, p, NULL, &plan));
   t_check(c, bdl_gpu_emit(plan, false, &q));
-  const int n = count(&q.steps, kind);
+  const int n = t_gpu_count(&q.steps, kind);
   bdl_gpu_program_free(&q);
   bdl_plan_free(plan);
   bdl_prog_unref(p);

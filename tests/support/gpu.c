@@ -47,6 +47,12 @@ bdl_context *t_gpu_context(void) {
   return c;
 }
 
+int t_gpu_count(const bdl_gpu_steps *s, bdl_gpu_kind kind) {
+  int n = 0;
+  for (int64_t k = 0; k < s->n; k++) n += (s->v[k].kind == kind) + t_gpu_count(&s->v[k].body, kind) + t_gpu_count(&s->v[k].cond, kind);
+  return n;
+}
+
 bdl_status t_gpu_both(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *there, bdl_tensor *here) {
   memset(here, 0, (size_t)plan->n_out * sizeof *here);
   memset(there, 0, (size_t)plan->n_out * sizeof *there);

@@ -1,5 +1,6 @@
 --- pmap: vmap over devices, a lane each.  The devices are the processes of `mpirun -n 4 bdl run model.lua`; without it there is
--- one, which runs all lanes, as vmap does, and says so.
+-- one, which runs all lanes, as vmap does, and says so.  On the platform gpu each process takes a GPU of its machine; what goes
+-- between lanes goes from GPU to GPU where there is NCCL and no two processes share one, else through the host.
 --
 -- Every process runs the same script and traces the same function; each computes a lane.  What comes out, and the States that the
 -- function writes, is gathered, so that all processes hold the same values before and after.

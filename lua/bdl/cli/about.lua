@@ -25,7 +25,7 @@ M.variables = {
   {"BDL_CACHE", "folder of its programs, in place of ~/.cache/bdl"},
   {"BDL_HISTORY", "file of what was typed at the prompt, in place of ~/.bdl_history"},
   {"BDL_PLATFORM", "cpu or gpu, where --platform does not say"},
-  {"BDL_CUDA", "folders, with ':' between, in which NVIDIA's driver, NVRTC and cuBLAS are looked for first"},
+  {"BDL_CUDA", "folders, with ':' between, in which NVIDIA's driver, NVRTC, cuBLAS and NCCL are looked for first"},
   {"BDL_BLAS", "shared library for matrix products and factorisations, in place of OpenBLAS"},
   {"BDL_LUA", "folder to load bdl's Lua modules from, in place of the built-in ones (for development)"},
   {"OMP_NUM_THREADS", "threads to use where --threads does not say"},
@@ -46,13 +46,16 @@ function M.gpu()
   if not gpu then return {"none; " .. why:gsub("^platform .gpu.: ", "")} end
   local lines = {}
   for k, d in ipairs(gpu.devices) do
-    lines[k] = ("%s, %.1f GiB, capability %s, %d multiprocessors"):format(d.name, d.memory / 2^30, d.capability, d.processors)
+    local number = #gpu.devices > 1 and ("%d: "):format(k - 1) or ""
+    lines[k] = ("%s%s, %.1f GiB, capability %s, %d multiprocessors"):format(number, d.name, d.memory / 2^30, d.capability, d.processors)
   end
-  lines[#lines + 1] = ("%.1f of %.1f GiB free on the first"):format(gpu.free / 2^30, gpu.devices[1].memory / 2^30)
+  local which = #gpu.devices > 1 and (" on %d, the one of this process"):format(gpu.which - 1) or ""
+  lines[#lines + 1] = ("%.1f of %.1f GiB free%s"):format(gpu.free / 2^30, gpu.devices[gpu.which].memory / 2^30, which)
   lines[#lines + 1] = ("driver of CUDA %s, %s"):format(gpu.driver, gpu.driver_path)
   lines[#lines + 1] = ("NVRTC %s, %s"):format(gpu.nvrtc, gpu.nvrtc_path)
   lines[#lines + 1] = ("cuBLAS, %s"):format(gpu.blas_path)
   lines[#lines + 1] = ("cuBLASLt, %s"):format(gpu.blas_lt_path or "not found; products have no epilogues")
+  lines[#lines + 1] = gpu.nccl and ("NCCL %s, %s"):format(gpu.nccl, gpu.nccl_path) or "no NCCL: " .. gpu.nccl_why
   return lines
 end
 

@@ -66,9 +66,30 @@ CUresult cuGetErrorString(CUresult e, const char **s) { return error_text(e, fal
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
 
-static int count(void) {
+/* CUDA_VISIBLE_DEVICES ends at the first number that is none of a device's.  visible: [FAKE_DEVICES] */
+static int look(int visible[]) {
   const long n = fake_env("FAKE_CUDA_DEVICES", 1);
-  return n < 0 ? 0 : n < FAKE_DEVICES ? (int)n : FAKE_DEVICES;
+  const int all = n < 0 ? 0 : n < FAKE_DEVICES ? (int)n : FAKE_DEVICES;
+  const char *list = getenv("CUDA_VISIBLE_DEVICES");
+  for (int i = 0; i < all; i++) visible[i] = i;
+  if (!list) return all;
+  for (int i = 0; i < all; i++) {
+    char *end;
+    const long d = strtol(list, &end, 10);
+    if (end == list || d < 0 || d >= all) return i;
+    visible[i] = (int)d;
+    list = *end == ',' ? end + 1 : "";
+  }
+  return all;
+}
+
+static int count(void) { return look((int[FAKE_DEVICES]){0}); }
+
+/* The number that device d has without CUDA_VISIBLE_DEVICES. */
+static int number(CUdevice d) {
+  int visible[FAKE_DEVICES];
+  look(visible);
+  return visible[d];
 }
 
 CUresult cuInit(unsigned flags) {
@@ -103,7 +124,7 @@ CUresult cuDeviceGet(CUdevice *d, int i) {
 CUresult cuDeviceGetName(char *name, int n, CUdevice d) {
   ENTER(cuDeviceGetName);
   DEVICE(d);
-  snprintf(name, (size_t)n, "fake GPU %d", d);
+  snprintf(name, (size_t)n, "fake GPU %d", number(d));
   return CUDA_SUCCESS;
 }
 
@@ -144,7 +165,7 @@ CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
   case 76: *v = 0; break;
   case 17: case 18: case 20: case 32: *v = 0; break; /* run time limit, integrated, compute mode, ECC */
   case 19: case 31: case 40: case 41: *v = 1; break; /* mapped host memory, copies beside kernels, .. */
-  case 33: case 34: case 50: *v = d; break;      /* PCI bus, device, domain */
+  case 33: case 34: case 50: *v = number(d); break; /* PCI bus, device, domain */
   case 95: *v = 1; break;                        /* cooperative launch */
   case 115: *v = 1; break;                       /* memory pools */
   case 120: *v = 1; break;                       /* clusters */

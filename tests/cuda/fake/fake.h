@@ -1,11 +1,12 @@
 /*
-** fake.h -- the part of the CUDA driver API, of NVRTC and of cuBLAS that bdl calls, and what the files of the fake
-** share.  Names, numbers and structs: NVIDIA CUDA Driver API 12.4, NVRTC 12.4, cuBLAS 12.4 (reference manuals).
+** fake.h -- the part of the CUDA driver API, of NVRTC, cuBLAS and NCCL that bdl calls, and what the files of the fake
+** share.  Names, numbers and structs: NVIDIA CUDA Driver API 12.4, NVRTC 12.4, cuBLAS 12.4 (reference manuals), nccl.h 2.21.
 **
 **   device.c    devices, contexts, errors              fiber.c    the threads of a launch
 **   memory.c    allocations, copies                    nvrtc.c    text -> shared object, by cc
 **   stream.c    streams, events, what is queued        cublas.c   products, by loops
 **   launch.c    modules, functions, launches           cublaslt.c with a bias added
+**                                                      nccl.c     collectives, by files
 */
 #ifndef BDL_TESTS_FAKE_H
 #define BDL_TESTS_FAKE_H
@@ -194,6 +195,45 @@ API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, int ta, int tb, 
                                               int btype, int ldb, long long stride_b, const void *beta, void *c,
                                               int ctype, int ldc, long long stride_c, int batch, int compute,
                                               int algorithm);
+
+/* ---- NCCL -------------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+  ncclSuccess = 0,
+  ncclUnhandledCudaError = 1,
+  ncclSystemError = 2,
+  ncclInvalidArgument = 4,
+  ncclInvalidUsage = 5,
+} ncclResult_t;
+typedef struct ncclComm *ncclComm_t;
+enum { NCCL_UNIQUE_ID_BYTES = 128 };
+typedef struct {
+  char internal[NCCL_UNIQUE_ID_BYTES];
+} ncclUniqueId;
+enum {
+  ncclInt8 = 0,
+  ncclUint8 = 1,
+  ncclInt32 = 2,
+  ncclUint32 = 3,
+  ncclInt64 = 4,
+  ncclUint64 = 5,
+  ncclFloat16 = 6,
+  ncclFloat32 = 7,
+  ncclFloat64 = 8,
+};
+
+API const char *ncclGetErrorString(ncclResult_t e);
+API ncclResult_t ncclGetVersion(int *version);
+API ncclResult_t ncclGetUniqueId(ncclUniqueId *id);
+API ncclResult_t ncclCommInitRank(ncclComm_t *comm, int size, ncclUniqueId id, int rank);
+API ncclResult_t ncclCommDestroy(ncclComm_t comm);
+API ncclResult_t ncclCommAbort(ncclComm_t comm);
+API ncclResult_t ncclAllReduce(const void *x, void *z, size_t n, int type, int op, ncclComm_t comm, CUstream s);
+API ncclResult_t ncclAllGather(const void *x, void *z, size_t n, int type, ncclComm_t comm, CUstream s);
+API ncclResult_t ncclSend(const void *x, size_t n, int type, int to, ncclComm_t comm, CUstream s);
+API ncclResult_t ncclRecv(void *z, size_t n, int type, int from, ncclComm_t comm, CUstream s);
+API ncclResult_t ncclGroupStart(void);
+API ncclResult_t ncclGroupEnd(void);
 
 /* ---- among the files of the fake --------------------------------------------------------------------------------- */
 

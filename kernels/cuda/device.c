@@ -159,8 +159,13 @@ BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
   return *(volatile uint32_t *)word != 0;
 }
 
-/* A loop's steps so far, for the host. */
-BDL_DEVICE void tell(char *host, uint32_t loop, int32_t done) { *(volatile uint64_t *)host = (uint64_t)loop << 32 | (uint32_t)done; }
+/* A loop's steps so far, for the host; now and then, as a barrier waits until it has them. */
+BDL_DEVICE void tell(char *host, uint64_t *last, uint32_t loop, int32_t done) {
+  const uint64_t t = cycles();
+  if (t - *last < UINT64_C(1) << 26) return;
+  *last = t;
+  *(volatile uint64_t *)host = (uint64_t)loop << 32 | (uint32_t)done;
+}
 
 /* From now on instruction k runs, n times; the cycles since the last call were instruction *now's (-1: none's). */
 BDL_DEVICE void lap(uint64_t *laps, uint64_t *since, int32_t *now, int32_t k, int64_t n) {

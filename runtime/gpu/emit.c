@@ -80,7 +80,7 @@ bdl_status bdl_gpu_tell(bdl_exporter *m, const bdl_inst *i, int indent, const ch
   if (m->loops > 0 || emitter_of(m)->around > 0) return BDL_OK;
   while (k < p->told.n && p->told.v[k] != i) k++;
   if (k == p->told.n && !BDL_PUSH(m->c, p->told, i)) return BDL_ENOMEM;
-  bdl_str_addf(&m->text, "%*sif (THREAD == 0) tell(F[%" PRId32 "] + 8, %" PRId64 ", %s);\n", indent, "", own(m->plan, BDL_GPU_STOP), k + 1, done);
+  bdl_str_addf(&m->text, "%*sif (THREAD == 0) tell(F[%" PRId32 "] + 8, &told, %" PRId64 ", %s);\n", indent, "", own(m->plan, BDL_GPU_STOP), k + 1, done);
   return BDL_OK;
 }
 
@@ -171,13 +171,14 @@ static bdl_status kernel(emitter *e, const bdl_inst *first, int32_t n, bdl_gpu_s
   const int32_t status = own(e->p->plan, BDL_GPU_STATUS), flag = own(e->p->plan, BDL_GPU_FLAG);
   ADD("BDL_DEVICE int32_t f%" PRId32 "(char *const *F, int64_t a, int64_t b) {\n  uint32_t *const flag = (uint32_t *)F[%" PRId32 "];\n"
       "  int32_t *const status = (int32_t *)F[%" PRId32 "];\n  bool stopped = false;\n"
-      "  (void)flag, (void)status, (void)stopped, (void)a, (void)b;\n", s.kernel, flag, status);
+      "  uint64_t told = cycles();\n  (void)flag, (void)status, (void)stopped, (void)told, (void)a, (void)b;\n", s.kernel, flag, status);
   e->touched.n = 0; /* launches come one after the other */
   if (e->p->timed)
     ADD("  uint64_t *const laps = (uint64_t *)F[%" PRId32 "], since = 0;\n  int32_t now = -1;\n", own(e->p->plan, BDL_GPU_LAPS));
   TRY(rows(e));
   for (int32_t k = 0; k < n; k++) {
     TRY(bdl_export_instruction(&e->m, &first[k], 2));
+    if (first[k].kind == BDL_I_SCAN || first[k].kind == BDL_I_WHILE) s.loop = &first[k];
     s.work = BDL_MAX(s.work, bdl_gpu_work_of(&first[k]));
   }
   for (int32_t k = 0; k < n; k++)

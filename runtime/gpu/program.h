@@ -23,6 +23,7 @@ typedef struct bdl_gpu_step {
   bdl_gpu_kind kind;
   const bdl_inst *inst;    /* of a kernel: its first */
   int32_t kernel;          /* the function k<kernel>; of a product: what a kernel then does; -1: nothing */
+  const bdl_inst *loop;    /* of a kernel: the last of its own loops; NULL: it has none */
   int64_t work;            /* of a kernel: threads that it has something to do for, at most */
   bdl_gpu_steps body, cond; /* of SCAN and WHILE; COND: body has one BDL_G_COND step with a body for each branch */
 } bdl_gpu_step;

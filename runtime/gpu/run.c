@@ -210,33 +210,32 @@ static bdl_status find_rows(const runner *r, const bdl_inst *i) {
   return BDL_OK;
 }
 
-/* While a kernel runs, the steps of its outermost loop. */
-static bdl_status watched(const runner *r) {
+/* While a kernel runs, the steps of its loops. */
+static bdl_status watched(const runner *r, const bdl_gpu_step *s) {
   enum { NOT_READY = 600, NAP = 2000000 }; /* ns */
   const bdl_gpu_program *p = &r->q->p;
-  const bdl_inst *loop = NULL;
   uint64_t last = 0;
   for (int code = NOT_READY; code != 0;) {
     code = r->g->api.cuStreamQuery(r->g->stream);
     if (code != 0 && code != NOT_READY) return bdl_cuda_check(r->g, code, "work");
     const uint64_t told = __atomic_load_n(r->g->told, __ATOMIC_RELAXED), k = told >> 32;
-    if (k > 0 && k <= (uint64_t)p->told.n) loop = p->told.v[k - 1];
+    const bdl_inst *loop = k > 0 && k <= (uint64_t)p->told.n ? p->told.v[k - 1] : NULL;
     if (loop && told != last) bdl_exec_report(r->x, (int64_t)(uint32_t)told, loop->kind == BDL_I_SCAN ? loop->scan.length : -1);
     last = told;
     if (code != 0) nanosleep(&(struct timespec){.tv_nsec = NAP}, NULL);
   }
-  if (loop && loop->kind == BDL_I_SCAN && !bdl_stop_asked(r->c)) bdl_exec_report(r->x, loop->scan.length, loop->scan.length);
+  if (s->loop->kind == BDL_I_SCAN && !bdl_stop_asked(r->c)) bdl_exec_report(r->x, s->loop->scan.length, s->loop->scan.length);
   return BDL_OK;
 }
 
 static bdl_status kernel(const runner *r, const bdl_gpu_step *s) {
-  const bool watch = r->x->progress && r->loops == 0 && r->q->p.told.n > 0;
+  const bool watch = r->x->progress && r->loops == 0 && s->loop;
   if (watch) {
     TRY(bdl_cuda_check(r->g, r->g->api.cuStreamSynchronize(r->g->stream), "work"));
     __atomic_store_n(r->g->told, 0, __ATOMIC_RELAXED);
   }
   TRY(launch(r, s));
-  return watch ? watched(r) : BDL_OK;
+  return watch ? watched(r, s) : BDL_OK;
 }
 
 static bdl_status make_step(runner *r, const bdl_gpu_step *s) {

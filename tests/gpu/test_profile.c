@@ -192,7 +192,7 @@ static void the_host_hears_of_steps(void **state) {
     bdl_exec_set_progress(c, hear, &h);
     t_check(c, bdl_exec_run(plan, in, out));
     bdl_exec_set_progress(c, NULL, NULL);
-    assert_true(h.n > 0);
+    assert_true(h.n >= (t_gpu_is_real() ? 1 : 2));
     assert_int_equal(h.last, steps[k]);
     assert_int_equal(h.total, steps[k]);
     t_drop(in, 2);

@@ -25,6 +25,18 @@ typedef struct bdl_cuda_launch_config { /* CUlaunchConfig */
   unsigned n;
 } bdl_cuda_launch_config;
 
+typedef struct bdl_cuda_copy_2d { /* CUDA_MEMCPY2D */
+  struct bdl_cuda_pitched {
+    size_t x, y; /* bytes, rows before it */
+    int kind;    /* of memory */
+    void *host;
+    bdl_cuda_ptr device;
+    bdl_cuda_any array;
+    size_t pitch; /* bytes from row to row */
+  } from, to;
+  size_t width, height; /* bytes, rows */
+} bdl_cuda_copy_2d;
+
 #define BDL_CUDA_DRIVER(X)                                                                                   \
   X(cuInit, (unsigned flags))                                                                                \
   X(cuDriverGetVersion, (int *version))                                                                      \
@@ -49,6 +61,7 @@ typedef struct bdl_cuda_launch_config { /* CUlaunchConfig */
   X(cuMemcpyHtoDAsync_v2, (bdl_cuda_ptr dst, const void *src, size_t n, bdl_cuda_any stream))                \
   X(cuMemcpyDtoHAsync_v2, (void *dst, bdl_cuda_ptr src, size_t n, bdl_cuda_any stream))                      \
   X(cuMemcpyDtoDAsync_v2, (bdl_cuda_ptr dst, bdl_cuda_ptr src, size_t n, bdl_cuda_any stream))               \
+  X(cuMemcpy2DAsync_v2, (const bdl_cuda_copy_2d *copy, bdl_cuda_any stream))                                 \
   X(cuMemsetD8Async, (bdl_cuda_ptr dst, unsigned char v, size_t n, bdl_cuda_any stream))                     \
   X(cuStreamCreate, (bdl_cuda_any * stream, unsigned flags))                                                 \
   X(cuStreamDestroy_v2, (bdl_cuda_any stream))                                                               \

@@ -42,6 +42,9 @@ typedef struct bdl_gpu_epilogue {
 bdl_status bdl_gpu_product_row(bdl_gpu_plan *q, const bdl_gpu_step *s, bdl_cuda_ptr z, bdl_cuda_ptr x, bdl_cuda_ptr y, bdl_cuda_ptr row, bool *done);
 void bdl_gpu_epilogue_drop(bdl_cuda *g, bdl_gpu_epilogue *e);
 
+/* ---- pack.c: a contiguous tensor of the same values, made there if they are there.  Errors: BDL_ENOMEM, BDL_EIO. */
+bdl_status bdl_gpu_pack(bdl_cuda *g, const bdl_tensor *t, bdl_tensor *out);
+
 /* ---- profile.c: what a profile has of a run.  Around a step: */
 bdl_status bdl_gpu_profile_begin(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t *begin);
 bdl_status bdl_gpu_profile_end(bdl_gpu_plan *q, const bdl_gpu_step *s, int64_t begin);

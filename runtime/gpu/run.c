@@ -363,7 +363,7 @@ bdl_status bdl_gpu_run(bdl_plan *plan, const bdl_tensor *in, bdl_tensor *out) {
   bdl_status s = BDL_OK;
   for (int32_t k = 0; k < plan->n_in && s == BDL_OK; k++) {
     if (bdl_tensor_contiguous(&in[k])) packed[k] = bdl_tensor_ref(&in[k]);
-    else s = bdl_tensor_pack(&in[k], &packed[k]);
+    else s = bdl_gpu_pack(g, &in[k], &packed[k]);
   }
   plan->busy = true;
   r.x->running++;

@@ -21,7 +21,7 @@
 #include "../support/faults.h"
 #include "../support/gpu.h"
 #include "base/context.h"
-#include "device/cuda.h"
+#include "gpu/resident.h"
 
 enum { PROGRAMS = 40, LOOPS = 15 };
 
@@ -122,6 +122,59 @@ static void results_stay_until_they_are_read(void **state) {
   t_drop(&x, 1);
   bdl_plan_free(plan);
   assert_int_equal(bdl_cuda_of(c)->used, 0);
+  bdl_context_free(c);
+}
+
+/* Views of a result: its values go from memory of the GPU to memory of the GPU, but for those that are many small pieces. */
+static void views_are_packed_there(void **state) {
+  (void)state;
+  static const struct view {
+    int ndim;
+    int64_t shape[3], stride[3], offset;
+    bool there;
+  } views[] = {
+    {2, {20, 7}, {50, 1}, 3, true},           /* columns of [20, 50] */
+    {2, {50, 20}, {1, 50}, 0, true},          /* turned */
+    {1, {33}, {30}, 5, true},                 /* every 30th */
+    {3, {4, 5, 6}, {200, 10, 1}, 1, true},    /* a box */
+    {3, {2, 10, 25}, {500, 25, 2}, 0, true},  /* every other, where the first axes are one */
+    {3, {20, 20, 2}, {1, 30, 25}, 0, false},  /* 400 pieces */
+    {2, {3, 100}, {0, 1}, 0, false},          /* the same row */
+    {2, {10, 100}, {50, 1}, 0, false},        /* rows that overlap */
+  };
+  bdl_context *c = t_gpu_context();
+  bdl_plan *plan = sum_and_twice(c);
+  bdl_tensor x = ramp(c), two[2] = {{.buf = NULL}, {.buf = NULL}};
+  t_check(c, bdl_exec_run(plan, &x, two));
+  for (int k = 0; k < BDL_LEN(views); k++) {
+    const struct view *v = &views[k];
+    bdl_tensor t = two[0], packed;
+    t.aval = bdl_aval_make(BDL_F32, v->ndim, v->shape);
+    t.offset = v->offset;
+    memcpy(t.stride, v->stride, sizeof v->stride);
+    assert_true(k > 5 || !two[0].buf->data); /* nobody asked for it yet */
+    if (k == 5 && !t_gpu_is_real()) { /* a copy fails */
+      bdl_tensor other = t;
+      other.aval = bdl_aval_make(BDL_F32, 2, views[1].shape);
+      memcpy(other.stride, views[1].stride, sizeof other.stride);
+      setenv("FAKE_CUDA_FAIL", "cuMemAllocAsync:1", 1);
+      assert_int_equal(bdl_gpu_pack(bdl_cuda_of(c), &other, &packed), BDL_ENOMEM);
+      unsetenv("FAKE_CUDA_FAIL");
+    }
+    t_check(c, bdl_gpu_pack(bdl_cuda_of(c), &t, &packed));
+    assert_true(bdl_tensor_contiguous(&packed));
+    assert_int_equal(packed.buf->data_old, v->there);
+    t_check(c, bdl_tensor_fetch(&packed));
+    for (int64_t i = 0; i < bdl_aval_numel(&t.aval); i++) {
+      int64_t at = v->offset, rest = i;
+      for (int j = v->ndim - 1; j >= 0; j--) at += rest % v->shape[j] * v->stride[j], rest /= v->shape[j];
+      if (bdl_tensor_at(&packed, i).f32 != (float)(2 * at)) fail_msg("view %d: element %d is %g", k, (int)i, (double)bdl_tensor_at(&packed, i).f32);
+    }
+    bdl_tensor_unref(&packed);
+  }
+  t_drop(two, 2);
+  t_drop(&x, 1);
+  bdl_plan_free(plan);
   bdl_context_free(c);
 }
 
@@ -339,6 +392,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_missing_is_named), /* first: the loader would find what was open once */
     cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(results_stay_until_they_are_read),
+    cmocka_unit_test(views_are_packed_there),
     cmocka_unit_test(failures_of_the_driver_are_told), cmocka_unit_test(programs_are_kept_on_disk),
     cmocka_unit_test(limits_hold_there_too), cmocka_unit_test(failed_allocations_leave_nothing),
     cmocka_unit_test(loops_stop_between_steps), cmocka_unit_test(programs_of_hosts_run_there),

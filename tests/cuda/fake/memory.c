@@ -314,6 +314,25 @@ CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t n, CUstre
   return fake_queue(s, do_copy, &c, sizeof c, NULL);
 }
 
+static CUresult do_copy_2d(void *args) {
+  const CUDA_MEMCPY2D *c = args;
+  for (size_t row = 0; row < c->Height; row++)
+    memcpy((char *)(uintptr_t)c->dstDevice + row * c->dstPitch, (const char *)(uintptr_t)c->srcDevice + row * c->srcPitch, c->WidthInBytes);
+  return CUDA_SUCCESS;
+}
+
+/* From device to device alone, from the first byte on. */
+CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *c, CUstream s) {
+  ENTER_CONTEXT(cuMemcpy2DAsync);
+  enum { DEVICE = 2 };
+  if (c->srcMemoryType != DEVICE || c->dstMemoryType != DEVICE || c->srcXInBytes || c->srcY || c->dstXInBytes || c->dstY) return CUDA_ERROR_NOT_SUPPORTED;
+  if (!c->WidthInBytes || !c->Height || c->WidthInBytes > c->srcPitch || c->WidthInBytes > c->dstPitch) return CUDA_ERROR_INVALID_VALUE;
+  const size_t last = c->Height - 1;
+  if (!fake_on_device(c->srcDevice, last * c->srcPitch + c->WidthInBytes) || !fake_on_device(c->dstDevice, last * c->dstPitch + c->WidthInBytes))
+    return CUDA_ERROR_INVALID_VALUE;
+  return fake_queue(s, do_copy_2d, c, sizeof *c, NULL);
+}
+
 CUresult cuMemsetD8Async(CUdeviceptr p, unsigned char byte, size_t n, CUstream s) {
   ENTER_CONTEXT(cuMemsetD8Async);
   if (!fake_on_device(p, n)) return CUDA_ERROR_INVALID_VALUE;

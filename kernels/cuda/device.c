@@ -92,12 +92,18 @@ BDL_ONE void compact(int32_t *ids, int32_t *count, uint32_t *words, int32_t n) {
 
 /* ---- moving ------------------------------------------------------------------------------------------------- */
 
-/* 8 bytes at a time where both are aligned. */
+/* 16 bytes at a time where both are aligned, else 8, else one. */
 BDL_ONE void copy_bytes(void *to, const void *from, int64_t n) {
-  const int64_t words = ((uint64_t)to | (uint64_t)from) % 8 ? 0 : n / 8;
+  const uint64_t both = (uint64_t)to | (uint64_t)from;
+  const int32_t size = both % 16 == 0 ? 16 : both % 8 == 0 ? 8 : 1;
+  const int64_t words = n / size;
   if (to == from) return;
-  for (int64_t i = THREAD; i < words; i += THREADS) ((uint64_t *)to)[i] = ((const uint64_t *)from)[i];
-  for (int64_t i = 8 * words + THREAD; i < n; i += THREADS) ((unsigned char *)to)[i] = ((const unsigned char *)from)[i];
+  for (int64_t i = THREAD; i < words; i += THREADS) {
+    if (size == 16) ((four_i32 *)to)[i] = ((const four_i32 *)from)[i];
+    else if (size == 8) ((uint64_t *)to)[i] = ((const uint64_t *)from)[i];
+    else ((unsigned char *)to)[i] = ((const unsigned char *)from)[i];
+  }
+  for (int64_t i = size * words + THREAD; i < n; i += THREADS) ((unsigned char *)to)[i] = ((const unsigned char *)from)[i];
 }
 
 /* ---- random numbers: the bits of kernels/cpu/random.c --------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
 ** barrier.c -- where barriers stand: in front of an instruction that touches memory which an earlier one, since the last barrier,
 ** wrote, or that writes what one read.  Two loops over as many elements need none for what both do at the same element: one thread
-** has it in both.
+** has it in both: which one follows from their number alone (group.c).
 */
 #include "gpu/program.h"
 

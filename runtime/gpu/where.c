@@ -54,8 +54,8 @@ int64_t bdl_gpu_work_of(const bdl_inst *i) {
     case BDL_I_GROUP:
       for (int32_t k = 0; k < i->group->n_insts; k++)
         if (i->group->insts[k].kind == BDL_T_REDUCE) return i->group->n / 32 + 32;
-      return i->group->n;
-    case BDL_I_COPY: return (int64_t)i->copy.bytes / 8;
+      return i->group->n < BDL_GPU_MANY ? i->group->n : i->group->n / 4;
+    case BDL_I_COPY: return (int64_t)i->copy.bytes / 16;
     case BDL_I_ROW: break;
     case BDL_I_KERNEL: return bdl_gpu_work(i);
     case BDL_I_SCAN: return work_in(&i->scan.body);

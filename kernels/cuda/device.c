@@ -168,7 +168,7 @@ BDL_ONE bool asked(uint32_t *word, const uint32_t *host) {
 /* A loop's steps so far, for the host; now and then, as a barrier waits until it has them. */
 BDL_DEVICE void tell(char *host, uint64_t *last, uint32_t loop, int32_t done) {
   const uint64_t t = cycles();
-  if (t - *last < UINT64_C(1) << 26) return;
+  if (t - *last < (uint64_t)1 << 26) return;
   *last = t;
   *(volatile uint64_t *)host = (uint64_t)loop << 32 | (uint32_t)done;
 }

@@ -163,7 +163,9 @@ bdl_status bdl_gpu_product_row(bdl_gpu_plan *q, const bdl_gpu_step *s, bdl_cuda_
   if (!g->api.blas_lt.handle || m.p.batch != 1 || (z | x | y | row) % ALIGNED != 0) return BDL_OK;
   if (e->sum != m.sum) TRY(prepare(g, e, &m));
   if (e->none) return BDL_OK;
-  TRY(room_for(g, e->how.workspace));
+  const bdl_status room = room_for(g, e->how.workspace);
+  if (room == BDL_ENOMEM) bdl_clear_error(g->device.ctx); /* cuBLAS has its own */
+  if (room != BDL_OK) return room == BDL_ENOMEM ? BDL_OK : room;
   TRY(check(g, g->api.cublasLtMatmulDescSetAttribute(e->what, DESC_BIAS, &bias, sizeof bias)));
   TRY(check(g, g->api.cublasLtMatmul(g->blas_lt, e->what, m.one, (const void *)(uintptr_t)y, e->y, (const void *)(uintptr_t)x, e->x, m.zero,
                                      (const void *)(uintptr_t)z, e->z, (void *)(uintptr_t)z, e->z, e->how.algorithm, g->workspace,

@@ -227,6 +227,34 @@ static void test_row_added(void **state) {
   bdl_prog_unref(p);
 }
 
+/* No memory for the library's workspace: as without it. */
+static void test_no_workspace(void **state) {
+  bdl_context *c = *state;
+  t_check(c, bdl_gpu_use(c, "gpu"));
+  bdl_cuda *g = bdl_cuda_of(c);
+  bdl_prog *p = t_parse(c, rows[0]);
+  bdl_tensor in[MANY], out = {0};
+  bdl_plan *plan;
+  operands(p, in);
+  t_check(c, bdl_plan_new(c, p, NULL, &plan));
+  t_check(c, bdl_gpu_run(plan, in, &out));
+  if (g->workspace) g->device.ops->free(&g->device, g->workspace, g->workspace_size);
+  g->workspace = NULL;
+  g->workspace_size = 0;
+  c->mem_limit = c->mem_used + g->used + (1 << 20);
+  const size_t more = c->mem_limit - g->used - 100;
+  g->used += more;
+  t_check(c, bdl_gpu_run(plan, in, &out));
+  g->used -= more;
+  c->mem_limit = 0;
+  assert_true(t_gpu_is_real() || !g->workspace);
+  assert_int_equal(bdl_last_error(c)->status, BDL_OK);
+  t_drop(&out, 1);
+  t_drop(in, 3);
+  bdl_plan_free(plan);
+  bdl_prog_unref(p);
+}
+
 static void test_epilogue_fails(void **state) {
   static const char *const functions[] = {"cublasLtCreate:1", "cublasLtMatmulDescCreate:1", "cublasLtMatmulDescSetAttribute:3",
                                           "cublasLtMatrixLayoutCreate:2", "cublasLtMatmulPreferenceCreate:1",
@@ -399,7 +427,7 @@ static int begin(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {T_TEST(test_shapes), T_TEST(test_spikes), T_TEST(test_families), T_TEST(test_large),
-                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_row_added), T_TEST(test_epilogue_fails), T_TEST(test_larger),
+                                     T_TEST(test_small_in_a_loop), T_TEST(test_library_fails), T_TEST(test_row_added), T_TEST(test_no_workspace), T_TEST(test_epilogue_fails), T_TEST(test_larger),
                                      T_TEST(test_factors), T_TEST(test_exchanges_out_of_range)};
   return cmocka_run_group_tests(tests, begin, NULL);
 }

@@ -10,7 +10,7 @@ local model = require "bdl.model"
 
 local dump = {}
 
-dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "products", "dce", "plan", "c", "cuda"}
+dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "counter", "accumulate", "products", "dce", "plan", "c", "cuda"}
 
 local DONE = setmetatable({}, {__tostring = function() return "os.exit" end})
 

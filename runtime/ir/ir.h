@@ -149,6 +149,8 @@ bdl_status bdl_pass_cse(const bdl_prog *p, bdl_prog **q);      /* one equation f
 bdl_status bdl_pass_simplify(const bdl_prog *p, bdl_prog **q); /* exact algebra only: x*1, x+(-0.0), cast chains, select of a literal ... */
 bdl_status bdl_pass_inline(const bdl_prog *p, bdl_prog **q);   /* calls, also checkpoints and custom derivatives, replaced by their bodies */
 bdl_status bdl_pass_hoist(const bdl_prog *p, bdl_prog **q);    /* loop-invariant equations without effects out of scans */
+bdl_status bdl_pass_counter(const bdl_prog *p, bdl_prog **q);  /* what a scan picks with its round's number becomes a stacked operand */
+bdl_status bdl_pass_accumulate(const bdl_prog *p, bdl_prog **q); /* what is added into zeros, and that to a value, is added to the value */
 bdl_status bdl_pass_products(const bdl_prog *p, bdl_prog **q); /* products that a scan's rounds do not need: one product over all */
 /* Constant folding needs to run equations: eval evaluates one equation on constants (exec gives it). */
 typedef bdl_status (*bdl_eval_eqn)(bdl_context *c, const bdl_prog *p, const bdl_eqn *e, const bdl_tensor *in, bdl_tensor *out);

@@ -5,7 +5,7 @@
 
 #define ROUNDS 4 /* three at most were seen to change anything; more would be a pass that undoes another */
 
-typedef enum which { INLINE, SIMPLIFY, FOLD, CSE, HOIST, PRODUCTS, DCE } which;
+typedef enum which { INLINE, SIMPLIFY, FOLD, CSE, HOIST, COUNTER, ACCUMULATE, PRODUCTS, DCE } which;
 
 static bdl_status run(which w, const bdl_prog *p, bdl_eval_eqn eval, bdl_prog **q) {
   switch (w) {
@@ -14,14 +14,16 @@ static bdl_status run(which w, const bdl_prog *p, bdl_eval_eqn eval, bdl_prog **
     case FOLD: return bdl_pass_fold(p, eval, q);
     case CSE: return bdl_pass_cse(p, q);
     case HOIST: return bdl_pass_hoist(p, q);
+    case COUNTER: return bdl_pass_counter(p, q);
+    case ACCUMULATE: return bdl_pass_accumulate(p, q);
     case PRODUCTS: return bdl_pass_products(p, q);
     default: return bdl_pass_dce(p, q);
   }
 }
 
 bdl_status bdl_optimise(const bdl_prog *p, bdl_eval_eqn eval, bdl_pass_observer after, void *ud, bdl_prog **q) {
-  static const which order[] = {INLINE, SIMPLIFY, FOLD, CSE, HOIST, CSE, PRODUCTS, DCE};
-  static const char *const name[] = {"inline", "simplify", "fold", "cse", "hoist", "products", "dce"};
+  static const which order[] = {INLINE, SIMPLIFY, FOLD, CSE, HOIST, CSE, COUNTER, ACCUMULATE, PRODUCTS, DCE};
+  static const char *const name[] = {"inline", "simplify", "fold", "cse", "hoist", "counter", "accumulate", "products", "dce"};
   bdl_prog *now = (bdl_prog *)p, *then = NULL;
   bdl_status s = BDL_OK;
   bool changed = true;

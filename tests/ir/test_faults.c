@@ -27,11 +27,13 @@ static const char *text =
 
 static const char *smooth =
   "program g(x:f32[3,2,2], w:f32[2,2], i:i32[]) {\n"
-  " h:f32[2,2], ys:f32[3,2,2] = scan[consts=2 carry=1 length=3 reverse=0 body={program b(w:f32[2,2], i:i32[], h:f32[2,2], x:f32[2,2]) {\n"
+  " n:i32[3] = iota[shape=(3) axis=0 dtype=i32]\n"
+  " h:f32[2,2], ys:f32[3,2,2] = scan[consts=3 carry=1 length=3 reverse=0 body={"
+  "program b(w:f32[2,2], i:i32[], y:f32[3,2,2], h:f32[2,2], x:f32[2,2], n:i32[]) {\n"
   "  v:f32[2,2] = exp w\n a:f32[2,2] = dot[lhs_contract=(1) rhs_contract=(0) lhs_batch=() rhs_batch=()] h v\n c:f32[2,2] = add a x\n"
   "  d:f32[2,2] = cond[branches={program s(c:f32[2,2]) { s:f32[2,2] = sin c\n return s }, program t(c:f32[2,2]) { s:f32[2,2] = tanh c\n return s }}] i c\n"
   "  e:f32[2,2] = checkpoint[body={program k(d:f32[2,2], x:f32[2,2]) { m:f32[2,2] = mul d x\n s:f32[2,2] = exp m\n return s }}] d x\n"
-  "  return e, d }}] w i w x\n"
+  "  return e, d }}] w i x w x n\n"
   " z:f32[2,2] = custom_jvp[programs={program f(x:f32[2,2]) { y:f32[2,2] = sin x\n return y },"
   " program r(x:f32[2,2], t:f32[2,2]) { c:f32[2,2] = cos x\n z:f32[2,2] = mul c t\n return z }}] h\n"
   " return z, ys }";

@@ -315,6 +315,61 @@ static void folding_leaves_failures_and_ramps_alone(void **state) {
   assert_int_equal(((bdl_context *)*state)->error.status, BDL_OK);
 }
 
+/* ---- indices ---------------------------------------------------------------------------------------- */
+
+#define LOOP(consts, carry, length) "scan[consts=" consts " carry=" carry " length=" length " reverse=1 body={program l("
+
+static void what_is_picked_with_the_counter_is_stacked(void **state) {
+  check(state, bdl_pass_counter, "x:f32[9,3], a:f32[3]",
+        "i:i32[9] = iota[shape=(9) axis=0 dtype=i32]\n"
+        " z:f32[3], y:f32[9,1,3] = " LOOP("1", "1", "9") "x:f32[9,3], c:f32[3], i:i32[]) {\n"
+        " r:f32[3] = gather[axis=0] x i\n j:i32[1] = reshape[shape=(1)] i\n s:f32[1,3] = gather[axis=0] x j\n d:f32[3] = add c r\n"
+        " return d, s }}] x a i\n return z, y",
+        "i:i32[9] = iota[shape=(9) axis=0 dtype=i32]\n"
+        " z:f32[3], y:f32[9,1,3] = " LOOP("1", "1", "9") "x:f32[9,3], c:f32[3], i:i32[], a:f32[3]) {\n"
+        " j:i32[1] = reshape[shape=(1)] i\n s:f32[1,3] = reshape[shape=(1,3)] a\n d:f32[3] = add c a\n return d, s }}] x a i x\n return z, y");
+  check(state, bdl_pass_counter, "a:f32[2]", /* a constant that counts from 4, along the second axis of another one */
+        "const i:i64[2] = [4 5]\n z:f32[2] = " LOOP("0", "1", "2") "c:f32[2], i:i64[]) {\n"
+        " const x:f32[2,7] = [0 1 2 3 4 5 6 7 8 9 10 11 12 13]\n r:f32[2] = gather[axis=1] x i\n d:f32[2] = add c r\n return d }}] a i\n return z",
+        "const i:i64[2] = [4 5]\n const b:f32[2,7] = [0 1 2 3 4 5 6 7 8 9 10 11 12 13]\n"
+        " c:f32[7,2] = permute[axes=(1,0)] b\n d:f32[2,2] = slice[start=(4,0) stop=(6,2) step=(1,1)] c\n"
+        " z:f32[2] = " LOOP("0", "1", "2") "c:f32[2], i:i64[], a:f32[2]) {\n d:f32[2] = add c a\n return d }}] a i d\n return z");
+}
+
+static void other_indices_stay(void **state) {
+  static const char *const counter[] = {
+    "const i:i32[4] = [0 1 2 3]", /* past the end */ "const i:i32[3] = [0 2 1]", "const i:i32[3] = [-1 0 1]", "i:i32[3] = neg u",
+  };
+  for (int k = 0; k < BDL_LEN(counter); k++) {
+    char text[512];
+    snprintf(text, sizeof text, "%s\n z:f32[] = scan[consts=1 carry=1 length=%d reverse=0 body={program l(x:f32[3], c:f32[], i:i32[]) {\n"
+             " r:f32[] = gather[axis=0] x i\n d:f32[] = add c r\n return d }}] x a i\n return z", counter[k], k == 0 ? 4 : 3);
+    KEEPS(bdl_pass_counter, "x:f32[3], a:f32[], u:i32[3]", text);
+  }
+  KEEPS(bdl_pass_counter, "x:f32[3]", /* of what changes from round to round */
+        "i:i32[3] = iota[shape=(3) axis=0 dtype=i32]\n z:f32[3] = scan[consts=0 carry=1 length=3 reverse=0 body={program l(x:f32[3], i:i32[]) {\n"
+        " r:f32[] = gather[axis=0] x i\n d:f32[3] = add x r\n return d }}] x i\n return z");
+}
+
+static void sums_with_what_is_added_into_zeros(void **state) {
+  check(state, bdl_pass_accumulate, "x:f32[5], i:i32[2], u:f32[2]",
+        "o:f32[5] = broadcast[shape=(5) dims=()] 0.0:f32\n s:f32[5] = scatter[axis=0 op=\"add\"] o i u\n z:f32[5] = add x s\n return z",
+        "o:f32[5] = broadcast[shape=(5) dims=()] 0.0:f32\n s:f32[5] = scatter[axis=0 op=\"add\"] o i u\n"
+        " z:f32[5] = scatter[axis=0 op=\"add\"] x i u\n return z");
+  check(state, bdl_pass_accumulate, "x:f32[5,2], i:i32[], u:f32[1,2]",
+        "o:f32[5,2] = broadcast[shape=(5,2) dims=()] 0.0:f32\n s:f32[5,2] = dynamic_update_slice o u i 0:i32\n z:f32[5,2] = add s x\n return z",
+        "o:f32[5,2] = broadcast[shape=(5,2) dims=()] 0.0:f32\n s:f32[5,2] = dynamic_update_slice o u i 0:i32\n"
+        " a:f32[1,2] = dynamic_slice[sizes=(1,2)] x i 0:i32\n b:f32[1,2] = add a u\n z:f32[5,2] = dynamic_update_slice x b i 0:i32\n return z");
+  KEEPS(bdl_pass_accumulate, "x:f32[5], i:i32[2], u:f32[2]", /* others read it */
+        "o:f32[5] = broadcast[shape=(5) dims=()] 0.0:f32\n s:f32[5] = scatter[axis=0 op=\"add\"] o i u\n z:f32[5] = add x s\n return z, s");
+  KEEPS(bdl_pass_accumulate, "x:f32[5], i:i32[2], u:f32[2]", /* onto something */
+        "s:f32[5] = scatter[axis=0 op=\"add\"] x i u\n z:f32[5] = add x s\n return z");
+  KEEPS(bdl_pass_accumulate, "x:f32[5], i:i32[2], u:f32[2]",
+        "o:f32[5] = broadcast[shape=(5) dims=()] 0.0:f32\n s:f32[5] = scatter[axis=0 op=\"max\"] o i u\n z:f32[5] = add x s\n return z");
+  KEEPS(bdl_pass_accumulate, "x:f32[], i:i32[2], u:f32[2]", /* one number for all */
+        "o:f32[5] = broadcast[shape=(5) dims=()] 0.0:f32\n s:f32[5] = scatter[axis=0 op=\"add\"] o i u\n z:f32[5] = add x s\n return z");
+}
+
 /* ---- the standard order ---------------------------------------------------------------------------- */
 
 static bdl_status optimise(const bdl_prog *p, bdl_prog **q) { return bdl_optimise(p, eval, NULL, NULL, q); }
@@ -364,6 +419,7 @@ int main(void) {
     T_TEST(work_happens_before_broadcasts),
     T_TEST(known_control_flow_is_taken),
     T_TEST(bodies_are_simplified),
+    T_TEST(what_is_picked_with_the_counter_is_stacked), T_TEST(other_indices_stay), T_TEST(sums_with_what_is_added_into_zeros),
     T_TEST(calls_become_their_bodies),
     T_TEST(invariant_equations_leave_loops),
     T_TEST(inner_loops_give_to_outer_ones),

@@ -171,7 +171,7 @@ bdl.for_loop(function() s.value = s.value * 2 + 1 end, {length = 10})]])
   local traced = bdl "dump --after=trace dumped.lua"
   t.ok(traced:find("as traced", 1, true) and not traced:find("after", 1, true), traced)
   local all = bdl "dump --after=all dumped.lua"
-  for pass in ("inline simplify fold cse hoist products dce"):gmatch "%a+" do
+  for pass in ("inline simplify fold cse hoist counter accumulate products dce"):gmatch "%a+" do
     t.ok(all:find(": after " .. pass, 1, true), pass .. " is missing")
   end
 end)

@@ -333,3 +333,42 @@ t.test("ifelse counts the conditions that hold", function()
   t.close(f(1.5), 2)
   t.raises("ValueError", "exactly one condition must be true; 2 are", f, 0.5)
 end)
+
+t.test("a loop that picks with its counter is as one over the sequence, gradients too", function()
+  bdl.random.seed(11)
+  local X, W = bdl.random.randn(6, 5), bdl.random.randn(5, 5)
+  local h = bdl.State(bdl.zeros(5))
+  local function run(x, w, by_index)
+    h.value = bdl.zeros(5)
+    local function step(r)
+      h.value = bdl.tanh(w:matmul(h.value) + r)
+      return h.value:sum()
+    end
+    if not by_index then return bdl.for_loop(step, x, {reverse = by_index == nil}):sum() end
+    return bdl.for_loop(function(i) return step(x[i]) end, bdl.arange(6)):sum()
+  end
+  for _, wrap in ipairs{function(f) return f end, bdl.jit} do
+    local function both(by_index)
+      return wrap(bdl.grad(function(x, w) return run(x, w, by_index) end, nil, {argnums = {1, 2}, return_value = true}))(X, W)
+    end
+    local g, v = both(false)
+    local g_index, v_index = both(true)
+    t.close(v_index, v:item(), 1e-5)
+    t.close(g_index[1], g[1]:totable(), 1e-5, 1e-6)
+    t.close(g_index[2], g[2]:totable(), 1e-5, 1e-6)
+  end
+  local some = bdl.jit(function() return bdl.for_loop(function(i) return X[i], X.T[{{}, i}] end, bdl.arange(2, 5)) end)
+  local a, b = some()
+  t.eq(a:totable(), X[{{3, 5}}]:totable())
+  t.eq(b:totable(), a:totable())
+  t.raises("IndexError", "out of range", bdl.jit(function() return bdl.for_loop(function(i) return X[i] end, bdl.arange(7)) end))
+end)
+
+t.test("the gradient of what is picked with any index adds up", function()
+  local E, at = bdl.ones(4, 2), bdl.tensor({2, 0, 2, 2, 1}, {dtype = "int32"})
+  local g = bdl.jit(bdl.grad(function(e)
+    local w = bdl.tensor{1., 2., 3., 4., 5.}
+    return bdl.for_loop(function(k, c) return (e[k] * c):sum() end, at, w):sum()
+  end))
+  t.eq(g(E):totable(), {{2, 2}, {5, 5}, {8, 8}, {0, 0}})
+end)

@@ -76,6 +76,7 @@ static bdl_status by_pieces(bdl_cuda *g, char *to, bdl_cuda_ptr from, size_t n) 
 
 static bdl_status download(bdl_cuda *g, bdl_cuda_any stream, void *to, bdl_cuda_ptr from, size_t n) {
   bdl_cuda_staging *s = &g->staging;
+  if (n == 0) return BDL_OK; /* nothing that would be waited for */
   if (!staged(g, stream)) {
     TRY(bdl_cuda_check(g, g->api.cuMemcpyDtoHAsync_v2(to, from, n, stream), "copy from the GPU"));
     return bdl_cuda_check(g, g->api.cuStreamSynchronize(stream), "work before a copy");

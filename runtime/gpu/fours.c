@@ -2,7 +2,8 @@
 ** fours.c -- elements of a fused group four at a time: a thread fetches them, works on one after the other, stores them.  q<operand> and
 ** y<instruction>, of a load, hold the four.  They lie together, and an operand is one access; where one is not aligned to 16 bytes, which
 ** shows when the program runs, and at the end, four.  Or they are 16 apart, as a tile's reductions want them: four accesses that wait
-** together.  Behind the last element that one comes again, and nobody stores it.
+** together.  Behind the last element that one comes again, and nobody stores it.  Of very many operands nothing is held: each element is
+** read and stored by itself.
 */
 #include "gpu/fours.h"
 #include "gpu/program.h"
@@ -11,7 +12,7 @@
 #define LINE(...) (bdl_str_addf(&g->m->text, "%*s", g->indent, ""), bdl_str_addf(&g->m->text, __VA_ARGS__))
 
 typedef struct used {
-  bool read, written; /* before the group makes it */
+  bool read, written; /* read: before the group makes it */
   bdl_dtype dtype;
 } used;
 
@@ -37,6 +38,18 @@ static bool in_fours(const bdl_tile_inst *t) {
 }
 
 static bool in_a_row(const bdl_tile_inst *t) { return t->load->stride[t->load->ndim - 1] == 1; }
+
+/* May a thread hold four of all that it reads and writes in registers? */
+static bool may_hold(const bdl_export_grouper *g) {
+  enum { MOST = 32 };
+  int32_t n = 0;
+  for (int32_t h = 0; h < g->g->n_operands; h++) {
+    const used u = use_of(g, h);
+    n += u.read || u.written;
+  }
+  for (int32_t k = 0; k < g->g->n_insts; k++) n += in_fours(&g->g->insts[k]);
+  return n <= MOST;
+}
 
 /* Is the body so short that it may stand there four times? */
 static bool is_short(const bdl_group *g) {
@@ -99,6 +112,7 @@ static void both_ways(bdl_export_grouper *g, void (*move)(bdl_export_grouper *g,
 }
 
 void bdl_gpu_fours_together(bdl_export_grouper *g) {
+  if (!may_hold(g)) return;
   for (int32_t k = 0; k < g->g->n_insts; k++) g->early[k] = in_fours(&g->g->insts[k]);
   LINE("const bool aligned = (0");
   for (int32_t h = 0; h < g->g->n_operands; h++) {
@@ -124,11 +138,10 @@ static void declare(bdl_export_grouper *g) {
   }
 }
 
-bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart) {
+static bdl_status held(bdl_export_grouper *g) {
   const int64_t n = g->g->n;
-  g->apart = apart;
-  if (apart == 1 && n % 4) LINE("const bool whole = aligned && i0 + 4 <= %" PRId64 ";\n", n);
-  else if (apart == 1) LINE("const bool whole = aligned;\n");
+  if (g->apart == 1 && n % 4) LINE("const bool whole = aligned && i0 + 4 <= %" PRId64 ";\n", n);
+  else if (g->apart == 1) LINE("const bool whole = aligned;\n");
   LINE("const int32_t i = i0;\n");
   LINE("(void)i;\n");
   declare(g);
@@ -136,8 +149,8 @@ bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart) {
   LINE(is_short(g->g) ? "UNROLLED\n" : "ROLLED\n");
   LINE("for (int32_t u = 0; u < 4; u++) {\n");
   g->indent += 2;
-  if (n % (4 * apart)) LINE("const int32_t i = least_of(i0 + %" PRId32 " * u, %" PRId64 ");\n", apart, n - 1);
-  else LINE("const int32_t i = i0 + %" PRId32 " * u;\n", apart);
+  if (n % (4 * g->apart)) LINE("const int32_t i = least_of(i0 + %" PRId32 " * u, %" PRId64 ");\n", g->apart, n - 1);
+  else LINE("const int32_t i = i0 + %" PRId32 " * u;\n", g->apart);
   LINE("(void)i;\n");
   for (int32_t h = 0; h < g->g->n_operands; h++) {
     const used u = use_of(g, h);
@@ -153,5 +166,19 @@ bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart) {
   g->indent -= 2;
   LINE("}\n");
   both_ways(g, store);
+  return BDL_OK;
+}
+
+bdl_status bdl_gpu_fours(bdl_export_grouper *g, int32_t apart) {
+  g->apart = apart;
+  if (may_hold(g)) return held(g);
+  LINE("ROLLED\n");
+  LINE("for (int32_t i = i0; i < i0 + %" PRId32 " && i < %" PRId64 "; i += %" PRId32 ") {\n", 4 * apart, g->g->n, apart);
+  LINE("  const int32_t u = (i - i0) / %" PRId32 ";\n", apart);
+  LINE("  (void)u;\n");
+  g->indent += 2;
+  TRY(bdl_export_elements(g));
+  g->indent -= 2;
+  LINE("}\n");
   return BDL_OK;
 }

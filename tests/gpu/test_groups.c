@@ -155,11 +155,40 @@ static void chains_agree(void **state) {
   bdl_context_free(c);
 }
 
+/* 20 operands and as many results, and events and a sum of them: more than a thread holds. */
+static void many_operands_agree(void **state) {
+  static const int sizes[] = {1048579, 70001, 513};
+  (void)state;
+  set_threads("3", "96", "backward");
+  for (int k = 0; k < BDL_LEN(sizes); k++)
+    for (int sums = 0; sums < 2; sums++) {
+      bdl_context *c = t_gpu_context();
+      const int n = sizes[k];
+      bdl_str s;
+      bdl_str_init(&s, c);
+      bdl_str_addf(&s, "program p(x0:f32[%d]", n);
+      for (int i = 1; i < 20; i++) bdl_str_addf(&s, ", x%d:f32[%d]", i, n);
+      bdl_str_addf(&s, ") {\n");
+      for (int i = 0; i < 20; i++) bdl_str_addf(&s, "  y%d:f32[%d] = mul x%d x%d\n", i, n, i, (i + 7) % 20);
+      bdl_str_addf(&s, "  g:bool[%d] = gt y3 0.5:f32\n  i:i32[%d], n:i32[] = event_ids g\n", n, n);
+      if (sums) bdl_str_addf(&s, "  a:f32[] = reduce_sum[axes=(0)] y5\n");
+      bdl_str_addf(&s, "  return i, n");
+      for (int i = 0; i < 20; i++) bdl_str_addf(&s, ", y%d", i);
+      bdl_str_addf(&s, sums ? ", a\n}" : "\n}");
+      bdl_plan *plan = plan_of(c, s.s, "");
+      agrees(c, plan, "event_ids", (uint64_t)k);
+      bdl_plan_free(plan);
+      bdl_str_fini(&s);
+      bdl_context_free(c);
+    }
+}
+
 int main(void) {
   setenv("BDL_BLAS", "none", 1);
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(elements_agree), cmocka_unit_test(functions_agree), cmocka_unit_test(events_agree), cmocka_unit_test(reductions_agree),
     cmocka_unit_test(parts_agree), cmocka_unit_test(views_agree), cmocka_unit_test(chains_agree),
+    cmocka_unit_test(many_operands_agree),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -259,7 +259,7 @@ $(filter $(OUT)/tests/cuda/% $(OUT)/tests/gpu/%,$(TEST_BIN)): | $(FAKE)
 
 # On the fake GPU what shows most of it in two minutes; on a real one everything.
 GOLDENS  := $(filter-out %/areas/ %/generate/,$(wildcard tests/golden/*/))
-ON_FAKE  := $(if $(SAN)$(findstring clang,$(CC)),,$(filter-out %/etrace/ %/seeds/,$(GOLDENS)) $(addprefix tests/lua/,array.lua checkify.lua control.lua delays.lua layers.lua memory.lua vmap.lua))
+ON_FAKE  := $(if $(SAN)$(findstring clang,$(CC)),,$(filter-out %/etrace/ %/seeds/,$(GOLDENS)) $(addprefix tests/lua/,array.lua checkify.lua compile.lua delay.lua layers.lua memory.lua vmap.lua))
 NOT_ON_GPU := $(addprefix tests/lua/,harness.lua run.lua cli.lua native.lua repl.lua)
 ON_GPU   := $(filter-out $(NOT_ON_GPU),$(wildcard tests/lua/*.lua)) $(GOLDENS) $(SINGLE:%=tests/golden/%/f32/)
 

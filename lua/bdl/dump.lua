@@ -12,6 +12,8 @@ local dump = {}
 
 dump.stages = {"trace", "inline", "simplify", "fold", "cse", "hoist", "counter", "accumulate", "products", "dce", "plan", "c", "cuda"}
 
+local PLANS = {plan = true, c = true, cuda = true}
+
 local DONE = setmetatable({}, {__tostring = function() return "os.exit" end})
 
 --- Runs the model with compiled programs only traced; on_stage(stage, text) as core.on_compile.  Returns the failure or nil.
@@ -52,17 +54,19 @@ end
 --  it, at least once a stage.  Comments (#) stand between, so a text of programs parses back.
 function dump.dump(path, wanted)
   local n, last, seen, where = 0, nil, nil, nil
+  local any_pass = false -- which one changed something is seen from the texts of all
+  for _, stage in ipairs(dump.stages) do any_pass = any_pass or not PLANS[stage] and wanted(stage) end
   return trace_only(path, function(stage, text)
-    if stage == "explain" then return false end
-    if not text then return true end
-    if stage == "trace" then
+    if stage == "trace" and not text then
       n, last, seen = n + 1, nil, {}
       local file, line = core.where()
       where = file and ("%s:%d"):format(file, line) or path
     end
+    if stage == "explain" then return false end
+    if not text then return PLANS[stage] and wanted(stage) or not PLANS[stage] and any_pass end
     if wanted(stage) and (text ~= last or not seen[stage]) then
       io.stdout:write(("# program %d, %s: %s%s\n%s\n"):format(n, where, stage == "trace" and "as traced"
-        or (stage == "plan" or stage == "c" or stage == "cuda") and stage or "after " .. stage, seen[stage] and ", again" or "", text))
+        or PLANS[stage] and stage or "after " .. stage, seen[stage] and ", again" or "", text))
     end
     last = text
     seen[stage] = true

@@ -210,6 +210,7 @@ TEST_BIN := $(TESTS:tests/%.c=$(OUT)/tests/%)
 # Texts of kernels are the same whatever compiled bdl: one compiler's run sees them all.
 TEXTS_OF_KERNELS := $(addprefix tests/gpu/test_,kernels.c events.c products.c)
 SUITES   := $(if $(findstring clang,$(CC)),$(filter-out $(TEXTS_OF_KERNELS),$(TESTS)),$(TESTS)) $(filter-out %/harness.lua %/run.lua,$(wildcard tests/lua/*.lua tests/layers/*.lua)) \
+            $(if $(SAN)$(findstring clang,$(CC)),,tests/gpu/models.lua) \
             $(if $(wildcard tests/golden/run.lua),$(filter-out %/areas/ %/generate/,$(wildcard tests/golden/*/)) $(SINGLE:%=tests/golden/%/f32/))
 
 $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(call obj,$(SUPPORT)) $(OUT)/libbdl.a

@@ -10,6 +10,9 @@
 
 #include "ir/rewrite.h"
 
+/* Along another axis than the first all rows are copied once: no more bytes than this. */
+#define COPY_LIMIT ((size_t)64 << 20)
+
 typedef struct pick { /* a row of x, along an axis, in round 0 that of number `first` */
   const bdl_eqn *e;
   bdl_atom x;
@@ -57,6 +60,7 @@ static bool picks(const loop *L, const bdl_eqn *e, const bdl_prog *q, const bdl_
   if (i < L->stacked || bdl_aval_numel(bdl_aval_of(p, e->in[1])) != 1) return false;
   if (x->kind != BDL_V_CONST && (x->kind != BDL_V_INPUT || x->index >= L->fixed)) return false;
   *k = (pick){.e = e, .x = e->in[0], .axis = e->params[0].i};
+  if (k->axis > 0 && bdl_aval_bytes(&x->aval) > COPY_LIMIT) return false;
   return counts(q, in[i], &k->first) && k->first + L->length <= x->aval.shape[k->axis];
 }
 

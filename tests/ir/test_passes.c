@@ -346,6 +346,10 @@ static void other_indices_stay(void **state) {
              " r:f32[] = gather[axis=0] x i\n d:f32[] = add c r\n return d }}] x a i\n return z", counter[k], k == 0 ? 4 : 3);
     KEEPS(bdl_pass_counter, "x:f32[3], a:f32[], u:i32[3]", text);
   }
+  KEEPS(bdl_pass_counter, "x:f32[5000,5000], a:f32[5000]", /* much to copy */
+        "i:i32[3] = iota[shape=(3) axis=0 dtype=i32]\n z:f32[5000] = scan[consts=1 carry=1 length=3 reverse=0 body={"
+        "program l(x:f32[5000,5000], c:f32[5000], i:i32[]) {\n r:f32[5000] = gather[axis=1] x i\n d:f32[5000] = add c r\n return d }}] x a i\n"
+        " return z");
   KEEPS(bdl_pass_counter, "x:f32[3]", /* of what changes from round to round */
         "i:i32[3] = iota[shape=(3) axis=0 dtype=i32]\n z:f32[3] = scan[consts=0 carry=1 length=3 reverse=0 body={program l(x:f32[3], i:i32[]) {\n"
         " r:f32[] = gather[axis=0] x i\n d:f32[3] = add x r\n return d }}] x i\n return z");

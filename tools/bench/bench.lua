@@ -19,11 +19,11 @@ local RUN = ("%s run --quiet --threads %d %s"):format(BDL, THREADS, HERE)
 
 --- The columns of the table.  BrainX: brainpy.state, brainstate, braintrace or brainevent, whichever has the workload.
 local GPU = (os.getenv "GPU" or "") ~= ""
-local COLUMNS = {"C", "interp", "native", "gpu", "jax", "BrainX", "brian2", "nest", "genn", "numpy"}
+local COLUMNS = {"C", "interp", "native", "gpu", "jax", "BrainX", "torch", "brian2", "nest", "genn", "numpy"}
 local TIERS = {interp = "BDL_TIER=interp", native = "BDL_TIER=native", gpu = GPU and "BDL_TIER=interp BDL_PLATFORM=gpu" or nil}
 --- A peer's virtual environment, and the module that must be there.
 local PEERS = {
-  jax = {"jax", "jax"}, BrainX = {"jax", "brainpy_state"}, numpy = {"jax", "numpy"}, brian2 = {"brian2", "brian2"},
+  jax = {"jax", "jax"}, BrainX = {"jax", "brainpy_state"}, numpy = {"jax", "numpy"}, torch = {"torch", "torch"}, brian2 = {"brian2", "brian2"},
   nest = {"nest", "nest"}, genn = {"genn", "pygenn"},
 }
 

@@ -98,12 +98,13 @@ local workloads = {
     name = "W4 $cell", of = "training step", sizes = {{cell = "gru"}, {cell = "rnn"}}, check = {{2.35, 0.25}},
     aim = function(size) return {peer = size.cell == "gru" and 1.5 or 1.2} end,
     bdl = "$run/w4.lua $cell 9", jax = "w4_rnn.py --peer jax --cell $cell", BrainX = "w4_rnn.py --peer brainstate --cell $cell",
+    torch = "w4_rnn.py --peer torch --cell $cell",
   },
   {
     name = "W5 $neuron", of = "training step", sizes = {{neuron = "alif"}, {neuron = "lif"}}, aim = {peer = 2},
     check = {{2.5, 0.5}, false, {0.05, 0.02}},
     bdl = "$run/w5.lua $neuron 9", jax = "w5_snn.py --peer jax --neuron $neuron",
-    BrainX = "w5_snn.py --peer brainstate --neuron $neuron",
+    BrainX = "w5_snn.py --peer brainstate --neuron $neuron", torch = "w5_snn.py --peer torch --neuron $neuron",
   },
   {
     name = "W6 $rule, $n hidden, batch $batch", of = "step", sizes = cross("rule", {"d_rtrl", "pp_prop", "bptt"}, W6),

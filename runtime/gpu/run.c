@@ -40,9 +40,12 @@ static bdl_cuda_ptr address(const runner *r, bdl_ref ref) {
   return k < 0 ? 0 : r->q->table[bdl_gpu_own(r->q, BDL_GPU_FIXED) + k] + (size_t)ref.offset;
 }
 
-static const void *on_host(const runner *r, bdl_ref ref) {
+/* Where r is here; NULL: no constant.  Of rows, as find_rows() left them. */
+static const char *on_host(const runner *r, bdl_ref ref) {
   const bdl_pslot *s = &r->plan->slots.v[ref.slot];
-  const char *data = s->kind == BDL_S_CONST ? s->data : s->kind == BDL_S_LITERAL ? (const char *)&s->literal : NULL;
+  const bdl_pslot *of = s->row ? &r->plan->slots.v[s->row->base.slot] : s;
+  const char *data = of->kind == BDL_S_CONST ? of->data : of->kind == BDL_S_LITERAL ? (const char *)&of->literal : NULL;
+  if (data && s->row) data += s->row->base.offset + (int64_t)(r->q->moving[ref.slot] - address(r, s->row->base));
   return data ? data + ref.offset : NULL;
 }
 

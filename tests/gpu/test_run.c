@@ -75,6 +75,22 @@ static void random_programs_and_loops_agree(void **state) {
   bdl_context_free(c);
 }
 
+/* Rows of a constant and of a ring that the host reads between launches. */
+static void the_host_finds_rows(void **state) {
+  (void)state;
+  bdl_context *c = t_gpu_context();
+  bdl_prog *p = t_parse(c,
+    "program p(h:f32[3,2], i:i32[]) {\n"
+    "  c:f32[3,2], j:i32[], y:f32[4,2] = scan[consts=0 carry=2 length=4 reverse=0 body={program b(h:f32[3,2], i:i32[]) {\n"
+    "    const x:f32[4,2] = [1 2 3 4 5 6 7 8]\n    k:i32[] = add i 1:i32\n    m:i32[] = mod k 3:i32\n"
+    "    r:f32[1,2] = dynamic_slice[sizes=(1,2)] x m 0:i32\n    s:f32[1,2] = dynamic_slice[sizes=(1,2)] h m 0:i32\n"
+    "    t:f32[1,2] = psum[axis=0] r\n    u:f32[1,2] = psum[axis=0] s\n"
+    "    v:f32[1,2] = add t u\n    g:f32[3,2] = dynamic_update_slice h v m 0:i32\n    w:f32[2] = reshape[shape=(2)] v\n"
+    "    return g, m, w\n  }}] h i\n  return c, y\n}");
+  assert_int_equal(compare(c, p, NULL, "rows", 0), 1);
+  bdl_context_free(c);
+}
+
 /* ---- where values are ---------------------------------------------------------------------------------------------------- */
 
 static bdl_plan *sum_and_twice(bdl_context *c) {
@@ -391,7 +407,7 @@ static void sandboxes_stay_on_the_cpu(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_is_missing_is_named), /* first: the loader would find what was open once */
-    cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(results_stay_until_they_are_read),
+    cmocka_unit_test(random_programs_and_loops_agree), cmocka_unit_test(the_host_finds_rows), cmocka_unit_test(results_stay_until_they_are_read),
     cmocka_unit_test(views_are_packed_there),
     cmocka_unit_test(failures_of_the_driver_are_told), cmocka_unit_test(programs_are_kept_on_disk),
     cmocka_unit_test(limits_hold_there_too), cmocka_unit_test(failed_allocations_leave_nothing),

@@ -145,18 +145,18 @@ static void results_stay_until_they_are_read(void **state) {
 static void views_are_packed_there(void **state) {
   (void)state;
   static const struct view {
-    int ndim;
     int64_t shape[3], stride[3], offset;
+    int ndim;
     bool there;
   } views[] = {
-    {2, {20, 7}, {50, 1}, 3, true},           /* columns of [20, 50] */
-    {2, {50, 20}, {1, 50}, 0, true},          /* turned */
-    {1, {33}, {30}, 5, true},                 /* every 30th */
-    {3, {4, 5, 6}, {200, 10, 1}, 1, true},    /* a box */
-    {3, {2, 10, 25}, {500, 25, 2}, 0, true},  /* every other, where the first axes are one */
-    {3, {20, 20, 2}, {1, 30, 25}, 0, false},  /* 400 pieces */
-    {2, {3, 100}, {0, 1}, 0, false},          /* the same row */
-    {2, {10, 100}, {50, 1}, 0, false},        /* rows that overlap */
+    {{20, 7}, {50, 1}, 3, 2, true},           /* columns of [20, 50] */
+    {{50, 20}, {1, 50}, 0, 2, true},          /* turned */
+    {{33}, {30}, 5, 1, true},                 /* every 30th */
+    {{4, 5, 6}, {200, 10, 1}, 1, 3, true},    /* a box */
+    {{2, 10, 25}, {500, 25, 2}, 0, 3, true},  /* every other, where the first axes are one */
+    {{20, 20, 2}, {1, 30, 25}, 0, 3, false},  /* 400 pieces */
+    {{3, 100}, {0, 1}, 0, 2, false},          /* the same row */
+    {{10, 100}, {50, 1}, 0, 2, false},        /* rows that overlap */
   };
   bdl_context *c = t_gpu_context();
   bdl_plan *plan = sum_and_twice(c);

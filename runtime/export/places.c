@@ -146,37 +146,12 @@ static const void *known(const bdl_exporter *m, bdl_ref r) {
 
 /* ---- pointers */
 
-static int32_t moving_base(const bdl_block *b, int32_t slot);
-
-static int32_t base_in(const bdl_inst *i, int32_t slot) {
-  int32_t found = -1;
-  if (i->kind == BDL_I_SCAN) {
-    for (int32_t k = 0; k < i->scan.n_moving; k++)
-      if (i->scan.moving[k].slot == slot) return i->scan.moving[k].base.slot;
-    return moving_base(&i->scan.body, slot);
-  }
-  if (i->kind == BDL_I_WHILE) {
-    found = moving_base(&i->loop.cond, slot);
-    return found >= 0 ? found : moving_base(&i->loop.body, slot);
-  }
-  for (int32_t k = 0; i->kind == BDL_I_COND && k < i->cond.n && found < 0; k++) found = moving_base(&i->cond.branches[k], slot);
-  return found;
-}
-
-/* What a moving slot moves over. */
-static int32_t moving_base(const bdl_block *b, int32_t slot) {
-  int32_t found = -1;
-  for (int32_t k = 0; k < b->n && found < 0; k++) found = base_in(&b->v[k], slot);
-  return found;
-}
-
 static bool is_const(const bdl_exporter *m, int32_t slot) {
+  slot = bdl_plan_base(m->plan, slot);
   const bdl_pslot *s = &m->plan->slots.v[slot];
   switch (s->kind) {
     case BDL_S_INPUT: return m->fn->in[s->index] >= 0 || fixed_leaf(m, slot) >= 0;
     case BDL_S_CONST: case BDL_S_LITERAL: return true;
-    case BDL_S_MOVING: return is_const(m, moving_base(&m->plan->block, slot));
-    case BDL_S_ROW: return is_const(m, s->row->base.slot);
     default: return false;
   }
 }

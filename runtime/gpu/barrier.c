@@ -40,31 +40,12 @@ static void visit(toucher *t, bdl_gpu_touch x) {
   for (int64_t k = 0; k < t->pending->n && !t->conflict; k++) t->conflict = conflicts(t->m, &t->pending->v[k], &x);
 }
 
-static const struct bdl_moving *moving_in(const bdl_inst *i, int32_t slot) {
-  for (int32_t k = 0; i->kind == BDL_I_SCAN && k < i->scan.n_moving; k++)
-    if (i->scan.moving[k].slot == slot) return &i->scan.moving[k];
-  return NULL;
-}
-
-/* What a slot of rows moves over, at last; all of it. */
-static bdl_ref base_of(const bdl_plan *plan, bdl_ref r, bool *rows) {
-  *rows = false;
-  for (int32_t k = 0; plan->slots.v[r.slot].kind == BDL_S_ROW || (plan->slots.v[r.slot].kind == BDL_S_MOVING && k < plan->n_insts); k++) {
-    const bdl_row *row = plan->slots.v[r.slot].row;
-    const struct bdl_moving *m = row ? NULL : moving_in(plan->by_id[k], r.slot);
-    if (!row && !m) continue;
-    r = (bdl_ref){row ? row->base.slot : m->base.slot, 0};
-    *rows = true;
-    k = -1;
-  }
-  return r;
-}
-
 /* bytes < 0: all of the slot. */
 static void touch(toucher *t, bdl_ref r, int64_t bytes, int64_t n, int32_t size, bool write) {
   const bdl_plan *plan = t->m->plan;
-  bool rows;
-  r = base_of(plan, r, &rows); /* of rows: all of them */
+  const int32_t base = bdl_plan_base(plan, r.slot);
+  const bool rows = base != r.slot; /* of rows: all of them */
+  if (rows) r = (bdl_ref){base, 0};
   const bdl_pslot *s = &plan->slots.v[r.slot];
   bdl_gpu_touch x = {.slot = r.slot, .lo = bytes < 0 ? 0 : r.offset, .hi = rows || bytes < 0 ? (int64_t)s->bytes : r.offset + bytes, .size = size, .write = write};
   if (s->kind == BDL_S_CONST || s->kind == BDL_S_LITERAL) return;

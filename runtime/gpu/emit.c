@@ -211,8 +211,7 @@ static bdl_status plus_row(emitter *e, const bdl_inst *i, bdl_gpu_step *s) {
 /* Operands of a library's step, which it reads there. */
 static bdl_status operands_there(emitter *e, const bdl_inst *i) {
   for (int32_t k = 0; k < i->kernel.n_in; k++) {
-    int32_t slot = i->kernel.in[k].slot;
-    if (e->p->plan->slots.v[slot].row) slot = e->p->plan->slots.v[slot].row->base.slot;
+    const int32_t slot = bdl_plan_base(e->p->plan, i->kernel.in[k].slot);
     const bdl_slot_kind of = e->p->plan->slots.v[slot].kind;
     if (of == BDL_S_CONST || of == BDL_S_LITERAL) TRY(constant_in(&e->m, slot, &e->p->constant[slot]));
   }

@@ -51,13 +51,9 @@ static bdl_status of_body(void *ud, const bdl_prog *p, bdl_prog **q) {
 
 static bdl_status walk(bdl_rewrite *r) {
   const bdl_prog *p = r->p;
-  int32_t *uses = bdl_arena_alloc(&r->scratch, (size_t)(p->vars.n + 1) * sizeof *uses);
+  const int32_t *uses = bdl_ir_uses(p, &r->scratch);
   bdl_atom other;
   if (!uses) return BDL_ENOMEM;
-  memset(uses, 0, (size_t)p->vars.n * sizeof *uses);
-  for (int64_t i = 0; i < p->eqns.n; i++)
-    for (int k = 0; k < p->eqns.v[i].n_in; k++) uses[p->eqns.v[i].in[k]]++;
-  for (int i = 0; i < p->n_outputs; i++) uses[p->outputs[i]]++;
   for (int64_t i = 0; i < p->eqns.n; i++) {
     const bdl_eqn *e = &p->eqns.v[i], *d = part_of(p, uses, e, &other);
     TRY(d ? add_at_once(r, d, e, other) : bdl_ir_rw_copy_bodies(r, e, of_body, NULL));

@@ -328,3 +328,14 @@ bdl_status bdl_ir_broadcast_to(bdl_prog *p, bdl_atom x, const bdl_aval *a, bdl_a
 bdl_status bdl_ir_reshape(bdl_prog *p, bdl_atom x, int ndim, const int64_t *shape, bdl_atom *z) {
   return bdl_bind(p, BDL_P_reshape, (bdl_param[]){bdl_pints(shape, ndim)}, &x, 1, z);
 }
+
+int32_t *bdl_ir_uses(const bdl_prog *p, bdl_arena *a) {
+  const size_t n = (size_t)p->vars.n + 1;
+  int32_t *uses = bdl_arena_alloc(a, n * sizeof *uses);
+  if (!uses) return NULL;
+  memset(uses, 0, n * sizeof *uses);
+  for (int64_t i = 0; i < p->eqns.n; i++)
+    for (int k = 0; k < p->eqns.v[i].n_in; k++) uses[p->eqns.v[i].in[k]]++;
+  for (int i = 0; i < p->n_outputs; i++) uses[p->outputs[i]]++;
+  return uses;
+}

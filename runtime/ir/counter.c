@@ -143,9 +143,8 @@ static bdl_status replace(bdl_rewrite *r, const loop *L, const bdl_atom *in) {
   const bdl_status s = bdl_bind(r->q, e->prim, params, ops, n, z);
   bdl_prog_unref(body);
   TRY(s);
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
   r->changed = true;
-  return BDL_OK;
+  return bdl_ir_rw_set_all(r, e, z);
 }
 
 static bdl_status of_body(void *ud, const bdl_prog *p, bdl_prog **q) {

@@ -33,6 +33,8 @@ bdl_status bdl_ir_inline_plain(const bdl_prog *p, bdl_prog **q);
 /* `call` and `checkpoint`: what the analysis of a step sees through. */
 bdl_status bdl_ir_inline_wrappers(const bdl_prog *p, bdl_prog **q);
 
+/* How often each variable is an operand or a result of p; NULL: BDL_ENOMEM. */
+int32_t *bdl_ir_uses(const bdl_prog *p, bdl_arena *a);
 /* Does e have an effect, itself or in a body? */
 bool bdl_ir_has_effect(const bdl_eqn *e);
 /* May e end with an error, or never, when it runs where it did not have to? */

@@ -155,8 +155,7 @@ static bdl_status append_loop(bdl_rewrite *r, const loop *L, bdl_prog *body, con
   z.params[L->program].progs = programs;
   for (int k = 0; k < e->n_out; k++) types[k] = *bdl_aval_of(r->p, e->out[k]);
   TRY(bdl_ir_append(r->q, &z, types, out));
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], out[k]));
-  return BDL_OK;
+  return bdl_ir_rw_set_all(r, e, out);
 }
 
 static bdl_status hoist_from(bdl_rewrite *r, loop *L) {

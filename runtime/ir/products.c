@@ -131,9 +131,6 @@ static void choose_front(loop *L) {
 }
 
 static bool choose(loop *L) {
-  for (int64_t i = 0; i < L->body->eqns.n; i++)
-    for (int k = 0; k < L->body->eqns.v[i].n_in; k++) L->uses[L->body->eqns.v[i].in[k]]++;
-  for (int k = 0; k < L->body->n_outputs; k++) L->uses[L->body->outputs[k]]++;
   choose_front(L);
   for (int i = 0; i < L->n_front; i++) L->stacked[L->front[i]->out[0]] = 0;
   choose_sums(L, BDL_P_dot);
@@ -269,7 +266,7 @@ static bdl_status scan(bdl_rewrite *r, const bdl_eqn *e) {
   const bdl_prog *body = e->params[4].progs[0];
   loop L = {.e = e, .body = body, .consts = e->params[0].i, .carry = e->params[1].i, .length = e->params[2].i};
   const size_t vars = (size_t)body->vars.n + 1;
-  L.uses = bdl_arena_alloc(&r->scratch, vars * sizeof *L.uses);
+  L.uses = bdl_ir_uses(body, &r->scratch);
   L.stacked = bdl_arena_alloc(&r->scratch, vars * sizeof *L.stacked);
   L.term = bdl_arena_alloc(&r->scratch, ((size_t)L.carry + 1) * sizeof *L.term);
   L.front = bdl_arena_alloc(&r->scratch, ((size_t)body->eqns.n + 1) * sizeof *L.front);

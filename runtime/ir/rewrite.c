@@ -63,6 +63,11 @@ bdl_atom *bdl_ir_rw_operands(bdl_rewrite *r, const bdl_eqn *e) {
   return in;
 }
 
+bdl_status bdl_ir_rw_set_all(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *z) {
+  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
+  return BDL_OK;
+}
+
 bdl_status bdl_ir_rw_copy_with(bdl_rewrite *r, const bdl_eqn *e, const bdl_param *params) {
   bdl_eqn z = *e;
   bdl_aval few[4], *types = e->n_out <= BDL_LEN(few) ? few : bdl_arena_alloc(&r->scratch, (size_t)e->n_out * sizeof *types);
@@ -75,8 +80,7 @@ bdl_status bdl_ir_rw_copy_with(bdl_rewrite *r, const bdl_eqn *e, const bdl_param
   if (!z.in || !types || !out) return BDL_ENOMEM;
   for (int k = 0; k < e->n_out; k++) types[k] = *bdl_aval_of(r->p, e->out[k]);
   TRY(bdl_ir_append(r->q, &z, types, out));
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], out[k]));
-  return BDL_OK;
+  return bdl_ir_rw_set_all(r, e, out);
 }
 
 bdl_status bdl_ir_rw_copy(bdl_rewrite *r, const bdl_eqn *e) { return bdl_ir_rw_copy_with(r, e, e->params); }

@@ -34,6 +34,8 @@ void bdl_ir_rw_fini(bdl_rewrite *r);
 bdl_status bdl_ir_rw_atom(bdl_rewrite *r, bdl_atom x, bdl_atom *z);
 /* z of q stands for x of p, and takes its name unless it has one. */
 bdl_status bdl_ir_rw_set(bdl_rewrite *r, bdl_atom x, bdl_atom z);
+/* The same for all results of e. */
+bdl_status bdl_ir_rw_set_all(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *z);
 /* The operands of e in q, in r's scratch; NULL: BDL_ENOMEM. */
 bdl_atom *bdl_ir_rw_operands(bdl_rewrite *r, const bdl_eqn *e);
 /* Append e with its operands taken over. */

@@ -279,9 +279,8 @@ static rule rule_of(bdl_prim_id p) {
 /* ---- control flow ---------------------------------------------------------------------------------- */
 
 static bdl_status set_results(bdl_rewrite *r, const bdl_eqn *e, const bdl_atom *z) {
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
   r->changed = true;
-  return BDL_OK;
+  return bdl_ir_rw_set_all(r, e, z);
 }
 
 /* cond = x .. -> the equations of that branch */

@@ -37,6 +37,8 @@ typedef struct bdl_blockplan {
 } bdl_blockplan;
 
 bdl_status bdl_slot_new(bdl_planner *pl, bdl_slot_kind kind, bdl_dtype dtype, size_t bytes, int32_t *slot);
+/* MOVING or ROW: part of slot `over`. */
+bdl_status bdl_slot_over(bdl_planner *pl, bdl_slot_kind kind, bdl_dtype dtype, size_t bytes, int32_t over, int32_t *slot);
 void bdl_slot_touch(bdl_planner *pl, int32_t slot);
 /* The place of variable x (any view of it must be contiguous); allocates for one that has none. */
 bdl_status bdl_block_ref(bdl_blockplan *b, bdl_atom x, bdl_ref *ref);

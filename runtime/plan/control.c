@@ -28,8 +28,8 @@ static bdl_status carry_in_rows(bdl_blockplan *b, const bdl_eqn *e, int k, bdl_i
   TRY(bdl_block_copy(b, first_row(e, rows, bytes), init, (size_t)bytes, e->src));
   *old = (struct bdl_moving){.base = {rows, i->scan.reverse ? bytes : 0}, .step = bytes};
   *new = (struct bdl_moving){.base = {rows, i->scan.reverse ? 0 : bytes}, .step = bytes, .next = -1};
-  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &old->slot));
-  TRY(bdl_slot_new(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, &new->slot));
+  TRY(bdl_slot_over(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, rows, &old->slot));
+  TRY(bdl_slot_over(b->pl, BDL_S_MOVING, a->dtype, (size_t)bytes, rows, &new->slot));
   old->next = new->slot;
   in[first + k] = (bdl_ref){old->slot, 0};
   *target = (bdl_target){{new->slot, 0}, -1, false};
@@ -86,7 +86,7 @@ bdl_status bdl_plan_scan(bdl_blockplan *b, const bdl_eqn *e) {
       continue;
     }
     i.scan.n_moving++;
-    TRY(bdl_slot_new(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, bytes, &m->slot));
+    TRY(bdl_slot_over(b->pl, BDL_S_MOVING, bdl_aval_of(body, slice)->dtype, bytes, m->base.slot, &m->slot));
     if (operand) in[k] = (bdl_ref){m->slot, 0};
     else targets[k - e->n_in + n_carry] = (bdl_target){{m->slot, 0}, -1, false};
   }

@@ -81,13 +81,9 @@ static bdl_status of_body(void *ud, const bdl_prog *p, bdl_prog **q) {
 static bdl_status rewrite(bdl_rewrite *r, finder *f) {
   const bdl_prog *p = f->p;
   bool *gone = bdl_arena_alloc(&r->scratch, (size_t)p->eqns.n + 1);
-  f->uses = bdl_arena_alloc(&r->scratch, (size_t)(p->vars.n + 1) * sizeof *f->uses);
+  f->uses = bdl_ir_uses(p, &r->scratch);
   if (!gone || !f->uses) return BDL_ENOMEM;
   memset(gone, 0, (size_t)p->eqns.n);
-  memset(f->uses, 0, (size_t)p->vars.n * sizeof *f->uses);
-  for (int64_t i = 0; i < p->eqns.n; i++)
-    for (int k = 0; k < p->eqns.v[i].n_in; k++) f->uses[p->eqns.v[i].in[k]]++;
-  for (int i = 0; i < p->n_outputs; i++) f->uses[p->outputs[i]]++;
   bdl_atom other = BDL_ZERO;
   bool onto = false;
   for (int64_t i = 0; i < p->eqns.n; i++) {

@@ -88,15 +88,10 @@ static bdl_status of_body(void *ud, const bdl_prog *p, bdl_prog **q) {
 
 static bdl_status rewrite(bdl_rewrite *r, finder *f) {
   const bdl_prog *p = r->p;
-  f->uses = bdl_arena_alloc(&r->scratch, (size_t)(p->vars.n + 1) * sizeof *f->uses);
+  f->uses = bdl_ir_uses(p, &r->scratch);
   f->at = bdl_arena_alloc(&r->scratch, (size_t)(p->eqns.n + 1) * sizeof *f->at);
   if (!f->uses || !f->at) return BDL_ENOMEM;
-  memset(f->uses, 0, (size_t)p->vars.n * sizeof *f->uses);
-  for (int64_t i = 0; i < p->eqns.n; i++) {
-    f->at[i] = (place){.step = -1};
-    for (int k = 0; k < p->eqns.v[i].n_in; k++) f->uses[p->eqns.v[i].in[k]]++;
-  }
-  for (int i = 0; i < p->n_outputs; i++) f->uses[p->outputs[i]]++;
+  for (int64_t i = 0; i < p->eqns.n; i++) f->at[i] = (place){.step = -1};
   for (int64_t i = 0; i < p->eqns.n; i++)
     if (p->eqns.v[i].prim == BDL_P_etrace_step) find(f, (int32_t)i);
   for (int64_t i = 0; i < p->eqns.n; i++) {

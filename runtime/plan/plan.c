@@ -18,6 +18,17 @@ bdl_status bdl_slot_new(bdl_planner *pl, bdl_slot_kind kind, bdl_dtype dtype, si
   return BDL_PUSH(pl->plan->ctx, pl->plan->slots, s) ? BDL_OK : BDL_ENOMEM;
 }
 
+bdl_status bdl_slot_over(bdl_planner *pl, bdl_slot_kind kind, bdl_dtype dtype, size_t bytes, int32_t over, int32_t *slot) {
+  TRY(bdl_slot_new(pl, kind, dtype, bytes, slot));
+  pl->plan->slots.v[*slot].over = over;
+  return BDL_OK;
+}
+
+int32_t bdl_plan_base(const bdl_plan *plan, int32_t slot) {
+  while (plan->slots.v[slot].kind == BDL_S_MOVING || plan->slots.v[slot].kind == BDL_S_ROW) slot = plan->slots.v[slot].over;
+  return slot;
+}
+
 void bdl_slot_touch(bdl_planner *pl, int32_t slot) {
   bdl_pslot *s = &pl->plan->slots.v[slot];
   if (s->first < 0) s->first = pl->position;

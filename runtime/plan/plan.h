@@ -44,6 +44,7 @@ typedef struct bdl_pslot {
   bdl_scalar literal; /* LITERAL */
   void *data;         /* CONST: where it is */
   const bdl_row *row; /* ROW */
+  int32_t over;       /* MOVING, ROW: the slot that it is a part of */
   int32_t first, last; /* positions of the first and last instruction that touch it */
 } bdl_pslot;
 
@@ -220,6 +221,9 @@ typedef struct bdl_plan {
   int32_t threads;     /* register files */
   size_t reg_stride;   /* bytes of one */
 } bdl_plan;
+
+/* The slot that `slot` is rows of, and rows of rows, or itself. */
+int32_t bdl_plan_base(const bdl_plan *plan, int32_t slot);
 
 /* p: optimised program.  pair[k] is the operand that result k replaces (a written State), -1: none; NULL: no pairs.
 ** Holds a reference to p. */

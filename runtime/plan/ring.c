@@ -166,8 +166,7 @@ static bdl_status read_part(bdl_rewrite *r, const bdl_eqn *e) {
   bdl_atom z[2];
   if (!in) return BDL_ENOMEM;
   TRY(bdl_bind(r->q, e->prim, e->params, in, e->n_in, z));
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(r, e->out[k], z[k]));
-  return BDL_OK;
+  return bdl_ir_rw_set_all(r, e, z);
 }
 
 /* in: its inputs, rings as Booleans, in r->q; flags [n] */

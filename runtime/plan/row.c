@@ -111,7 +111,7 @@ bool bdl_schedule_stays(const bdl_schedule *s, const bdl_eqn *e) {
 /* ---- writing ------------------------------------------------------------------------------------------------ */
 
 /* Does a node from `first` on, other than that of `write`, read a? */
-static bool read_from(const bdl_schedule *s, bdl_atom a, int32_t first, const bdl_eqn *write) {
+static bool is_read_from(const bdl_schedule *s, bdl_atom a, int32_t first, const bdl_eqn *write) {
   for (int64_t i = 0; i < s->prog->eqns.n; i++) {
     const bdl_eqn *e = &s->prog->eqns.v[i];
     for (int k = 0; k < e->n_in && e != write && s->node_of[i] >= first; k++)
@@ -131,8 +131,8 @@ static bool made_there(const bdl_blockplan *b, const bdl_eqn *e, bdl_view *rows)
   const int32_t made = s->def_node[u->base], write = s->def_node[e->out[0]];
   if (!s->nodes.v[made].group || bdl_schedule_is_root(p, bdl_ir_maker(p, u->base))) return false;
   if (s->last_use[u->base] > write && s->last_use[e->out[0]] < s->nodes.n) return false; /* the rows may be another's by then */
-  if (s->def_node[h->base] >= made || s->def_node[s->view.v[rows->row].base] >= made || read_from(s, h->base, made, e)) return false;
-  return read_from(s, h->base, 0, e) || read_from(s, e->out[0], 0, e); /* else a loop goes tile by tile (plan/tiled.c), which is better */
+  if (s->def_node[h->base] >= made || s->def_node[s->view.v[rows->row].base] >= made || is_read_from(s, h->base, made, e)) return false;
+  return is_read_from(s, h->base, 0, e) || is_read_from(s, e->out[0], 0, e); /* else a loop goes tile by tile (plan/tiled.c), which is better */
 }
 
 bdl_status bdl_plan_rows(bdl_blockplan *b) {
@@ -170,7 +170,7 @@ static bdl_status new_rows(bdl_blockplan *b, const bdl_view *v, int32_t *slot) {
   *r = (bdl_row){.last = v->last, .step = v->step * (int64_t)bdl_dtype_size(a->dtype)};
   TRY(bdl_block_ref(b, v->base, &r->base));
   TRY(bdl_block_ref(b, v->row, &r->index));
-  TRY(bdl_slot_new(b->pl, BDL_S_ROW, a->dtype, bdl_aval_bytes(a), slot));
+  TRY(bdl_slot_over(b->pl, BDL_S_ROW, a->dtype, bdl_aval_bytes(a), r->base.slot, slot));
   plan->slots.v[*slot].row = r;
   const bdl_inst i = {.kind = BDL_I_ROW, .prim = BDL_P_dynamic_slice, .row = *slot};
   if (!BDL_PUSH(plan->ctx, b->insts, i)) return BDL_ENOMEM; /* no position of its own: what the other touched before lives on */

@@ -126,8 +126,7 @@ static bdl_status equation(guard *g, const bdl_eqn *e) {
     }
     TRY(bdl_bind(q, e->prim, e->params, x, e->n_in, z));
   }
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(&g->r, e->out[k], z[k]));
-  return BDL_OK;
+  return bdl_ir_rw_set_all(&g->r, e, z);
 }
 
 static bdl_status walk(guard *g, bool condition) {

@@ -199,7 +199,7 @@ static bdl_status plain(bdl_check_walk *w, const bdl_eqn *e, bdl_atom *x) {
   if (w->kinds & BDL_CHECK_INDEX) TRY(check_indices(w, e, x));
   if (!BDL_ARRAY(&w->r.scratch, z, e->n_out)) return BDL_ENOMEM;
   TRY(bdl_bind(w->r.q, e->prim, e->params, x, e->n_in, z));
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(&w->r, e->out[k], z[k]));
+  TRY(bdl_ir_rw_set_all(&w->r, e, z));
   return w->kinds & NUMBERS ? check_numbers(w, e, x) : BDL_OK;
 }
 

@@ -26,11 +26,6 @@ static bdl_status take_more(bdl_check_walk *w, const bdl_atom *more, int n) {
   return bdl_checkify_merge(w->r.q, &w->error, more[0]);
 }
 
-static bdl_status set_results(bdl_check_walk *w, const bdl_eqn *e, const bdl_atom *z) {
-  for (int k = 0; k < e->n_out; k++) TRY(bdl_ir_rw_set(&w->r, e->out[k], z[k]));
-  return BDL_OK;
-}
-
 /* value = before = 0 ? value : old, for each of n. */
 static bdl_status unless(bdl_prog *b, bdl_atom before, const bdl_atom *old, bdl_atom *value, int n) {
   bdl_atom zero, none;
@@ -92,7 +87,7 @@ bdl_status bdl_checkify_scan(bdl_check_walk *w, const bdl_eqn *e, const bdl_atom
   }
   bdl_prog_unref(b.q);
   TRY(status);
-  TRY(set_results(w, e, z));
+  TRY(bdl_ir_rw_set_all(&w->r, e, z));
   return take_more(w, z + e->n_out, b.n_more);
 }
 
@@ -203,7 +198,7 @@ bdl_status bdl_checkify_while(bdl_check_walk *w, const bdl_eqn *e, const bdl_ato
   if (l.cond.q) bdl_prog_unref(l.cond.q);
   if (l.body.q) bdl_prog_unref(l.body.q);
   TRY(s);
-  TRY(set_results(w, e, z));
+  TRY(bdl_ir_rw_set_all(&w->r, e, z));
   return take_more(w, z + e->n_out, n_more);
 }
 
@@ -256,7 +251,7 @@ bdl_status bdl_checkify_cond(bdl_check_walk *w, const bdl_eqn *e, const bdl_atom
     if (progs[k]) bdl_prog_unref(progs[k]);
   }
   TRY(s);
-  TRY(set_results(w, e, z));
+  TRY(bdl_ir_rw_set_all(&w->r, e, z));
   return take_more(w, z + e->n_out, n_more);
 }
 
@@ -269,7 +264,7 @@ bdl_status bdl_checkify_checkpoint(bdl_check_walk *w, const bdl_eqn *e, const bd
   if (s == BDL_OK) s = bdl_bind(w->r.q, e->prim, &p, x, e->n_in, z);
   bdl_prog_unref(b.q);
   TRY(s);
-  TRY(set_results(w, e, z));
+  TRY(bdl_ir_rw_set_all(&w->r, e, z));
   return take_more(w, z + e->n_out, b.n_more);
 }
 

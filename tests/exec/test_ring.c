@@ -92,6 +92,23 @@ static void rings_of_spikes_are_booleans(void **state) {
   check(*state, loop(*state, 20, SPIKES, EACH, EVENTS), 2, true, false);
 }
 
+/* They go from the pass that makes them into the ring, and from there to the events. */
+static void rows_of_spikes_are_not_copied(void **state) {
+  bdl_context *c = *state;
+  bdl_prog *p = loop(c, 20, SPIKES, OLDEST, EVENTS);
+  bdl_plan *plan;
+  int rows = 0;
+  t_check(c, bdl_plan_new(c, p, (int32_t[]){1, 2, 3, 4}, &plan));
+  for (int32_t k = 0; k < plan->n_insts; k++) {
+    const bdl_inst *i = plan->by_id[k];
+    rows += i->kind == BDL_I_ROW;
+    assert_false(i->kind == BDL_I_KERNEL && (i->prim == BDL_P_dynamic_slice || i->prim == BDL_P_dynamic_update_slice));
+  }
+  assert_int_equal(rows, 2);
+  bdl_plan_free(plan);
+  bdl_prog_unref(p);
+}
+
 static void others_keep_their_numbers(void **state) {
   check(*state, loop(*state, 19, SPIKES, OLDEST, EVENTS), 3, false, false); /* not four times round */
   check(*state, loop(*state, 20, VALUES, OLDEST, EVENTS), 3, false, false);
@@ -133,7 +150,7 @@ static void failed_allocations_leave_nothing(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    T_TEST(rings_of_spikes_are_booleans), T_TEST(others_keep_their_numbers), T_TEST(an_interrupt_leaves_a_ring_of_whole_steps),
+    T_TEST(rings_of_spikes_are_booleans), T_TEST(rows_of_spikes_are_not_copied), T_TEST(others_keep_their_numbers), T_TEST(an_interrupt_leaves_a_ring_of_whole_steps),
     cmocka_unit_test(failed_allocations_leave_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
